@@ -1,0 +1,21 @@
+"""Value types: boxes, fields, catalogues and cosmologies. No input or output."""
+
+from peculiar.core.box import Box
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.cosmology import PRESETS, Cosmology
+from peculiar.core.errors import InputError, OutOfRangeWarning, OutputExistsError, PeculiarError
+from peculiar.core.field import Field
+from peculiar.core.reconstructor import Reconstructor
+
+__all__ = [
+    "PRESETS",
+    "Box",
+    "Catalogue",
+    "Cosmology",
+    "Field",
+    "InputError",
+    "OutOfRangeWarning",
+    "OutputExistsError",
+    "PeculiarError",
+    "Reconstructor",
+]

@@ -1,0 +1,115 @@
+"""Catalogues of halos or galaxies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.core.box import Box
+from peculiar.core.errors import InputError
+from peculiar.core.field import Field, Space
+
+LineOfSight = Literal["x", "y", "z", "radial"]
+AXES = {"x": 0, "y": 1, "z": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Halos or galaxies with their geometry.
+
+    Parameters
+    ----------
+    positions : (n, 3) [comoving Mpc/h]
+        In box coordinates.
+    box : Box
+        The region; its mesh, if any, is not used.
+    redshift : float
+        Effective redshift; H and f are taken there.
+    line_of_sight : "x", "y", "z" or "radial"
+        Plane-parallel axis, or radial from `observer`.
+    space : "redshift" or "real"
+        Whether the positions hold peculiar velocities.
+    velocities : (n, 3) [km/s], optional
+    masses : (n,) [Msun/h or any quantity that ranks], optional
+    weights : (n,), optional
+        Completeness weights; 1 where not given.
+    observer : (3,) [Mpc/h], optional
+        Needed for a radial line of sight.
+    completeness : Field, optional
+        One channel: the expected fraction of the mean density in each cell of a survey, 0 outside the mask.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, values are not finite, or positions lie outside the box.
+    """
+
+    positions: Float[np.ndarray, "n 3"]
+    box: Box
+    redshift: float = 0.0
+    line_of_sight: LineOfSight = "z"
+    space: Space = "redshift"
+    velocities: Float[np.ndarray, "n 3"] | None = None
+    masses: Float[np.ndarray, " n"] | None = None
+    weights: Float[np.ndarray, " n"] | None = None
+    observer: tuple[float, float, float] | None = None
+    completeness: Field | None = None
+
+    def __post_init__(self) -> None:
+        positions = np.asarray(self.positions, dtype=np.float64)
+        if positions.ndim != 2 or positions.shape[1] != 3:
+            raise InputError(f"Catalogue.positions must have shape (n, 3), got {positions.shape}")
+        if len(positions) == 0:
+            raise InputError("Catalogue.positions must hold at least one object, got an empty catalogue")
+        object.__setattr__(self, "positions", positions)
+        for name, shape in (("positions", (3,)), ("velocities", (3,)), ("masses", ()), ("weights", ())):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            values = np.asarray(values)
+            if values.shape != (len(positions), *shape):
+                raise InputError(f"Catalogue.{name} must have shape {(len(positions), *shape)}, got {values.shape}")
+            bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+            if bad.any():
+                raise InputError(
+                    f"Catalogue.{name} must be finite, got {int(bad.sum())} rows that are not (first: row "
+                    f"{int(bad.argmax())}): remove or repair them"
+                )
+        inside = self.box.contains(positions)
+        if not inside.all():
+            row = int((~inside).argmax())
+            raise InputError(
+                f"Catalogue.positions must lie in the box of {self.box.size} Mpc/h at {self.box.origin}, got "
+                f"{int((~inside).sum())} objects outside (first: row {row} at {positions[row]}): check the units "
+                "(Mpc/h) and the box size"
+            )
+        if self.line_of_sight not in ("x", "y", "z", "radial"):
+            raise InputError(f"line_of_sight must be x, y, z or radial, got {self.line_of_sight!r}")
+        if self.line_of_sight == "radial" and self.observer is None:
+            raise InputError("Catalogue.observer must be given for a radial line of sight, got None")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def number_density(self) -> float:
+        """Objects per covered volume [(h/Mpc)^3]."""
+        covered = 1.0 if self.completeness is None else float(self.completeness.data.float().mean())
+        return len(self) / (self.box.volume * covered)
+
+    def replace(self, **changes: object) -> Catalogue:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def sight_lines(self, positions: Float[np.ndarray, "n 3"] | None = None) -> Float[np.ndarray, "n 3"]:
+        """Return the unit vector from the observer to each position (default: the objects' own)."""
+        points = self.positions if positions is None else np.asarray(positions, dtype=np.float64)
+        if self.line_of_sight != "radial":
+            unit = np.zeros(3)
+            unit[AXES[self.line_of_sight]] = 1.0
+            return np.broadcast_to(unit, points.shape)
+        separation = points - np.asarray(self.observer)
+        return separation / np.maximum(np.linalg.norm(separation, axis=1, keepdims=True), 1e-10)

@@ -1,0 +1,122 @@
+"""Fields on the mesh of a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from peculiar.core.box import Box
+from peculiar.core.errors import InputError
+
+Space = Literal["real", "redshift"]
+Kind = Literal["scalar", "vector"]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Values on the mesh of a box.
+
+    Parameters
+    ----------
+    data : Tensor (channel, x, y, z)
+        The values, at cell centres.
+    box : Box
+        The box with its mesh.
+    names : sequence of str
+        One name per channel.
+    unit : str
+        Unit of the values ("" for none, "km/s", "Mpc/h").
+    space : "real" or "redshift"
+        Which positions the field is a function of.
+    kind : "scalar" or "vector"
+        Three channels are a vector only if the field says so.
+    definition : str
+        How a velocity was defined on the mesh ("" where it does not apply).
+
+    Raises
+    ------
+    InputError
+        If the shape does not match the box, the names or the kind.
+    """
+
+    data: Float[torch.Tensor, "channel x y z"]
+    box: Box
+    names: Sequence[str]
+    unit: str = ""
+    space: Space = "real"
+    kind: Kind = "scalar"
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        n = self.box.mesh
+        shape = tuple(self.data.shape)
+        if len(shape) != 4 or shape[1:] != (n, n, n):
+            raise InputError(f"Field.data must have shape (channel, {n}, {n}, {n}) like its box, got {shape}")
+        if len(self.names) != shape[0]:
+            raise InputError(f"Field.names must have one name per channel ({shape[0]}), got {tuple(self.names)}")
+        if self.kind == "vector" and shape[0] != 3:
+            raise InputError(f"Field.kind 'vector' must have 3 channels, got {shape[0]}: use kind='scalar'")
+        if self.kind not in ("scalar", "vector") or self.space not in ("real", "redshift"):
+            raise InputError(f"Field.kind/space must be scalar|vector and real|redshift, got {self.kind}, {self.space}")
+        object.__setattr__(self, "names", tuple(self.names))
+
+    def replace(self, **changes: object) -> Field:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def to(self, target: torch.device | torch.dtype | str) -> Field:
+        """Return the field on another device or with another dtype."""
+        return self.replace(data=self.data.to(target))
+
+    def numpy(self) -> Float[np.ndarray, "channel x y z"]:
+        """Return the values as a NumPy array."""
+        return self.data.detach().cpu().numpy()
+
+    def require_same_box(self, other: Field) -> None:
+        """Raise InputError unless the other field lives on the same mesh."""
+        if self.box != other.box:
+            raise InputError(f"fields must share one box, got {self.box} and {other.box}: regrid one of them")
+
+    def at(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n channel"]:
+        """Interpolate trilinearly between cell centres.
+
+        Parameters
+        ----------
+        positions : (n, 3) [Mpc/h]
+            In box coordinates. A periodic box wraps; otherwise positions outside the box give NaN, and the half cell
+            next to a face takes the nearest centre's value.
+
+        Returns
+        -------
+        (n, channel), in the field's unit.
+        """
+        n = self.box.mesh
+        points = np.asarray(positions, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise InputError(f"positions must have shape (n, 3), got {points.shape}")
+        if not np.isfinite(points).all():
+            raise InputError(f"positions must be finite, got {int((~np.isfinite(points)).any(1).sum())} rows that are not")
+        scaled = torch.as_tensor((points - np.asarray(self.box.origin)) / self.box.cell_size - 0.5)
+        scaled = scaled.to(self.data.device)
+        if not self.box.periodic:
+            scaled = scaled.clamp(0, n - 1)
+        low = scaled.floor()
+        weight_high = (scaled - low).to(torch.float32)
+        low = low.long()
+        flat = self.data.reshape(self.data.shape[0], -1)
+        result = torch.zeros(self.data.shape[0], len(points), dtype=torch.float32, device=self.data.device)
+        for corner in range(8):
+            bits = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=self.data.device)
+            index = low + bits
+            index = index.remainder(n) if self.box.periodic else index.clamp(0, n - 1)
+            weight = torch.where(bits.bool(), weight_high, 1 - weight_high).prod(dim=1)
+            result += flat[:, (index[:, 0] * n + index[:, 1]) * n + index[:, 2]].float() * weight
+        values = result.T.cpu().numpy().astype(np.float64)
+        if not self.box.periodic:
+            values[~self.box.contains(points)] = np.nan
+        return values

@@ -1,0 +1,22 @@
+"""What classical and neural reconstructors have in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.cosmology import Cosmology
+from peculiar.core.field import Field
+
+
+class Reconstructor(Protocol):
+    """Anything that turns a catalogue into real-space fields on a mesh."""
+
+    @property
+    def name(self) -> str:
+        """Name in score tables."""
+        ...
+
+    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
+        """Return "density" (overdensity), "velocity" [km/s] and "momentum" [(1 + delta) km/s] on the catalogue's box."""
+        ...
