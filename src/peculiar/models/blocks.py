@@ -1,0 +1,140 @@
+"""Convolutions that know whether their mesh is periodic, and the blocks made of them.
+
+Every block takes `periodic` when it is called: True pads circularly (a whole periodic box), False pads with
+zeros (a crop or a tile, whose outer cells are then not to be trusted).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import nn
+from torch.nn import functional
+
+from peculiar.core.errors import InputError
+
+Mesh = Float[torch.Tensor, "batch channel x y z"]
+Normalisation = Literal["none", "batch"]
+
+
+class Conv(nn.Module):
+    """A 3-D convolution of odd kernel that keeps the mesh or halves it.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel : int
+        Odd.
+    stride : int
+        1 or 2.
+    bias : bool
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.pad = kernel // 2
+        self.conv = nn.Conv3d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=stride,
+            padding=0 if kernel == 1 else self.pad,
+            bias=bias,
+        )
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
+        """Convolve."""
+        if not periodic or self.pad == 0:
+            return self.conv(mesh)
+        # Padding by hand, so that one set of weights serves both kinds of edge.
+        padded = functional.pad(mesh, (self.pad,) * 6, mode="circular")
+        return functional.conv3d(padded, self.conv.weight, self.conv.bias, stride=self.conv.stride)
+
+    def zero(self) -> Conv:
+        """Set weights and bias to zero and return self: a block that ends in it starts as the identity."""
+        nn.init.zeros_(self.conv.weight)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+        return self
+
+
+class Upsample(nn.Module):
+    """A transposed convolution of kernel 3 and stride 2 that doubles the mesh.
+
+    torch pads transposed convolutions with zeros only, so a periodic mesh is wrapped by one cell at its upper
+    faces first and the part that holds every contribution is cut out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose3d(
+            in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias
+        )
+        # Each output cell gathers 27 / 8 taps of every input channel on average.
+        nn.init.normal_(self.conv.weight, std=(2.0 / (in_channels * 27 / 8)) ** 0.5)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
+        """Double the mesh."""
+        if not periodic:
+            return self.conv(mesh)
+        n_x, n_y, n_z = mesh.shape[-3:]
+        padded = functional.pad(mesh, (0, 1) * 3, mode="circular")
+        # Output 2 i + t - 1 gathers input i by tap t: outputs 0 ... 2 n - 1 need inputs 0 ... n only.
+        full = functional.conv_transpose3d(padded, self.conv.weight, self.conv.bias, stride=2, padding=1)
+        return full[..., : 2 * n_x, : 2 * n_y, : 2 * n_z]
+
+
+def normalisation(kind: Normalisation, channels: int) -> nn.Module:
+    """Return batch normalisation or nothing; both act on each cell alone in evaluation, so tiles equal the whole."""
+    if kind == "batch":
+        return nn.BatchNorm3d(channels)
+    if kind == "none":
+        return nn.Identity()
+    raise InputError(f"normalisation must be 'none' or 'batch', got {kind!r}")
+
+
+def activation(name: str) -> nn.Module:
+    """Return an activation by name: silu, gelu or relu."""
+    functions = {"silu": nn.SiLU, "gelu": nn.GELU, "relu": nn.ReLU}
+    if name not in functions:
+        raise InputError(f"activation must be one of {', '.join(functions)}, got {name!r}")
+    return functions[name]()
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(norm(conv(act(norm(x)))))), the identity at the start of training."""
+
+    def __init__(
+        self, channels: int, *, normalise: Normalisation = "none", act: str = "silu", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norm1 = normalisation(normalise, channels)
+        self.conv1 = Conv(channels, channels)
+        self.norm2 = normalisation(normalise, channels)
+        self.conv2 = Conv(channels, channels).zero()
+        self.act = activation(act)
+        self.dropout = nn.Dropout3d(dropout) if dropout > 0 else nn.Identity()
+
+    def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
+        """Add the block's correction."""
+        inner = self.conv1(self.act(self.norm1(mesh)), periodic=periodic)
+        return mesh + self.conv2(self.dropout(self.act(self.norm2(inner))), periodic=periodic)
+
+
+def require_divisible(mesh: torch.Tensor, stride: int, *, name: str) -> None:
+    """Raise InputError unless all three sides of the mesh are multiples of the network's total stride."""
+    shape = tuple(mesh.shape[-3:])
+    if any(side % stride or side < 2 * stride for side in shape):
+        raise InputError(
+            f"mesh of model {name!r} must have sides that are multiples of {stride} and at least {2 * stride}, "
+            f"got {shape}: choose another number of cells, or cut the mesh into tiles"
+        )
