@@ -6,6 +6,7 @@ three-dimensional cell table is needed (it would have 125 cells per particle) an
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -16,6 +17,10 @@ from peculiar.core.errors import InputError
 # Columns are this much wider than the linking length, so that rounding of a coordinate never puts two
 # friends two columns apart.
 _COLUMN_MARGIN = 1.0 + 1e-6
+
+Array = NDArray[Any]
+Span = tuple[int, int]
+Shift = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,8 @@ def friends_of_friends(
         )
     if not 0 < len(x) < 2**31 - 1:
         raise InputError(f"positions must be 1 to 2**31 - 2 particles, got {len(x)}: split the box")
-    if mean_spacing is None:
-        length *= size / len(x) ** (1.0 / 3.0)
-    else:
-        length *= _positive(mean_spacing, "mean_spacing", "Mpc/h, or None for a box full of particles")
+    spacing = size / len(x) ** (1.0 / 3.0) if mean_spacing is None else mean_spacing
+    length *= _positive(spacing, "mean_spacing", "Mpc/h, or None for a box full of particles")
     if length >= 0.5 * size:
         raise InputError(
             f"linking_length must be < half the box, got {length:g} of {size:g} Mpc/h: use more particles "
@@ -197,7 +200,7 @@ def particle_array(values: ArrayLike, name: str, unit: str) -> NDArray[np.float3
     return array
 
 
-def wrap(positions: NDArray, size: float) -> NDArray[np.float32]:
+def wrap(positions: Array, size: float) -> NDArray[np.float32]:
     """Positions wrapped into [0, size) as float32, where rounding up to the size itself becomes 0."""
     wrapped = np.mod(positions, size).astype(np.float32)
     wrapped[wrapped >= size] = 0.0
@@ -211,20 +214,20 @@ def _positive(value: float, name: str, meaning: str) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _wrapped(value, size):
+def _wrapped(value: float, size: float) -> np.float32:
     wrapped = np.float32(value - size * np.floor(value / size))
     return wrapped if 0.0 <= wrapped < size else np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)
-def _column(x, y, size, columns):
+def _column(x: float, y: float, size: float, columns: int) -> int:
     cx = min(int(np.float64(x) * columns / size), columns - 1)
     cy = min(int(np.float64(y) * columns / size), columns - 1)
     return cx * columns + cy
 
 
 @njit(cache=True, nogil=True)
-def _sort_into_columns(positions, size, columns):
+def _sort_into_columns(positions: Array, size: float, columns: int) -> tuple[Array, Array, Array]:
     """Wrapped positions (n, 3) sorted by column then z, their input indices, and where columns start."""
     n = positions.shape[0]
     starts = np.zeros(columns * columns + 1, np.int32)
@@ -251,7 +254,7 @@ def _sort_into_columns(positions, size, columns):
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_z(x, order, lo, hi):
+def _sort_by_z(x: Array, order: Array, lo: int, hi: int) -> None:
     # Shell sort in place: columns hold about ten particles, a few thousand at most.
     gap = 1
     while gap < (hi - lo) // 3:
@@ -269,7 +272,7 @@ def _sort_by_z(x, order, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def _root(parent, i):
+def _root(parent: Array, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -277,12 +280,12 @@ def _root(parent, i):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _join(x, parent, i, j, shift_x, shift_y, shift_z, square):
+def _join(x: Array, parent: Array, i: int, j: int, shift: Shift, square: float) -> None:
     """Join i and the image of j when they are friends; the smaller index becomes the root."""
     if parent[i] != parent[j]:
-        dx = np.float64(x[j, 0]) + shift_x - np.float64(x[i, 0])
-        dy = np.float64(x[j, 1]) + shift_y - np.float64(x[i, 1])
-        dz = np.float64(x[j, 2]) + shift_z - np.float64(x[i, 2])
+        dx = x[j, 0] + shift[0] - x[i, 0]  # float64, as the shifts are
+        dy = x[j, 1] + shift[1] - x[i, 1]
+        dz = x[j, 2] + shift[2] - x[i, 2]
         if dx * dx + dy * dy + dz * dz <= square:
             a, b = _root(parent, i), _root(parent, j)
             if a < b:
@@ -292,7 +295,7 @@ def _join(x, parent, i, j, shift_x, shift_y, shift_z, square):
 
 
 @njit(cache=True, nogil=True)
-def _link(x, starts, columns, size, length):
+def _link(x: Array, starts: Array, columns: int, size: float, length: float) -> Array:
     """Root of the friendship tree of every sorted particle, by union-find over neighbouring columns."""
     n = x.shape[0]
     parent = np.arange(n).astype(np.int32)
@@ -300,14 +303,12 @@ def _link(x, starts, columns, size, length):
     for cx in range(columns):
         for cy in range(columns):
             lo, hi = starts[cx * columns + cy], starts[cx * columns + cy + 1]
-            if lo == hi:
-                continue
             for i in range(lo, hi):
                 j = i + 1
                 while j < hi and x[j, 2] - np.float64(x[i, 2]) <= length:
-                    _join(x, parent, i, j, 0.0, 0.0, 0.0, square)
+                    _join(x, parent, i, j, (0.0, 0.0, 0.0), square)
                     j += 1
-            _link_upper_edge(x, parent, lo, hi, lo, hi, 0.0, 0.0, size, length)
+            _link_upper_edge(x, parent, (lo, hi), (lo, hi), (0.0, 0.0, size), length)
             # Half of the eight neighbours: the other half meets this column from the other side.
             for k in range(4):
                 nx = cx + 1 if k < 3 else cx
@@ -315,19 +316,16 @@ def _link(x, starts, columns, size, length):
                 shift_x = size if nx == columns else 0.0
                 shift_y = size if ny == columns else (-size if ny < 0 else 0.0)
                 other = (nx % columns) * columns + ny % columns
-                first, last = starts[other], starts[other + 1]
-                if first == last:
-                    continue
-                _link_upper_edge(x, parent, lo, hi, first, last, shift_x, shift_y, size, length)
-                _link_upper_edge(x, parent, first, last, lo, hi, -shift_x, -shift_y, size, length)
-                begin = first
+                begin, end = starts[other], starts[other + 1]
+                _link_upper_edge(x, parent, (lo, hi), (begin, end), (shift_x, shift_y, size), length)
+                _link_upper_edge(x, parent, (begin, end), (lo, hi), (-shift_x, -shift_y, size), length)
                 for i in range(lo, hi):
                     z = np.float64(x[i, 2])
-                    while begin < last and x[begin, 2] < z - length:
+                    while begin < end and x[begin, 2] < z - length:
                         begin += 1
                     j = begin
-                    while j < last and x[j, 2] <= z + length:
-                        _join(x, parent, i, j, shift_x, shift_y, 0.0, square)
+                    while j < end and x[j, 2] <= z + length:
+                        _join(x, parent, i, j, (shift_x, shift_y, 0.0), square)
                         j += 1
     for i in range(n):
         parent[i] = _root(parent, i)
@@ -335,30 +333,27 @@ def _link(x, starts, columns, size, length):
 
 
 @njit(cache=True, nogil=True)
-def _link_upper_edge(x, parent, lo, hi, first, last, shift_x, shift_y, size, length):
-    """Join the top of column lo:hi with the bottom of column first:last, one box higher."""
-    i = hi - 1
-    while i >= lo and x[i, 2] + length >= size:
-        j = first
-        while j < last and x[j, 2] + size <= x[i, 2] + length:
-            _join(x, parent, i, j, shift_x, shift_y, size, square=length * length)
+def _link_upper_edge(x: Array, parent: Array, own: Span, other: Span, shift: Shift, length: float) -> None:
+    """Join the top of a column with the bottom of another, whose image lies one box higher."""
+    i = own[1] - 1
+    while i >= own[0] and x[i, 2] + length >= shift[2]:
+        j = other[0]
+        while j < other[1] and x[j, 2] + shift[2] <= x[i, 2] + length:
+            _join(x, parent, i, j, shift, length * length)
             j += 1
         i -= 1
 
 
 @njit(cache=True, nogil=True)
-def _number_groups(parent, order, min_particles):
+def _number_groups(parent: Array, order: Array, min_particles: int) -> tuple[Array, Array, Array]:
     """Group of every input particle (-1: none), and size and smallest input index of every kept group."""
     n = parent.shape[0]
     size = np.zeros(n, np.int32)
     for s in range(n):
         size[parent[s]] += 1
-    groups = 0
-    for s in range(n):
-        if size[s] >= min_particles:
-            groups += 1
-    counts = np.empty(groups, np.int32)
-    first = np.full(groups, n, np.int32)
+    kept = np.count_nonzero(size >= min_particles)
+    counts = np.empty(kept, np.int32)
+    first = np.full(kept, n, np.int32)
     halo_of = np.full(n, -1, np.int32)
     groups = 0
     for s in range(n):
@@ -368,16 +363,17 @@ def _number_groups(parent, order, min_particles):
             counts[groups] = size[s]
             size[s] = -groups - 1
             groups += 1
-        mark = size[parent[s]]
-        if mark < 0:
-            group = -mark - 1
+        group = -size[parent[s]] - 1
+        if group >= 0:
             halo_of[order[s]] = group
             first[group] = min(first[group], order[s])
     return halo_of, counts, first
 
 
 @njit(cache=True, nogil=True)
-def _gather(positions, velocities, halo_of, place, offsets, size):
+def _gather(
+    positions: Array, velocities: Array, halo_of: Array, place: Array, offsets: Array, size: float
+) -> tuple[Array, Array, Array]:
     """Member lists (input order), centres of mass and mean velocities of the halos, all in rank order."""
     halos = len(offsets) - 1
     members = np.empty(offsets[-1], np.int64)

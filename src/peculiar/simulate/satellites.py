@@ -1,8 +1,8 @@
 """Galaxy-like catalogues from halos: centrals by abundance, satellites on member particles.
 
-A satellite takes the position and velocity of a random particle of its host, so its velocity dispersion inside
-the halo (the finger of God) is the simulation's own. Only the halos and a bounded sample of their members are
-needed, so the particles need not be kept.
+A satellite takes the position and velocity of a random particle of its host, so its velocity dispersion
+inside the halo (the finger of God) is the simulation's own. Only the halos and a bounded sample of their
+members are needed, so the particles need not be kept.
 """
 
 from dataclasses import dataclass
@@ -81,8 +81,8 @@ def sample_members(
     """Random member particles of every halo, enough to draw satellites without the particles later.
 
     A halo of mass M keeps ``max(fewest, per_mass * M / M_min)`` of its members, `most` at most (all, if it
-    has fewer); M_min is the smallest halo mass. The defaults leave room for satellite fractions up to 0.35 with
-    hosts weighted by mass, at about six members per halo.
+    has fewer); M_min is the smallest halo mass. The defaults leave room for satellite fractions up to 0.35
+    with hosts weighted by mass, at five to ten members per halo.
 
     Parameters
     ----------
@@ -95,7 +95,9 @@ def sample_members(
     seed : int
         Same seed, same sample.
     fewest, most : int
+        Bounds on the members kept per halo.
     per_mass : float
+        Members kept per smallest halo mass.
 
     Raises
     ------
@@ -150,11 +152,11 @@ def draw_satellites(
 ) -> Galaxies:
     """Catalogue of exactly `number` galaxies, ``round(fraction * number)`` of them satellites.
 
-    The centrals are the most massive halos. Satellites are shared among those halos with probability proportional to
-    ``(M / M_min)**alpha``, the power law of satellite numbers (Kravtsov et al. 2004, ApJ 609, 35), never more
-    than the stored members of a host: what does not fit is drawn again among the other hosts. A satellite takes
-    a member's position and velocity, each member once, and a mass from dN/dm ~ m**-1.9 (Springel et al.
-    2008) between the least massive central and its host, so that ranks mean the same for both.
+    The centrals are the most massive halos. Satellites are shared among those halos with probability
+    proportional to ``(M / M_min)**alpha``, the power law of satellite numbers (Kravtsov et al. 2004, ApJ 609,
+    35), never more than the stored members of a host: what does not fit is drawn again among the other hosts.
+    A satellite takes a member's position and velocity, each member once, and a mass from dN/dm ~ m**-1.9
+    (Springel et al. 2008) between the least massive central and its host, so that ranks mean the same for both.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ def draw_satellites(
     centrals = number - satellites
     if not 1 <= centrals <= len(halos):
         raise InputError(
-            f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals} centrals: "
+            f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals}: "
             "change number or fraction, or find smaller halos"
         )
     if len(members) and int(members.host[-1]) >= len(halos):
@@ -208,7 +210,7 @@ def draw_satellites(
     room = np.bincount(members.host, minlength=len(halos))[:centrals]
     if room.sum() < satellites:
         raise InputError(
-            f"fraction must ask for at most the {room.sum()} stored members of {centrals} hosts, got {fraction} "
+            f"fraction must ask for at most the {room.sum()} stored members, got {fraction} "
             f"({satellites} satellites): lower it or store more in sample_members"
         )
     wanted = _share_out(satellites, (masses / masses[-1]) ** alpha, room, rng)
