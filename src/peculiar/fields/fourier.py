@@ -1,0 +1,81 @@
+"""Transforms of real meshes and the wavevectors that belong to them.
+
+Convention: the half-complex layout of ``torch.fft.rfftn`` over the last three axes, nothing on the way there and
+1/cells^3 on the way back, so ``to_real(to_fourier(x), n)`` is x.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from peculiar.core.box import Box
+
+AXES = (-3, -2, -1)
+
+
+def to_fourier(data: Float[Tensor, "... x y z"]) -> Complex[Tensor, "... x y half"]:
+    """Transform real meshes over their last three axes."""
+    return torch.fft.rfftn(data, dim=AXES)
+
+
+def to_real(data_k: Complex[Tensor, "... x y half"], cells: int) -> Float[Tensor, "... x y z"]:
+    """Transform back to real meshes of `cells` along each side, the inverse of `to_fourier`."""
+    return torch.fft.irfftn(data_k, s=(cells,) * 3, dim=AXES)
+
+
+def wavevectors(
+    box: Box,
+    device: torch.device | str | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    odd: bool = False,
+) -> tuple[Float[Tensor, "x 1 1"], Float[Tensor, "1 y 1"], Float[Tensor, "1 1 half"]]:
+    """Return kx, ky and kz [h/Mpc], shaped to broadcast in the layout of `to_fourier`.
+
+    Parameters
+    ----------
+    box : Box
+        With its mesh.
+    device, dtype
+        Of the result.
+    odd : bool
+        Set the Nyquist wavenumber of an even mesh to zero. An odd power of k there would make the field complex:
+        +k_Nyquist and -k_Nyquist are one mode. Use it for first derivatives and for whatever is built from them.
+    """
+    n = box.mesh
+    full = 2 * math.pi * torch.fft.fftfreq(n, d=box.cell_size, dtype=torch.float64)
+    half = 2 * math.pi * torch.fft.rfftfreq(n, d=box.cell_size, dtype=torch.float64)
+    if odd and n % 2 == 0:
+        full[n // 2] = 0.0
+        half[n // 2] = 0.0
+    full, half = full.to(device=device, dtype=dtype), half.to(device=device, dtype=dtype)
+    return full.reshape(n, 1, 1), full.reshape(1, n, 1), half.reshape(1, 1, n // 2 + 1)
+
+
+def k_squared(
+    box: Box,
+    device: torch.device | str | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    odd: bool = False,
+) -> Float[Tensor, "x y half"]:
+    """Return |k|^2 [(h/Mpc)^2] in the layout of `to_fourier`; `odd` as in `wavevectors`."""
+    kx, ky, kz = wavevectors(box, device, dtype=dtype, odd=odd)
+    return kx**2 + ky**2 + kz**2
+
+
+def inverse_k_squared(
+    box: Box,
+    device: torch.device | str | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    odd: bool = False,
+) -> Float[Tensor, "x y half"]:
+    """Return 1/|k|^2 [(Mpc/h)^2] in the layout of `to_fourier`, 0 where k is 0; `odd` as in `wavevectors`."""
+    k2 = k_squared(box, device, dtype=dtype, odd=odd)
+    inverse = torch.reciprocal(k2)
+    return inverse.masked_fill_(k2 == 0, 0.0)

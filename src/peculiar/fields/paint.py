@@ -1,0 +1,364 @@
+"""Particles onto meshes, meshes at particles, and the windows that this leaves in Fourier space.
+
+On the CPU numba kernels do the work (`peculiar.fields.kernels`), elsewhere torch does, with the same result to
+rounding. Cell (i, j, k) of a mesh is centred on ``origin + (i + 1/2, j + 1/2, k + 1/2) * cell_size``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from peculiar.core.box import Box
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.errors import InputError
+from peculiar.core.field import Field
+from peculiar.fields.fourier import to_fourier, wavevectors
+from peculiar.fields.kernels import ORDERS, paint_kernel, readout_kernel
+
+Scheme = Literal["ngp", "cic", "tsc"]
+ABUNDANCES = (1e-4, 1e-3, 2e-3, 3e-3)
+"""Cumulative abundances [(h/Mpc)^3] that cut the mass bins of Xiao et al. 2024."""
+
+_PARTICLES_AT_ONCE = 1 << 22  # bounds the temporaries of the torch path to some 200 MB
+
+
+def paint(
+    positions: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"],
+    box: Box,
+    *,
+    weights: Float[np.ndarray, "n *channel"] | Float[Tensor, "n *channel"] | None = None,
+    scheme: Scheme = "cic",
+    shift: float = 0.0,
+) -> Float[Tensor, "channel x y z"]:
+    """Sum particle weights onto a mesh.
+
+    Parameters
+    ----------
+    positions : (n, 3) [Mpc/h]
+        NumPy or torch. A periodic box wraps them; otherwise what falls beyond its faces is dropped.
+    box : Box
+        With its mesh.
+    weights : (n,) or (n, channel), optional
+        One mesh for each channel; ones where not given.
+    scheme : "ngp", "cic" or "tsc"
+        Nearest grid point, cloud in cell, triangular-shaped cloud.
+    shift : float
+        Move the mesh by this many cells along each axis (1/2 for the second mesh of an interlaced pair).
+
+    Returns
+    -------
+    Tensor (channel, x, y, z) float32, on the device of the positions.
+
+    Raises
+    ------
+    InputError
+        If a shape is wrong, a position is not finite, or the scheme is unknown.
+    """
+    order = _order(scheme)
+    points = _points(positions)
+    values = _weights(weights, points)
+    if points.device.type == "cpu":
+        mesh = paint_kernel(
+            points.numpy(),
+            None if values is None else values.numpy(),
+            box.mesh,
+            size=box.size,
+            origin=box.origin,
+            order=order,
+            shift=shift,
+            periodic=box.periodic,
+        )
+        return torch.from_numpy(mesh)
+    return _paint_with_torch(points, box, values, order, shift)
+
+
+def readout(
+    data: Float[Tensor, "channel x y z"],
+    positions: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"],
+    box: Box,
+    *,
+    scheme: Scheme = "cic",
+) -> Float[Tensor, "n channel"]:
+    """Interpolate a mesh at particles, with the weights that `paint` gives them.
+
+    Parameters
+    ----------
+    data : Tensor (channel, x, y, z)
+        At cell centres of `box`.
+    positions : (n, 3) [Mpc/h]
+        A periodic box wraps them; otherwise the outermost cells reach on without end.
+    box, scheme
+        As in `paint`.
+
+    Returns
+    -------
+    Tensor (n, channel) float32, on the device of the mesh.
+
+    Raises
+    ------
+    InputError
+        As in `paint`, or if the mesh does not match the box.
+    """
+    order = _order(scheme)
+    if data.ndim != 4 or tuple(data.shape[1:]) != (box.mesh,) * 3:
+        raise InputError(
+            f"data must have shape (channel, {box.mesh}, ...) like its box, got {tuple(data.shape)}"
+        )
+    points = _points(positions).to(data.device)
+    if data.device.type == "cpu":
+        values = readout_kernel(
+            data.detach().numpy(),
+            points.numpy(),
+            size=box.size,
+            origin=box.origin,
+            order=order,
+            periodic=box.periodic,
+        )
+        return torch.from_numpy(values)
+    return _readout_with_torch(data, points, box, order)
+
+
+def paint_interlaced_fourier(
+    positions: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"],
+    box: Box,
+    *,
+    weights: Float[np.ndarray, "n *channel"] | Float[Tensor, "n *channel"] | None = None,
+    scheme: Scheme = "cic",
+) -> Complex[Tensor, "channel x y half"]:
+    """Paint particles on two meshes half a cell apart, combine them in Fourier space and undo the window.
+
+    The combination cancels the odd aliases (Hockney and Eastwood 1981; Sefusatti et al. 2016), the division the
+    smoothing of the scheme. On the Nyquist planes, where the two phases are not defined, the first mesh stands alone.
+
+    Returns
+    -------
+    Tensor (channel, x, y, cells // 2 + 1)
+        Transform of the sum of weights per cell, in the layout and the phases of ``to_fourier(paint(...))``: divide
+        by the mean weight per cell for that of 1 + delta. Shot noise is in it: sum(w^2) / cells^3 in each |.|^2 /
+        cells^3.
+
+    Notes
+    -----
+    Fourier space is periodic, so the particles are wrapped even where the box is not: leave room around a survey.
+    """
+    n = box.mesh
+    wrapped = Box(box.size, n, box.origin)
+    first = to_fourier(paint(positions, wrapped, weights=weights, scheme=scheme))
+    second = to_fourier(paint(positions, wrapped, weights=weights, scheme=scheme, shift=0.5))
+    for k in wavevectors(wrapped, first.device):
+        second *= torch.polar(torch.ones_like(k), -0.5 * box.cell_size * k)
+    if n % 2 == 0:
+        for axis in (1, 2, 3):
+            second.narrow(axis, n // 2, 1).copy_(first.narrow(axis, n // 2, 1))
+    return deconvolve(first.add_(second).mul_(0.5), wrapped, scheme=scheme)
+
+
+def window(k: Float[Tensor, "..."], cell_size: float, *, scheme: Scheme = "cic") -> Float[Tensor, "..."]:
+    """Return the window of a scheme along one axis, sinc(k cell / 2)^p; k [h/Mpc], cell [Mpc/h].
+
+    The window of the mesh is the product over the axes; p is 1 for NGP, 2 for CIC and 3 for TSC.
+    """
+    return torch.sinc(k * (cell_size / (2 * torch.pi))) ** _order(scheme)
+
+
+def deconvolve(
+    data_k: Complex[Tensor, "... x y half"], box: Box, *, scheme: Scheme = "cic"
+) -> Complex[Tensor, "... x y half"]:
+    """Divide a transform by the window of the scheme that painted it."""
+    kx, ky, kz = wavevectors(box, data_k.device, dtype=data_k.real.dtype)
+    inverse = [torch.reciprocal(window(k, box.cell_size, scheme=scheme)) for k in (kx, ky, kz)]
+    return (data_k * (inverse[0] * inverse[1])).mul_(inverse[2])
+
+
+def mass_bins(
+    masses: Float[np.ndarray, " n"], volume: float, *, abundances: Sequence[float] = ABUNDANCES
+) -> Int[np.ndarray, " n"]:
+    """Assign objects to bins of cumulative abundance, the most massive first.
+
+    Parameters
+    ----------
+    masses : (n,)
+        Mass, or whatever else ranks the objects. Equal masses, as of halos with equally many particles, are ranked
+        in an order that is random but the same in every call, so that no bin edge follows the order of the file.
+    volume : float
+        Volume that the objects fill [(Mpc/h)^3].
+    abundances : sequence of float
+        Cumulative abundance at the lower edge of each bin [(h/Mpc)^3], rising.
+
+    Returns
+    -------
+    (n,) int
+        0 for the most massive; what is rarer than the last abundance allows joins the last bin.
+
+    Raises
+    ------
+    InputError
+        If the abundances do not rise or the volume is not positive.
+    """
+    edges = np.asarray(abundances, dtype=np.float64)
+    if edges.ndim != 1 or len(edges) == 0 or edges[0] <= 0 or (np.diff(edges) <= 0).any():
+        raise InputError(f"abundances must be positive and rise, got {tuple(abundances)}")
+    if not volume > 0:
+        raise InputError(f"volume must be > 0 (Mpc/h)^3, got {volume}")
+    n = len(masses)
+    order = np.lexsort((np.random.default_rng(0).permutation(n), -np.asarray(masses)))
+    rank = np.empty(n, dtype=np.int64)
+    rank[order] = np.arange(n)
+    return np.minimum(np.searchsorted(edges * volume, rank, side="right"), len(edges) - 1)
+
+
+def paint_bins(
+    catalogue: Catalogue,
+    cells: int,
+    *,
+    positions: Float[np.ndarray, "n 3"] | None = None,
+    weighting: Literal["number", "mass"] = "number",
+    scheme: Scheme = "cic",
+    abundances: Sequence[float] = ABUNDANCES,
+) -> Field:
+    """Paint a catalogue in bins of abundance, one channel each, in units of each bin's own mean.
+
+    The input of Xiao et al. 2024, "without mass" (`weighting` "number") and "with mass" ("mass"). Completeness
+    weights count in both.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Without masses, every object goes into the last bin.
+    cells : int
+        Mesh cells along a side.
+    positions : (n, 3) [Mpc/h], optional
+        Paint the objects there in place of their own positions.
+    weighting : "number" or "mass"
+        One per object, or its mass over the mean mass of its bin.
+    scheme, abundances
+        As in `paint` and `mass_bins`.
+
+    Returns
+    -------
+    Field
+        Weight per cell over the bin's mean weight per cell, averaged over the covered volume of a survey: 1 on
+        average there. A bin without objects is 0 everywhere.
+
+    Raises
+    ------
+    InputError
+        If the weighting is unknown, or is "mass" and the catalogue has no positive masses.
+    """
+    if weighting not in ("number", "mass"):
+        raise InputError(f"weighting must be 'number' or 'mass', got {weighting!r}")
+    masses = catalogue.masses
+    if weighting == "mass" and (masses is None or not (np.asarray(masses) > 0).all()):
+        raise InputError("catalogue.masses must all be > 0 for weighting='mass': use weighting='number'")
+    covered = 1.0 if catalogue.completeness is None else float(catalogue.completeness.data.float().mean())
+    bins = (
+        np.full(len(catalogue), len(abundances) - 1)
+        if masses is None
+        else mass_bins(masses, catalogue.box.volume * covered, abundances=abundances)
+    )
+    values = (
+        np.ones(len(catalogue)) if catalogue.weights is None else np.asarray(catalogue.weights, np.float64)
+    )
+    if weighting == "mass" and masses is not None:
+        values = values * masses
+    total = np.bincount(bins, weights=values, minlength=len(abundances))
+    box = catalogue.box.with_cells(cells)
+    mean = total / (box.mesh**3 * covered)
+    weights = np.zeros((len(catalogue), len(abundances)), dtype=np.float32)
+    weights[np.arange(len(catalogue)), bins] = values / mean[bins]
+    return Field(
+        paint(catalogue.positions if positions is None else positions, box, weights=weights, scheme=scheme),
+        box,
+        names=[f"abundance_{abundance:g}" for abundance in abundances],
+        space=catalogue.space,
+    )
+
+
+def _order(scheme: str) -> int:
+    if scheme not in ORDERS:
+        raise InputError(f"scheme must be one of {', '.join(ORDERS)}, got {scheme!r}")
+    return ORDERS[scheme]
+
+
+def _points(positions: np.ndarray | Tensor) -> Tensor:
+    points = torch.as_tensor(positions).detach()
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"positions must have shape (n, 3), got {tuple(points.shape)}")
+    # One sum tells as much as a mask of the size of the particles; float64 cannot overflow here.
+    if not bool(torch.isfinite(points.sum(dtype=torch.float64))):
+        raise InputError("positions must be finite, got values that are not: remove or repair them")
+    return points
+
+
+def _weights(weights: np.ndarray | Tensor | None, points: Tensor) -> Float[Tensor, "n channel"] | None:
+    if weights is None:
+        return None
+    values = torch.as_tensor(weights, device=points.device).detach().to(torch.float32)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) != len(points):
+        raise InputError(
+            f"weights must have shape ({len(points)},) or ({len(points)}, channel), got {weights.shape}"
+        )
+    return values
+
+
+def _corners(
+    points: Tensor, box: Box, order: int, shift: float
+) -> Iterator[tuple[slice, Int[Tensor, "n 3"], Float[Tensor, "n 3"]]]:
+    """Yield, a batch of particles and a corner of their clouds at a time, rows, cells and weights along each axis."""
+    origin = torch.tensor(box.origin, dtype=points.dtype, device=points.device)
+    for start in range(0, len(points), _PARTICLES_AT_ONCE):
+        rows = slice(start, start + _PARTICLES_AT_ONCE)
+        u = (points[rows] - origin) / box.cell_size - (0.5 + shift)
+        lowest = torch.floor(u) if order == 2 else torch.floor(u + 0.5)
+        d = (u - lowest).to(torch.float32)
+        cell = lowest.long()
+        if order == 1:
+            steps = [(cell, torch.ones_like(d))]
+        elif order == 2:
+            steps = [(cell, 1 - d), (cell + 1, d)]
+        else:
+            steps = [(cell - 1, 0.5 * (0.5 - d) ** 2), (cell, 0.75 - d**2), (cell + 1, 0.5 * (0.5 + d) ** 2)]
+        for ix, wx in steps:
+            for iy, wy in steps:
+                for iz, wz in steps:
+                    index = torch.stack((ix[:, 0], iy[:, 1], iz[:, 2]), dim=1)
+                    yield rows, index, wx[:, 0] * wy[:, 1] * wz[:, 2]
+
+
+def _paint_with_torch(
+    points: Tensor, box: Box, weights: Tensor | None, order: int, shift: float
+) -> Float[Tensor, "channel x y z"]:
+    n = box.mesh
+    channels = 1 if weights is None else weights.shape[1]
+    mesh = torch.zeros(channels, n**3, device=points.device)
+    for rows, index, share in _corners(points, box, order, shift):
+        if not box.periodic:
+            share = share * ((index >= 0) & (index < n)).all(dim=1)
+        flat = _flat(index.remainder(n), n)
+        if weights is None:
+            mesh[0].index_add_(0, flat, share)
+        else:
+            for channel in range(channels):
+                mesh[channel].index_add_(0, flat, share * weights[rows, channel])
+    return mesh.reshape(channels, n, n, n)
+
+
+def _readout_with_torch(data: Tensor, points: Tensor, box: Box, order: int) -> Float[Tensor, "n channel"]:
+    n = box.mesh
+    flat_data = data.detach().reshape(data.shape[0], -1).to(torch.float32)
+    out = torch.zeros(len(points), data.shape[0], device=data.device)
+    for rows, index, share in _corners(points, box, order, 0.0):
+        index = index.remainder(n) if box.periodic else index.clamp(0, n - 1)
+        out[rows] += flat_data[:, _flat(index, n)].T * share[:, None]
+    return out
+
+
+def _flat(index: Int[Tensor, "n 3"], n: int) -> Int[Tensor, " n"]:
+    return (index[:, 0] * n + index[:, 1]) * n + index[:, 2]
