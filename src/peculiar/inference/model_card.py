@@ -1,0 +1,285 @@
+"""Model cards: what a network was trained on, beside its weights, and how a catalogue compares with that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
+
+SCHEMA_VERSION = 1
+DEFAULT_MODEL = "residual"
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+CELL_TOLERANCE = (
+    0.03  # relative; a box that is no multiple of the card's cell moves it by less on meshes above 17^3
+)
+COSMOLOGY_TOLERANCE = 0.05  # relative
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DensityCalibration(_Frozen):
+    """Monotone map from a network's log density to the density, since exp of a mean log is not the mean.
+
+    `log_density` are values of the network's ln(1 + delta), rising; `density` the calibrated 1 + delta at them.
+    Between them ln(density) is interpolated linearly, beyond them it keeps the last ratio.
+    """
+
+    log_density: tuple[float, ...]
+    density: tuple[float, ...]
+    unit_mean: bool = True
+
+    @model_validator(mode="after")
+    def _monotone(self) -> DensityCalibration:
+        if len(self.log_density) != len(self.density) or not self.density:
+            raise ValueError("log_density and density must have the same length, at least 1")
+        if any(value <= 0 for value in self.density):
+            raise ValueError("density must be > 0")
+        for values in (self.log_density, self.density):
+            if any(b < a for a, b in zip(values, values[1:], strict=False)):
+                raise ValueError("log_density and density must rise")
+        return self
+
+
+class ModelCard(_Frozen):
+    """What a network needs to be used and judged; JSON beside its safetensors file.
+
+    Lengths in Mpc/h, number densities in (h/Mpc)^3, velocities in km/s.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    package_version: str
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    architecture: str
+    configuration: dict[str, Any]
+    inputs: dict[str, Any]
+    normalisation: dict[str, float]
+    cosmology: dict[str, float]
+    redshift: float
+    redshift_range: tuple[float, float]
+    number_density: float
+    number_density_range: tuple[float, float]
+    cell_size: float = Field(gt=0)
+    tracer: str
+    space: Literal["redshift", "real"] = "redshift"
+    line_of_sight: Literal["z", "any"]
+    satellite_fractions: tuple[float, ...]
+    smoothing: float = Field(ge=0)
+    velocity_definition: str
+    weighting: Literal["number", "mass"]
+    periodic_training: bool
+    symmetry_average: int = Field(default=1, ge=1, le=48)
+    density_calibration: DensityCalibration
+    metrics: dict[str, float]
+    seeds: dict[str, int]
+    splits: dict[str, tuple[int, ...]]
+    notes: str = ""
+
+    @property
+    def training_cosmology(self) -> Cosmology:
+        """The cosmology of the training boxes."""
+        return Cosmology(**self.cosmology)
+
+
+def weights_checksum(path: Path | str) -> str:
+    """Return the sha256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_card(path: Path | str) -> ModelCard:
+    """Read a model card.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no JSON, of another schema version, or has missing or unknown entries.
+    """
+    path = Path(path)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"Model card must exist, got {path}: put the .json beside its .safetensors"
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"Model card must be JSON, got {path} ({error}): fetch it again") from None
+    version = entries.get("schema_version") if isinstance(entries, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"Model card must have schema_version {SCHEMA_VERSION}, got {version} in {path}: train it again, or use the "
+            "version of peculiar that wrote it"
+        )
+    try:
+        return ModelCard.model_validate(entries)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise InputError(
+            f"Model card must be valid, got {error.error_count()} faults in {path} (first: {where}: {first['msg']}): "
+            "fetch or train it again"
+        ) from None
+
+
+def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -> ModelCard:  # noqa: ANN401
+    """Write a network's weights and card, NAME.safetensors and NAME.json, and return the card.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its state is written in its own precision.
+    directory : path
+        An existing directory, in most cases a temporary one of `peculiar.core.output.atomic_output`.
+    **entries
+        The entries of `ModelCard` but `weights_sha256`, which is taken from the file.
+    """
+    from safetensors.torch import save_file
+
+    directory = Path(directory)
+    weights = directory / f"{entries['name']}.safetensors"
+    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    save_file(state, weights, metadata={"name": str(entries["name"]), "schema_version": str(SCHEMA_VERSION)})
+    card = ModelCard(**entries, weights_sha256=weights_checksum(weights))
+    weights.with_suffix(".json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return card
+
+
+def available_models() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
+
+
+def find_model(name_or_path: Path | str) -> Path:
+    """Return the card's path of a shipped model's name, or of a .json or .safetensors file.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    text = str(name_or_path)
+    path = Path(text).expanduser()
+    if path.suffix in (".json", ".safetensors"):
+        if not path.exists():
+            raise InputError(
+                f"Model must exist, got {path}: give the path of a .safetensors file or its card"
+            )
+        return path.with_suffix(".json")
+    if text not in available_models():
+        raise InputError(
+            f"Model must be one of {', '.join(available_models()) or '(none shipped)'}, or a .safetensors file, got "
+            f"{text!r}: see `peculiar models`"
+        )
+    return WEIGHTS / f"{text}.json"
+
+
+def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, ModelCard]:
+    """Return a network in evaluation mode, on the CPU, and its card.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A name from `available_models`, or a .safetensors or .json file; the other must lie beside it.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, the weights are damaged (their checksum is not the card's) or do not fit the
+        architecture, or the card is of another schema version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from peculiar.models import build
+
+    card_path = find_model(name_or_path)
+    card = read_card(card_path)
+    weights = card_path.with_suffix(".safetensors")
+    if not weights.exists():
+        raise InputError(f"Model weights must lie beside the card, got no {weights}: fetch both files")
+    checksum = weights_checksum(weights)
+    if checksum != card.weights_sha256:
+        raise InputError(
+            f"Model weights must have the card's sha256 {card.weights_sha256[:12]}..., got {checksum[:12]}... for "
+            f"{weights}: the file is damaged or belongs to another card, fetch both again"
+        )
+    module = build(card.architecture, card.configuration)
+    try:
+        module.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"Model weights must fit {card.architecture!r}, got {weights} ({reason})") from None
+    return module.eval(), card
+
+
+def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> list[str]:
+    """Compare a catalogue with what a network was trained on; warn where it lies outside, with the numbers.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The network's card.
+    catalogue : Catalogue
+        What it shall be applied to.
+    cells : int
+        Mesh cells along a side.
+    cosmology : Cosmology
+        The one that will turn displacements into velocities.
+
+    Returns
+    -------
+    The texts, one `OutOfRangeWarning` each; empty when all is in range.
+
+    Raises
+    ------
+    InputError
+        If the network needs masses and the catalogue has none.
+    """
+    if card.weighting == "mass" and catalogue.masses is None:
+        raise InputError(
+            f"Catalogue.masses must be given for model {card.name!r} (mass weighted), got None: name the column of "
+            "masses, or use a model without mass weighting"
+        )
+    texts = []
+
+    def outside(what: str, value: float, limits: tuple[float, float], unit: str) -> None:
+        if not limits[0] <= value <= limits[1]:
+            texts.append(
+                f"{what} {value:.4g}{unit} is outside {limits[0]:.4g} to {limits[1]:.4g}{unit}, the range of model "
+                f"{card.name!r}"
+            )
+
+    outside("number density", catalogue.number_density, card.number_density_range, " (h/Mpc)^3")
+    outside("redshift", catalogue.redshift, card.redshift_range, "")
+    near = (card.cell_size * (1 - CELL_TOLERANCE), card.cell_size * (1 + CELL_TOLERANCE))
+    outside("cell size", catalogue.box.size / cells, near, " Mpc/h")
+    trained = card.training_cosmology
+    for name in ("Omega_m", "sigma8"):
+        middle = getattr(trained, name)
+        limits = (middle * (1 - COSMOLOGY_TOLERANCE), middle * (1 + COSMOLOGY_TOLERANCE))
+        outside(f"cosmology {name}", getattr(cosmology, name), limits, "")
+    if catalogue.space != card.space:
+        texts.append(
+            f"positions in {catalogue.space} space, but model {card.name!r} was trained on {card.space} space"
+        )
+    if catalogue.line_of_sight == "radial" and card.line_of_sight != "any":
+        texts.append(
+            f"the line of sight is radial, but model {card.name!r} was trained on a plane-parallel one"
+        )
+    if not catalogue.box.periodic and card.periodic_training:
+        texts.append(
+            f"the box is not periodic, but model {card.name!r} was trained on periodic boxes: expect larger errors "
+            "near the faces"
+        )
+    for text in texts:
+        warnings.warn(text, OutOfRangeWarning, stacklevel=2)
+    return texts

@@ -1,0 +1,146 @@
+"""A network on a whole mesh at once, and the mean over the symmetries of the cube."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from jaxtyping import Float
+
+from peculiar.core import InputError
+from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry, symmetries
+
+MARGIN = 16
+"""Cells added around a mesh that cannot wrap by itself; the outermost ones see the convolutions' zero padding."""
+
+Mesh = Float[torch.Tensor, "channel x y z"]
+
+
+def half_precision(device: torch.device | str) -> AbstractContextManager[object]:
+    """Return bf16 autocast where the device computes in it, a context without effect elsewhere."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        able = torch.cuda.is_bf16_supported()
+    else:  # oneDNN's own test: without the instructions bf16 is emulated, and slower than float32
+        able = kind == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.autocast(kind, dtype=torch.bfloat16) if able else nullcontext()
+
+
+def total_stride(module: torch.nn.Module) -> int:
+    """Return the number of cells that meshes of a network are a multiple of (1 if it does not say)."""
+    return int(getattr(module, "stride", 1))  # type: ignore[arg-type]
+
+
+def run(module: torch.nn.Module, mesh: Mesh, *, periodic: bool) -> Mesh:
+    """Evaluate a network on one mesh whose sides fit it, without gradients; returns float32."""
+    batch = mesh[None].float().contiguous(memory_format=torch.channels_last_3d)
+    with torch.no_grad(), half_precision(mesh.device):
+        outputs = module(batch, periodic=periodic)
+    return outputs[0].float()
+
+
+def extend(mesh: Mesh, *, periodic: bool, multiple: int, margin: int = MARGIN) -> tuple[Mesh, int]:
+    """Put a margin around a mesh so that its sides become multiples of the network's stride.
+
+    A periodic mesh goes on with its own far side. Beyond the faces of another, nothing is known: every channel goes on
+    with its mean over the mesh.
+
+    Returns
+    -------
+    The larger mesh, and the number of cells added below (a multiple of `multiple`).
+    """
+    below = -(-margin // multiple) * multiple
+    sides = [-(-(side + below + margin) // multiple) * multiple for side in mesh.shape[1:]]
+    if periodic:
+        for axis, side in enumerate(sides):
+            index = torch.arange(-below, side - below, device=mesh.device) % mesh.shape[1 + axis]
+            mesh = mesh.index_select(1 + axis, index)
+        return mesh, below
+    larger = mesh.mean(dim=(1, 2, 3))[:, None, None, None].repeat(1, *sides)
+    x, y, z = (slice(below, below + side) for side in mesh.shape[1:])
+    larger[:, x, y, z] = mesh
+    return larger, below
+
+
+def apply_whole(module: torch.nn.Module, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+    """Evaluate a network on a whole mesh of any size.
+
+    A periodic mesh whose sides are multiples of the network's stride is padded circularly by the network itself. Any
+    other gets a margin (see `extend`) that is cut off again.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode; called as ``module(batch, periodic=...)``.
+    inputs : (channel, x, y, z)
+        Input channels.
+    periodic : bool
+        Whether opposite faces are one.
+
+    Returns
+    -------
+    (channel, x, y, z) float32, on the same mesh.
+    """
+    multiple = total_stride(module)
+    fits = all(side % multiple == 0 and side >= 2 * multiple for side in inputs.shape[1:])
+    if periodic and fits:
+        return run(module, inputs, periodic=True)
+    larger, below = extend(inputs, periodic=periodic, multiple=multiple)
+    outputs = run(module, larger, periodic=False)
+    x, y, z = (slice(below, below + side) for side in inputs.shape[1:])
+    return outputs[:, x, y, z].contiguous()
+
+
+def spread_symmetries(count: int, *, line_of_sight: int | str | None) -> list[Symmetry]:
+    """Return some symmetries of the cube, the identity first, the rest spread evenly over the group.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    line_of_sight : int, "x", "y", "z", "radial" or None
+        See `peculiar.fields.symmetry.symmetries`.
+
+    Raises
+    ------
+    InputError
+        If the group has fewer elements.
+    """
+    group = symmetries(line_of_sight)
+    if not 1 <= count <= len(group):
+        raise InputError(
+            f"symmetry_average must lie in 1 to {len(group)} for this line of sight, got {count}"
+        )
+    return [group[index * len(group) // count] for index in range(count)]
+
+
+def average_symmetries(
+    apply: Callable[[Mesh], Mesh],
+    inputs: Mesh,
+    *,
+    elements: Sequence[Symmetry],
+    input_vectors: Sequence[Sequence[int]] = (),
+    output_vectors: Sequence[Sequence[int]] = (),
+) -> Mesh:
+    """Turn the inputs, apply a network, turn back, and take the mean.
+
+    Parameters
+    ----------
+    apply : callable
+        From input channels to output channels, both (channel, x, y, z).
+    inputs : (channel, x, y, z)
+        Input channels; a cube if axes change places.
+    elements : sequence of Symmetry
+        At least one.
+    input_vectors, output_vectors : sequence of (i, j, k)
+        Channels that are the components of one vector.
+    """
+    total: torch.Tensor | None = None
+    for element in elements:
+        outputs = apply(apply_symmetry(inputs, element, vectors=input_vectors))
+        outputs = apply_symmetry(outputs, invert_symmetry(element), vectors=output_vectors)
+        total = outputs if total is None else total + outputs
+    if total is None:
+        raise InputError("elements must hold at least one symmetry, got none")
+    return total / len(elements)
