@@ -1,0 +1,178 @@
+"""Tracer overdensity of boxes and surveys, on a mesh that a Fourier transform may take as periodic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Box, Catalogue, Field, InputError
+from peculiar.fields.paint import ABUNDANCES, mass_bins, paint
+
+PADDING = 1.5
+"""Side of the zero-padded Fourier box over that of a non-periodic catalogue box (at least this much)."""
+
+SELECTION_FLOOR = 0.3
+"""Expected fraction of the mean density below which a cell tells nothing: its overdensity is set to 0."""
+
+Weighting = Literal["number", "mass"]
+
+
+def fourier_box(box: Box) -> Box:
+    """Return the periodic box that stands for a box in Fourier transforms.
+
+    A periodic box is its own. A non-periodic one keeps its lower corner and its cell size, and gets empty cells beyond
+    its upper faces: at least half its side (`PADDING`), up to the next size that transforms fast, so that no structure
+    pulls on its own periodic image from next door.
+    """
+    if box.periodic:
+        return box
+    from scipy.fft import next_fast_len
+
+    cells = next_fast_len(int(np.ceil(PADDING * box.mesh)), real=True)
+    cells += cells % 2
+    return replace(box, size=box.cell_size * cells, cells=cells, periodic=True)
+
+
+def pad(data: Float[torch.Tensor, "channel x y z"], box: Box) -> Float[torch.Tensor, "channel X Y Z"]:
+    """Fill up with zeros from the mesh of a box to that of its `fourier_box`."""
+    extra = fourier_box(box).mesh - box.mesh
+    return torch.nn.functional.pad(data, (0, extra) * 3) if extra else data
+
+
+def crop(data: Float[torch.Tensor, "channel X Y Z"], box: Box) -> Float[torch.Tensor, "channel x y z"]:
+    """Cut back from the mesh of the `fourier_box` to that of the box."""
+    n = box.mesh
+    return data[:, :n, :n, :n].contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """Where and how densely a catalogue samples the mesh that it is painted on.
+
+    Attributes
+    ----------
+    box : Box
+        The catalogue's box with its mesh.
+    fourier : Box
+        The periodic box of the transforms (`fourier_box`): tracers are painted here.
+    expected : Tensor (X, Y, Z) or None
+        Expected fraction of the mean density in each cell of `fourier`, after the mass assignment; None where it is 1
+        everywhere.
+    """
+
+    box: Box
+    fourier: Box
+    expected: Float[torch.Tensor, "X Y Z"] | None
+
+    @property
+    def covered(self) -> Float[torch.Tensor, "X Y Z"] | None:
+        """Cells whose overdensity is measured; None where all are."""
+        return None if self.expected is None else self.expected > SELECTION_FLOOR
+
+
+def sampling(catalogue: Catalogue, cells: int) -> Sampling:
+    """Return how a catalogue samples a mesh.
+
+    The expected fraction is the catalogue's completeness (interpolated where its mesh is another one), or 1 within the
+    faces of a non-periodic box, spread by the cloud-in-cell assignment as the tracers are.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    cells : int
+        Mesh cells along a side of the catalogue's box.
+
+    Raises
+    ------
+    InputError
+        If no cell is covered.
+    """
+    box = catalogue.box.with_cells(cells)
+    fourier = fourier_box(box)
+    if box.periodic and catalogue.completeness is None:
+        return Sampling(box, fourier, None)
+    fraction = pad(_completeness(catalogue, box)[None], box)[0]
+    for axis in range(3):
+        # The tracers of a cell, spread evenly over it, reach 1/8 into either neighbour under CIC.
+        fraction = 0.75 * fraction + 0.125 * (fraction.roll(1, axis) + fraction.roll(-1, axis))
+    if not bool((fraction > SELECTION_FLOOR).any()):
+        raise InputError(
+            f"Catalogue.completeness must exceed {SELECTION_FLOOR} somewhere, got at most {float(fraction.max()):.3g}: "
+            "give the expected fraction of the mean density, 1 where the survey is complete"
+        )
+    return Sampling(box, fourier, fraction)
+
+
+def _completeness(catalogue: Catalogue, box: Box) -> Float[torch.Tensor, "x y z"]:
+    """Expected fraction of the mean density on the mesh of the box."""
+    n = box.mesh
+    field: Field | None = catalogue.completeness
+    if field is None:
+        return torch.ones(n, n, n)
+    if field.box.with_cells(n) == field.box and field.box.size == box.size and field.box.origin == box.origin:
+        return field.data[0].float()
+    centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
+    values = np.nan_to_num(field.at(centres.reshape(-1, 3))[:, 0])
+    return torch.as_tensor(values.reshape(n, n, n), dtype=torch.float32)
+
+
+def overdensity(
+    positions: Float[np.ndarray, "n 3"],
+    grid: Sampling,
+    *,
+    weights: Float[np.ndarray, "n channel"] | Float[np.ndarray, " n"] | None = None,
+) -> Float[torch.Tensor, "channel X Y Z"]:
+    """Paint tracers (CIC) and return n / (nbar W) - 1 on the Fourier mesh.
+
+    nbar is the mean over the covered cells, for each channel of weights; cells with W at or below `SELECTION_FLOOR`,
+    and channels without tracers, are 0.
+    """
+    count = paint(positions, grid.fourier, weights=weights, scheme="cic")
+    covered = grid.covered
+    if grid.expected is None or covered is None:
+        mean = count.mean(dim=(1, 2, 3), keepdim=True)
+        return torch.where(mean > 0, count / mean.clamp_min(1e-30) - 1, 0.0)
+    mean = (count * covered).sum(dim=(1, 2, 3), keepdim=True) / (grid.expected * covered).sum()
+    contrast = count / (mean * grid.expected.clamp_min(SELECTION_FLOOR)).clamp_min(1e-30) - 1
+    return torch.where(covered & (mean > 0), contrast, 0.0)
+
+
+def tracer_weights(catalogue: Catalogue, weighting: Weighting = "number") -> Float[np.ndarray, " n"] | None:
+    """Return each tracer's weight: completeness weight, times mass over mean mass for "mass"; None where all are 1.
+
+    Raises
+    ------
+    InputError
+        If mass weighting is wanted of a catalogue without masses.
+    """
+    if weighting not in ("number", "mass"):
+        raise InputError(f"weighting must be 'number' or 'mass', got {weighting!r}")
+    if weighting == "number":
+        return catalogue.weights
+    if catalogue.masses is None:
+        raise InputError(
+            "Catalogue.masses must be given for weighting='mass', got None: use weighting='number'"
+        )
+    masses = catalogue.masses / catalogue.masses.mean()
+    return masses if catalogue.weights is None else masses * catalogue.weights
+
+
+def binned_weights(
+    catalogue: Catalogue, abundances: tuple[float, ...] = ABUNDANCES
+) -> Float[np.ndarray, "n channel"]:
+    """Return weights that paint each tracer into the channel of its abundance bin, most massive first.
+
+    A catalogue without masses or ranks gets one channel for all tracers.
+    """
+    own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
+    if catalogue.masses is None:
+        return np.asarray(own, dtype=np.float32)[:, None]
+    volume = len(catalogue) / catalogue.number_density
+    index = mass_bins(catalogue.masses, volume, abundances=abundances)
+    weights = np.zeros((len(catalogue), len(abundances)), dtype=np.float32)
+    weights[np.arange(len(catalogue)), index] = own
+    return weights
