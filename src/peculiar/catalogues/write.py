@@ -1,0 +1,131 @@
+"""Write catalogues back with what was reconstructed at each object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.catalogues.read import table_format
+from peculiar.core import InputError
+from peculiar.core.output import atomic_output
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+ADDED = {
+    "vx": ("km / s", "peculiar velocity along x"),
+    "vy": ("km / s", "peculiar velocity along y"),
+    "vz": ("km / s", "peculiar velocity along z"),
+    "v_los": ("km / s", "peculiar velocity along the line of sight, positive away from the observer"),
+    "delta": ("", "matter overdensity"),
+    "x_real": ("Mpc / h", "comoving position in real space"),
+    "y_real": ("Mpc / h", "comoving position in real space"),
+    "z_real": ("Mpc / h", "comoving position in real space"),
+}
+"""Columns that `write_objects` adds: unit and meaning. The h of Mpc / h is the Hubble parameter."""
+
+
+def write_objects(
+    path: str | Path,
+    table: Table,
+    *,
+    velocities: Float[np.ndarray, "n 3"],
+    v_los: Float[np.ndarray, " n"],
+    delta: Float[np.ndarray, " n"],
+    positions_real: Float[np.ndarray, "n 3"],
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a table's rows and columns with reconstructed velocities, overdensities and positions beside them.
+
+    A column of the input that has the name of an added one (true velocities ``vx``, for example) is kept as ``vx_in``.
+
+    Parameters
+    ----------
+    path : path
+        The ending gives the format: FITS, HDF5, Parquet, ECSV or CSV.
+    table : astropy Table
+        The input, as `read_table` gave it; it is not changed.
+    velocities : (n, 3) [peculiar km/s]
+    v_los : (n,) [km/s]
+        Positive away from the observer.
+    delta : (n,)
+        Overdensity.
+    positions_real : (n, 3) [comoving Mpc/h]
+        NaN, in all four, where an object lies outside the fields.
+    provenance : mapping, optional
+        Written as JSON into the comments of the table; a CSV file has no place for it.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Path
+        The file, which is there whole or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        If the file exists and was not to be overwritten.
+    InputError
+        If the ending is unknown, lengths differ, the disk is full, or the format cannot hold the table's columns.
+    """
+    kind = table_format(path)
+    values = np.column_stack([velocities, v_los, delta, positions_real])
+    if values.shape != (len(table), len(ADDED)):
+        raise InputError(f"values must have one row per object ({len(table)}), got {values.shape[0]}")
+    result = _with_columns(table, values)
+    if provenance is not None:
+        comments = [
+            *result.meta.get("comments", []),
+            "peculiar " + json.dumps(provenance, sort_keys=True, default=str),
+        ]
+        result.meta["comments"] = comments
+    refuse_unwritable(result, kind)
+    with atomic_output(path, overwrite=overwrite) as temporary:
+        options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
+        result.write(temporary, format=kind, **options)
+    return Path(path)
+
+
+def refuse_unwritable(table: Table, kind: str) -> None:
+    """Refuse columns that a format cannot hold.
+
+    Raises
+    ------
+    InputError
+        If a column has several values per row and the format is CSV or Parquet, or holds Python objects.
+    """
+    wide = [name for name in table.colnames if table[name].ndim > 1]
+    if wide and kind in ("ascii.csv", "parquet"):
+        raise InputError(
+            f"objects must have one value per column in this format, got {', '.join(wide)}: write FITS or HDF5"
+        )
+    objects = [name for name in table.colnames if table[name].dtype.kind == "O"]
+    if objects and kind in ("fits", "hdf5", "parquet"):
+        raise InputError(
+            f"objects must be numbers or text in this format, got {', '.join(objects)}: write ECSV or CSV"
+        )
+
+
+def _with_columns(table: Table, values: np.ndarray) -> Table:
+    """Return a copy of the table with the added columns; names that clash get "_in"."""
+    import astropy.units as u
+    from astropy.table import Column
+
+    result = table.copy()
+    for name in ADDED:
+        if name not in result.colnames:
+            continue
+        kept = f"{name}_in"
+        while kept in result.colnames:
+            kept += "_in"
+        result.rename_column(name, kept)
+    for (name, (unit, meaning)), column in zip(ADDED.items(), values.T, strict=True):
+        result[name] = Column(column, unit=u.Unit(unit) if unit else None, description=meaning)
+    return result
