@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
@@ -85,8 +87,8 @@ class ResidualConfig:
 class ResidualUNet(nn.Module):
     """U-Net of residual blocks whose skips add, and whose last convolution starts at zero.
 
-    Before training its output is the baseline itself. Strided 2^3 convolutions go down, nearest neighbours followed by a
-    1^3 convolution go up, so nothing but the 3^3 convolutions reaches beyond a cell, and those pad circularly.
+    Before training its output is the baseline itself. Strided 2^3 convolutions go down, nearest neighbours
+    after a 1^3 convolution go up, so only the 3^3 convolutions reach beyond a cell, and those pad circularly.
 
     Examples
     --------
@@ -115,12 +117,8 @@ class ResidualUNet(nn.Module):
         self.stem = Conv(config.in_channels, widths[0])
         self.encoder = nn.ModuleList(chain(level) for level in range(config.levels))
         self.decoder = nn.ModuleList(chain(level) for level in range(config.levels - 1))
-        self.down = nn.ModuleList(
-            nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
-        self.up = nn.ModuleList(
-            Conv(coarse, fine, kernel=1) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(Conv(coarse, fine, kernel=1) for fine, coarse in pairwise(widths))
         self.act = activation(config.act)
         self.head = Conv(widths[0], config.out_channels).zero()
         scales = (
@@ -154,7 +152,7 @@ class ResidualUNet(nn.Module):
         for level, blocks in enumerate(self.encoder):
             if level:
                 mesh = self.down[level - 1](mesh)
-            for block in blocks:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, blocks):
                 mesh = block(mesh, periodic=periodic)
             skips.append(mesh)
         for level in range(self.config.levels - 2, -1, -1):
@@ -162,7 +160,7 @@ class ResidualUNet(nn.Module):
                 nn.functional.interpolate(self.up[level](mesh), scale_factor=2.0, mode="nearest")
                 + skips[level]
             )
-            for block in self.decoder[level]:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, self.decoder[level]):
                 mesh = block(mesh, periodic=periodic)
         return self.head(self.act(mesh), periodic=periodic).float() * self.output_scale
 
