@@ -12,7 +12,7 @@ from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
 
-# A directory is replaced only if one of these files in it names peculiar: a typing error must not cost a home directory.
+# A directory is replaced only if one of these files in it names peculiar: a slip must not cost a home directory.
 MARKERS = ("zarr.json", ".zattrs", "run.json", "provenance.json")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)

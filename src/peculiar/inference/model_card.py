@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ class DensityCalibration(_Frozen):
         if any(value <= 0 for value in self.density):
             raise ValueError("density must be > 0")
         for values in (self.log_density, self.density):
-            if any(b < a for a, b in zip(values, values[1:], strict=False)):
+            if any(b < a for a, b in pairwise(values)):
                 raise ValueError("log_density and density must rise")
         return self
 
@@ -116,8 +117,8 @@ def read_card(path: Path | str) -> ModelCard:
     version = entries.get("schema_version") if isinstance(entries, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(
-            f"Model card must have schema_version {SCHEMA_VERSION}, got {version} in {path}: train it again, or use the "
-            "version of peculiar that wrote it"
+            f"Model card must have schema_version {SCHEMA_VERSION}, got {version} in {path}: train it again, or use "
+            "the version of peculiar that wrote it"
         )
     try:
         return ModelCard.model_validate(entries)
@@ -130,7 +131,7 @@ def read_card(path: Path | str) -> ModelCard:
         ) from None
 
 
-def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -> ModelCard:  # noqa: ANN401
+def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -> ModelCard:
     """Write a network's weights and card, NAME.safetensors and NAME.json, and return the card.
 
     Parameters

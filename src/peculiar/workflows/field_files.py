@@ -1,0 +1,171 @@
+"""Fields in files: zarr that opens with `xarray.open_zarr`, and HDF5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from peculiar.core import Box, Field, InputError
+from peculiar.core.output import atomic_output
+
+if TYPE_CHECKING:
+    import xarray
+
+AXES = ("x", "y", "z")
+CHUNK = 128  # cells along a side: 8 MB of float32
+LONG_NAMES = {
+    "density": "overdensity of matter, rho / mean rho - 1",
+    "velocity": "peculiar velocity of matter",
+    "momentum": "momentum of matter, (1 + density) * velocity",
+}
+
+
+def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xarray.Dataset:
+    """Put fields of one box together as an xarray dataset with named, dimensioned and documented variables.
+
+    Parameters
+    ----------
+    fields : mapping
+        Scalars become (x, y, z), vectors (component, x, y, z).
+    attributes : mapping
+        Further attributes of the dataset; mappings become JSON.
+    """
+    import xarray
+
+    box = next(iter(fields.values())).box
+    variables = {}
+    for name, field in fields.items():
+        if field.box != box:
+            raise InputError(f"fields must share one box, got {field.box} for {name!r} and {box}")
+        attrs = {
+            "units": field.unit or "1",
+            "long_name": LONG_NAMES.get(name, name),
+            "space": field.space,
+            "kind": field.kind,
+        }
+        if field.definition:
+            attrs["definition"] = field.definition
+        values = field.numpy()
+        if field.kind == "vector":
+            variables[name] = (("component", *AXES), values, attrs)
+        elif len(values) == 1:
+            variables[name] = (AXES, values[0], attrs)
+        else:
+            raise InputError(f"fields must be vectors or have one channel, got {len(values)} for {name!r}")
+    coordinates: dict[str, Any] = {
+        axis: (axis, box.coordinates(index), {"units": "Mpc/h", "long_name": f"comoving {axis} of the cell centre"})
+        for index, axis in enumerate(AXES)
+    }
+    if any(field.kind == "vector" for field in fields.values()):
+        coordinates["component"] = ("component", np.array(AXES), {"long_name": "component of a vector"})
+    own = {
+        "title": "Reconstructed fields of matter in real space",
+        "box_size": box.size,
+        "box_origin": list(box.origin),
+        "box_units": "Mpc/h",
+        "periodic": int(box.periodic),
+    }
+    plain = {key: json.dumps(value) if isinstance(value, Mapping) else value for key, value in attributes.items()}
+    return xarray.Dataset(variables, coords=coordinates, attrs=own | plain)
+
+
+def write_fields(
+    path: Path | str,
+    fields: Mapping[str, Field],
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write fields as a zarr directory, or as HDF5 where the path ends in .h5 or .hdf5.
+
+    Parameters
+    ----------
+    path : path
+        The output; it is there whole or not at all.
+    fields : mapping of str to Field
+        On one box.
+    attributes : mapping, optional
+        Attributes of the whole, such as provenance.
+    overwrite : bool
+        Replace an output that is there.
+
+    Raises
+    ------
+    OutputExistsError
+        If it is there and was not to be overwritten.
+    InputError
+        If the disk is full or the place cannot be written to.
+    """
+    with atomic_output(path, overwrite=overwrite) as temporary:
+        save_dataset(to_dataset(fields, {"package": "peculiar", **(attributes or {})}), temporary)
+
+
+def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
+    """Write a dataset where nothing is yet, in the format that the path's suffix means."""
+    if path.suffix in (".h5", ".hdf5"):
+        _save_hdf5(dataset, path)
+        return
+    # Format 2: consolidated metadata and text coordinates are not yet part of zarr's format 3, and readers warn.
+    encoding = {
+        name: {"chunks": tuple(size if dim == "component" else min(size, CHUNK) for dim, size in variable.sizes.items())}
+        for name, variable in dataset.data_vars.items()
+    }
+    dataset.to_zarr(path, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
+
+
+def _save_hdf5(dataset: xarray.Dataset, path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs.update(dataset.attrs)
+        for name, variable in {**dataset.coords, **dataset.data_vars}.items():
+            values = variable.values
+            data = values.astype("S") if values.dtype.kind == "U" else values
+            written = file.create_dataset(str(name), data=data)
+            written.attrs.update({**variable.attrs, "dimensions": list(map(str, variable.dims))})
+
+
+def read_fields(path: Path | str) -> dict[str, Field]:
+    """Read the fields of a zarr directory that `write_fields` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is missing or was not written by `write_fields`.
+    """
+    import xarray
+
+    try:
+        dataset = xarray.open_zarr(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"fields must be a zarr directory, got {path} ({error}): give an output of reconstruct") from None
+    with dataset:
+        try:
+            box = Box(
+                size=float(dataset.attrs["box_size"]),
+                cells=dataset.sizes["x"],
+                origin=tuple(dataset.attrs["box_origin"]),
+                periodic=bool(dataset.attrs["periodic"]),
+            )
+            return {str(name): _read_field(variable, box) for name, variable in dataset.data_vars.items()}
+        except KeyError as error:
+            raise InputError(f"fields must have the attribute {error}, got {path}: write them with peculiar") from None
+
+
+def _read_field(variable: xarray.DataArray, box: Box) -> Field:
+    values = torch.from_numpy(np.ascontiguousarray(variable.values, dtype=np.float32))
+    vector = variable.attrs["kind"] == "vector"
+    return Field(
+        data=values if vector else values[None],
+        box=box,
+        names=AXES if vector else (str(variable.name),),
+        unit=variable.attrs["units"].removeprefix("1"),
+        space=variable.attrs["space"],
+        kind=variable.attrs["kind"],
+        definition=variable.attrs.get("definition", ""),
+    )

@@ -1,0 +1,67 @@
+"""Where an output came from, in a form that JSON holds."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import peculiar
+
+SCHEMA_VERSION = 1
+
+
+def provenance(settings: Mapping[str, Any], inputs: Sequence[Path | str] = ()) -> dict[str, Any]:
+    """Describe how an output is made.
+
+    Parameters
+    ----------
+    settings : mapping
+        Resolved settings, the seed (if any) as ``seed``; values that JSON does not know become text.
+    inputs : sequence of path
+        Files that are read; each is named with its size and sha256.
+
+    Returns
+    -------
+    dict with package, version, revision (of the source tree, empty if there is none), schema_version, created (UTC),
+    settings and inputs.
+    """
+    return {
+        "package": "peculiar",
+        "version": peculiar.__version__,
+        "revision": source_revision(),
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": {key: _plain(value) for key, value in settings.items()},
+        "inputs": {str(path): {"bytes": Path(path).stat().st_size, "sha256": checksum(path)} for path in inputs},
+    }
+
+
+def checksum(path: Path | str) -> str:
+    """Return the sha256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def source_revision() -> str:
+    """Return the git revision of the source tree that runs, "-dirty" added if it was changed; empty if installed."""
+    root = Path(peculiar.__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
