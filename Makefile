@@ -28,12 +28,13 @@ help:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "peculiar needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: name another with  make PYTHON=python3.11" % v)'
+	@echo "Installing into $(VENV): a few minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# torch first and by itself: a plain requirement would fetch the CUDA libraries (several GB) on Linux.
 	@$(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "$(TORCH_PIN)".split("==")[1])' 2>/dev/null \
-	  || $(PIP) install --quiet --no-deps --retries 1 --index-url $(TORCH_INDEX) "$(TORCH_PIN)" \
-	  || $(PIP) install --quiet --no-deps "$(TORCH_PIN)"
-	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+	  || $(PIP) install -qq --no-deps --retries 1 --index-url $(TORCH_INDEX) "$(TORCH_PIN)" \
+	  || $(PIP) install -qq --no-deps "$(TORCH_PIN)"
+	@$(PIP) install -qq -c constraints.txt -e ".[dev]"
 	@touch $@
 
 demo: $(INSTALLED)
@@ -49,7 +50,7 @@ test: lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 docs: $(INSTALLED)
-	@$(BIN)/python -c 'import mkdocs, material' 2>/dev/null || $(PIP) install --quiet -c constraints.txt -e ".[dev,docs]"
+	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(PIP) install -qq -c constraints.txt -e ".[dev,docs]"
 	$(BIN)/mkdocs build --strict --site-dir site
 
 clean:

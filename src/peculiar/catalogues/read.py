@@ -293,8 +293,9 @@ def _plain_datasets(file: object, names: list[str], path: Path) -> Table:
     )
     if len(matches) != 1:
         raise InputError(
-            f"catalogue must be an HDF5 file with one group of columns, got "
-            f"{', '.join(m or '/' for m in matches) or 'none'} in {str(path)!r}: keep the datasets x, y, z (or position) in one group"
+            "catalogue must be an HDF5 file with one group of columns, got "
+            f"{', '.join(m or '/' for m in matches) or 'none'} in {str(path)!r}: keep the datasets x, y, z (or "
+            "position) in one group"
         )
     prefix = f"{matches[0]}/" if matches[0] else ""
     columns = {leaf: file[prefix + leaf] for leaf in folders[matches[0]]}  # type: ignore[index]
