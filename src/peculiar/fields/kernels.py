@@ -1,0 +1,303 @@
+"""Particle kernels for the CPU: painting onto a mesh and reading a mesh at particles.
+
+Numba functions that release the GIL; a thread pool runs them. Painting is split in slabs along x: slabs of even number
+first, then odd ones, so that no two threads write one cell and the sum does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float
+
+ORDERS = {"ngp": 1, "cic": 2, "tsc": 3}
+_MIN_PARTICLES_FOR_SLABS = 200_000
+_OPTIONS = {"nogil": True, "cache": True, "fastmath": True, "boundscheck": False}
+
+
+def _make_corner_weights(order: int) -> Callable:
+    """Return f(u, w): lowest cell touched by a particle at `u` (cell centres at integers); weights written to w."""
+
+    @numba.njit(inline="always")
+    def corner_weights(u, w):
+        if order == 1:
+            low = int(np.floor(u + np.float32(0.5)))
+            w[0] = np.float32(1.0)
+        elif order == 2:
+            low = int(np.floor(u))
+            d = np.float32(u - low)
+            w[0] = np.float32(1.0) - d
+            w[1] = d
+        else:
+            middle = int(np.floor(u + np.float32(0.5)))
+            d = np.float32(u - middle)
+            low = middle - 1
+            w[0] = np.float32(0.5) * (np.float32(0.5) - d) ** 2
+            w[1] = np.float32(0.75) - d * d
+            w[2] = np.float32(0.5) * (np.float32(0.5) + d) ** 2
+        return low
+
+    return corner_weights
+
+
+def _make_paint(order: int) -> Callable:
+    corner_weights = _make_corner_weights(order)
+
+    @numba.njit(**_OPTIONS)
+    def paint_some(positions, weights, index, start, stop, mesh, origin, inverse_cell, offset, periodic):
+        n = mesh.shape[1]
+        channels = mesh.shape[0]
+        weighted = weights.shape[0] > 0
+        indexed = index.shape[0] > 0
+        wx = np.empty(3, np.float32)
+        wy = np.empty(3, np.float32)
+        wz = np.empty(3, np.float32)
+        for row in range(start, stop):
+            p = index[row] if indexed else row
+            ix = corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - offset), wx)
+            iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - offset), wy)
+            iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - offset), wz)
+            for a in range(order):
+                x = ix + a
+                if x < 0 or x >= n:
+                    if not periodic:
+                        continue
+                    x %= n
+                for b in range(order):
+                    y = iy + b
+                    if y < 0 or y >= n:
+                        if not periodic:
+                            continue
+                        y %= n
+                    wxy = wx[a] * wy[b]
+                    for c in range(order):
+                        z = iz + c
+                        if z < 0 or z >= n:
+                            if not periodic:
+                                continue
+                            z %= n
+                        w = wxy * wz[c]
+                        if weighted:
+                            for channel in range(channels):
+                                mesh[channel, x, y, z] += w * weights[p, channel]
+                        else:
+                            mesh[0, x, y, z] += w
+
+    return paint_some
+
+
+def _make_readout(order: int) -> Callable:
+    corner_weights = _make_corner_weights(order)
+
+    @numba.njit(**_OPTIONS)
+    def readout_some(mesh, positions, start, stop, out, origin, inverse_cell, periodic):
+        n = mesh.shape[1]
+        wx = np.empty(3, np.float32)
+        wy = np.empty(3, np.float32)
+        wz = np.empty(3, np.float32)
+        for p in range(start, stop):
+            ix = corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - 0.5), wx)
+            iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - 0.5), wy)
+            iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - 0.5), wz)
+            for a in range(order):
+                x = (ix + a) % n if periodic else min(max(ix + a, 0), n - 1)
+                for b in range(order):
+                    y = (iy + b) % n if periodic else min(max(iy + b, 0), n - 1)
+                    for c in range(order):
+                        z = (iz + c) % n if periodic else min(max(iz + c, 0), n - 1)
+                        w = wx[a] * wy[b] * wz[c]
+                        for channel in range(mesh.shape[0]):
+                            out[p, channel] += w * mesh[channel, x, y, z]
+
+    return readout_some
+
+
+_PAINT = {order: _make_paint(order) for order in (1, 2, 3)}
+_READOUT = {order: _make_readout(order) for order in (1, 2, 3)}
+
+
+@numba.njit(**_OPTIONS)
+def _slab_order(positions, origin_x, inverse_slab, slabs):
+    """Particle indices grouped by slab along x (stable), and where each slab starts."""
+    n = positions.shape[0]
+    slab = np.empty(n, np.uint8)
+    starts = np.zeros(slabs + 1, np.int64)
+    for p in range(n):
+        s = int(np.floor((positions[p, 0] - origin_x) * inverse_slab)) % slabs
+        slab[p] = s
+        starts[s + 1] += 1
+    for s in range(slabs):
+        starts[s + 1] += starts[s]
+    cursor = starts[:-1].copy()
+    index = np.empty(n, np.int32)
+    for p in range(n):
+        index[cursor[slab[p]]] = p
+        cursor[slab[p]] += 1
+    return index, starts
+
+
+@numba.njit(**_OPTIONS)
+def _gradient_some(potential, positions, start, stop, out, inverse_cell):
+    """Add CIC-weighted four-point gradients (in units of 1 / cell) of a periodic potential to out[start:stop]."""
+    n = potential.shape[0]
+    two_thirds = np.float32(2.0 / 3.0)
+    twelfth = np.float32(1.0 / 12.0)
+    w = np.empty((3, 2), np.float32)
+    node = np.empty((3, 6), np.int64)  # cells low - 2 .. low + 3 along each axis
+    for p in range(start, stop):
+        for axis in range(3):
+            u = np.float32(positions[p, axis] * inverse_cell - np.float32(0.5))
+            low = int(np.floor(u))
+            w[axis, 1] = u - low
+            w[axis, 0] = np.float32(1.0) - w[axis, 1]
+            for j in range(6):
+                cell = low - 2 + j
+                if cell < 0:
+                    cell += n
+                elif cell >= n:
+                    cell -= n
+                node[axis, j] = cell
+        gx = np.float32(0.0)
+        gy = np.float32(0.0)
+        gz = np.float32(0.0)
+        for a in range(2):
+            x = node[0, 2 + a]
+            for b in range(2):
+                y = node[1, 2 + b]
+                wxy = w[0, a] * w[1, b]
+                for c in range(2):
+                    z = node[2, 2 + c]
+                    weight = wxy * w[2, c]
+                    gx += weight * (
+                        two_thirds * (potential[node[0, 3 + a], y, z] - potential[node[0, 1 + a], y, z])
+                        - twelfth * (potential[node[0, 4 + a], y, z] - potential[node[0, a], y, z])
+                    )
+                    gy += weight * (
+                        two_thirds * (potential[x, node[1, 3 + b], z] - potential[x, node[1, 1 + b], z])
+                        - twelfth * (potential[x, node[1, 4 + b], z] - potential[x, node[1, b], z])
+                    )
+                    gz += weight * (
+                        two_thirds * (potential[x, y, node[2, 3 + c]] - potential[x, y, node[2, 1 + c]])
+                        - twelfth * (potential[x, y, node[2, 4 + c]] - potential[x, y, node[2, c]])
+                    )
+        out[p, 0] = gx
+        out[p, 1] = gy
+        out[p, 2] = gz
+
+
+def _in_threads(work: Callable[[int, int], None], starts: list[int], stops: list[int]) -> None:
+    threads = min(torch.get_num_threads(), len(starts))
+    if threads <= 1:
+        for start, stop in zip(starts, stops, strict=True):
+            work(start, stop)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, starts, stops))
+
+
+def _chunks(n: int) -> tuple[list[int], list[int]]:
+    edges = np.linspace(0, n, max(1, min(64, n // 50_000)) + 1).astype(int).tolist()
+    return edges[:-1], edges[1:]
+
+
+def paint_kernel(
+    positions: Float[np.ndarray, "n 3"],
+    weights: Float[np.ndarray, "n channel"] | None,
+    cells: int,
+    *,
+    size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    order: int = 2,
+    shift: float = 0.0,
+    periodic: bool = True,
+) -> Float[np.ndarray, "channel x y z"]:
+    """Sum particle weights onto a mesh.
+
+    Parameters
+    ----------
+    positions : (n, 3) float32 [Mpc/h]
+    weights : (n, channel) float32, or None for ones in one channel
+    cells : int
+    size, origin : side and lower corner of the box [Mpc/h]
+    order : 1 NGP, 2 CIC, 3 TSC
+    shift : float
+        Shift of the mesh in cells (1/2 for the second mesh of an interlaced pair).
+    periodic : bool
+        Otherwise what falls beyond a face is dropped.
+
+    Returns
+    -------
+    (channel, x, y, z) float32
+    """
+    positions = np.ascontiguousarray(positions, dtype=np.float32)
+    channels = 1 if weights is None else weights.shape[1]
+    weights = np.zeros((0, 1), np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
+    mesh = np.zeros((channels, cells, cells, cells), np.float32)
+    corner = np.asarray(origin, dtype=np.float32)
+    inverse_cell = np.float32(cells / size)
+    offset = np.float32(0.5 + shift)
+    paint_some = _PAINT[order]
+    slabs = 16
+    if len(positions) < _MIN_PARTICLES_FOR_SLABS or cells < 8 * slabs:
+        index = np.zeros(0, np.int32)
+        paint_some(positions, weights, index, 0, len(positions), mesh, corner, inverse_cell, offset, periodic)
+        return mesh
+    index, starts = _slab_order(positions, corner[0], np.float32(slabs / size), slabs)
+
+    def work(start: int, stop: int) -> None:
+        paint_some(positions, weights, index, start, stop, mesh, corner, inverse_cell, offset, periodic)
+
+    for parity in (0, 1):
+        _in_threads(work, starts[parity:-1:2].tolist(), starts[parity + 1 :: 2].tolist())
+    return mesh
+
+
+def readout_kernel(
+    mesh: Float[np.ndarray, "channel x y z"],
+    positions: Float[np.ndarray, "n 3"],
+    *,
+    size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    order: int = 2,
+    periodic: bool = True,
+) -> Float[np.ndarray, "n channel"]:
+    """Read a mesh at particle positions with the weights of `paint_kernel`; clamped at the faces if not periodic."""
+    positions = np.ascontiguousarray(positions, dtype=np.float32)
+    mesh = np.ascontiguousarray(mesh, dtype=np.float32)
+    out = np.zeros((len(positions), mesh.shape[0]), np.float32)
+    corner = np.asarray(origin, dtype=np.float32)
+    inverse_cell = np.float32(mesh.shape[1] / size)
+
+    def work(start: int, stop: int) -> None:
+        _READOUT[order](mesh, positions, start, stop, out, corner, inverse_cell, periodic)
+
+    _in_threads(work, *_chunks(len(positions)))
+    return out
+
+
+def gradient_kernel(
+    potential: Float[np.ndarray, "x y z"], positions: Float[np.ndarray, "n 3"], *, size: float
+) -> Float[np.ndarray, "n 3"]:
+    """Gradient of a periodic potential at particles: four-point differences, CIC weights.
+
+    Parameters
+    ----------
+    potential : (x, y, z) float32
+    positions : (n, 3) float32 [Mpc/h], in [0, size)
+
+    Returns
+    -------
+    (n, 3) float32, the potential's unit per cell.
+    """
+    out = np.empty((len(positions), 3), np.float32)
+    inverse_cell = np.float32(potential.shape[0] / size)
+
+    def work(start: int, stop: int) -> None:
+        _gradient_some(potential, positions, start, stop, out, inverse_cell)
+
+    _in_threads(work, *_chunks(len(positions)))
+    return out

@@ -1,0 +1,1 @@
+"""The data factory: initial conditions, particle mesh, halos, satellites and mock catalogues."""

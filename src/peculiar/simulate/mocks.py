@@ -1,0 +1,303 @@
+"""Simulated boxes on disk, and the catalogues drawn from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from peculiar.core.box import Box
+from peculiar.core.catalogue import Catalogue, LineOfSight
+from peculiar.core.cosmology import CRITICAL_DENSITY, Cosmology
+from peculiar.core.errors import InputError
+from peculiar.core.field import Field, Space
+from peculiar.core.output import atomic_output
+from peculiar.fields.kernels import paint_kernel
+from peculiar.fields.redshift_space import to_redshift_space
+from peculiar.fields.velocity import from_momentum
+from peculiar.simulate.halos import Halos, friends_of_friends
+from peculiar.simulate.initial import linear_density, linear_field
+from peculiar.simulate.particle_mesh import Steps, evolve
+from peculiar.simulate.satellites import Members, draw_satellites, sample_members
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class BoxSettings:
+    """What one simulated box is made of.
+
+    Parameters
+    ----------
+    size : float
+        Side [Mpc/h].
+    particles : int
+        Particles along a side.
+    cells : int
+        Cells along a side of the mesh on which density and velocity are stored.
+    redshift : float
+    steps : Steps
+    min_particles : int
+        Of a halo.
+    """
+
+    size: float = 225.0
+    particles: int = 256
+    cells: int = 96
+    redshift: float = 0.59
+    steps: Steps = Steps()
+    min_particles: int = 12
+
+    def __post_init__(self) -> None:
+        Box(self.size, self.particles)
+        Box(self.size, self.cells)
+        if self.particles % 2 or self.cells % 2:
+            raise InputError(f"BoxSettings.particles and cells must be even, got {self.particles} and {self.cells}")
+
+    def particle_mass(self, cosmology: Cosmology) -> float:
+        """Mass of a particle [Msun/h]."""
+        return CRITICAL_DENSITY * cosmology.Omega_m * (self.size / self.particles) ** 3
+
+
+def simulate_box(
+    path: Path,
+    settings: BoxSettings,
+    cosmology: Cosmology,
+    *,
+    seed: int,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Simulate one box and write it: fields on the mesh, halos, and member particles for satellites.
+
+    Parameters
+    ----------
+    path : Path
+        HDF5 file to write; it appears only when whole.
+    settings : BoxSettings
+    cosmology : Cosmology
+    seed : int
+        Of the initial conditions (shared with other resolutions) and of the stored members.
+    progress : callable, optional
+        Called with (steps done, steps).
+
+    Raises
+    ------
+    OutputExistsError
+        If the file exists and is not to be overwritten.
+    """
+    import h5py
+
+    lattice_box = Box(settings.size, settings.particles)
+    mesh_box = Box(settings.size, settings.cells)
+    with atomic_output(path, overwrite=overwrite) as temporary:
+        modes = linear_density(lattice_box, cosmology, seed=seed)[None]
+        particles = evolve(
+            modes, lattice_box, cosmology, redshift=settings.redshift, steps=settings.steps, progress=progress
+        )
+        del modes
+        positions, velocities = particles.positions[0].numpy(), particles.velocities[0].numpy()
+        del particles
+        per_cell = len(positions) / settings.cells**3
+        counts = paint_kernel(positions, None, settings.cells, size=settings.size)
+        momentum = paint_kernel(positions, velocities, settings.cells, size=settings.size)
+        density = Field(torch.from_numpy(counts / per_cell - 1), mesh_box, ["density"])
+        velocity = from_momentum(
+            density, Field(torch.from_numpy(momentum / per_cell), mesh_box, "xyz", "km/s", kind="vector")
+        )
+        halos = friends_of_friends(
+            positions,
+            velocities,
+            box_size=settings.size,
+            particle_mass=settings.particle_mass(cosmology),
+            min_particles=settings.min_particles,
+        )
+        members = sample_members(halos, positions, velocities, box_size=settings.size, seed=seed)
+        linear = linear_field(mesh_box, cosmology, seed=seed, redshift=settings.redshift)
+        with h5py.File(temporary, "w") as file:
+            file.attrs.update(
+                schema=SCHEMA,
+                seed=seed,
+                redshift=settings.redshift,
+                box_size=settings.size,
+                cells=settings.cells,
+                particles=settings.particles,
+                particle_mass=settings.particle_mass(cosmology),
+                cosmology=json.dumps(dataclasses.asdict(cosmology)),
+                settings=json.dumps(dataclasses.asdict(settings)),
+                velocity_definition=velocity.definition,
+            )
+            for name, data, unit in (
+                ("density", density.numpy()[0], ""),
+                ("velocity", velocity.numpy(), "km/s"),
+                ("linear_density", linear.numpy(), ""),
+                ("halos/position", halos.positions, "Mpc/h"),
+                ("halos/velocity", halos.velocities, "km/s"),
+                ("halos/mass", halos.masses, "Msun/h"),
+                ("halos/count", halos.counts, ""),
+                ("members/displacement", members.displacements, "Mpc/h"),
+                ("members/velocity", members.velocities, "km/s"),
+                ("members/host", members.host, ""),
+            ):
+                file.create_dataset(name, data=data).attrs["unit"] = unit
+
+
+@dataclass(frozen=True)
+class SimulatedBox:
+    """A simulated box on disk; arrays are read when asked for.
+
+    Parameters
+    ----------
+    path : Path
+        HDF5 file from `simulate_box`.
+
+    Examples
+    --------
+    >>> box = SimulatedBox.open("boxes/box-00001.h5")  # doctest: +SKIP
+    >>> galaxies = box.catalogue(satellite_fraction=0.2)  # doctest: +SKIP
+    """
+
+    path: Path
+    seed: int
+    redshift: float
+    box: Box
+    cosmology: Cosmology
+    velocity_definition: str
+
+    @classmethod
+    def open(cls, path: str | Path) -> SimulatedBox:
+        """Open a file; InputError if it is not a simulated box of this schema."""
+        import h5py
+
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"simulated box must be a file, got {path}: make one with `peculiar simulate`")
+        try:
+            with h5py.File(path) as file:
+                attrs = dict(file.attrs)
+        except OSError as error:
+            raise InputError(f"simulated box must be a whole HDF5 file, got {path} ({error}): make it again") from error
+        if attrs.get("schema") != SCHEMA:
+            raise InputError(f"simulated box must have schema {SCHEMA}, got {attrs.get('schema')} in {path}")
+        return cls(
+            path=path,
+            seed=int(attrs["seed"]),
+            redshift=float(attrs["redshift"]),
+            box=Box(float(attrs["box_size"]), int(attrs["cells"])),
+            cosmology=Cosmology(**json.loads(attrs["cosmology"])),
+            velocity_definition=str(attrs["velocity_definition"]),
+        )
+
+    def _read(self, name: str) -> np.ndarray:
+        import h5py
+
+        with h5py.File(self.path) as file:
+            return file[name][()]
+
+    @cached_property
+    def density(self) -> Field:
+        """Dark-matter overdensity, CIC, real space."""
+        data = torch.from_numpy(self._read("density").astype(np.float32))[None]
+        return Field(data, self.box, ["density"])
+
+    @cached_property
+    def linear_density(self) -> Field:
+        """The realisation's own linear density at the box's redshift."""
+        data = torch.from_numpy(self._read("linear_density").astype(np.float32))[None]
+        return Field(data, self.box, ["linear_density"])
+
+    @cached_property
+    def velocity(self) -> Field:
+        """Dark-matter velocity, momentum over density [km/s]."""
+        data = torch.from_numpy(self._read("velocity").astype(np.float32))
+        return Field(data, self.box, "xyz", "km/s", kind="vector", definition=self.velocity_definition)
+
+    @cached_property
+    def momentum(self) -> Field:
+        """(1 + delta) v [km/s]."""
+        return self.velocity.replace(data=self.velocity.data * (1 + self.density.data))
+
+    @cached_property
+    def halos(self) -> Halos:
+        """Friends-of-friends halos, without their members."""
+        return Halos(
+            positions=self._read("halos/position"),
+            velocities=self._read("halos/velocity"),
+            masses=self._read("halos/mass"),
+            counts=self._read("halos/count"),
+            members=np.empty(0, np.int64),
+            offsets=np.zeros(len(self._read("halos/count")) + 1, np.int64),
+        )
+
+    @cached_property
+    def members(self) -> Members:
+        """Stored member particles of the halos."""
+        return Members(
+            displacements=self._read("members/displacement"),
+            velocities=self._read("members/velocity"),
+            host=self._read("members/host"),
+        )
+
+    def catalogue(
+        self,
+        number_density: float = 3e-3,
+        *,
+        satellite_fraction: float = 0.0,
+        line_of_sight: LineOfSight = "z",
+        observer: tuple[float, float, float] | None = None,
+        space: Space = "redshift",
+        seed: int = 0,
+    ) -> Catalogue:
+        """Draw an abundance-ranked catalogue.
+
+        Parameters
+        ----------
+        number_density : float
+            [(h/Mpc)^3]; the most massive objects are taken.
+        satellite_fraction : float
+            Fraction of objects that are satellites, on member particles of their halos.
+        line_of_sight, observer : as in `Catalogue`
+        space : "redshift" or "real"
+        seed : int
+            Of the satellites (mixed with the box's own seed).
+        """
+        number = round(number_density * self.box.volume)
+        galaxies = draw_satellites(
+            self.halos,
+            self.members,
+            box_size=self.box.size,
+            fraction=satellite_fraction,
+            number=number,
+            seed=self.seed * 1_000_003 + seed,
+        )
+        real = Catalogue(
+            positions=galaxies.positions,
+            box=Box(self.box.size),
+            redshift=self.redshift,
+            line_of_sight=line_of_sight,
+            space="real",
+            velocities=galaxies.velocities,
+            masses=galaxies.masses,
+            observer=observer,
+        )
+        return to_redshift_space(real, self.cosmology) if space == "redshift" else real
+
+
+def open_run(run: str | Path) -> list[Path]:
+    """Return the boxes of a run directory, sorted by seed.
+
+    Raises
+    ------
+    InputError
+        If the directory holds none.
+    """
+    paths = sorted(Path(run).glob("box-*.h5"))
+    if not paths:
+        raise InputError(f"run must be a directory with box-*.h5 files, got {run}: make it with `peculiar simulate`")
+    return paths
