@@ -1,0 +1,1 @@
+"""Training: recipes, pairs of meshes, losses and the loop."""

@@ -1,0 +1,174 @@
+"""Training pairs: crops of cached meshes, drawn by (seed, step) alone, made ahead in a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from peculiar.core.errors import InputError
+from peculiar.fields.symmetry import apply_symmetry, symmetries
+from peculiar.models.channels import OUTPUT_VECTORS
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class MeshPair:
+    """One box as a network sees it: files of inputs and targets, float16, with circular neighbours.
+
+    Parameters
+    ----------
+    inputs, targets : path
+        .npy files of shape (channel, n, n, n).
+    velocity_factor : float
+        a H f of the box [km/s per Mpc/h].
+    label : str
+        Name in messages.
+    """
+
+    inputs: Path
+    targets: Path
+    velocity_factor: float
+    label: str = ""
+
+    def crop(self, corner: Sequence[int], size: int) -> Pair:
+        """Cut a cube out of the periodic meshes; size 0 takes the whole mesh, rolled by the corner.
+
+        Returns
+        -------
+        inputs, targets : float32 tensors (channel, size, size, size).
+        """
+        return _cut(np.load(self.inputs, mmap_mode="r"), corner, size), _cut(
+            np.load(self.targets, mmap_mode="r"), corner, size
+        )
+
+
+def _cut(mesh: np.ndarray, corner: Sequence[int], size: int) -> torch.Tensor:
+    n = mesh.shape[-1]
+    x, y, z = ((np.arange(size or n) + start) % n for start in corner)
+    # Whole z rows are read first: the file lies on disk (or in the page cache) in that order.
+    return torch.from_numpy(mesh[:, x[:, None], y[None, :]][..., z].astype(np.float32))
+
+
+class Crops(IterableDataset[Pair]):
+    """Batches of turned crops, the same for the same (seed, step, rank) whatever came before.
+
+    Parameters
+    ----------
+    pairs : sequence of MeshPair
+        Where crops come from, with equal chance.
+    crop : int
+        Cells along a side; 0 for whole boxes (rolled by a random shift).
+    batch_size, steps, seed : int
+    vectors : sequence of (i, j, k)
+        Input channels that are vectors.
+    line_of_sight : "x", "y", "z" or None
+        Axis that the symmetries keep; None for all 48.
+    start : int
+        First step, for a run that goes on.
+    rank, world : int
+        This process among several.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[MeshPair],
+        *,
+        crop: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        vectors: Sequence[Sequence[int]] = (),
+        line_of_sight: str | None = None,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not pairs:
+            raise InputError("pairs must hold at least one box, got none: simulate boxes first")
+        self.cells = int(np.load(pairs[0].inputs, mmap_mode="r").shape[-1])
+        if crop > self.cells:
+            raise InputError(f"crop must be at most the mesh of the boxes ({self.cells} cells), got {crop}")
+        self.pairs, self.crop, self.batch_size = tuple(pairs), crop, batch_size
+        self.steps, self.seed, self.start = steps, seed, start
+        self.vectors = tuple(tuple(vector) for vector in vectors)
+        self.elements = symmetries(line_of_sight)
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        """All steps, those before `start` included."""
+        return self.steps
+
+    def batch(self, step: int) -> Pair:
+        """Return the batch of one step: inputs (batch, channel, x, y, z) and targets (batch, 7, x, y, z)."""
+        random = np.random.default_rng([self.seed, step, self.rank])
+        drawn = []
+        for _ in range(self.batch_size):
+            pair = self.pairs[random.integers(len(self.pairs))]
+            corner = random.integers(self.cells, size=3).tolist()
+            element = self.elements[random.integers(len(self.elements))]
+            inputs, targets = pair.crop(corner, self.crop)
+            drawn.append(
+                (
+                    apply_symmetry(inputs, element, vectors=self.vectors),
+                    apply_symmetry(targets, element, vectors=OUTPUT_VECTORS),
+                )
+            )
+        return torch.stack([x for x, _ in drawn]), torch.stack([y for _, y in drawn])
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Yield the batches from `start` on, two of them made ahead in a thread."""
+        ahead: queue.Queue[Pair | BaseException | None] = queue.Queue(maxsize=2)
+        stop = threading.Event()
+
+        def put(item: Pair | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    ahead.put(item, timeout=0.2)
+                    return
+                except queue.Full:
+                    continue
+
+        def produce() -> None:
+            try:
+                for step in range(self.start, self.steps):
+                    if stop.is_set():
+                        return
+                    put(self.batch(step))
+                put(None)
+            except BaseException as error:  # raised again where the batches are used
+                put(error)
+
+        thread = threading.Thread(target=produce, name="peculiar-crops", daemon=True)
+        thread.start()
+        try:
+            while (item := ahead.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+
+class WholeBoxes(Dataset[tuple[torch.Tensor, torch.Tensor, float]]):
+    """Whole periodic boxes, one at a time, with the factor that turns Mpc/h into km/s."""
+
+    def __init__(self, pairs: Sequence[MeshPair]) -> None:
+        self.pairs = tuple(pairs)
+
+    def __len__(self) -> int:
+        """Return the number of boxes."""
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Return inputs (channel, n, n, n), targets (7, n, n, n) and a H f."""
+        pair = self.pairs[index]
+        return *pair.crop((0, 0, 0), 0), pair.velocity_factor

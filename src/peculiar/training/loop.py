@@ -1,0 +1,358 @@
+"""The training loop, on lightning: schedule, averaged weights, checkpoints, whole-box validation."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from torch.utils.data import DataLoader
+
+from peculiar.core.errors import InputError
+from peculiar.models.channels import DENSITY, MOMENTUM, VELOCITY
+from peculiar.models.xiao2024 import Xiao2024
+from peculiar.training.dataset import Crops, MeshPair, WholeBoxes
+from peculiar.training.losses import component_losses, density_loss, interior, vector_loss
+from peculiar.training.report import Report
+from peculiar.training.settings import LossSettings, TrainSettings
+
+CHECKPOINT = "last.ckpt"
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def learning_rate(progress: float, settings: TrainSettings) -> float:
+    """Learning rate at a fraction of the run: a linear rise, then half a cosine down to a hundredth.
+
+    Examples
+    --------
+    >>> round(learning_rate(1.0, TrainSettings(steps=10, lr=1.0)), 4)
+    0.01
+    """
+    if progress < settings.warmup:
+        return settings.lr * max(progress / settings.warmup, 0.01)
+    if settings.schedule == "constant":
+        return settings.lr
+    down = (progress - settings.warmup) / (1 - settings.warmup)
+    return settings.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(down, 1.0))))
+
+
+class Training(lightning.LightningModule):
+    """A network with its loss, optimiser and validation.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    settings : TrainSettings
+    loss : LossSettings
+    seed : int
+        Of dropout.
+    stage : str
+        "all", or for the published loss one of `peculiar.models.xiao2024.STAGES`.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        settings: TrainSettings,
+        loss: LossSettings,
+        *,
+        seed: int,
+        stage: str = "all",
+    ) -> None:
+        super().__init__()
+        if loss.kind == "published" and not isinstance(network, Xiao2024):
+            raise InputError(f"loss.kind 'published' must go with xiao2024, got {type(network).__name__}")
+        if (loss.kind == "published") == (stage == "all"):
+            raise InputError(
+                f"stage must be a stage of xiao2024 for the published loss and else 'all', got {stage!r}"
+            )
+        self.network, self.settings, self.loss = network, settings, loss
+        self.seed, self.stage = seed, stage
+        self.seconds_before = 0.0
+        self.started: float | None = None
+
+    @property
+    def trained(self) -> torch.nn.Module:
+        """The part of the network that this stage trains."""
+        return self.network if self.stage == "all" else self.network.get_submodule(self.stage)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, interrupted runs included."""
+        now = 0.0 if self.started is None else time.monotonic() - self.started
+        return self.seconds_before + now
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the run that is done, by steps or by time, whichever is further."""
+        by_steps = self.global_step / self.settings.steps
+        limit = self.settings.max_minutes
+        return by_steps if limit is None else max(by_steps, self.seconds / (60 * limit))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam or AdamW over this stage's weights."""
+        kind = torch.optim.AdamW if self.settings.optimiser == "adamw" else torch.optim.Adam
+        decay = self.settings.weight_decay
+        return kind(self.trained.parameters(), lr=self.settings.lr, weight_decay=decay)
+
+    def on_train_start(self) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate and the seed of this step, so that a resumed run takes the same steps."""
+        rate = learning_rate(self.progress, self.settings)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step * 1009 + self.global_rank)
+        # Networks of other stages give their final answer.
+        self.network.eval()
+        self.trained.train()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Return the loss of one batch."""
+        inputs, targets = batch
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+        whole = self.settings.crop == 0
+        margin = 0 if whole else self.loss.margin
+        loss = self._loss(inputs, targets, periodic=whole, margin=margin)
+        self.log("train_loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def _loss(
+        self, inputs: torch.Tensor, targets: torch.Tensor, *, periodic: bool, margin: int
+    ) -> torch.Tensor:
+        inner = interior(targets, margin)
+        if self.loss.kind == "components":
+            outputs = interior(self.network(inputs, periodic=periodic), margin)
+            parts = component_losses(
+                outputs,
+                inner,
+                velocity_scale=self.loss.velocity_scale,
+                momentum_scale=self.loss.momentum_scale,
+            )
+            return torch.stack([getattr(self.loss, name) * value for name, value in parts.items()]).sum()
+        network = self.network
+        assert isinstance(network, Xiao2024)
+        if self.stage == "density":
+            rho = network.stage(inputs, "density", periodic=periodic)
+            return density_loss(interior(rho, margin), inner[:, DENSITY])
+        with torch.no_grad():
+            rho = network.stage(inputs, "density", periodic=periodic)
+        vector = network.stage(inputs, self.stage, density=rho, periodic=periodic)
+        velocity = self.stage == "velocity"
+        scale = network.config.velocity_scale if velocity else network.config.momentum_scale
+        target = inner[:, VELOCITY if velocity else MOMENTUM]
+        return vector_loss(interior(vector, margin), target, scale=scale)
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        """Compare a whole box with its truth."""
+        inputs, targets, factor = batch
+        outputs = self.network(inputs.contiguous(memory_format=torch.channels_last_3d), periodic=True).float()
+        error = (outputs - targets)[:, VELOCITY] * factor.view(-1, 1, 1, 1, 1)
+        values = {
+            "velocity_rms": error.square().mean().sqrt(),
+            "velocity_correlation": correlation(outputs[:, VELOCITY], targets[:, VELOCITY]),
+            "momentum_correlation": correlation(outputs[:, MOMENTUM], targets[:, MOMENTUM]),
+            "density_correlation": correlation(outputs[:, DENSITY], targets[:, DENSITY]),
+        }
+        if self.loss.kind == "components":
+            loss = component_losses(
+                outputs,
+                targets,
+                velocity_scale=self.loss.velocity_scale,
+                momentum_scale=self.loss.momentum_scale,
+            )
+            values["loss"] = torch.stack([getattr(self.loss, name) * x for name, x in loss.items()]).sum()
+        else:
+            values["loss"] = self._loss(inputs, targets, periodic=True, margin=0)
+        self.log_dict(values, on_epoch=True, sync_dist=True, batch_size=len(inputs))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the time spent."""
+        checkpoint["seconds"] = self.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the time spent before."""
+        self.seconds_before = float(checkpoint["seconds"])
+
+
+def correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Pearson correlation over cells, mean over batch and channels (eq. 10 of Xiao et al. 2024)."""
+    a, b = first.float().flatten(2), second.float().flatten(2)
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return ((a * b).mean(-1) / (a.square().mean(-1) * b.square().mean(-1)).sqrt().clamp(min=1e-12)).mean()
+
+
+class AveragedWeights(WeightAveraging):
+    """Exponential moving average of the weights, shorter at the start of training."""
+
+    def __init__(self, decay: float) -> None:
+        def average(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+            early = (1 + int(count)) / (10 + int(count))
+            return mean + (new - mean) * (1 - min(decay, early))
+
+        super().__init__(use_buffers=True, avg_fn=average)
+
+
+class TimeLimit(Callback):
+    """Stop when the time is over; the schedule has come down by then."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        """Look at the clock."""
+        limit = pl_module.settings.max_minutes
+        if limit is not None and pl_module.seconds >= 60 * limit:
+            trainer.should_stop = True
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep lightning's advice and banners off the screen, and leave everything else as it was."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message in (
+                r".*does not have many workers.*",
+                r".*`IterableDataset` has `__len__` defined.*",
+                r".*GPU available but not used.*",
+                r".*Checkpoint directory .* exists and is not empty.*",
+                r".*ModelCheckpoint.* could not find the monitored key.*",
+                r".*isinstance\(treespec, LeafSpec\).*",
+                r".*You are trying to `self.log\(\)`.*",
+                r".*resuming from a checkpoint that ended before the epoch.*",
+            ):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def fit(
+    network: torch.nn.Module,
+    *,
+    training: Sequence[MeshPair],
+    validation: Sequence[MeshPair],
+    settings: TrainSettings,
+    loss: LossSettings,
+    directory: Path,
+    seed: int,
+    vectors: Sequence[Sequence[int]] = (),
+    line_of_sight: str | None = None,
+    stage: str = "all",
+    resume: bool = False,
+    announce: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train a network in place; it ends with the averaged weights.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From `peculiar.models.build`.
+    training, validation : sequence of MeshPair
+        Boxes for crops, and boxes for whole-box validation.
+    settings, loss : TrainSettings, LossSettings
+    directory : path
+        For ``last.ckpt`` and ``metrics.csv``.
+    seed : int
+        Of crops, symmetries and dropout. The initial weights are the caller's.
+    vectors : sequence of (i, j, k)
+        Input channels that are vectors.
+    line_of_sight : "x", "y", "z" or None
+        Axis that the augmentation keeps; None for all 48 symmetries.
+    stage : str
+        See `Training`.
+    resume : bool
+        Go on from ``last.ckpt`` if it is there. Without a time limit the result is that of an uninterrupted run,
+        bit by bit.
+    announce : callable
+        Takes the lines of the report.
+
+    Returns
+    -------
+    dict of float
+        Validation at the end, "steps" and "minutes".
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    checkpoint = directory / CHECKPOINT
+    going_on = resume and checkpoint.exists()
+    start, done = 0, False
+    if going_on:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+        start = int(state["global_step"])
+        over = settings.max_minutes is not None and state["seconds"] >= 60 * settings.max_minutes
+        done = over or start >= settings.steps
+    module = Training(network, settings, loss, seed=seed, stage=stage)
+    module.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    report = Report(directory / "metrics.csv", steps=settings.steps, start=start, announce=announce)
+    with quiet_lightning():
+        trainer = lightning.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+            max_steps=settings.steps,
+            max_epochs=-1,
+            gradient_clip_val=settings.clip or None,
+            val_check_interval=min(settings.validate_every, settings.steps),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=directory,
+            callbacks=[
+                AveragedWeights(settings.ema),
+                TimeLimit(),
+                report,
+                ModelCheckpoint(
+                    dirpath=directory,
+                    filename=Path(CHECKPOINT).stem,
+                    every_n_train_steps=settings.checkpoint_every,
+                    save_on_train_epoch_end=False,
+                    enable_version_counter=False,
+                ),
+            ],
+        )
+        crops = Crops(
+            training,
+            crop=settings.crop,
+            batch_size=settings.batch_size,
+            steps=settings.steps,
+            seed=seed,
+            vectors=vectors,
+            line_of_sight=line_of_sight,
+            start=start,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+        boxes = DataLoader(WholeBoxes(validation), batch_size=1)
+        if not done:
+            trainer.fit(
+                module,
+                DataLoader(crops, batch_size=None),
+                boxes,
+                ckpt_path=checkpoint if going_on else None,
+                weights_only=False,
+            )
+            trainer.save_checkpoint(checkpoint)
+        else:
+            module.load_state_dict(state["state_dict"])
+            module.on_load_checkpoint(state)
+        minutes, steps = module.seconds / 60, max(module.global_step, start)
+        results = trainer.validate(module, boxes, verbose=False)[0]
+    network.eval()
+    return {**results, "steps": float(steps), "minutes": minutes}

@@ -1,0 +1,84 @@
+"""What training minimises: our loss over components, and eqs. 5 and 6 of Xiao et al. 2024."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch.nn import functional
+
+from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, VELOCITY
+
+Mesh = Float[torch.Tensor, "batch channel x y z"]
+
+
+def interior(mesh: Mesh, margin: int) -> Mesh:
+    """Cut the outer `margin` cells of every face away: there a crop does not see what surrounds it."""
+    if margin == 0:
+        return mesh
+    inner = slice(margin, -margin)
+    return mesh[..., inner, inner, inner]
+
+
+def component_losses(
+    outputs: Mesh,
+    targets: Mesh,
+    *,
+    velocity_scale: float = 1.0,
+    momentum_scale: float = 1.0,
+) -> dict[str, torch.Tensor]:
+    """Mean squared errors of log density, velocity and momentum, each in units of its scale squared.
+
+    The momentum's error grows with density, so its square is divided by 1 + rho_predicted, which is held fixed: a
+    weight that depends on the inputs alone tames the tail and leaves the best answer, the conditional mean, as it is.
+
+    Parameters
+    ----------
+    outputs, targets : (batch, 7, x, y, z)
+        As `peculiar.models.channels.OUTPUT_NAMES`.
+    velocity_scale, momentum_scale : float [Mpc/h]
+        Typical errors, over a H f.
+
+    Returns
+    -------
+    dict with the scalars "density", "velocity" and "momentum".
+    """
+    error = (outputs - targets).square()
+    rho = (outputs[:, DENSITY].detach().clamp(max=10).exp() - DENSITY_FLOOR).clamp(min=0)
+    return {
+        "density": error[:, DENSITY].mean(),
+        "velocity": error[:, VELOCITY].mean() / velocity_scale**2,
+        "momentum": (error[:, MOMENTUM] / (1 + rho)).mean() / momentum_scale**2,
+    }
+
+
+def density_loss(rho: Mesh, log_target: Mesh) -> torch.Tensor:
+    """Mean squared error of 1 + delta (eq. 5 of Xiao et al. 2024).
+
+    Parameters
+    ----------
+    rho : (batch, 1, x, y, z)
+        Predicted 1 + delta.
+    log_target : (batch, 1, x, y, z)
+        True ln(1 + delta + floor).
+    """
+    return functional.mse_loss(rho, log_target.exp() - DENSITY_FLOOR)
+
+
+def vector_loss(parts: Mesh, target: Mesh, *, scale: float) -> torch.Tensor:
+    """1/4 (|v| - |v_true|)^2 + 3/4 (1 - cos phi), with |v| in units of `scale` (eq. 6 of Xiao et al. 2024).
+
+    Parameters
+    ----------
+    parts : (batch, 4, x, y, z)
+        Predicted magnitude in units of `scale`, and a direction of any length.
+    target : (batch, 3, x, y, z) [Mpc/h]
+        True velocity or momentum over a H f. Where it is zero (an empty cell) it has no direction, and the second
+        term is left out.
+    scale : float [Mpc/h]
+    """
+    length = target.norm(dim=1, keepdim=True)
+    magnitude = (parts[:, :1] - length / scale).square().mean()
+    cosine = functional.cosine_similarity(parts[:, 1:], target, dim=1, eps=1e-6).unsqueeze(1)
+    directed = (length > 1e-4 * scale).to(cosine.dtype)
+    misalignment = ((1 - cosine) * directed).sum() / directed.sum().clamp(min=1)
+    return 0.25 * magnitude + 0.75 * misalignment

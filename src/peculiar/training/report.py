@@ -1,0 +1,103 @@
+"""What training tells while it runs: lines with an estimate of the time left, and metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+
+COLUMNS = (
+    "step",
+    "minutes",
+    "learning_rate",
+    "train_loss",
+    "loss",
+    "velocity_rms",
+    "velocity_correlation",
+    "momentum_correlation",
+    "density_correlation",
+)
+
+
+class Report(Callback):
+    """Announce progress every half minute and every validation, and append each validation to a CSV file.
+
+    Parameters
+    ----------
+    path : path
+        The CSV file; rows beyond `start` (of a run that was interrupted) are removed.
+    steps, start : int
+        All steps, and those done before.
+    announce : callable
+        Takes a line.
+    every : float
+        Seconds between lines.
+    """
+
+    def __init__(
+        self, path: Path, *, steps: int, start: int, announce: Callable[[str], None], every: float = 30.0
+    ) -> None:
+        self.path, self.steps, self.start, self.announce, self.every = path, steps, start, announce, every
+        self.total, self.count = torch.zeros(()), 0
+        self.last = self.began = time.monotonic()
+        rows = []
+        if path.exists() and start:
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
+        self._write(rows, mode="w")
+
+    def _write(self, rows: list[dict[str, Any]], *, mode: str) -> None:
+        with self.path.open(mode, newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if mode == "w":
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start the clock."""
+        self.last = self.began = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any) -> None:
+        """Announce the step, now and then."""
+        self.total = self.total + outputs["loss"].detach().cpu()
+        self.count += 1
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self.last >= self.every:
+            self.last = now
+            left = timedelta(seconds=round(self._seconds_left(trainer.global_step, pl_module)))
+            self.announce(
+                f"step {trainer.global_step} of {self.steps}: loss {float(self.total) / self.count:.4g}, "
+                f"about {left} left"
+            )
+
+    def _seconds_left(self, step: int, pl_module: Any) -> float:
+        pace = (time.monotonic() - self.began) / max(step - self.start, 1)
+        left = pace * (self.steps - step)
+        limit = pl_module.settings.max_minutes
+        return left if limit is None else max(min(left, 60 * limit - pl_module.seconds), 0.0)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Announce the validation and keep it."""
+        if trainer.state.fn != "fit" or not trainer.is_global_zero:
+            return
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "step": trainer.global_step,
+            "minutes": round(pl_module.seconds / 60, 3),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            **{name: values[name] for name in COLUMNS if name in values},
+            "train_loss": float(self.total) / max(self.count, 1),
+        }
+        self.total, self.count = torch.zeros(()), 0
+        self._write([row], mode="a")
+        self.announce(
+            f"step {trainer.global_step} of {self.steps}: velocity error {row['velocity_rms']:.2f} km/s, "
+            f"correlation of velocity {row['velocity_correlation']:.4f}, momentum {row['momentum_correlation']:.4f}, "
+            f"density {row['density_correlation']:.4f}, loss {row['loss']:.4g}"
+        )

@@ -1,0 +1,53 @@
+"""Settings of training, as they stand in a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    """A part of a recipe: read only, and a wrong key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossSettings(Frozen):
+    """What training minimises.
+
+    `components` is the weighted sum of `peculiar.training.losses.component_losses`; `published` trains the stages of
+    xiao2024 with eqs. 5 and 6.
+    """
+
+    kind: Literal["components", "published"] = "components"
+    density: float = Field(0.5, ge=0)
+    velocity: float = Field(1.0, ge=0)
+    momentum: float = Field(0.25, ge=0)
+    velocity_scale: float = Field(1.0, gt=0, description="typical velocity error [Mpc/h]")
+    momentum_scale: float = Field(3.0, gt=0, description="typical momentum error [Mpc/h]")
+    margin: int = Field(8, ge=0, description="outer cells of a crop that the loss leaves out")
+
+
+class TrainSettings(Frozen):
+    """How training runs."""
+
+    steps: int = Field(gt=0, description="optimiser steps, for each stage")
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(0.03, ge=0, lt=1, description="fraction of the run in which the rate rises")
+    optimiser: Literal["adam", "adamw"] = "adamw"
+    weight_decay: float = Field(1e-4, ge=0)
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 for no limit")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
+    crop: int = Field(56, ge=0, description="cells along a side of a crop; 0 for whole periodic boxes")
+    batch_size: int = Field(1, gt=0)
+    precision: Literal["bf16", "float32"] = "bf16"
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    checkpoint_every: int = Field(500, gt=0, description="steps")
+    validate_every: int = Field(500, gt=0, description="steps")
+    max_minutes: float | None = Field(
+        None, gt=0, description="time limit: the schedule ends then, if the steps are not done before"
+    )
