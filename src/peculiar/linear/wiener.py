@@ -1,0 +1,222 @@
+"""Multi-tracer Wiener filter; `peculiar.linear.wiener_training` learns it from simulated boxes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.paint import ABUNDANCES
+from peculiar.linear.iterative import move_back, require_iterations
+from peculiar.linear.linear_theory import linear_fields, require_scales
+from peculiar.linear.overdensity import binned_weights, crop, fourier_box, overdensity, pad, sampling
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class WienerFilter:
+    """Least-squares linear map from tracer bins to matter, isotropic in k.
+
+    delta_m(k) = sum_b W_b(|k|) delta_b(k), with delta_b the overdensities of the tracers of abundance bin b, moved back
+    by the iterative FFT, and W = C_bb^-1 C_bm from simulated boxes: one set of weights for the matter overdensity, one
+    for the velocity, -div v / (a H f). W is linear in k between shells, constant below the first, and falls to 0 at
+    the end of the last.
+
+    Parameters
+    ----------
+    k : (shell,) [h/Mpc]
+    weights_density, weights_velocity : (shell, bin)
+        For the abundance bins, most massive first.
+    total_density, total_velocity : (shell, 1)
+        For all tracers in one bin: catalogues without masses or ranks.
+    k_max : float
+        Where the weights end [h/Mpc].
+    abundances : tuple of float
+        Cumulative abundances that cut the bins [(h/Mpc)^3].
+    smoothing, bias, iterations
+        How tracers are moved back (`move_back`).
+    training : dict
+        What the weights were learned from: boxes, cell_size [Mpc/h], redshift, number_density [(h/Mpc)^3].
+    name : str
+        In score tables.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, k does not rise, or a setting is out of range.
+    """
+
+    k: Float[np.ndarray, " shell"]
+    weights_density: Float[np.ndarray, "shell bin"]
+    weights_velocity: Float[np.ndarray, "shell bin"]
+    total_density: Float[np.ndarray, "shell 1"]
+    total_velocity: Float[np.ndarray, "shell 1"]
+    k_max: float
+    abundances: tuple[float, ...] = ABUNDANCES
+    smoothing: float = 3.0
+    bias: float = 1.4
+    iterations: int = 6
+    training: dict[str, float] = field(default_factory=dict)
+    name: str = "Wiener filter"
+
+    def __post_init__(self) -> None:
+        require_scales(self.smoothing, self.bias)
+        require_iterations(self.iterations)
+        object.__setattr__(self, "abundances", tuple(self.abundances))
+        k = np.asarray(self.k, dtype=np.float64)
+        if k.ndim != 1 or len(k) == 0 or (np.diff(k) <= 0).any() or not 0 < k[-1] < self.k_max:
+            raise InputError(
+                f"WienerFilter.k must rise from above 0 to below k_max = {self.k_max} h/Mpc, got {k}"
+            )
+        object.__setattr__(self, "k", k)
+        bins = len(self.abundances)
+        for name, count in (
+            ("weights_density", bins),
+            ("weights_velocity", bins),
+            ("total_density", 1),
+            ("total_velocity", 1),
+        ):
+            weights = np.asarray(getattr(self, name), dtype=np.float64)
+            if weights.shape != (len(k), count) or not np.isfinite(weights).all():
+                raise InputError(
+                    f"WienerFilter.{name} must be finite of shape {(len(k), count)}, got {weights.shape}"
+                )
+            object.__setattr__(self, name, weights)
+
+    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
+        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
+        grid = sampling(catalogue, cells)
+        binned = binned_overdensity(
+            catalogue,
+            cells=cells,
+            cosmology=cosmology,
+            abundances=self.abundances,
+            smoothing=self.smoothing,
+            bias=self.bias,
+            iterations=self.iterations,
+        )
+        return linear_fields(
+            wiener_density(binned, grid.box, wiener=self),
+            wiener_displacement(binned, grid.box, wiener=self),
+            grid.box,
+            velocity_factor=cosmology.velocity_factor(catalogue.redshift),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the filter as JSON."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values |= {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
+        Path(path).write_text(json.dumps({"schema": SCHEMA, **values}, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> WienerFilter:
+        """Read a filter from JSON; InputError if the file is missing, damaged or of another schema."""
+        try:
+            values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            schema = values.pop("schema")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"{path} must be a Wiener filter in JSON, got {error!r}: fit it again"
+            ) from error
+        if schema != SCHEMA or values.keys() != cls.__dataclass_fields__.keys():
+            raise InputError(
+                f"{path} must be a Wiener filter of schema {SCHEMA}, got schema {schema} with {sorted(values)}: "
+                "fit it again with this version"
+            )
+        return cls(**values)
+
+
+@lru_cache(maxsize=1)
+def shipped_filter() -> WienerFilter:
+    """Return the filter that comes with the package (learned at z = 0.59, 3e-3 (h/Mpc)^3)."""
+    with resources.as_file(resources.files("peculiar") / "weights" / "wiener.json") as path:
+        return WienerFilter.load(path)
+
+
+def binned_overdensity(
+    catalogue: Catalogue,
+    *,
+    cells: int,
+    cosmology: Cosmology,
+    abundances: tuple[float, ...] = ABUNDANCES,
+    smoothing: float = 3.0,
+    bias: float = 1.4,
+    iterations: int = 6,
+) -> Float[torch.Tensor, "bin x y z"]:
+    """Return the overdensity of each abundance bin, tracers moved back, on the catalogue's box.
+
+    One channel where the catalogue has no masses. Settings as in `move_back`.
+    """
+    positions, _ = move_back(
+        catalogue, cells=cells, cosmology=cosmology, smoothing=smoothing, bias=bias, iterations=iterations
+    )
+    grid = sampling(catalogue, cells)
+    return crop(overdensity(positions, grid, weights=binned_weights(catalogue, abundances)), grid.box)
+
+
+def wiener_density(
+    binned: Float[torch.Tensor, "bin x y z"], box: Box, *, wiener: WienerFilter | None = None
+) -> Float[torch.Tensor, "1 x y z"]:
+    """Return the matter overdensity that the filter makes of the tracer bins.
+
+    Parameters
+    ----------
+    binned : Tensor (bin, x, y, z)
+        Overdensities as `binned_overdensity` gives them: all bins, or one channel for all tracers.
+    box : Box
+        With the mesh of `binned`; zero-padded if not periodic.
+    wiener : WienerFilter, optional
+        The one that comes with the package where not given.
+
+    Raises
+    ------
+    InputError
+        If the channels are neither 1 nor the filter's bins.
+    """
+    chosen = shipped_filter() if wiener is None else wiener
+    filtered_k = _filtered(binned, box, chosen, (chosen.weights_density, chosen.total_density))
+    return crop(to_real(filtered_k, fourier_box(box).mesh)[None], box)
+
+
+def wiener_displacement(
+    binned: Float[torch.Tensor, "bin x y z"], box: Box, *, wiener: WienerFilter | None = None
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return v / (a H f) [Mpc/h], curl-free, that the filter makes of the tracer bins.
+
+    Parameters and errors as in `wiener_density`.
+    """
+    chosen = shipped_filter() if wiener is None else wiener
+    filtered_k = _filtered(binned, box, chosen, (chosen.weights_velocity, chosen.total_velocity))
+    return crop(displacement_from_fourier(filtered_k, fourier_box(box)), box)
+
+
+def _filtered(
+    binned: torch.Tensor, box: Box, wiener: WienerFilter, weights: tuple[np.ndarray, np.ndarray]
+) -> Float[torch.Tensor, "x y half"]:
+    """Sum over bins of W_b(|k|) delta_b(k), with the weights (bins, total) that fit the channels."""
+    chosen = weights[1] if binned.shape[0] == 1 else weights[0]
+    if binned.shape[0] != chosen.shape[1]:
+        raise InputError(
+            f"binned must have 1 or {len(wiener.abundances)} channels like the filter's bins, got {binned.shape[0]}"
+        )
+    fourier = fourier_box(box)
+    k = k_squared(fourier, dtype=torch.float64).sqrt_().numpy()
+    # Flat below the first shell; a zero at k_max closes the last.
+    nodes = np.append(wiener.k, wiener.k_max)
+    padded = pad(binned, box)
+    total = torch.zeros(k.shape, dtype=torch.complex64, device=binned.device)
+    for channel, values in enumerate(padded):
+        transfer = np.interp(k, nodes, np.append(chosen[:, channel], 0.0)).astype(np.float32)
+        total += to_fourier(values) * torch.as_tensor(transfer, device=binned.device)
+    return total
