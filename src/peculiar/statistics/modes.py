@@ -1,0 +1,246 @@
+"""Fourier modes of a field or catalogue, and sums over shells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from peculiar.core.box import Box
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.errors import InputError
+from peculiar.core.field import Field, Kind
+from peculiar.fields.fourier import to_fourier
+from peculiar.fields.paint import Scheme, deconvolve, paint_interlaced_fourier
+from peculiar.statistics.checks import require_finite
+
+SLAB_CELLS = 1 << 21  # cells handled at once: bounds the double-precision copies to some 100 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Fourier modes that estimators work on; made by `modes_of` or `catalogue_modes`.
+
+    Attributes
+    ----------
+    data : (channel, x, y, half), complex
+        Half-complex layout; the mean over cells of ``field * exp(-i k x)``, so that ``volume * |data|^2`` is a power.
+    box : Box
+        With its mesh.
+    unit : str
+        Of the field.
+    kind : "scalar" or "vector"
+        A vector's power is the sum over its components.
+    shot_noise : float
+        Power of the discreteness [(Mpc/h)^3], 0 for a field; auto powers subtract it.
+    """
+
+    data: Complex[Tensor, "channel x y half"]
+    box: Box
+    unit: str = ""
+    kind: Kind = "scalar"
+    shot_noise: float = 0.0
+
+
+def modes_of(field: Field | Modes, name: str = "field", *, window: Scheme | None = None) -> Modes:
+    """Return the modes of a periodic field; modes are returned as they are.
+
+    Parameters
+    ----------
+    field : Field or Modes
+        One scalar channel or a vector.
+    name : str
+        What errors call it.
+    window : "ngp", "cic" or "tsc", optional
+        The scheme that painted the field, to be divided out; default: the values are the field itself.
+
+    Raises
+    ------
+    InputError
+        If the box is not periodic, a value is not finite, or a scalar field has several channels.
+    """
+    if isinstance(field, Modes):
+        return field
+    if not field.box.periodic:
+        raise InputError(
+            f"{name}.box must be periodic for Fourier modes, got periodic=False: cut a periodic box, or state that the "
+            "field may be wrapped with field.replace(box=...)"
+        )
+    if field.kind == "scalar" and field.data.shape[0] != 1:
+        raise InputError(
+            f"{name} must have one scalar channel or be a vector, got scalar {field.names}: take one channel with "
+            "field.replace(data=field.data[i:i+1], names=field.names[i:i+1])"
+        )
+    require_finite(field, name)
+    data = field.data if field.data.dtype == torch.float64 else field.data.float()
+    modes = to_fourier(data)
+    modes /= field.box.mesh**3
+    if window is not None:
+        modes = deconvolve(modes, field.box, scheme=window)
+    return Modes(modes, field.box, unit=field.unit, kind=field.kind)
+
+
+def catalogue_modes(
+    catalogue: Catalogue, cells: int, *, scheme: Scheme = "tsc", device: torch.device | str = "cpu"
+) -> Modes:
+    """Return the modes of a catalogue's overdensity: interlaced, the window divided out, shot noise known.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        In a periodic box; its weights count.
+    cells : int
+        Mesh cells along a side. Modes are good to about half the mesh's Nyquist wavenumber.
+    scheme : "ngp", "cic" or "tsc"
+        How the objects are painted.
+    device
+        Where the mesh lives.
+
+    Returns
+    -------
+    Modes
+        Shot noise is V sum(w^2) / sum(w)^2 [(Mpc/h)^3].
+
+    Raises
+    ------
+    InputError
+        If the box is not periodic, the catalogue is a survey, or its weights do not sum to more than 0.
+    """
+    if not catalogue.box.periodic or catalogue.completeness is not None:
+        raise InputError(
+            "catalogue must fill a periodic box for its power, got a survey or periodic=False: a survey's power needs "
+            "its window, which is not divided out here"
+        )
+    weights = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights.astype(np.float64)
+    if not weights.sum() > 0:
+        raise InputError(f"catalogue.weights must sum to more than 0, got {weights.sum()}")
+    box = catalogue.box.with_cells(cells)
+    positions = torch.as_tensor(catalogue.positions, device=device)
+    data = paint_interlaced_fourier(
+        positions, box, weights=None if catalogue.weights is None else weights, scheme=scheme
+    )
+    data /= weights.sum()
+    data[:, 0, 0, 0] = 0  # the overdensity has no mean
+    return Modes(data, box, shot_noise=float(box.volume * (weights**2).sum() / weights.sum() ** 2))
+
+
+def require_same_modes(first: Modes, second: Modes) -> None:
+    """Raise InputError unless two sets of modes share mesh and channels."""
+    if first.box != second.box:
+        raise InputError(f"fields must share one box, got {first.box} and {second.box}: regrid one of them")
+    if first.data.shape != second.data.shape or first.kind != second.kind:
+        raise InputError(
+            f"fields must have the same channels, got {first.data.shape[0]} ({first.kind}) and "
+            f"{second.data.shape[0]} ({second.kind}): compare like with like"
+        )
+    if first.data.device != second.data.device:
+        raise InputError(
+            f"fields must be on one device, got {first.data.device} and {second.data.device}: move one with .to()"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """Some x planes of a mesh of integer vectors that broadcast against each other.
+
+    Attributes
+    ----------
+    rows : slice
+        The planes.
+    vector : three int64 tensors
+        Integer components along x, y, z: wavenumbers in units of the fundamental one, or offsets in cells.
+    squared : (x, y, z) int64
+        |vector|^2.
+    weight : (1, 1, z)
+        How many modes of the full mesh each one stands for.
+    """
+
+    rows: slice
+    vector: tuple[Int[Tensor, "x 1 1"], Int[Tensor, "1 y 1"], Int[Tensor, "1 1 z"]]
+    squared: Int[Tensor, "x y z"]
+    weight: Float[Tensor, "1 1 z"]
+
+    def cosine(self, axis: Sequence[float]) -> Float[Tensor, "x y z"]:
+        """Cosine between the vectors and a unit vector; 0 for the zero vector."""
+        along: Tensor | float = 0.0
+        for component, unit in zip(self.vector, axis, strict=True):
+            if unit != 0:
+                along = along + component * float(unit)
+        length = self.squared.clamp(min=1).to(torch.float64).sqrt()
+        return torch.as_tensor(along, dtype=torch.float64, device=length.device) / length
+
+
+def slabs(cells: int, device: torch.device | str, *, half: bool = True) -> Iterator[Slab]:
+    """Walk over a mesh in slabs; `half` is the layout of `to_fourier`, otherwise the full mesh."""
+    full = torch.fft.fftfreq(cells, d=1 / cells, dtype=torch.float64).round().long().to(device)
+    last = full[: cells // 2 + 1].abs() if half else full
+    weight = torch.ones(len(last), dtype=torch.float64, device=device)
+    if half:
+        weight[1 : (cells + 1) // 2] = 2.0
+    rows = max(1, SLAB_CELLS // (cells * len(last)))
+    y, z = full.reshape(1, -1, 1), last.reshape(1, 1, -1)
+    for start in range(0, cells, rows):
+        x = full[start : start + rows].reshape(-1, 1, 1)
+        yield Slab(slice(start, start + rows), (x, y, z), x * x + y * y + z * z, weight.reshape(1, 1, -1))
+
+
+def shell_sums(
+    cells: int,
+    device: torch.device | str,
+    quantities: Callable[[Slab], Sequence[Tensor]],
+    *,
+    half: bool = True,
+) -> Float[np.ndarray, "quantity shell"]:
+    """Sum quantities over the shells of equal integer |vector|^2, each mode counted as often as the full mesh holds it.
+
+    Shells, not bins: any bins follow from them exactly, with no rounding at bin edges.
+
+    Parameters
+    ----------
+    cells : int
+        Of the mesh along a side.
+    device
+        Where the quantities are.
+    quantities : callable
+        Slab -> tensors of its shape.
+    half : bool
+        The layout of `to_fourier`, whose zero mode (the mean of the field) is left out; otherwise the full mesh.
+    """
+    shells = 3 * (cells // 2) ** 2 + 1
+    total: Tensor | None = None
+    for slab in slabs(cells, device, half=half):
+        index = slab.squared.flatten()
+        sums = torch.stack(
+            [
+                torch.bincount(index, (values * slab.weight).flatten(), minlength=shells)
+                for values in quantities(slab)
+            ]
+        )
+        total = sums if total is None else total + sums
+    assert total is not None  # a mesh has at least two planes
+    if half:
+        total[:, 0] = 0.0
+    return total.cpu().numpy()
+
+
+def bin_shells(
+    sums: Float[np.ndarray, "quantity shell"], unit: float, edges: Float[np.ndarray, " edge"]
+) -> Float[np.ndarray, "quantity bin"]:
+    """Add shells up into bins that include their lower edge; `unit` is the length of the integer vector (1, 0, 0)."""
+    length = np.sqrt(np.arange(sums.shape[1]))
+    # A mode that lies on an edge belongs above it, whatever the rounding of edge / unit.
+    index = np.searchsorted(edges / unit * (1 - 1e-9), length, side="right") - 1
+    inside = (index >= 0) & (index < len(edges) - 1)
+    return np.stack([np.bincount(index[inside], row[inside], minlength=len(edges) - 1) for row in sums])
+
+
+def divide(
+    sums: Float[np.ndarray, "*shape"], counts: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """Divide sums by counts, NaN where the count is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(counts > 0, sums / counts, np.nan)
