@@ -1,0 +1,121 @@
+"""Meshes of simulated boxes as networks see them, made once and kept beside the boxes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.cosmology import Cosmology
+from peculiar.core.errors import InputError
+from peculiar.core.output import atomic_output
+from peculiar.models.channels import DENSITY_FLOOR, encode
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.training.dataset import MeshPair
+from peculiar.training.settings import Frozen
+
+FORMAT = 1
+MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
+
+
+class Variant(Frozen):
+    """One way to observe a box."""
+
+    number_density: float = Field(3e-3, gt=0, description="(h/Mpc)^3")
+    satellite_fraction: float = Field(0.0, ge=0, lt=1)
+    line_of_sight: Literal["x", "y", "z", "radial"] = "z"
+    space: Literal["redshift", "real"] = "redshift"
+
+
+def cached_pairs(
+    boxes: Sequence[Path],
+    variants: Sequence[Variant],
+    *,
+    make_inputs: MakeInputs,
+    description: Mapping[str, Any],
+    directory: Path,
+    advance: Callable[[int], None] = lambda _count: None,
+) -> list[MeshPair]:
+    """Return every box in every variant, making what is not there yet.
+
+    Files appear only when whole, so a run that was interrupted goes on where it was. A 96^3 mesh with ten input channels
+    takes 18 MB for each variant and 12 MB for the targets, in float16.
+
+    Parameters
+    ----------
+    boxes : sequence of path
+        Simulated boxes.
+    variants : sequence of Variant
+    make_inputs : callable
+        From a catalogue, cells and a cosmology to input channels.
+    description : mapping
+        What `make_inputs` depends on, as JSON: other inputs get other files.
+    directory : path
+        Where the files are kept.
+    advance : callable
+        Told after each variant.
+    """
+    pairs = []
+    for path in boxes:
+        box = SimulatedBox.open(path)
+        factor = box.cosmology.velocity_factor(box.redshift)
+        folder = directory / path.stem
+        targets = folder / f"targets-{_key(box, FORMAT, DENSITY_FLOOR)}.npy"
+        if not targets.exists():
+            physical = (box.density.data, box.velocity.data, box.momentum.data)
+            _save(targets, encode(*physical, velocity_factor=factor))
+        for number, variant in enumerate(variants):
+            inputs = folder / f"inputs-{_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
+            if not inputs.exists():
+                catalogue = observe(box, variant, seed=number)
+                _save(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
+            pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
+            advance(1)
+    return pairs
+
+
+def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
+    """Draw a variant's catalogue; a radial observer stands at random, at most one box side outside.
+
+    Parameters
+    ----------
+    box : SimulatedBox
+    variant : Variant
+    seed : int
+        Of satellites and observer, mixed with the box's own.
+    """
+    observer: tuple[float, float, float] | None = None
+    if variant.line_of_sight == "radial":
+        random = np.random.default_rng([box.seed, seed])
+        x, y, z = random.uniform(-box.box.size, 2 * box.box.size, size=3).tolist()
+        observer = (x, y, z)
+    return box.catalogue(
+        variant.number_density,
+        satellite_fraction=variant.satellite_fraction,
+        line_of_sight=variant.line_of_sight,
+        observer=observer,
+        space=variant.space,
+        seed=seed,
+    )
+
+
+def _key(box: SimulatedBox, *parts: object) -> str:
+    # A box that was simulated again has another size or time of change: its old meshes are not taken.
+    status = box.path.stat()
+    text = json.dumps([status.st_size, status.st_mtime_ns, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _save(path: Path, mesh: torch.Tensor) -> None:
+    if not bool(torch.isfinite(mesh).all()) or float(mesh.abs().max()) > np.finfo(np.float16).max:
+        raise InputError(f"meshes for training must be finite and below 65504, got others for {path.parent.name}")
+    with atomic_output(path) as temporary:
+        np.save(temporary, mesh.to(torch.float16).numpy())

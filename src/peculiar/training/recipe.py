@@ -1,0 +1,131 @@
+"""Recipes: everything that a training run depends on, as data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from peculiar.core.errors import InputError
+from peculiar.training.cache import Variant
+from peculiar.training.settings import Frozen, LossSettings, TrainSettings
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+class NetworkSettings(Frozen):
+    """A registered network and its settings (see `peculiar.models`)."""
+
+    architecture: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataSettings(Frozen):
+    """Which boxes are used for what, by their seeds (first and last), and how they are observed."""
+
+    train: tuple[int, int] = (1, 500)
+    validation: tuple[int, int] = (501, 1000)
+    test: tuple[int, int] = (1001, 1500)
+    boxes: int | None = Field(None, gt=0, description="number of training boxes; all that are there if not given")
+    validation_boxes: int | None = Field(None, gt=0)
+    variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
+    symmetries: Literal["all", "line of sight"] = "all"
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> DataSettings:
+        ranges = sorted((self.train, self.validation, self.test))
+        if any(first > last for first, last in ranges):
+            raise ValueError("seed ranges must be [first, last] with first <= last")
+        if any(a[1] >= b[0] for a, b in zip(ranges, ranges[1:], strict=False)):
+            raise ValueError("seed ranges of train, validation and test must not overlap")
+        return self
+
+
+class Recipe(Frozen):
+    """A training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    weighting: Literal["number", "mass"] = "number"
+    network: NetworkSettings
+    inputs: dict[str, Any] = Field(default_factory=dict, description="peculiar.linear.inputs")
+    data: DataSettings = DataSettings()
+    loss: LossSettings = LossSettings()
+    train: TrainSettings
+    symmetry_average: int = Field(1, ge=1, le=48, description="symmetries averaged in use")
+
+
+def recipe_names() -> list[str]:
+    """Return the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, with one of its profiles and with single settings changed.
+
+    Parameters
+    ----------
+    recipe : str or path
+        A name from `recipe_names`, or a TOML file.
+    profile : str
+        A table of ``[profiles]``, laid over the recipe.
+    changes : sequence of str
+        ``train.lr=1e-4``; the value is TOML, or a bare word.
+
+    Raises
+    ------
+    InputError
+        If the file, the profile or a key does not exist, or a value is out of its range; the path of the key is told.
+    """
+    path = Path(recipe) if str(recipe).endswith(".toml") else RECIPES / f"{recipe}.toml"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(recipe_names())
+        raise InputError(f"recipe must be one of {known} or a .toml file, got {str(recipe)!r}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe must be TOML, got {path} ({error})") from None
+    profiles = tables.pop("profiles", {})
+    if profile not in profiles:
+        raise InputError(f"profile must be one of {', '.join(profiles)}, got {profile!r}")
+    tables = _merged(tables, profiles[profile])
+    for change in changes:
+        tables = _merged(tables, parse_change(change))
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "recipe"
+        got = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r}"
+        raise InputError(f"{where} must be valid in {path.name}: {first['msg']}{got}") from None
+
+
+def parse_change(change: str) -> dict[str, Any]:
+    """Turn ``a.b=value`` into nested tables.
+
+    Examples
+    --------
+    >>> parse_change("train.lr=1e-4")
+    {'train': {'lr': 0.0001}}
+    """
+    key, equals, text = change.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise InputError(f"setting must be KEY=VALUE such as train.lr=1e-4, got {change!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if both else value
+    return result
