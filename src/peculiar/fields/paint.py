@@ -32,7 +32,7 @@ def paint(
     positions: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"],
     box: Box,
     *,
-    weights: Float[np.ndarray, "n *channel"] | Float[Tensor, "n *channel"] | None = None,
+    weights: Float[np.ndarray, "n ..."] | Float[Tensor, "n ..."] | None = None,
     scheme: Scheme = "cic",
     shift: float = 0.0,
 ) -> Float[Tensor, "channel x y z"]:
@@ -128,7 +128,7 @@ def paint_interlaced_fourier(
     positions: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"],
     box: Box,
     *,
-    weights: Float[np.ndarray, "n *channel"] | Float[Tensor, "n *channel"] | None = None,
+    weights: Float[np.ndarray, "n ..."] | Float[Tensor, "n ..."] | None = None,
     scheme: Scheme = "cic",
 ) -> Complex[Tensor, "channel x y half"]:
     """Paint particles on two meshes half a cell apart, combine them in Fourier space and undo the window.
@@ -171,9 +171,11 @@ def deconvolve(
     data_k: Complex[Tensor, "... x y half"], box: Box, *, scheme: Scheme = "cic"
 ) -> Complex[Tensor, "... x y half"]:
     """Divide a transform by the window of the scheme that painted it."""
-    kx, ky, kz = wavevectors(box, data_k.device, dtype=data_k.real.dtype)
-    inverse = [torch.reciprocal(window(k, box.cell_size, scheme=scheme)) for k in (kx, ky, kz)]
-    return (data_k * (inverse[0] * inverse[1])).mul_(inverse[2])
+    inverse = [
+        torch.reciprocal(window(k, box.cell_size, scheme=scheme))
+        for k in wavevectors(box, data_k.device, dtype=data_k.real.dtype)
+    ]
+    return (data_k * inverse[0]).mul_(inverse[1]).mul_(inverse[2])
 
 
 def mass_bins(

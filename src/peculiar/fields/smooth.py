@@ -46,10 +46,10 @@ def gaussian_window(k2: Float[Tensor, "..."], radius: float) -> Float[Tensor, ".
 def tophat_window(k2: Float[Tensor, "..."], radius: float) -> Float[Tensor, "..."]:
     """Return 3 (sin x - x cos x) / x^3 with x = k R, for squared wavenumbers [(h/Mpc)^2], radius [Mpc/h]."""
     x = radius * torch.sqrt(k2)
-    safe = x.clamp(min=0.1)
+    safe = x.clamp(min=0.5)
     window = 3 * (torch.sin(safe) - safe * torch.cos(safe)) / safe**3
-    # The series below x = 0.1: the closed form cancels to nothing in single precision.
-    return torch.where(x < 0.1, 1 - x**2 / 10 + x**4 / 280, window)
+    # The series below x = 0.5: there the closed form cancels, in single precision down to nothing.
+    return torch.where(x < 0.5, 1 - x**2 / 10 + x**4 / 280 - x**6 / 15120, window)
 
 
 def _smooth(field: Field, radius: float, reach: float, window: Callable[[Tensor, float], Tensor]) -> Field:
