@@ -63,6 +63,7 @@ class ModelCard(_Frozen):
     architecture: str
     configuration: dict[str, Any]
     inputs: dict[str, Any]
+    input_vectors: tuple[tuple[int, int, int], ...]
     normalisation: dict[str, float]
     cosmology: dict[str, float]
     redshift: float

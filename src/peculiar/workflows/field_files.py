@@ -58,7 +58,11 @@ def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xa
         else:
             raise InputError(f"fields must be vectors or have one channel, got {len(values)} for {name!r}")
     coordinates: dict[str, Any] = {
-        axis: (axis, box.coordinates(index), {"units": "Mpc/h", "long_name": f"comoving {axis} of the cell centre"})
+        axis: (
+            axis,
+            box.coordinates(index),
+            {"units": "Mpc/h", "long_name": f"comoving {axis} of the cell centre"},
+        )
         for index, axis in enumerate(AXES)
     }
     if any(field.kind == "vector" for field in fields.values()):
@@ -70,7 +74,9 @@ def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xa
         "box_units": "Mpc/h",
         "periodic": int(box.periodic),
     }
-    plain = {key: json.dumps(value) if isinstance(value, Mapping) else value for key, value in attributes.items()}
+    plain = {
+        key: json.dumps(value) if isinstance(value, Mapping) else value for key, value in attributes.items()
+    }
     return xarray.Dataset(variables, coords=coordinates, attrs=own | plain)
 
 
@@ -112,7 +118,11 @@ def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
         return
     # Format 2: consolidated metadata and text coordinates are not yet part of zarr's format 3, and readers warn.
     encoding = {
-        name: {"chunks": tuple(size if dim == "component" else min(size, CHUNK) for dim, size in variable.sizes.items())}
+        name: {
+            "chunks": tuple(
+                size if dim == "component" else min(size, CHUNK) for dim, size in variable.sizes.items()
+            )
+        }
         for name, variable in dataset.data_vars.items()
     }
     dataset.to_zarr(path, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
@@ -143,7 +153,9 @@ def read_fields(path: Path | str) -> dict[str, Field]:
     try:
         dataset = xarray.open_zarr(path)
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"fields must be a zarr directory, got {path} ({error}): give an output of reconstruct") from None
+        raise InputError(
+            f"fields must be a zarr directory, got {path} ({error}): give an output of reconstruct"
+        ) from None
     with dataset:
         try:
             box = Box(
@@ -154,7 +166,9 @@ def read_fields(path: Path | str) -> dict[str, Field]:
             )
             return {str(name): _read_field(variable, box) for name, variable in dataset.data_vars.items()}
         except KeyError as error:
-            raise InputError(f"fields must have the attribute {error}, got {path}: write them with peculiar") from None
+            raise InputError(
+                f"fields must have the attribute {error}, got {path}: write them with peculiar"
+            ) from None
 
 
 def _read_field(variable: xarray.DataArray, box: Box) -> Field:

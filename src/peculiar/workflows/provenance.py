@@ -14,21 +14,26 @@ import peculiar
 SCHEMA_VERSION = 1
 
 
-def provenance(settings: Mapping[str, Any], inputs: Sequence[Path | str] = ()) -> dict[str, Any]:
+def provenance(
+    settings: Mapping[str, Any], *, inputs: Sequence[Path | str] = (), seed: int | Sequence[int] | None = None
+) -> dict[str, Any]:
     """Describe how an output is made.
 
     Parameters
     ----------
     settings : mapping
-        Resolved settings, the seed (if any) as ``seed``; values that JSON does not know become text.
+        Resolved settings; values that JSON does not know become text.
     inputs : sequence of path
         Files that are read; each is named with its size and sha256.
+    seed : int or sequence of int, optional
+        Of the random numbers; left out where there are none.
 
     Returns
     -------
     dict with package, version, revision (of the source tree, empty if there is none), schema_version, created (UTC),
-    settings and inputs.
+    settings and inputs, and seed where one is given.
     """
+    seeds = {} if seed is None else {"seed": _plain(seed)}
     return {
         "package": "peculiar",
         "version": peculiar.__version__,
@@ -36,7 +41,10 @@ def provenance(settings: Mapping[str, Any], inputs: Sequence[Path | str] = ()) -
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {key: _plain(value) for key, value in settings.items()},
-        "inputs": {str(path): {"bytes": Path(path).stat().st_size, "sha256": checksum(path)} for path in inputs},
+        "inputs": {
+            str(path): {"bytes": Path(path).stat().st_size, "sha256": checksum(path)} for path in inputs
+        },
+        **seeds,
     }
 
 

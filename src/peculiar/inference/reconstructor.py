@@ -1,0 +1,179 @@
+"""A network with its card as a reconstructor: catalogue in, density, velocity and momentum out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Box, Catalogue, Cosmology, Field
+from peculiar.core.catalogue import AXES
+from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
+from peculiar.inference.model_card import DensityCalibration, ModelCard, check_range, load_model
+from peculiar.inference.tiles import MAX_SIDE, apply_network
+from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
+from peculiar.linear.inputs import network_inputs
+from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY
+
+COMPONENTS = ("x", "y", "z")
+
+# Turns that bring an axis to z: networks of the card's line of sight "z" see every plane-parallel catalogue along it.
+_TURNS = {
+    "x": Symmetry((1, 2, 0), (False, False, False)),
+    "y": Symmetry((2, 0, 1), (False, False, False)),
+    "z": Symmetry((0, 1, 2), (False, False, False)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralReconstructor:
+    """A network behind the same protocol as the classical reconstructors.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, in evaluation mode, on the device that it shall run on.
+    card : ModelCard
+        Its card: inputs, calibration, number of symmetries.
+    max_side : int
+        Largest mesh side that is evaluated at once [cells]; larger meshes go in tiles.
+
+    Examples
+    --------
+    >>> model = NeuralReconstructor.load("residual")  # doctest: +SKIP
+    >>> fields = model.reconstruct(halos, cells=96, cosmology=model.card.training_cosmology)  # doctest: +SKIP
+    """
+
+    module: torch.nn.Module = field(repr=False)
+    card: ModelCard
+    max_side: int = MAX_SIDE
+
+    @classmethod
+    def load(cls, name_or_path: Path | str, *, max_side: int = MAX_SIDE) -> NeuralReconstructor:
+        """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
+        module, card = load_model(name_or_path)
+        return cls(module, card, max_side)
+
+    @property
+    def name(self) -> str:
+        """Name in score tables."""
+        return self.card.name
+
+    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
+        """Return "density" (overdensity), "velocity" and "momentum" [km/s] on the catalogue's box.
+
+        Warns (`OutOfRangeWarning`) where the catalogue lies outside the card's range.
+
+        Raises
+        ------
+        InputError
+            If the network needs masses and the catalogue has none.
+        """
+        check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
+        inputs = network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=self.card.inputs)
+        outputs = self.outputs(
+            inputs.data, line_of_sight=catalogue.line_of_sight, periodic=catalogue.box.periodic
+        )
+        return assemble(
+            outputs,
+            card=self.card,
+            box=catalogue.box.with_cells(cells),
+            velocity_factor=cosmology.velocity_factor(catalogue.redshift),
+        )
+
+    def outputs(
+        self, inputs: Mesh, *, line_of_sight: str, periodic: bool
+    ) -> Float[torch.Tensor, "channel x y z"]:
+        """Return the network's output channels, averaged over the card's number of symmetries.
+
+        Parameters
+        ----------
+        inputs : (channel, x, y, z)
+            Of `peculiar.linear.inputs.network_inputs`.
+        line_of_sight : "x", "y", "z" or "radial"
+        periodic : bool
+            Whether opposite faces of the mesh are one.
+        """
+        card = self.card
+        turn = _TURNS.get(line_of_sight, _TURNS["z"]) if card.line_of_sight == "z" else _TURNS["z"]
+        axis = None
+        if card.line_of_sight == "z":
+            axis = AXES.get(line_of_sight, AXES["z"])
+
+        def apply(mesh: Mesh) -> Mesh:
+            turned = apply_symmetry(mesh, turn, vectors=card.input_vectors)
+            result = apply_network(self.module, turned, periodic=periodic, max_side=self.max_side)
+            return apply_symmetry(result, invert_symmetry(turn), vectors=OUTPUT_VECTORS)
+
+        device = next(self.module.parameters()).device
+        return average_symmetries(
+            apply,
+            inputs.to(device),
+            elements=spread_symmetries(card.symmetry_average, line_of_sight=axis),
+            input_vectors=card.input_vectors,
+            output_vectors=OUTPUT_VECTORS,
+        )
+
+
+def assemble(
+    outputs: Float[torch.Tensor, "channel x y z"], *, card: ModelCard, box: Box, velocity_factor: float
+) -> dict[str, Field]:
+    """Turn a network's output channels into fields.
+
+    Parameters
+    ----------
+    outputs : (7, x, y, z)
+        `peculiar.models.channels.OUTPUT_NAMES`: log density, velocity and momentum over a H f [Mpc/h].
+    card : ModelCard
+        Gives the density's calibration and the velocity's definition.
+    box : Box
+        With the outputs' mesh.
+    velocity_factor : float
+        a H f [km/s per Mpc/h].
+
+    Returns
+    -------
+    "density" (overdensity), "velocity" and "momentum" [km/s].
+    """
+    density = calibrate(outputs[DENSITY], card.density_calibration, periodic=box.periodic)
+
+    def vector(channels: slice) -> Field:
+        return Field(
+            (outputs[channels] * velocity_factor).cpu(),
+            box,
+            names=COMPONENTS,
+            unit="km/s",
+            kind="vector",
+            definition=card.velocity_definition,
+        )
+
+    return {
+        "density": Field((density - 1).cpu(), box, names=("density",)),
+        "velocity": vector(VELOCITY),
+        "momentum": vector(MOMENTUM),
+    }
+
+
+def calibrate(
+    log_density: Float[torch.Tensor, "..."], table: DensityCalibration, *, periodic: bool
+) -> Float[torch.Tensor, "..."]:
+    """Return 1 + delta of a network's log density by the card's monotone map.
+
+    ln(1 + delta) is linear between the table's points; beyond its ends 1 + delta keeps the last ratio to the
+    exponential of the log density. In a periodic box, whose mean is known, the result is divided by its mean where the
+    table says so.
+    """
+    points = torch.tensor(table.log_density, dtype=log_density.dtype, device=log_density.device)
+    values = torch.tensor(table.density, dtype=log_density.dtype, device=log_density.device).log()
+    inside = log_density.clamp(points[0], points[-1])
+    if len(points) == 1:
+        logarithm = values.expand_as(inside)
+    else:
+        upper = torch.searchsorted(points, inside.contiguous()).clamp(1, len(points) - 1)
+        low, width = points[upper - 1], points[upper] - points[upper - 1]
+        part = torch.where(width > 0, (inside - low) / width, 0.0)
+        logarithm = values[upper - 1] + part * (values[upper] - values[upper - 1])
+    density = torch.exp(logarithm + (log_density - inside))
+    return density / density.mean() if table.unit_mean and periodic else density

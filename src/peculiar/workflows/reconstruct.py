@@ -1,0 +1,204 @@
+"""From a catalogue to density, velocity and momentum, and to the velocity of every object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.core import PRESETS, Catalogue, Cosmology, Field, InputError, Reconstructor
+from peculiar.inference.model_card import DEFAULT_MODEL, ModelCard, available_models, find_model
+
+CLASSICAL = ("linear", "iterative", "wiener")
+CELL_SIZE = 225 / 96
+"""Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
+REDSHIFT = 0.59
+ITERATIONS = 8  # of an object's real-space position; the shift changes by its gradient, below 1, each time
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectValues:
+    """What was reconstructed at each object; NaN where it lies outside the fields.
+
+    Attributes
+    ----------
+    velocities : (n, 3) [km/s]
+    v_los : (n,) [km/s]
+        Along the line of sight, positive away from the observer.
+    delta : (n,)
+        Overdensity.
+    positions_real : (n, 3) [Mpc/h]
+    """
+
+    velocities: Float[np.ndarray, "n 3"]
+    v_los: Float[np.ndarray, " n"]
+    delta: Float[np.ndarray, " n"]
+    positions_real: Float[np.ndarray, "n 3"]
+
+    @property
+    def outside(self) -> int:
+        """Objects outside the fields."""
+        return int(np.isnan(self.delta).sum())
+
+
+def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | None]:
+    """Return a reconstructor by name, and its card if it has one.
+
+    Parameters
+    ----------
+    model : str or path
+        "linear", "iterative", "wiener", a model that comes with the package, or a .safetensors file.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or its files are damaged or of another version.
+    """
+    from peculiar.linear import IterativeFFT, LinearTheory
+
+    if model == "linear":
+        return LinearTheory(), None
+    if model == "iterative":
+        return IterativeFFT(), None
+    if model == "wiener":
+        from peculiar.linear.wiener import shipped_filter
+
+        return shipped_filter(), None
+    try:
+        find_model(model)
+    except InputError as error:
+        if Path(model).suffix in (".json", ".safetensors"):
+            raise
+        known = ", ".join([*CLASSICAL, *available_models()])
+        raise InputError(
+            f"model must be one of {known}, or a .safetensors file, got {str(model)!r}"
+        ) from error
+    from peculiar.inference.reconstructor import NeuralReconstructor
+
+    reconstructor = NeuralReconstructor.load(model)
+    return reconstructor, reconstructor.card
+
+
+def mesh_cells(box_size: float, *, cell_size: float, multiple: int = 4) -> int:
+    """Return the number of cells along a side whose size comes closest to a wanted one.
+
+    A multiple of the networks' stride is taken where the cells keep their size to 1.5 %.
+
+    Raises
+    ------
+    InputError
+        If the box has fewer than 8 cells along a side.
+
+    Examples
+    --------
+    >>> mesh_cells(225.0, cell_size=2.34375)
+    96
+    """
+    wanted = box_size / cell_size
+    if wanted < 7.5:
+        raise InputError(
+            f"Box.size must be at least 8 cells of {cell_size:.4g} Mpc/h, got {box_size:g} Mpc/h: is it in Mpc/h?"
+        )
+    rounded = multiple * round(wanted / multiple)
+    return rounded if abs(rounded / wanted - 1) < 0.015 else round(wanted)
+
+
+def reconstruct(
+    catalogue: Catalogue,
+    *,
+    model: str | Path | Reconstructor = DEFAULT_MODEL,
+    cells: int | None = None,
+    cosmology: Cosmology | None = None,
+) -> dict[str, Field]:
+    """Reconstruct the real-space fields of matter from a catalogue.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Halos or galaxies in a periodic box or a survey.
+    model : str, path or Reconstructor
+        A shipped model's name, a .safetensors file, "linear", "iterative", "wiener", or any object that satisfies
+        `peculiar.core.Reconstructor`.
+    cells : int, optional
+        Mesh cells along a side; by default those of the model's cell size.
+    cosmology : Cosmology, optional
+        Gives H and f; by default the model's training cosmology.
+
+    Returns
+    -------
+    dict of Field
+        "density" (overdensity), "velocity" [km/s] and "momentum" [(1 + delta) km/s].
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or the catalogue lacks what it needs.
+
+    Examples
+    --------
+    >>> fields = reconstruct(halos, model="iterative")  # doctest: +SKIP
+    >>> fields["velocity"].at(halos.positions)  # km/s, (n, 3)  # doctest: +SKIP
+    """
+    card: ModelCard | None = None
+    if isinstance(model, (str, Path)):
+        reconstructor, card = make_reconstructor(model)
+    else:
+        reconstructor, card = model, getattr(model, "card", None)
+    if cells is None:
+        cells = catalogue.completeness.box.cells if catalogue.completeness is not None else None
+    if cells is None:
+        cells = mesh_cells(catalogue.box.size, cell_size=card.cell_size if card else CELL_SIZE)
+    if cosmology is None:
+        cosmology = card.training_cosmology if card else PRESETS["xiao2024"]
+    return reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
+
+
+def at_objects(
+    catalogue: Catalogue,
+    fields: Mapping[str, Field],
+    *,
+    cosmology: Cosmology,
+    positions: Float[np.ndarray, "n 3"] | None = None,
+) -> ObjectValues:
+    """Read the fields at each object's real-space position.
+
+    Redshift-space positions s are moved to r with r = s - v_los(r) / (a H) along the line of sight (the inverse of
+    eq. 1 of Xiao et al. 2024), by iteration; the fields are taken at r.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Gives the geometry and the space of the positions.
+    fields : mapping
+        "density" and "velocity".
+    cosmology : Cosmology
+        Gives a H.
+    positions : (n, 3) [Mpc/h], optional
+        Of other objects than the catalogue's own, in the same space; they may lie outside the box.
+    """
+    velocity = fields["velocity"]
+    box = velocity.box
+    points = catalogue.positions if positions is None else np.asarray(positions, dtype=np.float64)
+    inside = box.contains(points)
+    observed = points[inside]
+    real = observed.copy()
+    if catalogue.space == "redshift" and len(observed):
+        sight = catalogue.sight_lines(observed)
+        factor = cosmology.redshift_space_factor(catalogue.redshift)
+        for _ in range(ITERATIONS):
+            v_los = (velocity.at(real) * sight).sum(axis=1)
+            moved = observed - factor * v_los[:, None] * sight
+            if not box.periodic:  # what the estimate would push out of the box stays at its last place inside
+                moved = np.where(box.contains(moved)[:, None], moved, real)
+            real = moved
+        if box.periodic:
+            real = np.asarray(box.origin) + (real - np.asarray(box.origin)) % box.size
+    values = np.full((len(points), 8), np.nan)
+    if len(observed):
+        v = velocity.at(real)
+        along = (v * catalogue.sight_lines(real)).sum(axis=1)
+        values[inside] = np.column_stack([v, along, fields["density"].at(real)[:, 0], real])
+    return ObjectValues(values[:, :3], values[:, 3], values[:, 4], values[:, 5:])

@@ -1,0 +1,309 @@
+"""`peculiar reconstruct`: from a catalogue file to files of fields and of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.catalogues import (
+    read_catalogue,
+    read_mask,
+    read_sky_catalogue,
+    read_table,
+    sky_positions,
+    write_objects,
+)
+from peculiar.catalogues.read import table_format
+from peculiar.catalogues.selection import Radial
+from peculiar.catalogues.write import refuse_unwritable
+from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
+from peculiar.core.catalogue import LineOfSight
+from peculiar.core.field import Space
+from peculiar.core.output import atomic_output, check_output
+from peculiar.inference.model_card import DEFAULT_MODEL
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.field_files import save_dataset, to_dataset
+from peculiar.workflows.progress import progress_bar
+from peculiar.workflows.provenance import provenance
+from peculiar.workflows.reconstruct import (
+    CELL_SIZE,
+    REDSHIFT,
+    at_objects,
+    make_reconstructor,
+    mesh_cells,
+)
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+
+@dataclass(frozen=True)
+class CatalogueOptions:
+    """How a catalogue file is to be read: a box (with `box_size`) or a survey on the sky (with `mask`).
+
+    Parameters
+    ----------
+    box_size : float, optional
+        Side of the box [Mpc/h].
+    origin : (3,) [Mpc/h]
+        Lower corner of the box.
+    periodic : bool
+        Whether opposite faces of the box are one.
+    line_of_sight : "x", "y", "z" or "radial"
+        In a box; a survey's is radial.
+    observer : (3,) [Mpc/h], optional
+        For a radial line of sight in a box.
+    space : "redshift" or "real"
+        In a box; a survey is in redshift space.
+    redshift : float, optional
+        Effective redshift of a box; the model's if not given.
+    columns : mapping, optional
+        Canonical names to the file's own.
+    mask : path, optional
+        HEALPix map of a survey's completeness.
+    distance_range : (2,) [Mpc/h], optional
+        Of a survey.
+    radial : "flat" or "measured"
+        Radial selection of a survey.
+
+    Raises
+    ------
+    InputError
+        If both or neither of `box_size` and `mask` are given, or an option of the other kind.
+    """
+
+    box_size: float | None = None
+    origin: tuple[float, float, float] | None = None
+    periodic: bool = True
+    line_of_sight: LineOfSight = "z"
+    observer: tuple[float, float, float] | None = None
+    space: Space = "redshift"
+    redshift: float | None = None
+    columns: Mapping[str, str] | None = None
+    mask: Path | None = None
+    distance_range: tuple[float, float] | None = None
+    radial: Radial = "flat"
+
+    def __post_init__(self) -> None:
+        if self.mask is None:
+            if self.box_size is None:
+                raise InputError(
+                    "a catalogue needs --box SIZE in Mpc/h, or --sky and --mask for a survey, got neither"
+                )
+            Box(self.box_size)  # its own error
+            if self.distance_range is not None or self.radial != "flat":
+                raise InputError(
+                    "distance range and radial selection are for surveys (--sky), got them with --box"
+                )
+            if self.line_of_sight == "radial" and self.observer is None:
+                raise InputError("a radial line of sight in a box needs --observer X,Y,Z in Mpc/h, got none")
+            if self.periodic and self.line_of_sight == "radial":
+                raise InputError("a radial line of sight needs --no-periodic: it does not wrap around")
+        elif not (
+            self.box_size is None and self.origin is None and self.observer is None and self.redshift is None
+        ):
+            raise InputError(
+                "a survey (--sky) takes no --box, --origin, --observer or --redshift: they follow from it"
+            )
+        elif self.space != "redshift":
+            raise InputError(f"a survey (--sky) is in redshift space, got --space {self.space}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `reconstruct_file` wrote: the paths, and how many objects lie outside the fields (NaN)."""
+
+    written: tuple[Path, ...]
+    objects: int
+    outside: int
+    cells: int
+
+
+def reconstruct_file(
+    source: Path | str,
+    *,
+    out: Path | str,
+    options: CatalogueOptions,
+    model: str | Path = DEFAULT_MODEL,
+    cells: int | None = None,
+    cosmology: Cosmology | None = None,
+    objects: Path | str | None = None,
+    hdf5: Path | str | None = None,
+    force: bool = False,
+) -> Summary:
+    """Reconstruct the fields of a catalogue file and write them, all outputs or none.
+
+    Parameters
+    ----------
+    source : path
+        FITS, HDF5, Parquet, ECSV or CSV.
+    out : path
+        zarr directory with density, velocity and momentum.
+    options : CatalogueOptions
+        How the file is to be read.
+    model : str or path
+        See `peculiar.workflows.reconstruct.make_reconstructor`.
+    cells : int, optional
+        Mesh cells along a side of a box; by default those of the model's cell size.
+    cosmology : Cosmology, optional
+        By default the model's training cosmology.
+    objects : path, optional
+        Table of the input's rows and columns with what was reconstructed at each.
+    hdf5 : path, optional
+        The fields as HDF5 as well.
+    force : bool
+        Replace outputs that are there.
+
+    Raises
+    ------
+    InputError
+        For bad input, before the work starts where it can be known; nothing is then left behind.
+    """
+    source = Path(source)
+    outputs = _check_outputs(source, out=out, objects=objects, hdf5=hdf5, mask=options.mask, force=force)
+    if cells is not None and options.mask is not None:
+        raise InputError("a survey (--sky) takes no --cells: its mesh has the model's cell size")
+    with progress_bar("reconstruct", total=4) as advance:
+        table = read_table(source)
+        if objects is not None:
+            refuse_unwritable(table, table_format(objects))
+        reconstructor, card = make_reconstructor(model)
+        cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
+        cell_size = card.cell_size if card else CELL_SIZE
+        redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)
+        catalogue, positions = _read(
+            table, options, cosmology=cosmology, redshift=redshift, cell_size=cell_size
+        )
+        if cells is None:
+            cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
+        catalogue.box.with_cells(cells)  # its own error
+        advance(1)
+        fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
+        advance(1)
+        attributes = _attributes(
+            source,
+            catalogue,
+            options=options,
+            cosmology=cosmology,
+            cells=cells,
+            model=str(model),
+            name=reconstructor.name,
+        )
+        outside = 0
+        with (
+            ExitStack() as stack
+        ):  # every output is whole under its temporary name before the first is renamed
+            dataset = to_dataset(fields, attributes)
+            for path in outputs:
+                temporary = stack.enter_context(atomic_output(path, overwrite=force))
+                save_dataset(dataset, temporary)
+            advance(1)
+            if objects is not None:
+                values = at_objects(catalogue, fields, cosmology=cosmology, positions=positions)
+                outside = values.outside
+                write_objects(
+                    objects,
+                    table,
+                    velocities=values.velocities,
+                    v_los=values.v_los,
+                    delta=values.delta,
+                    positions_real=values.positions_real,
+                    provenance=attributes["provenance"],
+                    overwrite=force,
+                )
+        advance(1)
+    written = (*outputs, Path(objects)) if objects is not None else outputs
+    return Summary(written, objects=len(positions), outside=outside, cells=cells)
+
+
+def _check_outputs(
+    source: Path,
+    *,
+    out: Path | str,
+    objects: Path | str | None,
+    hdf5: Path | str | None,
+    mask: Path | None,
+    force: bool,
+) -> tuple[Path, ...]:
+    """Refuse outputs that cannot be written or are one another or an input; return those of the fields."""
+    if hdf5 is not None and Path(hdf5).suffix not in (".h5", ".hdf5"):
+        raise InputError(f"--hdf5 must end in .h5 or .hdf5, got {hdf5}")
+    if Path(out).suffix != ".zarr":
+        raise InputError(f"--out must end in .zarr, got {out}: give --hdf5 FILE for HDF5 as well")
+    if objects is not None:
+        table_format(objects)
+    taken = {source.resolve(): "the catalogue"}
+    if mask is not None:
+        taken[Path(mask).resolve()] = "the mask"
+    for name, path in (("--out", out), ("--hdf5", hdf5), ("--at-objects", objects)):
+        if path is None:
+            continue
+        resolved = Path(path).expanduser().resolve()
+        if resolved in taken:
+            raise InputError(f"{name} must be a file of its own, got {path}, which is {taken[resolved]}")
+        taken[resolved] = name
+        check_output(path, overwrite=force)
+    return tuple(Path(path) for path in (out, hdf5) if path is not None)
+
+
+def _read(
+    table: Table, options: CatalogueOptions, *, cosmology: Cosmology, redshift: float, cell_size: float
+) -> tuple[Catalogue, Float[np.ndarray, "n 3"]]:
+    """Return the catalogue, and the position of every row of the table, also of those that it leaves out."""
+    if options.mask is not None:
+        survey = read_sky_catalogue(
+            table,
+            mask=read_mask(options.mask),
+            cosmology=cosmology,
+            cell_size=cell_size,
+            distance_range=options.distance_range,
+            radial=options.radial,
+            columns=options.columns,
+        )
+        return survey, sky_positions(table, cosmology=cosmology, columns=options.columns)
+    assert options.box_size is not None  # CatalogueOptions demands one of the two
+    catalogue = read_catalogue(
+        table,
+        box=Box(options.box_size, origin=options.origin or (0.0, 0.0, 0.0), periodic=options.periodic),
+        line_of_sight=options.line_of_sight,
+        space=options.space,
+        redshift=redshift,
+        columns=options.columns,
+        observer=options.observer,
+    )
+    return catalogue, catalogue.positions
+
+
+def _attributes(
+    source: Path,
+    catalogue: Catalogue,
+    *,
+    options: CatalogueOptions,
+    cosmology: Cosmology,
+    cells: int,
+    model: str,
+    name: str,
+) -> dict[str, Any]:
+    """Attributes of the fields: what a reader needs to use them, and their provenance."""
+    inputs = [source] if options.mask is None else [source, options.mask]
+    settings = asdict(options) | {"cells": cells, "model": model, "cosmology": cosmology_settings(cosmology)}
+    attributes: dict[str, Any] = {
+        "package": "peculiar",
+        "model": name,
+        "redshift": catalogue.redshift,
+        "line_of_sight": catalogue.line_of_sight,
+        "catalogue_space": catalogue.space,
+        "number_density": catalogue.number_density,
+        "objects": len(catalogue),
+        "cosmology": cosmology_settings(cosmology),
+        "provenance": provenance(settings, inputs=inputs),
+    }
+    if catalogue.observer is not None:
+        attributes["observer"] = list(catalogue.observer)
+    return attributes
