@@ -11,8 +11,12 @@ from torch import nn
 
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Conv, Mesh, Normalisation, ResidualBlock, activation, require_divisible
-from peculiar.models.channels import OUTPUT_CHANNELS
+from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, OUTPUT_CHANNELS, VELOCITY
 from peculiar.models.registry import register
+
+
+LARGEST_LOG_DENSITY = 8.0
+"""Keeps the momentum finite early in training; cells of a few Mpc/h reach about 7."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,6 @@ class ResidualConfig:
     ----------
     in_channels : int
         Input channels.
-    out_channels : int
-        Output channels; the default is `peculiar.models.channels.OUTPUT_NAMES`.
     width : int
         Channels on the finest level; each level down doubles them.
     levels : int
@@ -36,8 +38,8 @@ class ResidualConfig:
         Inputs are divided by these, one per channel; empty for 1.
     output_scale : tuple of float
         Outputs are multiplied by these, one per channel; empty for 1.
-    baseline : tuple of int
-        For each output channel, the input channel that the output corrects, -1 for none; empty for none at all.
+    velocity : tuple of int
+        Input channels with the velocity over a H f [Mpc/h] that the network corrects.
     normalise : "none" or "batch"
     act : "silu", "gelu" or "relu"
     dropout : float
@@ -50,19 +52,18 @@ class ResidualConfig:
     """
 
     in_channels: int
-    out_channels: int = OUTPUT_CHANNELS
     width: int = 16
     levels: int = 3
     blocks: tuple[int, ...] = (1, 2, 2)
     input_scale: tuple[float, ...] = ()
     output_scale: tuple[float, ...] = ()
-    baseline: tuple[int, ...] = ()
+    velocity: tuple[int, int, int] = (4, 5, 6)
     normalise: Normalisation = "none"
     act: str = "silu"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("in_channels", "out_channels", "width", "levels"):
+        for name in ("in_channels", "width", "levels"):
             if getattr(self, name) < 1:
                 raise InputError(f"residual.{name} must be >= 1, got {getattr(self, name)}")
         if not self.blocks or min(self.blocks) < 1:
@@ -71,23 +72,24 @@ class ResidualConfig:
             raise InputError(f"residual.dropout must lie in [0, 1), got {self.dropout}")
         for name, length in (
             ("input_scale", self.in_channels),
-            ("output_scale", self.out_channels),
-            ("baseline", self.out_channels),
+            ("output_scale", OUTPUT_CHANNELS),
         ):
             values = getattr(self, name)
             if values and len(values) != length:
                 raise InputError(f"residual.{name} must have {length} entries or none, got {len(values)}")
         if any(scale <= 0 for scale in (*self.input_scale, *self.output_scale)):
             raise InputError("residual.input_scale and output_scale must be > 0")
-        if any(not -1 <= channel < self.in_channels for channel in self.baseline):
-            raise InputError(f"residual.baseline must be input channels (or -1), got {self.baseline}")
+        if len(self.velocity) != 3 or not all(0 <= channel < self.in_channels for channel in self.velocity):
+            raise InputError(
+                f"residual.velocity must be three of the {self.in_channels} input channels, got {self.velocity}"
+            )
 
 
 @register("residual", ResidualConfig)
 class ResidualUNet(nn.Module):
     """U-Net of residual blocks whose skips add, and whose last convolution starts at zero.
 
-    Before training its output is the baseline itself. Strided 2^3 convolutions go down, nearest neighbours
+    Before training its velocity is that of the inputs. Strided 2^3 convolutions go down, nearest neighbours
     after a 1^3 convolution go up, so only the 3^3 convolutions reach beyond a cell, and those pad circularly.
 
     Examples
@@ -120,10 +122,10 @@ class ResidualUNet(nn.Module):
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(Conv(coarse, fine, kernel=1) for fine, coarse in pairwise(widths))
         self.act = activation(config.act)
-        self.head = Conv(widths[0], config.out_channels).zero()
+        self.head = Conv(widths[0], OUTPUT_CHANNELS).zero()
         scales = (
             ("input_scale", config.input_scale, config.in_channels),
-            ("output_scale", config.output_scale, config.out_channels),
+            ("output_scale", config.output_scale, OUTPUT_CHANNELS),
         )
         for name, values, channels in scales:
             scale = torch.tensor(values or (1.0,) * channels).view(1, -1, 1, 1, 1)
@@ -165,7 +167,10 @@ class ResidualUNet(nn.Module):
         return self.head(self.act(mesh), periodic=periodic).float() * self.output_scale
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
-        """Reconstruct: the baseline channels plus the network's correction.
+        """Reconstruct density, velocity and momentum.
+
+        The velocity is that of the inputs plus a correction; the momentum is the density times the velocity plus a
+        correction for their small-scale correlation.
 
         Parameters
         ----------
@@ -176,14 +181,10 @@ class ResidualUNet(nn.Module):
 
         Returns
         -------
-        (batch, out_channels, x, y, z) float32.
+        (batch, 7, x, y, z) float32, as `peculiar.models.channels.OUTPUT_NAMES`.
         """
         outputs = self.residual(inputs, periodic=periodic)
-        baseline = self.config.baseline
-        if not baseline or max(baseline) < 0:
-            return outputs
-        base = [
-            torch.zeros_like(inputs[:, :1]) if channel < 0 else inputs[:, channel : channel + 1]
-            for channel in baseline
-        ]
-        return outputs + torch.cat(base, dim=1).float()
+        logarithm = outputs[:, DENSITY]
+        velocity = outputs[:, VELOCITY] + inputs[:, list(self.config.velocity)].float()
+        rho = logarithm.clamp(max=LARGEST_LOG_DENSITY).exp() - DENSITY_FLOOR
+        return torch.cat([logarithm, velocity, rho * (velocity + outputs[:, MOMENTUM])], dim=1)

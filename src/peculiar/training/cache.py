@@ -33,6 +33,7 @@ class Variant(Frozen):
     satellite_fraction: float = Field(0.0, ge=0, lt=1)
     line_of_sight: Literal["x", "y", "z", "radial"] = "z"
     space: Literal["redshift", "real"] = "redshift"
+    ranked: bool = Field(True, description="whether the catalogue has masses to rank by")
 
 
 def cached_pairs(
@@ -97,7 +98,7 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
         random = np.random.default_rng([box.seed, seed])
         x, y, z = random.uniform(-box.box.size, 2 * box.box.size, size=3).tolist()
         observer = (x, y, z)
-    return box.catalogue(
+    catalogue = box.catalogue(
         variant.number_density,
         satellite_fraction=variant.satellite_fraction,
         line_of_sight=variant.line_of_sight,
@@ -105,6 +106,7 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
         space=variant.space,
         seed=seed,
     )
+    return catalogue if variant.ranked else catalogue.replace(masses=None)
 
 
 def _key(box: SimulatedBox, *parts: object) -> str:
@@ -116,6 +118,8 @@ def _key(box: SimulatedBox, *parts: object) -> str:
 
 def _save(path: Path, mesh: torch.Tensor) -> None:
     if not bool(torch.isfinite(mesh).all()) or float(mesh.abs().max()) > np.finfo(np.float16).max:
-        raise InputError(f"meshes for training must be finite and below 65504, got others for {path.parent.name}")
+        raise InputError(
+            f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
+        )
     with atomic_output(path) as temporary:
         np.save(temporary, mesh.to(torch.float16).numpy())

@@ -26,10 +26,12 @@ def component_losses(
     velocity_scale: float = 1.0,
     momentum_scale: float = 1.0,
 ) -> dict[str, torch.Tensor]:
-    """Mean squared errors of log density, velocity and momentum, each in units of its scale squared.
+    """Errors of density, velocity and momentum, whose least values are at the conditional means.
 
-    The momentum's error grows with density, so its square is divided by 1 + rho_predicted, which is held fixed: a
-    weight that depends on the inputs alone tames the tail and leaves the best answer, the conditional mean, as it is.
+    Density: the Poisson deviance rho - rho_true ln(rho) of rho = 1 + delta + floor, up to a constant. Like a squared
+    error its best answer is the mean, but dense cells do not drown the others. Velocity: squared error. Momentum:
+    squared error over 1 + rho, with rho the prediction, held fixed; a weight that depends on the inputs alone tames
+    the tail and leaves the best answer as it is.
 
     Parameters
     ----------
@@ -43,9 +45,11 @@ def component_losses(
     dict with the scalars "density", "velocity" and "momentum".
     """
     error = (outputs - targets).square()
-    rho = (outputs[:, DENSITY].detach().clamp(max=10).exp() - DENSITY_FLOOR).clamp(min=0)
+    logarithm, target = outputs[:, DENSITY].clamp(max=10), targets[:, DENSITY]
+    density = logarithm.exp() - target.exp() * (1 + logarithm - target)
+    rho = logarithm.detach().exp()
     return {
-        "density": error[:, DENSITY].mean(),
+        "density": density.mean(),
         "velocity": error[:, VELOCITY].mean() / velocity_scale**2,
         "momentum": (error[:, MOMENTUM] / (1 + rho)).mean() / momentum_scale**2,
     }

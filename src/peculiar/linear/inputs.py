@@ -1,0 +1,149 @@
+"""What networks see of a catalogue: meshes of tracers and a classical reconstruction."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.paint import ABUNDANCES, paint_bins
+from peculiar.fields.smooth import gaussian_window
+from peculiar.linear.iterative import move_back
+from peculiar.linear.linear_theory import LinearTheory
+from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling
+from peculiar.linear.wiener import wiener_density, wiener_displacement
+
+CLUSTERING_RADIUS = 8.0
+"""Gaussian radius [Mpc/h] of the larger of the two scales on which the tracers' variance is measured."""
+
+CLUSTERING_REFERENCE = (2.5, -1.3)
+"""Log variances taken off the two clustering channels, so that they stand near 0: about those of the training boxes."""
+
+
+class InputSpec(BaseModel):
+    """Which meshes a network sees; part of its model card.
+
+    kind "moved" (our networks): tracers moved back along the line of sight by the iterative FFT. Channels: log counts
+    in the abundance bins (4), the Wiener filter's v / (a H f) (3) [Mpc/h] and density, the unit vector along the line
+    of sight (3), and two numbers, the same in every cell, that tell how strongly the tracers cluster.
+
+    kind "published" (Xiao et al. 2024): counts in the abundance bins where redshift-space tracers stand, over their
+    mean (4), and unsmoothed linear velocity and momentum over a H f (3 + 3) [Mpc/h], eqs. 2 and 3.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["moved", "published"] = "moved"
+    abundances: tuple[float, ...] = ABUNDANCES
+    weighting: Literal["number", "mass"] = "number"
+    smoothing: float = Setting(3.0, ge=0, description="of the iterative FFT [Mpc/h]")
+    bias: float = Setting(1.5, gt=0, description="of the iterative FFT; for 'published' the beta of eq. 4")
+    iterations: int = Setting(6, ge=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        bins = tuple(f"abundance_{a:g}" for a in self.abundances)
+        if self.kind == "published":
+            return (*bins, "v_lin_x", "v_lin_y", "v_lin_z", "m_lin_x", "m_lin_y", "m_lin_z")
+        flow = ("wiener_x", "wiener_y", "wiener_z", "wiener_density")
+        return (*bins, *flow, "sight_x", "sight_y", "sight_z", "clustering_cell", "clustering_large")
+
+    @property
+    def vectors(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels that are the components of one vector."""
+        first = len(self.abundances)
+        second = first + (3 if self.kind == "published" else 4)
+        return ((first, first + 1, first + 2), (second, second + 1, second + 2))
+
+
+def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: InputSpec) -> Field:
+    """Return the input channels of a network on the mesh of a catalogue's box.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Without masses, all tracers stand in the channel of the last bin and the others are empty.
+    cells : int
+        Mesh cells along a side.
+    cosmology : Cosmology
+    spec : InputSpec
+
+    Returns
+    -------
+    Field
+        Channels as `InputSpec.names`.
+
+    Raises
+    ------
+    InputError
+        If mass weighting is wanted of a catalogue without masses.
+    """
+    build = _published if spec.kind == "published" else _moved
+    return Field(build(catalogue, cells, cosmology, spec), catalogue.box.with_cells(cells), spec.names)
+
+
+def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:
+    if spec.weighting == "mass":
+        raise InputError("weighting must be 'number' for inputs of kind 'moved', got 'mass'")
+    positions, _ = move_back(
+        catalogue,
+        cells=cells,
+        cosmology=cosmology,
+        smoothing=spec.smoothing,
+        bias=spec.bias,
+        iterations=spec.iterations,
+    )
+    grid = sampling(catalogue, cells)
+    binned = crop(overdensity(positions, grid, weights=binned_weights(catalogue, spec.abundances)), grid.box)
+    if catalogue.masses is None:
+        counts = torch.zeros(len(spec.abundances), *binned.shape[1:])
+        counts[-1] = (1 + binned[0]) * spec.abundances[-1]
+    else:
+        density = torch.tensor(np.diff(spec.abundances, prepend=0.0), dtype=torch.float32)
+        counts = (1 + binned) * density[:, None, None, None]
+    total = crop(overdensity(positions, grid, weights=catalogue.weights), grid.box)[0]
+    covered = None if grid.covered is None else crop(grid.covered[None], grid.box)[0]
+    variances = torch.tensor([_variance(total, covered), _variance(_smoothed(total, grid.box), covered)])
+    clustering = variances.log() - torch.tensor(CLUSTERING_REFERENCE)
+    return torch.cat(
+        [
+            torch.log1p(counts * grid.box.cell_size**3),
+            wiener_displacement(binned, grid.box),
+            wiener_density(binned, grid.box),
+            _sight_lines(catalogue, cells),
+            clustering[:, None, None, None].expand(2, *total.shape),
+        ]
+    )
+
+
+def _smoothed(delta: torch.Tensor, box: Box) -> torch.Tensor:
+    window = gaussian_window(k_squared(box), CLUSTERING_RADIUS)
+    return to_real(to_fourier(delta) * window, box.mesh)
+
+
+def _variance(delta: torch.Tensor, covered: torch.Tensor | None) -> float:
+    inside = delta if covered is None else delta[covered]
+    return max(float(inside.square().mean()), 1e-6)
+
+
+def _sight_lines(catalogue: Catalogue, cells: int) -> Float[torch.Tensor, "3 x y z"]:
+    box = catalogue.box.with_cells(cells)
+    centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
+    unit = catalogue.sight_lines(centres.reshape(-1, 3)).astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, cells, cells, cells)
+
+
+def _published(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:
+    halos = paint_bins(catalogue, cells, weighting=spec.weighting, abundances=spec.abundances)
+    linear = LinearTheory(smoothing=0.0, bias=spec.bias, weighting=spec.weighting).reconstruct(
+        catalogue, cells=cells, cosmology=cosmology
+    )
+    scale = cosmology.velocity_factor(catalogue.redshift)
+    return torch.cat([halos.data, linear["velocity"].data / scale, linear["momentum"].data / scale])
