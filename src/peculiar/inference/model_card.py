@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
+from peculiar.linear.inputs import InputSpec
 
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "residual"
@@ -62,8 +63,7 @@ class ModelCard(_Frozen):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     architecture: str
     configuration: dict[str, Any]
-    inputs: dict[str, Any]
-    input_vectors: tuple[tuple[int, int, int], ...]
+    inputs: InputSpec
     normalisation: dict[str, float]
     cosmology: dict[str, float]
     redshift: float
@@ -77,7 +77,6 @@ class ModelCard(_Frozen):
     satellite_fractions: tuple[float, ...]
     smoothing: float = Field(ge=0)
     velocity_definition: str
-    weighting: Literal["number", "mass"]
     periodic_training: bool
     symmetry_average: int = Field(default=1, ge=1, le=48)
     density_calibration: DensityCalibration
@@ -246,7 +245,7 @@ def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology:
     InputError
         If the network needs masses and the catalogue has none.
     """
-    if card.weighting == "mass" and catalogue.masses is None:
+    if card.inputs.weighting == "mass" and catalogue.masses is None:
         raise InputError(
             f"Catalogue.masses must be given for model {card.name!r} (mass weighted), got None: name the column of "
             "masses, or use a model without mass weighting"

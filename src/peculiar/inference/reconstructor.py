@@ -103,7 +103,7 @@ class NeuralReconstructor:
             axis = AXES.get(line_of_sight, AXES["z"])
 
         def apply(mesh: Mesh) -> Mesh:
-            turned = apply_symmetry(mesh, turn, vectors=card.input_vectors)
+            turned = apply_symmetry(mesh, turn, vectors=card.inputs.vectors)
             result = apply_network(self.module, turned, periodic=periodic, max_side=self.max_side)
             return apply_symmetry(result, invert_symmetry(turn), vectors=OUTPUT_VECTORS)
 
@@ -112,7 +112,7 @@ class NeuralReconstructor:
             apply,
             inputs.to(device),
             elements=spread_symmetries(card.symmetry_average, line_of_sight=axis),
-            input_vectors=card.input_vectors,
+            input_vectors=card.inputs.vectors,
             output_vectors=OUTPUT_VECTORS,
         )
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import InputError
-from peculiar.inference.whole import apply_whole, extend, run, total_stride
+from peculiar.inference.whole import apply_whole, extend, fits, run, total_stride
 
 MAX_SIDE = 160
 """Largest side [cells] of one evaluation: below 1 GB for a network of 16 channels on its finest mesh."""
@@ -36,9 +36,13 @@ def apply_network(
     if max(inputs.shape[1:]) <= max_side or not hasattr(module, "reach"):
         return apply_whole(module, inputs, periodic=periodic)
     multiple, halo = total_stride(module), tile_halo(module)
-    core = (max_side - 2 * halo) // multiple * multiple
-    # Where the halo is as large as the tile's inside, larger tiles cost less than ever more overlap.
-    return apply_tiles(module, inputs, core=max(core, halo), periodic=periodic)
+    # A tile smaller than its halo would cost more in overlap than it saves in memory.
+    largest = max((max_side - 2 * halo) // multiple * multiple, halo, multiple)
+    count = -(-max(inputs.shape[1:]) // largest)
+    core = (
+        -(-max(inputs.shape[1:]) // (count * multiple)) * multiple
+    )  # tiles of one size, as small as the count allows
+    return apply_tiles(module, inputs, core=core, periodic=periodic)
 
 
 def tile_halo(module: torch.nn.Module) -> int:
@@ -77,7 +81,7 @@ def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: b
     if core < 1 or core % multiple:
         raise InputError(f"core must be a positive multiple of the network's stride {multiple}, got {core}")
     shape = tuple(inputs.shape[1:])
-    wrap = periodic and all(side % multiple == 0 for side in shape)
+    wrap = periodic and fits(shape, multiple)
     below = 0
     if not wrap:
         inputs, below = extend(inputs, periodic=periodic, multiple=multiple)

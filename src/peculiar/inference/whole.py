@@ -40,6 +40,19 @@ def run(module: torch.nn.Module, mesh: Mesh, *, periodic: bool) -> Mesh:
     return outputs[0].float()
 
 
+def fits(shape: Sequence[int], multiple: int) -> bool:
+    """Whether a mesh goes into a network of a total stride as it is."""
+    return all(side % multiple == 0 and side >= 2 * multiple for side in shape)
+
+
+def extended_sides(
+    shape: Sequence[int], *, multiple: int, margin: int = MARGIN
+) -> tuple[int, tuple[int, ...]]:
+    """Return the cells added below a mesh, and its sides with a margin, all of them multiples of the stride."""
+    below = -(-margin // multiple) * multiple
+    return below, tuple(-(-(side + below + margin) // multiple) * multiple for side in shape)
+
+
 def extend(mesh: Mesh, *, periodic: bool, multiple: int, margin: int = MARGIN) -> tuple[Mesh, int]:
     """Put a margin around a mesh so that its sides become multiples of the network's stride.
 
@@ -50,8 +63,7 @@ def extend(mesh: Mesh, *, periodic: bool, multiple: int, margin: int = MARGIN) -
     -------
     The larger mesh, and the number of cells added below (a multiple of `multiple`).
     """
-    below = -(-margin // multiple) * multiple
-    sides = [-(-(side + below + margin) // multiple) * multiple for side in mesh.shape[1:]]
+    below, sides = extended_sides(mesh.shape[1:], multiple=multiple, margin=margin)
     if periodic:
         for axis, side in enumerate(sides):
             index = torch.arange(-below, side - below, device=mesh.device) % mesh.shape[1 + axis]
@@ -83,8 +95,7 @@ def apply_whole(module: torch.nn.Module, inputs: Mesh, *, periodic: bool = True)
     (channel, x, y, z) float32, on the same mesh.
     """
     multiple = total_stride(module)
-    fits = all(side % multiple == 0 and side >= 2 * multiple for side in inputs.shape[1:])
-    if periodic and fits:
+    if periodic and fits(inputs.shape[1:], multiple):
         return run(module, inputs, periodic=True)
     larger, below = extend(inputs, periodic=periodic, multiple=multiple)
     outputs = run(module, larger, periodic=False)

@@ -1,6 +1,12 @@
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from peculiar.core import Box, Catalogue
+from peculiar.inference import save_model
 from peculiar.models import build
 
 
@@ -31,3 +37,33 @@ def single_precision(monkeypatch):
     from contextlib import nullcontext
 
     monkeypatch.setattr("peculiar.inference.whole.half_precision", lambda device: nullcontext())
+
+
+@pytest.fixture
+def entries():
+    """Everything in a model card but the checksum."""
+    return json.loads((Path(__file__).parent / "card.json").read_text())
+
+
+@pytest.fixture
+def saved(entries, tmp_path):
+    """A small network with random weights in a directory, as `NAME.safetensors` and `NAME.json`."""
+    torch.manual_seed(1)
+    module = build(entries["architecture"], entries["configuration"])
+    torch.nn.init.normal_(module.head.conv.weight, std=0.05)
+    save_model(module, tmp_path, **entries)
+    return tmp_path / "tiny.safetensors"
+
+
+@pytest.fixture
+def halos():
+    """A catalogue of random points in range of the card."""
+
+    def make(**changes):
+        rng = np.random.default_rng(2)
+        size = changes.pop("size", 75.0)
+        count = changes.pop("count", int(3e-3 * size**3))
+        settings = {"box": Box(size), "redshift": 0.59, "masses": rng.uniform(1, 9, count)} | changes
+        return Catalogue(rng.uniform(0, size, (count, 3)), **settings)
+
+    return make

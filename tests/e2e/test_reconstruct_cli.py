@@ -1,0 +1,135 @@
+"""`peculiar reconstruct` from files to files."""
+
+import json
+
+import h5py
+import healpy
+import numpy as np
+import pytest
+import xarray
+from astropy.table import Table
+
+from peculiar.core import PRESETS
+
+ADDED = ["vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real"]
+BOX = ("--box", 40, "--los", "z", "--model", "iterative")
+
+
+def test_the_contract(run, catalogue, table, tmp_path):
+    result = run(
+        "reconstruct", catalogue, *BOX, "--out", "out.zarr", "--at-objects", "objects.fits", "--hdf5", "f.h5"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == ["out.zarr", "f.h5", "objects.fits"]
+    with xarray.open_zarr(tmp_path / "out.zarr") as fields:
+        assert {name: fields[name].dims for name in fields.data_vars} == {
+            "density": ("x", "y", "z"),
+            "velocity": ("component", "x", "y", "z"),
+            "momentum": ("component", "x", "y", "z"),
+        }
+        assert fields.sizes["x"] == 17
+        np.testing.assert_allclose(fields.x, (np.arange(17) + 0.5) * 40 / 17)
+        assert fields.velocity.attrs["units"] == fields.momentum.attrs["units"] == "km/s"
+        assert fields.x.attrs["units"] == "Mpc/h"
+        assert np.isfinite(fields.to_array()).all()
+        record = json.loads(fields.attrs["provenance"])
+        assert record["settings"]["model"] == "iterative"
+        assert record["settings"]["box_size"] == 40.0
+        assert len(record["inputs"][str(catalogue)]["sha256"]) == 64
+        velocity = fields.velocity.values
+    with h5py.File(tmp_path / "f.h5") as file:
+        np.testing.assert_array_equal(file["velocity"][:], velocity)
+    objects = Table.read(tmp_path / "objects.fits")
+    assert objects.colnames == [*table.colnames, *ADDED]
+    np.testing.assert_array_equal(objects["id"], table["id"])
+    np.testing.assert_array_equal(objects["x"], table["x"])
+    assert all(np.isfinite(objects[name]).all() for name in ADDED)
+    np.testing.assert_allclose(objects["v_los"], objects["vz"])
+    shift = np.asarray(objects["z"] - objects["z_real"] + 20) % 40 - 20
+    factor = PRESETS["xiao2024"].redshift_space_factor(0.59)
+    np.testing.assert_allclose(shift, factor * objects["v_los"], atol=0.05)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "f.h5",
+        "halos.fits",
+        "objects.fits",
+        "out.zarr",
+    ]
+
+
+def test_a_network_by_path_warns_out_of_its_range(run, catalogue, weights, tmp_path):
+    result = run(
+        "reconstruct", catalogue, "--box", 40, "--model", weights, "--redshift", 0.1, "--out", "out.zarr"
+    )
+    assert result.exit_code == 0, result.output
+    warned = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert warned == ["peculiar: warning: redshift 0.1 is outside 0.4 to 0.8, the range of model 'tiny'"]
+    with xarray.open_zarr(tmp_path / "out.zarr") as fields:
+        assert fields.attrs["model"] == "tiny"
+        assert fields.velocity.attrs["definition"] == "momentum / density"
+        assert float(abs(fields.density.mean())) < 1e-5
+
+
+@pytest.mark.parametrize("ending", ["h5", "parquet", "ecsv", "csv"])
+def test_other_formats_and_column_names(run, table, tmp_path, ending):
+    table.rename_column("x", "X_GAL")
+    options = {"path": "halos"} if ending == "h5" else {}
+    table.write(tmp_path / f"in.{ending}", **options)
+    result = run(
+        "reconstruct", f"in.{ending}", *BOX, "--cells", 8, "--column", "x=X_GAL", "--out", "o.zarr", "--at-objects",
+        f"objects.{ending}",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    back = Table.read(tmp_path / f"objects.{ending}")
+    assert "X_GAL" in back.colnames
+    assert len(back) == len(table)
+
+
+def test_real_space_and_other_cosmology(run, catalogue, tmp_path):
+    command = ("reconstruct", catalogue, *BOX, "--cells", 8, "--space", "real", "--at-objects")
+    assert run(*command, "a.fits", "--out", "a.zarr").exit_code == 0
+    assert run(*command, "b.fits", "--out", "b.zarr", "--cosmology", "wu2021,h=0.7").exit_code == 0
+    first, second = (Table.read(tmp_path / name) for name in ("a.fits", "b.fits"))
+    np.testing.assert_array_equal(first["z_real"], first["z"])
+    factors = [cosmology.velocity_factor(0.59) for cosmology in (PRESETS["xiao2024"], PRESETS["wu2021"])]
+    np.testing.assert_allclose(second["vx"] / first["vx"], factors[1] / factors[0], rtol=1e-4)
+
+
+def test_a_survey_with_objects_outside(run, tmp_path):
+    rng = np.random.default_rng(1)
+    mask = np.zeros(healpy.nside2npix(8))
+    mask[healpy.query_disc(8, healpy.ang2vec(150, 20, lonlat=True), np.radians(25), inclusive=True)] = 1
+    healpy.write_map(tmp_path / "mask.fits", mask, dtype=np.float32)
+    vectors = rng.normal(size=(60000, 3))
+    distance = 60 * rng.uniform(0.2, 1, 60000) ** (1 / 3)
+    ra, dec = healpy.vec2ang(vectors, lonlat=True)
+    seen = mask[healpy.ang2pix(8, ra, dec, lonlat=True)] > 0
+    keep = np.flatnonzero(seen)[:1500]
+    redshift = PRESETS["xiao2024"].redshift_at(distance)
+    table = Table({"ra": ra[keep], "dec": dec[keep], "z": redshift[keep]})
+    table["z"][0] = 0.3  # 840 Mpc/h: far outside the cube that --distances leaves
+    table.write(tmp_path / "survey.fits")
+    result = run(
+        "reconstruct", "survey.fits", "--sky", "--mask", "mask.fits", "--distances", "30,60", "--model", "iterative",
+        "--out", "o.zarr", "--at-objects", "objects.fits",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "1 of 1500 objects lie outside the fields: NaN in objects.fits" in result.stderr
+    objects = Table.read(tmp_path / "objects.fits")
+    assert np.isnan(objects["vx"]).sum() == 1
+    assert np.isnan(objects["delta"][0])
+    with xarray.open_zarr(tmp_path / "o.zarr") as fields:
+        assert fields.attrs["line_of_sight"] == "radial"
+        assert fields.attrs["observer"] == [0, 0, 0]
+        assert fields.sizes["x"] % 8 == 0
+        np.testing.assert_allclose(np.diff(fields.x), 225 / 96)
+
+
+def test_force_replaces_all_outputs(run, catalogue, tmp_path):
+    command = ("reconstruct", catalogue, *BOX, "--out", "o.zarr", "--at-objects", "objects.ecsv", "--cells")
+    assert run(*command, 8).exit_code == 0
+    assert run(*command, 10).exit_code == 2
+    with xarray.open_zarr(tmp_path / "o.zarr") as fields:
+        assert fields.sizes["x"] == 8
+    assert run(*command, 10, "--force").exit_code == 0
+    with xarray.open_zarr(tmp_path / "o.zarr") as fields:
+        assert fields.sizes["x"] == 10

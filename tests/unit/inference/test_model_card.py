@@ -1,0 +1,157 @@
+import json
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from peculiar.core import PRESETS, Box, InputError, OutOfRangeWarning
+from peculiar.inference.model_card import (
+    DensityCalibration,
+    ModelCard,
+    available_models,
+    check_range,
+    find_model,
+    load_model,
+    read_card,
+    save_model,
+)
+from peculiar.models import build
+
+
+def test_weights_and_card_come_back(entries, saved):
+    module, card = load_model(saved)
+    assert load_model(saved.with_suffix(".json"))[1] == card
+    assert card.model_dump(exclude={"weights_sha256"}) == ModelCard(
+        **entries, weights_sha256=card.weights_sha256
+    ).model_dump(exclude={"weights_sha256"})
+    assert not module.training
+    assert card.training_cosmology == PRESETS["xiao2024"]
+    inputs = torch.randn(1, 13, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    again = load_model(saved)[0]
+    assert torch.equal(module(inputs), again(inputs))
+    assert not torch.equal(module(inputs), build(card.architecture, card.configuration).eval()(inputs))
+
+
+def test_card_is_frozen_and_refuses_unknown_entries(entries):
+    card = ModelCard(**entries, weights_sha256="0" * 64)
+    with pytest.raises(ValidationError):
+        card.redshift = 1.0
+    with pytest.raises(ValidationError, match="colour"):
+        ModelCard(**entries, weights_sha256="0" * 64, colour="red")
+
+
+def test_calibration_must_rise():
+    with pytest.raises(ValidationError, match="must rise"):
+        DensityCalibration(log_density=(0.0, 1.0), density=(2.0, 1.0))
+    with pytest.raises(ValidationError, match="same length"):
+        DensityCalibration(log_density=(0.0,), density=(2.0, 3.0))
+    with pytest.raises(ValidationError, match="must be > 0"):
+        DensityCalibration(log_density=(0.0,), density=(0.0,))
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.999])
+def test_damaged_weights(saved, keep):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(InputError, match=r"sha256 .* the file is damaged"):
+        load_model(saved)
+
+
+def test_one_changed_byte(saved):
+    content = bytearray(saved.read_bytes())
+    content[-3] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        load_model(saved)
+
+
+def test_weights_of_another_architecture(entries, saved):
+    other = build("residual", entries["configuration"] | {"width": 4})
+    save_model(other, saved.parent, **entries)
+    with pytest.raises(InputError, match="must fit 'residual'"):
+        load_model(saved)
+
+
+def _change(saved, **changes):
+    path = saved.with_suffix(".json")
+    card = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in card.items() if value != "drop"}))
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "drop"])
+def test_other_schema_version(saved, version):
+    _change(saved, schema_version=version)
+    with pytest.raises(InputError, match="schema_version 1, got"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"redshift": "high"}, "redshift"), ({"tracer": "drop"}, "tracer"), ({"inputs": {"x": 1}}, "inputs.x")],
+)
+def test_faulty_card(saved, changes, reason):
+    _change(saved, **changes)
+    with pytest.raises(InputError, match=f"first: {reason}"):
+        load_model(saved)
+
+
+def test_missing_files(saved):
+    with pytest.raises(InputError, match="Model must exist"):
+        load_model(saved.parent / "none.safetensors")
+    with pytest.raises(InputError, match="must be one of"):
+        find_model("no-such-model")
+    saved.with_suffix(".json").write_text("{")
+    with pytest.raises(InputError, match="must be JSON"):
+        read_card(saved.with_suffix(".json"))
+    saved.with_suffix(".json").unlink()
+    with pytest.raises(InputError, match="put the .json beside"):
+        load_model(saved)
+
+
+def test_missing_weights(saved):
+    saved.unlink()
+    with pytest.raises(InputError, match="must lie beside the card"):
+        load_model(saved.with_suffix(".json"))
+
+
+def test_shipped_models_are_whole():
+    for name in available_models():
+        assert load_model(name)[1].name == name
+
+
+def test_catalogue_in_range(saved, halos, recwarn):
+    card = read_card(saved.with_suffix(".json"))
+    assert check_range(card, halos(), cells=32, cosmology=PRESETS["xiao2024"]) == []
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("changes", "cells", "preset", "text"),
+    [
+        (
+            {"count": 300},
+            32,
+            "xiao2024",
+            "number density 0.0007111 (h/Mpc)^3 is outside 0.002 to 0.004 (h/Mpc)^3",
+        ),
+        ({"redshift": 0.1}, 32, "xiao2024", "redshift 0.1 is outside 0.4 to 0.8"),
+        ({}, 24, "xiao2024", "cell size 3.125 Mpc/h is outside 2.273 to 2.414 Mpc/h"),
+        ({}, 32, "wu2021", "cosmology Omega_m 0.31 is outside 0.2546 to 0.2814"),
+        ({"space": "real"}, 32, "xiao2024", "positions in real space"),
+        ({"box": Box(75.0, periodic=False)}, 32, "xiao2024", "not periodic"),
+    ],
+)
+def test_catalogue_out_of_range_warns_with_numbers(saved, halos, changes, cells, preset, text):
+    card = read_card(saved.with_suffix(".json"))
+    with pytest.warns(OutOfRangeWarning) as caught:
+        texts = check_range(card, halos(**changes), cells=cells, cosmology=PRESETS[preset])
+    assert len(texts) == 1
+    assert texts[0].startswith(text) or text in texts[0]
+    assert [str(warning.message) for warning in caught] == texts
+
+
+def test_mass_weighted_model_needs_masses(saved, halos):
+    card = read_card(saved.with_suffix(".json"))
+    massive = card.model_copy(update={"inputs": card.inputs.model_copy(update={"weighting": "mass"})})
+    with pytest.raises(InputError, match=r"Catalogue.masses must be given"):
+        check_range(massive, halos(masses=None), cells=32, cosmology=PRESETS["xiao2024"])

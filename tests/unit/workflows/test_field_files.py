@@ -1,0 +1,70 @@
+import h5py
+import numpy as np
+import pytest
+import torch
+import xarray
+
+from peculiar.core import Box, Field, InputError, OutputExistsError
+from peculiar.workflows.field_files import read_fields, to_dataset, write_fields
+
+
+@pytest.fixture
+def fields():
+    box = Box(20.0, 8, origin=(1.0, 2.0, 3.0), periodic=False)
+    generator = torch.Generator().manual_seed(0)
+    velocity = torch.randn(3, 8, 8, 8, generator=generator)
+    names = ("x", "y", "z")
+    return {
+        "density": Field(torch.randn(1, 8, 8, 8, generator=generator), box, names=("density",)),
+        "velocity": Field(velocity, box, names=names, unit="km/s", kind="vector", definition="mass weighted"),
+    }
+
+
+def test_zarr_opens_with_xarray(fields, tmp_path):
+    write_fields(tmp_path / "f.zarr", fields, attributes={"provenance": {"seed": 1}})
+    with xarray.open_zarr(tmp_path / "f.zarr") as dataset:
+        assert dataset.density.dims == ("x", "y", "z")
+        assert dataset.velocity.dims == ("component", "x", "y", "z")
+        assert list(dataset.component.values) == ["x", "y", "z"]
+        np.testing.assert_allclose(dataset.y, 2.0 + 2.5 * (np.arange(8) + 0.5))
+        assert dataset.velocity.attrs["units"] == "km/s"
+        assert dataset.x.attrs["units"] == "Mpc/h"
+        assert dataset.attrs["provenance"] == '{"seed": 1}'
+        assert dataset.density.dtype == np.float32
+        np.testing.assert_array_equal(dataset.velocity.sel(component="y"), fields["velocity"].numpy()[1])
+
+
+def test_fields_come_back(fields, tmp_path):
+    write_fields(tmp_path / "f.zarr", fields)
+    back = read_fields(tmp_path / "f.zarr")
+    for name, field in fields.items():
+        assert torch.equal(back[name].data, field.data)
+        for attribute in ("box", "unit", "kind", "space", "definition"):
+            assert getattr(back[name], attribute) == getattr(field, attribute)
+
+
+def test_hdf5(fields, tmp_path):
+    write_fields(tmp_path / "f.h5", fields, attributes={"provenance": {"seed": 1}})
+    with h5py.File(tmp_path / "f.h5") as file:
+        np.testing.assert_array_equal(file["velocity"][:], fields["velocity"].numpy())
+        assert list(file["velocity"].attrs["dimensions"]) == ["component", "x", "y", "z"]
+        assert file["component"][:].tolist() == [b"x", b"y", b"z"]
+        assert file.attrs["provenance"] == '{"seed": 1}'
+        assert file.attrs["box_size"] == 20.0
+
+
+def test_existing_output(fields, tmp_path):
+    write_fields(tmp_path / "f.zarr", fields)
+    with pytest.raises(OutputExistsError, match="--force"):
+        write_fields(tmp_path / "f.zarr", fields)
+    write_fields(tmp_path / "f.zarr", {"density": fields["density"]}, overwrite=True)
+    assert set(read_fields(tmp_path / "f.zarr")) == {"density"}
+    assert [path.name for path in tmp_path.iterdir()] == ["f.zarr"]
+
+
+def test_misfits(fields, tmp_path):
+    other = fields["density"].replace(box=Box(30.0, 8))
+    with pytest.raises(InputError, match="share one box"):
+        to_dataset(fields | {"other": other}, {})
+    with pytest.raises(InputError, match="zarr directory"):
+        read_fields(tmp_path / "none.zarr")
