@@ -1,0 +1,253 @@
+"""The part of a report about a reconstruction: maps, velocities, what was done; a survey has no truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from peculiar.core import Box, Field, InputError
+from peculiar.fields.paint import paint
+from peculiar.fields.smooth import gaussian
+from peculiar.figures import report as html
+from peculiar.figures.report import Headline, Section
+from peculiar.figures.slices import Slab, observer_slices, velocity_histogram
+from peculiar.figures.volume import Volume, interactive
+from peculiar.workflows.evaluate import SLAB_THICKNESS, VOLUME_CELLS, coarsen
+from peculiar.workflows.field_files import read_fields
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+REACH = 8.0  # Mpc/h; a cell counts as observed where objects lie within about this distance
+OBSERVED = 0.08  # smoothed number of objects over its mean above which a cell counts as observed
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What a report shows of a reconstruction.
+
+    Attributes
+    ----------
+    subject : str
+        One sentence.
+    headlines : list of Headline
+    sections : list of Section
+    """
+
+    subject: str
+    headlines: list[Headline]
+    sections: list[Section]
+
+
+def is_reconstruction(path: Path) -> bool:
+    """Whether a path looks like a zarr output of `peculiar reconstruct`."""
+    return (path / ".zattrs").is_file() or (path / "zarr.json").is_file()
+
+
+def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Reconstructed:
+    """Describe a reconstruction.
+
+    Parameters
+    ----------
+    path : Path
+        zarr directory.
+    objects : Path, optional
+        Objects table of the same reconstruction.
+
+    Raises
+    ------
+    InputError
+        If the zarr directory lacks density or velocity, or the table its added columns.
+    """
+    import xarray
+
+    fields = read_fields(path)
+    missing = [name for name in ("density", "velocity") if name not in fields]
+    if missing:
+        raise InputError(
+            f"reconstruction must hold density and velocity, got no {' and no '.join(missing)} in {path}"
+        )
+    with xarray.open_zarr(path) as dataset:
+        attributes = dict(dataset.attrs)
+    observer = attributes.get("observer")
+    place = None if observer is None else (float(observer[0]), float(observer[1]), float(observer[2]))
+    table = None if objects is None else _read_objects(objects)
+    positions = None if table is None else _positions(table, fields["density"].box)
+    coverage = None if positions is None else observed_cells(positions, fields["density"].box)
+    box = fields["density"].box
+    name = str(attributes.get("model", "reconstruction"))
+    count = int(attributes.get("objects", 0))
+    kind = "a survey seen from inside" if attributes.get("line_of_sight") == "radial" else "a box"
+    subject = (
+        f"Real-space density and velocity of the matter around {count:,} objects in redshift space, {kind}, by {name} "
+        f"on a mesh of {box.mesh}³ cells of {box.cell_size:.2f} Mpc/h."
+    )
+    sections = [
+        _view(fields, coverage, place),
+        _maps(fields, coverage, place, positions),
+        _velocities(fields, coverage, table),
+        _made(attributes, box),
+    ]
+    headlines = [
+        Headline(
+            f"{count:,}", "objects reconstructed", f"{float(attributes['number_density']):.1e} per (Mpc/h)³"
+        ),
+        *_speed_headline(fields["velocity"], coverage),
+    ]
+    if table is not None:
+        outside = int(np.isnan(np.asarray(table["v_los"], dtype=float)).sum())
+        spread = float(np.nanstd(np.asarray(table["v_los"], dtype=float)))
+        headlines.append(
+            Headline(
+                f"{spread:.0f} km/s",
+                "rms line-of-sight velocity of the objects",
+                f"{outside:,} objects outside",
+            )
+        )
+    return Reconstructed(subject, headlines, sections)
+
+
+def observed_cells(positions: Float[np.ndarray, "n 3"], box: Box) -> Bool[np.ndarray, "x y z"]:
+    """Return the cells near objects: their smoothed number is at least 8 % of its mean over the cells that hold any."""
+    open_box = Box(box.size, box.mesh, box.origin, periodic=False)
+    counts = paint(positions, open_box)
+    smoothed = gaussian(Field(counts, open_box, ("objects",)), REACH).data[0]
+    typical = smoothed[counts[0] > 0].mean()
+    return np.asarray((smoothed > OBSERVED * typical).cpu().numpy())
+
+
+def _speed_headline(velocity: Field, coverage: np.ndarray | None) -> list[Headline]:
+    speed = torch.linalg.vector_norm(velocity.data, dim=0).numpy()
+    inside = speed if coverage is None else speed[coverage]
+    where = "over the box" if coverage is None else "where objects are"
+    return [
+        Headline(
+            f"{inside.mean():.0f} ± {inside.std():.0f} km/s",
+            "speed |v| of the matter",
+            f"mean, scatter {where}",
+        )
+    ]
+
+
+def _view(
+    fields: dict[str, Field], coverage: np.ndarray | None, observer: tuple[float, float, float] | None
+) -> Section:
+    box = fields["density"].box
+    volume = Volume(
+        coarsen(fields["density"].numpy(), VOLUME_CELLS)[0],
+        coarsen(fields["velocity"].numpy(), VOLUME_CELLS),
+        box.size,
+        origin=box.origin,
+        periodic=box.periodic,
+        coverage=None if coverage is None else coarsen(coverage[None].astype(float), VOLUME_CELLS)[0] > 0.5,
+    )
+    caption = "Drag to turn, scroll to zoom. Surfaces of equal density in grey; lines follow the velocity."
+    body = html.view(
+        interactive({"reconstruction": volume}, name="reconstructed", observer=observer), caption
+    )
+    return Section("The flow around us" if observer is not None else "The flow in three dimensions", body)
+
+
+def _maps(
+    fields: dict[str, Field],
+    coverage: np.ndarray | None,
+    observer: tuple[float, float, float] | None,
+    positions: np.ndarray | None,
+) -> Section:
+    box = fields["density"].box
+    layers = max(1, round(SLAB_THICKNESS / box.cell_size))
+    starts = [_start(axis, box, layers, observer) for axis in range(3)]
+    weight = np.ones(fields["density"].data.shape[1:]) if coverage is None else coverage
+    seen = [
+        float(np.moveaxis(weight, axis, 0)[starts[axis] : starts[axis] + layers].mean()) for axis in range(3)
+    ]
+    chosen = sorted(sorted(range(3), key=lambda axis: -seen[axis])[:2], reverse=True)
+    slabs, objects, masks = [], [], []
+    for axis in chosen:
+        kept = [a for a in range(3) if a != axis]
+        rows = slice(starts[axis], starts[axis] + layers)
+        values = {
+            name: np.moveaxis(fields[name].numpy(), 1 + axis, -1)[..., rows]
+            for name in ("density", "velocity")
+        }
+        thickness = layers * box.cell_size
+        origin = box.origin[kept[0]], box.origin[kept[1]]
+        slabs.append(Slab(values, box.size, thickness, axes=("xyz"[kept[0]], "xyz"[kept[1]]), origin=origin))
+        if positions is not None and coverage is not None:
+            low = box.origin[axis] + starts[axis] * box.cell_size
+            inside = (positions[:, axis] >= low) & (positions[:, axis] < low + thickness)
+            objects.append(positions[inside][:, kept])
+            masks.append(np.moveaxis(coverage, axis, -1)[..., rows].mean(axis=-1) > 0.5)
+    figure = observer_slices(slabs, observer=observer, objects=objects or None, coverage=masks or None)
+    caption = (
+        f"Slabs of {slabs[0].thickness:.0f} Mpc/h"
+        + (" through the observer (star)" if observer is not None else " through the middle")
+        + ". Greys: density of the dark matter in real space, averaged over the slab; arrows: its velocity in the plane"
+        + ("; blue: objects at their real-space positions; blank: not observed." if objects else ".")
+    )
+    body = html.picture(figure, caption, alternative="Density and velocity", vector=False)
+    return Section("Maps", body)
+
+
+def _start(axis: int, box: Box, layers: int, observer: tuple[float, float, float] | None) -> int:
+    """First layer of a slab through the observer, or through the middle where there is none in the box."""
+    middle = (box.mesh - layers) // 2
+    if observer is None or not 0 <= observer[axis] - box.origin[axis] <= box.size:
+        return middle
+    cell = int((observer[axis] - box.origin[axis]) / box.cell_size)
+    return min(max(cell - layers // 2, 0), box.mesh - layers)
+
+
+def _velocities(fields: dict[str, Field], coverage: np.ndarray | None, table: Table | None) -> Section:
+    component = fields["velocity"].numpy().reshape(3, -1)
+    if coverage is not None:
+        component = component[:, coverage.ravel()]
+    samples = {"matter, one component": component.ravel()[:: max(1, component.size // 300_000)]}
+    if table is not None:
+        samples["objects, line of sight"] = np.asarray(table["v_los"], dtype=float)
+    figure = velocity_histogram(samples)
+    caption = "Reconstructed velocities; positive along the line of sight is away from the observer."
+    return Section("Velocities", html.picture(figure, caption, alternative="Distribution of velocities"))
+
+
+def _made(attributes: dict[str, Any], box: Box) -> Section:
+    provenance = attributes["provenance"]
+    record = json.loads(provenance) if isinstance(provenance, str) else dict(provenance)
+    cosmology = attributes.get("cosmology", "{}")
+    values = json.loads(cosmology) if isinstance(cosmology, str) else dict(cosmology)
+    entries = [
+        ("model", str(attributes.get("model"))),
+        ("box", f"{box.size:g} Mpc/h, {box.mesh}³ cells, {'periodic' if box.periodic else 'not periodic'}"),
+        ("redshift", f"{float(attributes['redshift']):.3f}"),
+        ("line of sight", str(attributes.get("line_of_sight"))),
+        ("cosmology", ", ".join(f"{key} = {value:g}" for key, value in values.items())),
+    ]
+    return Section("How the fields were made", html.facts(entries) + html.record(record))
+
+
+def _read_objects(path: Path) -> Table:
+    from peculiar.catalogues import read_table
+
+    table = read_table(path)
+    missing = [name for name in ("v_los", "x_real", "y_real", "z_real") if name not in table.colnames]
+    if missing:
+        raise InputError(
+            f"objects must be a table of peculiar reconstruct --at-objects, got no {missing} in {path}"
+        )
+    return table
+
+
+def _positions(table: Table, box: Box) -> Float[np.ndarray, "n 3"]:
+    """Real-space positions of the objects in the box."""
+    positions = np.column_stack([np.asarray(table[f"{axis}_real"], dtype=float) for axis in "xyz"])
+    positions = positions[np.isfinite(positions).all(axis=1)]
+    inside = positions[box.contains(positions)]
+    if not len(inside):
+        raise InputError(f"objects must lie in the box of the fields, got none of {len(positions)} inside")
+    return inside
