@@ -42,6 +42,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; warnings become single lines, `PeculiarError` exit code 2."""
         with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)
@@ -205,11 +206,125 @@ def models() -> None:
         )
 
 
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Directory: run.json and one box-SEED.h5 per seed.")],
+    seeds: Annotated[str, typer.Option(help="Seeds, as 1-8,12.")],
+    box: Annotated[float, typer.Option(help="Side of the box [Mpc/h].")] = 225.0,
+    particles: Annotated[int, typer.Option(help="Particles along a side.")] = 256,
+    cells: Annotated[int, typer.Option(help="Cells along a side of the stored fields.")] = 96,
+    redshift: Annotated[float, typer.Option(help="Redshift of the output.")] = 0.59,
+    steps: Annotated[int, typer.Option(help="Time steps from a = 0.1.")] = 12,
+    cosmology: Annotated[
+        str, typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.")
+    ] = "xiao2024",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep boxes that are there, make the others.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Simulate boxes of dark matter with halos, on the CPU."""
+    from peculiar.simulate.mocks import BoxSettings
+    from peculiar.simulate.particle_mesh import Steps
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.simulate import simulate as run
+
+    settings = BoxSettings(
+        size=box, particles=particles, cells=cells, redshift=redshift, steps=Steps(count=steps)
+    )
+    chosen = parse_cosmology(cosmology)
+    for path in run(
+        out, seeds=_ranges("--seeds", seeds), settings=settings, cosmology=chosen, resume=resume, force=force
+    ):
+        typer.echo(f"{path}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Directory of `peculiar simulate`, or one box file.")],
+    out: Annotated[Path, typer.Option(help="Directory: scores.json, scores.md, arrays.npz, figures/.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name of `peculiar models` or a .safetensors file; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    boxes: Annotated[str | None, typer.Option(help="Seeds, as 1001-1004.", show_default="every box")] = None,
+    satellites: Annotated[str, typer.Option(help="Fractions of satellites, one evaluation each.")] = "0,0.25",
+    los: Annotated[Sight, typer.Option(help="Line of sight: x, y or z.")] = Sight.z,
+    number_density: Annotated[float, typer.Option(help="Of the tracers [(h/Mpc)^3].")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Of the satellites.")] = 0,
+    figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
+    force: Force = False,
+) -> None:
+    """Compare reconstructions of simulated boxes with their truth, all baselines in one table."""
+    from peculiar.inference.model_card import available_models
+    from peculiar.workflows.evaluate import evaluate as compare
+    from peculiar.workflows.reconstruct import CLASSICAL
+
+    directory = compare(
+        run,
+        out=out,
+        models=model or [*available_models(), *CLASSICAL],
+        boxes=None if boxes is None else _ranges("--boxes", boxes),
+        satellite_fraction=_numbers("--satellites", satellites, satellites.count(",") + 1),
+        line_of_sight=los.value,
+        number_density=number_density,
+        seed=seed,
+        figures=figures,
+        force=force,
+    )
+    typer.echo((directory / "scores.md").read_text(encoding="utf-8"))
+    typer.echo(f"{directory}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Outputs of `reconstruct` (zarr) and of `evaluate`.")],
+    out: Annotated[Path, typer.Option(help="One HTML file that needs no other.")],
+    objects: Annotated[Path | None, typer.Option(help="Table of `reconstruct --at-objects`.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    force: Force = False,
+) -> None:
+    """Write an HTML report about reconstructions and evaluations."""
+    from peculiar.workflows.report import report as write
+
+    typer.echo(f"{write(runs, out=out, objects=objects, title=title, force=force)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory; an earlier demo there is replaced.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Reconstruct the SDSS DR7 example and a simulated box, and write a report."""
+    from peculiar.workflows.demo import demo as show
+
+    made = show(out)
+    for line in made.headlines:
+        typer.echo(line)
+    typer.echo(f"{made.report}")
+
+
+def _ranges(option: str, text: str) -> list[int]:
+    """Return the integers of a text such as 1-8,12."""
+    from peculiar.core.errors import InputError
+
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise InputError(f"{option} must be numbers and ranges such as 1-8,12, got {text!r}")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
 def _numbers(option: str, text: str | None, count: int) -> Any:
     """Return the comma-separated numbers of an option."""
     if text is None:
         return None
-    from peculiar.core import InputError
+    from peculiar.core.errors import InputError
 
     try:
         values = tuple(float(part) for part in text.split(","))
@@ -222,7 +337,7 @@ def _numbers(option: str, text: str | None, count: int) -> Any:
 
 def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
     """Return the mapping of a repeated NAME=VALUE option."""
-    from peculiar.core import InputError
+    from peculiar.core.errors import InputError
 
     pairs = [item.partition("=") for item in items or []]
     if not all(name and value for name, _, value in pairs):

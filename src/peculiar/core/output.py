@@ -72,6 +72,19 @@ def check_output(path: Path | str, *, overwrite: bool = False) -> Path:
     return target
 
 
+def require_space(path: Path | str, *, size: int) -> None:
+    """Raise InputError unless the disk of an output has room for a number of bytes; call it before long work."""
+    place = Path(path).expanduser().resolve().parent
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < size:
+        raise InputError(
+            f"Output needs {size / 1e6:.4g} MB, got a full disk at {path} with {free / 1e6:.4g} MB left: free some "
+            "space or choose another disk"
+        )
+
+
 @contextmanager
 def atomic_output(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary path beside an output; put it in place when the block ends, remove it when the block fails.
@@ -118,7 +131,7 @@ def atomic_output(path: Path | str, *, overwrite: bool = False) -> Iterator[Path
         for parent in made:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
-        remedy = _disk_trouble(error, temporary)
+        remedy = None if isinstance(error, InputError) else _disk_trouble(error, temporary)
         if remedy is None:
             raise
         raise InputError(f"Output must be written whole, got {remedy[0]} at {path}: {remedy[1]}") from error

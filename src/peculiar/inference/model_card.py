@@ -213,10 +213,10 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, ModelCard]:
             f"Model weights must have the card's sha256 {card.weights_sha256[:12]}..., got {checksum[:12]}... for "
             f"{weights}: the file is damaged or belongs to another card, fetch both again"
         )
-    module = build(card.architecture, card.configuration)
     try:
+        module = build(card.architecture, card.configuration)
         module.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"Model weights must fit {card.architecture!r}, got {weights} ({reason})") from None
     return module.eval(), card

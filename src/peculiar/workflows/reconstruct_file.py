@@ -25,7 +25,7 @@ from peculiar.catalogues.write import refuse_unwritable
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
-from peculiar.core.output import atomic_output, check_output
+from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.inference.model_card import DEFAULT_MODEL
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import save_dataset, to_dataset
@@ -41,6 +41,10 @@ from peculiar.workflows.reconstruct import (
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+FIELD_BYTES = (
+    7 * 4
+)  # a cell's density, velocity and momentum; compression saves about as much as is kept in reserve
 
 
 @dataclass(frozen=True)
@@ -169,21 +173,20 @@ def reconstruct_file(
     outputs = _check_outputs(source, out=out, objects=objects, hdf5=hdf5, mask=options.mask, force=force)
     if cells is not None and options.mask is not None:
         raise InputError("a survey (--sky) takes no --cells: its mesh has the model's cell size")
-    with progress_bar("reconstruct", total=4) as advance:
-        table = read_table(source)
-        if objects is not None:
-            refuse_unwritable(table, table_format(objects))
-        reconstructor, card = make_reconstructor(model)
-        cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
-        cell_size = card.cell_size if card else CELL_SIZE
-        redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)
-        catalogue, positions = _read(
-            table, options, cosmology=cosmology, redshift=redshift, cell_size=cell_size
-        )
-        if cells is None:
-            cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
-        catalogue.box.with_cells(cells)  # its own error
-        advance(1)
+    table = read_table(source)
+    if objects is not None:
+        refuse_unwritable(table, table_format(objects))
+    reconstructor, card = make_reconstructor(model)
+    cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
+    cell_size = card.cell_size if card else CELL_SIZE
+    redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)
+    catalogue, positions = _read(table, options, cosmology=cosmology, redshift=redshift, cell_size=cell_size)
+    if cells is None:
+        cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
+    catalogue.box.with_cells(cells)  # its own error
+    for path in outputs:
+        require_space(path, size=FIELD_BYTES * cells**3)
+    with progress_bar("reconstruct", total=3) as advance:
         fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
         advance(1)
         attributes = _attributes(
@@ -196,9 +199,8 @@ def reconstruct_file(
             name=reconstructor.name,
         )
         outside = 0
-        with (
-            ExitStack() as stack
-        ):  # every output is whole under its temporary name before the first is renamed
+        # Every output is whole under its temporary name before the first is renamed.
+        with ExitStack() as stack:
             dataset = to_dataset(fields, attributes)
             for path in outputs:
                 temporary = stack.enter_context(atomic_output(path, overwrite=force))

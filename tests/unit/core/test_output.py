@@ -4,7 +4,7 @@ import os
 import pytest
 
 from peculiar.core import InputError, OutputExistsError
-from peculiar.core.output import atomic_output, check_output
+from peculiar.core.output import atomic_output, check_output, require_space
 
 
 def names(path):
@@ -154,3 +154,17 @@ def test_full_disk_of_which_only_the_text_is_left(tmp_path):
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing was written"), atomic_output(tmp_path / "a"):
         pass
+
+
+def test_space_is_known_before_the_work(tmp_path):
+    require_space(tmp_path / "new" / "a", size=1)
+    with pytest.raises(InputError, match="full disk"):
+        require_space(tmp_path / "new" / "a", size=10**18)
+    assert names(tmp_path) == []
+
+
+def test_errors_of_input_inside_the_block_keep_their_words(tmp_path):
+    error = InputError("weight must be >= 0")
+    error.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError, match="weight must be"):
+        make(tmp_path / "a", then=trouble(error))
