@@ -47,9 +47,9 @@ def tune(
 ) -> Tuning:
     """Find the settings of least rms velocity error: the whole grid, then finer grids about the best.
 
-    Each refinement halves the distance to the neighbours of the best setting, in every parameter at once. Parameters of
-    integers only stay integers, within their first range; the others may not leave theirs either: a best setting at
-    an end of its range asks for a wider grid.
+    Each refinement halves the distance from the best setting to its neighbours, in every parameter at once. A parameter
+    whose values are integers keeps integers. None leaves the range of its first values: a best setting at an end of it
+    asks for a wider grid.
 
     Parameters
     ----------

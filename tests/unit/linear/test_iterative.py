@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Catalogue, InputError
+from peculiar.linear import IterativeFFT, LinearTheory, move_back
+
+COSMOLOGY = PRESETS["xiao2024"]
+
+
+def clustered(**changes) -> Catalogue:
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(0, 100, (20, 3))
+    points = np.mod(centres[rng.integers(0, 20, 400)] + rng.normal(0, 5, (400, 3)), 100)
+    return Catalogue(points, Box(100.0), redshift=0.59).replace(**changes)
+
+
+def test_real_space_catalogues_keep_their_positions():
+    catalogue = clustered(space="real")
+    positions, shift = move_back(catalogue, cells=16, cosmology=COSMOLOGY, bias=1.5)
+    np.testing.assert_array_equal(positions, catalogue.positions)
+    velocity = LinearTheory(bias=1.5).reconstruct(catalogue, cells=16, cosmology=COSMOLOGY)["velocity"].data
+    torch.testing.assert_close(COSMOLOGY.velocity_factor(0.59) * shift, velocity, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize(("line_of_sight", "moved"), [("x", 0), ("y", 1), ("z", 2)])
+def test_tracers_move_along_the_line_of_sight_only_and_stay_in_the_box(line_of_sight, moved):
+    catalogue = clustered(line_of_sight=line_of_sight)
+    positions, shift = move_back(catalogue, cells=16, cosmology=COSMOLOGY)
+    still = [axis for axis in range(3) if axis != moved]
+    np.testing.assert_allclose(positions[:, still], catalogue.positions[:, still])
+    assert np.abs(positions[:, moved] - catalogue.positions[:, moved]).max() > 0.5
+    assert catalogue.box.contains(positions).all()
+    assert shift.shape == (3, 16, 16, 16)
+
+
+def test_moving_back_is_deterministic():
+    first, second = (move_back(clustered(), cells=16, cosmology=COSMOLOGY) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_one_iteration_is_the_displacement_of_the_tracers_as_they_are():
+    catalogue = clustered()
+    _, shift = move_back(catalogue, cells=16, cosmology=COSMOLOGY, iterations=1)
+    still = move_back(catalogue.replace(space="real"), cells=16, cosmology=COSMOLOGY)[1]
+    torch.testing.assert_close(shift, still)
+
+
+def test_no_tracer_passes_the_observer():
+    observer = (50.0, 50.0, 50.0)
+    catalogue = clustered(line_of_sight="radial", observer=observer, box=Box(100.0, periodic=False))
+    positions, _ = move_back(catalogue, cells=16, cosmology=COSMOLOGY, bias=0.5)
+    before = catalogue.positions - observer
+    along = ((positions - observer) * before).sum(axis=1)
+    assert (along >= -1e-9 * (before**2).sum(axis=1)).all()
+    # Sideways they stay.
+    np.testing.assert_allclose(np.cross(positions - observer, before), 0.0, atol=1e-8)
+
+
+def test_mesh_of_a_survey_is_the_mesh_of_its_box():
+    fields = IterativeFFT().reconstruct(
+        clustered(box=Box(100.0, periodic=False)), cells=12, cosmology=COSMOLOGY
+    )
+    assert {name: tuple(field.data.shape) for name, field in fields.items()} == {
+        "density": (1, 12, 12, 12),
+        "velocity": (3, 12, 12, 12),
+        "momentum": (3, 12, 12, 12),
+    }
+    assert not fields["velocity"].box.periodic
+    assert torch.isfinite(fields["velocity"].data).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"smoothing": float("nan")}, "smoothing must be >= 0"),
+        ({"bias": -1.0}, "bias must be > 0"),
+        ({"iterations": 0}, "iterations must be an integer >= 1"),
+        ({"iterations": 1.5}, "iterations must be an integer >= 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        IterativeFFT(**settings)
+    with pytest.raises(InputError, match=message):
+        move_back(clustered(), cells=16, cosmology=COSMOLOGY, **settings)
