@@ -113,7 +113,7 @@ def read_mask(path: str | Path, *, complete_above: float | None = None) -> SkyMa
                     header.get("NSIDE"),
                     str(header.get("COORDSYS", "C")).strip().upper()[:1],
                 )
-            values = np.asarray(healpy.read_map(path, dtype=np.float64), dtype=np.float64)
+                values = np.asarray(healpy.read_map(hdus, dtype=np.float64), dtype=np.float64)
     except Exception as error:  # fits and healpy raise many kinds for files that are cut or no maps
         reason = " ".join(str(error).split())[:200]
         raise InputError(
