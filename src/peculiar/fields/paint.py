@@ -271,15 +271,14 @@ def paint_bins(
         values = values * masses
     total = np.bincount(bins, weights=values, minlength=len(abundances))
     box = catalogue.box.with_cells(cells)
-    mean = total / (box.mesh**3 * covered)
     weights = np.zeros((len(catalogue), len(abundances)), dtype=np.float32)
-    weights[np.arange(len(catalogue)), bins] = values / mean[bins]
-    return Field(
-        paint(catalogue.positions if positions is None else positions, box, weights=weights, scheme=scheme),
-        box,
-        names=[f"abundance_{abundance:g}" for abundance in abundances],
-        space=catalogue.space,
-    )
+    weights[np.arange(len(catalogue)), bins] = values
+    data = paint(catalogue.positions if positions is None else positions, box, weights=weights, scheme=scheme)
+    # Divided after painting: sums of ones are exact in single precision, sums of their fractions are not.
+    mean = np.where(total > 0, total, 1.0) / (box.mesh**3 * covered)
+    data /= torch.from_numpy(mean).to(data)[:, None, None, None]
+    names = [f"abundance_{abundance:g}" for abundance in abundances]
+    return Field(data, box, names, space=catalogue.space)
 
 
 def _order(scheme: str) -> int:

@@ -1,0 +1,41 @@
+import math
+
+import pytest
+import torch
+
+from peculiar.core import Box
+from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
+
+
+@pytest.mark.parametrize("cells", [8, 9])
+def test_there_and_back_is_the_identity(cells):
+    data = torch.randn(2, cells, cells, cells)
+    torch.testing.assert_close(to_real(to_fourier(data), cells), data, atol=1e-6, rtol=0)
+
+
+def test_wavevectors_are_in_h_per_mpc_and_signed():
+    kx, ky, kz = wavevectors(Box(50.0, 8))
+    assert (kx.shape, ky.shape, kz.shape) == ((8, 1, 1), (1, 8, 1), (1, 1, 5))
+    fundamental = 2 * math.pi / 50
+    torch.testing.assert_close(kx.flatten(), fundamental * torch.tensor([0.0, 1, 2, 3, -4, -3, -2, -1]))
+    torch.testing.assert_close(kz.flatten(), fundamental * torch.tensor([0.0, 1, 2, 3, 4]))
+
+
+def test_odd_derivatives_have_no_nyquist_mode():
+    for cells, lost in ((8, 1), (9, 0)):
+        even, odd = wavevectors(Box(50.0, cells)), wavevectors(Box(50.0, cells), odd=True)
+        for k_even, k_odd in zip(even, odd, strict=True):
+            assert int((k_even != k_odd).sum()) == lost
+            assert int((k_odd == 0).sum()) == 1 + lost
+
+
+def test_inverse_k_squared_is_zero_at_zero_only():
+    box = Box(50.0, 8)
+    product = k_squared(box) * inverse_k_squared(box)
+    assert product[0, 0, 0] == 0
+    product[0, 0, 0] = 1
+    torch.testing.assert_close(product, torch.ones(8, 8, 5))
+
+
+def test_dtype_is_kept():
+    assert k_squared(Box(50.0, 8), dtype=torch.float64).dtype == torch.float64
