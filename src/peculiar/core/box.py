@@ -47,7 +47,9 @@ class Box:
         if not (math.isfinite(self.size) and self.size > 0):
             raise InputError(f"Box.size must be > 0 Mpc/h, got {self.size}: give the side in comoving Mpc/h")
         if self.cells is not None and (int(self.cells) != self.cells or self.cells < 2):
-            raise InputError(f"Box.cells must be an integer >= 2, got {self.cells}: give cells along one side")
+            raise InputError(
+                f"Box.cells must be an integer >= 2, got {self.cells}: give cells along one side"
+            )
         if len(self.origin) != 3 or not all(math.isfinite(x) for x in self.origin):
             raise InputError(f"Box.origin must be three finite numbers in Mpc/h, got {self.origin}")
 

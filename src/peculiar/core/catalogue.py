@@ -71,7 +71,9 @@ class Catalogue:
                 continue
             values = np.asarray(values)
             if values.shape != (len(positions), *shape):
-                raise InputError(f"Catalogue.{name} must have shape {(len(positions), *shape)}, got {values.shape}")
+                raise InputError(
+                    f"Catalogue.{name} must have shape {(len(positions), *shape)}, got {values.shape}"
+                )
             bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
             if bad.any():
                 raise InputError(

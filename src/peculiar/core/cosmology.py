@@ -45,7 +45,9 @@ class Cosmology:
             if not 0 < getattr(self, name) < 5:
                 raise InputError(f"Cosmology.{name} must lie in (0, 5), got {getattr(self, name)}")
         if not 0 <= self.Omega_b < self.Omega_m <= 1:
-            raise InputError(f"Cosmology needs 0 <= Omega_b < Omega_m <= 1, got {self.Omega_b}, {self.Omega_m}")
+            raise InputError(
+                f"Cosmology needs 0 <= Omega_b < Omega_m <= 1, got {self.Omega_b}, {self.Omega_m}"
+            )
 
     @classmethod
     def from_astropy(cls, cosmology: FLRW, *, n_s: float = 0.965, sigma8: float = 0.81) -> Cosmology:
@@ -148,7 +150,9 @@ class Cosmology:
         z, d = _distance_table(self)
         values = np.asarray(redshift, dtype=float)
         if np.any(~np.isfinite(values)) or np.any(values < 0) or np.any(values > z[-1]):
-            raise InputError(f"redshift must lie in [0, {z[-1]}], got {np.nanmin(values)} to {np.nanmax(values)}")
+            raise InputError(
+                f"redshift must lie in [0, {z[-1]}], got {np.nanmin(values)} to {np.nanmax(values)}"
+            )
         return np.interp(values, z, d)
 
     def redshift_at(self, distance: Float[np.ndarray, ...] | float) -> Float[np.ndarray, ...]:

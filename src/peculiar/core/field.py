@@ -58,11 +58,15 @@ class Field:
         if len(shape) != 4 or shape[1:] != (n, n, n):
             raise InputError(f"Field.data must have shape (channel, {n}, {n}, {n}) like its box, got {shape}")
         if len(self.names) != shape[0]:
-            raise InputError(f"Field.names must have one name per channel ({shape[0]}), got {tuple(self.names)}")
+            raise InputError(
+                f"Field.names must have one name per channel ({shape[0]}), got {tuple(self.names)}"
+            )
         if self.kind == "vector" and shape[0] != 3:
             raise InputError(f"Field.kind 'vector' must have 3 channels, got {shape[0]}: use kind='scalar'")
         if self.kind not in ("scalar", "vector") or self.space not in ("real", "redshift"):
-            raise InputError(f"Field.kind/space must be scalar|vector and real|redshift, got {self.kind}, {self.space}")
+            raise InputError(
+                f"Field.kind/space must be scalar|vector and real|redshift, got {self.kind}, {self.space}"
+            )
         object.__setattr__(self, "names", tuple(self.names))
 
     def replace(self, **changes: object) -> Field:
@@ -100,7 +104,9 @@ class Field:
         if points.ndim != 2 or points.shape[1] != 3:
             raise InputError(f"positions must have shape (n, 3), got {points.shape}")
         if not np.isfinite(points).all():
-            raise InputError(f"positions must be finite, got {int((~np.isfinite(points)).any(1).sum())} rows that are not")
+            raise InputError(
+                f"positions must be finite, got {int((~np.isfinite(points)).any(1).sum())} rows that are not"
+            )
         scaled = torch.as_tensor((points - np.asarray(self.box.origin)) / self.box.cell_size - 0.5)
         scaled = scaled.to(self.data.device)
         if not self.box.periodic:

@@ -235,7 +235,9 @@ def paint_kernel(
     """
     positions = np.ascontiguousarray(positions, dtype=np.float32)
     channels = 1 if weights is None else weights.shape[1]
-    weights = np.zeros((0, 1), np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
+    weights = (
+        np.zeros((0, 1), np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
+    )
     mesh = np.zeros((channels, cells, cells, cells), np.float32)
     corner = np.asarray(origin, dtype=np.float32)
     inverse_cell = np.float32(cells / size)

@@ -28,7 +28,9 @@ def _uniform(x: torch.Tensor) -> torch.Tensor:
     return (((x >> 11) & (2**53 - 1)).to(torch.float64) + 0.5) * 2.0**-53
 
 
-def integer_modes(cells: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def integer_modes(
+    cells: int, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the integer wavevectors of an rfftn mesh, broadcastable to (cells, cells, cells // 2 + 1)."""
     full = torch.fft.fftfreq(cells, 1.0 / cells, device=device).round().long()
     half = torch.arange(cells // 2 + 1, device=device)

@@ -58,7 +58,9 @@ class BoxSettings:
         Box(self.size, self.particles)
         Box(self.size, self.cells)
         if self.particles % 2 or self.cells % 2:
-            raise InputError(f"BoxSettings.particles and cells must be even, got {self.particles} and {self.cells}")
+            raise InputError(
+                f"BoxSettings.particles and cells must be even, got {self.particles} and {self.cells}"
+            )
 
     def particle_mass(self, cosmology: Cosmology) -> float:
         """Mass of a particle [Msun/h]."""
@@ -182,7 +184,9 @@ class SimulatedBox:
             with h5py.File(path) as file:
                 attrs = dict(file.attrs)
         except OSError as error:
-            raise InputError(f"simulated box must be a whole HDF5 file, got {path} ({error}): make it again") from error
+            raise InputError(
+                f"simulated box must be a whole HDF5 file, got {path} ({error}): make it again"
+            ) from error
         if attrs.get("schema") != SCHEMA:
             raise InputError(f"simulated box must have schema {SCHEMA}, got {attrs.get('schema')} in {path}")
         return cls(
@@ -299,5 +303,7 @@ def open_run(run: str | Path) -> list[Path]:
     """
     paths = sorted(Path(run).glob("box-*.h5"))
     if not paths:
-        raise InputError(f"run must be a directory with box-*.h5 files, got {run}: make it with `peculiar simulate`")
+        raise InputError(
+            f"run must be a directory with box-*.h5 files, got {run}: make it with `peculiar simulate`"
+        )
     return paths

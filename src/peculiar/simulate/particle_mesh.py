@@ -65,12 +65,19 @@ def _momentum_growth(cosmology: Cosmology, a: float) -> float:
 
 def _wrap(positions: torch.Tensor, size: float) -> torch.Tensor:
     positions.remainder_(size)
-    positions.masked_fill_(positions >= size, 0.0)  # rounding can put a tiny negative number on the upper face
+    positions.masked_fill_(
+        positions >= size, 0.0
+    )  # rounding can put a tiny negative number on the upper face
     return positions
 
 
 def start_from_lpt(
-    modes: Complex[torch.Tensor, "batch x y z"], box: Box, cosmology: Cosmology, *, redshift: float, order: int = 2
+    modes: Complex[torch.Tensor, "batch x y z"],
+    box: Box,
+    cosmology: Cosmology,
+    *,
+    redshift: float,
+    order: int = 2,
 ) -> Particles:
     """Displace a lattice by Zel'dovich (order 1) or 2LPT (order 2).
 
@@ -201,7 +208,9 @@ def evolve(
     steps = steps or Steps()
     end = 1 / (1 + redshift)
     if end <= steps.start:
-        raise InputError(f"redshift must be below the start of the run ({1 / steps.start - 1:.1f}), got {redshift}")
+        raise InputError(
+            f"redshift must be below the start of the run ({1 / steps.start - 1:.1f}), got {redshift}"
+        )
     mesh = steps.mesh_factor * box.mesh
     a = np.linspace(steps.start, end, steps.count + 1)
     middle = np.concatenate([[a[0]], (a[1:] + a[:-1]) / 2, [a[-1]]])

@@ -64,7 +64,9 @@ def simulate(
     if record.is_file():
         found = json.loads(record.read_text())
         if any(found.get(key) != plan[key] for key in plan):
-            raise InputError(f"{out} must hold boxes of one kind, but {record} has other settings: use another directory")
+            raise InputError(
+                f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
+            )
     existing = [path for path in paths if path.exists()]
     if existing and not (resume or force):
         raise InputError(
@@ -73,13 +75,20 @@ def simulate(
         )
     out.mkdir(parents=True, exist_ok=True)
     with atomic_output(record, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(plan | {"provenance": provenance(settings=plan, seed=list(seeds))}, indent=1))
+        temporary.write_text(
+            json.dumps(plan | {"provenance": provenance(settings=plan, seed=list(seeds))}, indent=1)
+        )
     todo = [(seed, path) for seed, path in zip(seeds, paths, strict=True) if force or not _is_whole(path)]
     units = settings.steps.count + 2
     with progress_bar("boxes", total=units * len(todo)) as advance:
         for seed, path in todo:
             simulate_box(
-                path, settings, cosmology, seed=seed, overwrite=True, progress=lambda _done, _steps: advance(1)
+                path,
+                settings,
+                cosmology,
+                seed=seed,
+                overwrite=True,
+                progress=lambda _done, _steps: advance(1),
             )
             advance(1)
     return paths
