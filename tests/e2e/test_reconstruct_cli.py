@@ -100,7 +100,7 @@ def test_a_survey_with_objects_outside(run, tmp_path):
     mask[healpy.query_disc(8, healpy.ang2vec(150, 20, lonlat=True), np.radians(25), inclusive=True)] = 1
     healpy.write_map(tmp_path / "mask.fits", mask, dtype=np.float32)
     vectors = rng.normal(size=(60000, 3))
-    distance = 60 * rng.uniform(0.2, 1, 60000) ** (1 / 3)
+    distance = 60 * rng.uniform(0.1, 1, 60000) ** (1 / 3)
     ra, dec = healpy.vec2ang(vectors, lonlat=True)
     seen = mask[healpy.ang2pix(8, ra, dec, lonlat=True)] > 0
     keep = np.flatnonzero(seen)[:1500]

@@ -16,7 +16,7 @@ def network():
     torch.manual_seed(3)
     module = build(
         "residual",
-        {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1, 1], "baseline": [-1, 4, 5, 6, 4, 5, 6]},
+        {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1, 1]},
     )
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.2)

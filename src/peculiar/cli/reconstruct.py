@@ -1,0 +1,167 @@
+"""Commands for users of a catalogue: reconstruct, models, report, demo."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peculiar.cli.app import Force, Sight, app, numbers, pairs
+
+
+class SpaceName(StrEnum):
+    """What positions are a function of."""
+
+    redshift = "redshift"
+    real = "real"
+
+
+class RadialName(StrEnum):
+    """Kinds of radial selection."""
+
+    flat = "flat"
+    measured = "measured"
+
+
+@app.command()
+def reconstruct(
+    catalogue: Annotated[
+        Path, typer.Argument(help="FITS, HDF5, Parquet, ECSV or CSV with x, y, z [Mpc/h]; or --sky.")
+    ],
+    out: Annotated[Path, typer.Option(help="Fields: a zarr directory with density, velocity and momentum.")],
+    box: Annotated[float | None, typer.Option(help="Side of the box [Mpc/h].")] = None,
+    los: Annotated[Sight, typer.Option(help="Line of sight in the box.")] = Sight.z,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name of `peculiar models`, or a .safetensors file.", show_default="the best"),
+    ] = None,
+    at_objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the catalogue's rows with vx, vy, vz, v_los, delta, x_real, y_real, z_real."
+        ),
+    ] = None,
+    hdf5: Annotated[Path | None, typer.Option(help="Also write the fields as HDF5.")] = None,
+    space: Annotated[SpaceName, typer.Option(help="Whether positions hold velocities.")] = SpaceName.redshift,
+    redshift: Annotated[
+        float | None, typer.Option(help="Effective redshift of a box.", show_default="the model's")
+    ] = None,
+    cosmology: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset (xiao2024), astropy's name (Planck18), or Omega_m=0.3,h=0.7.",
+            show_default="model's",
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=COLUMN where the file's name differs, as x=X_GAL; may be repeated."),
+    ] = None,
+    sky: Annotated[
+        bool, typer.Option("--sky", help="A survey with ra, dec [deg] and z (redshift); needs --mask.")
+    ] = False,
+    mask: Annotated[Path | None, typer.Option(help="HEALPix map of the survey's completeness.")] = None,
+    distances: Annotated[
+        str | None, typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH")
+    ] = None,
+    radial: Annotated[RadialName, typer.Option(help="Radial selection of the survey.")] = RadialName.flat,
+    periodic: Annotated[bool, typer.Option(help="Whether opposite faces of the box are one.")] = True,
+    origin: Annotated[
+        str | None, typer.Option(help="Lower corner of the box [Mpc/h].", metavar="X,Y,Z")
+    ] = None,
+    observer: Annotated[
+        str | None, typer.Option(help="Observer, for --los radial [Mpc/h].", metavar="X,Y,Z")
+    ] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(help="Mesh cells along a side of a box.", show_default="the model's cell size"),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Reconstruct density, velocity and momentum from a catalogue."""
+    from peculiar.core import InputError
+    from peculiar.inference.model_card import DEFAULT_MODEL
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+
+    if sky != (mask is not None):
+        raise InputError("--sky and --mask must be given together: a survey is read with its mask")
+    options = CatalogueOptions(
+        box_size=box,
+        origin=numbers("--origin", origin, 3),
+        periodic=periodic,
+        line_of_sight=los.value,
+        observer=numbers("--observer", observer, 3),
+        space=space.value,
+        redshift=redshift,
+        columns=pairs("--column", column),
+        mask=mask,
+        distance_range=numbers("--distances", distances, 2),
+        radial=radial.value,
+    )
+    summary = reconstruct_file(
+        catalogue,
+        out=out,
+        options=options,
+        model=model or DEFAULT_MODEL,
+        cells=cells,
+        cosmology=None if cosmology is None else parse_cosmology(cosmology),
+        objects=at_objects,
+        hdf5=hdf5,
+        force=force,
+    )
+    if summary.outside:
+        typer.echo(
+            f"peculiar: {summary.outside} of {summary.objects} objects lie outside the fields: NaN in {at_objects}",
+            err=True,
+        )
+    for path in summary.written:
+        typer.echo(f"{path}")
+
+
+@app.command()
+def models() -> None:
+    """List what `reconstruct --model` takes."""
+    from peculiar.inference.model_card import DEFAULT_MODEL, WEIGHTS, available_models, read_card
+    from peculiar.workflows.reconstruct import CLASSICAL
+
+    for name in CLASSICAL:
+        typer.echo(f"{name:16}  classical, no weights")
+    for name in available_models():
+        card = read_card(WEIGHTS / f"{name}.json")
+        low, high = card.number_density_range
+        typer.echo(
+            f"{name:16}  {card.architecture}, z = {card.redshift:g}, {low:g} to {high:g} (h/Mpc)^3, "
+            f"cells of {card.cell_size:g} Mpc/h{' (default)' if name == DEFAULT_MODEL else ''}"
+        )
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Outputs of `reconstruct` (zarr) and of `evaluate`.")],
+    out: Annotated[Path, typer.Option(help="One HTML file that needs no other.")],
+    objects: Annotated[Path | None, typer.Option(help="Table of `reconstruct --at-objects`.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    force: Force = False,
+) -> None:
+    """Write an HTML report about reconstructions and evaluations."""
+    from peculiar.workflows.report import report as write
+
+    typer.echo(f"{write(runs, out=out, objects=objects, title=title, force=force)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory; an earlier demo there is replaced.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Reconstruct the SDSS DR7 example and a simulated box, and write a report."""
+    from peculiar.workflows.demo import demo as show
+
+    made = show(out)
+    for line in made.headlines:
+        typer.echo(line)
+    typer.echo(f"{made.report}")

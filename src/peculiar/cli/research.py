@@ -1,0 +1,155 @@
+"""Commands for makers of networks: simulate, train, tune, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peculiar.cli.app import Force, Sight, announce, app, numbers, ranges
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Directory: run.json and one box-SEED.h5 per seed.")],
+    seeds: Annotated[str, typer.Option(help="Seeds, as 1-8,12.")],
+    box: Annotated[float, typer.Option(help="Side of the box [Mpc/h].")] = 225.0,
+    particles: Annotated[int, typer.Option(help="Particles along a side.")] = 256,
+    cells: Annotated[int, typer.Option(help="Cells along a side of the stored fields.")] = 96,
+    redshift: Annotated[float, typer.Option(help="Redshift of the output.")] = 0.59,
+    steps: Annotated[int, typer.Option(help="Time steps from a = 0.1.")] = 12,
+    cosmology: Annotated[
+        str, typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.")
+    ] = "xiao2024",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep boxes that are there, make the others.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Simulate boxes of dark matter with halos, on the CPU."""
+    from peculiar.simulate.mocks import BoxSettings
+    from peculiar.simulate.particle_mesh import Steps
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.simulate import simulate as run
+
+    settings = BoxSettings(
+        size=box, particles=particles, cells=cells, redshift=redshift, steps=Steps(count=steps)
+    )
+    chosen = parse_cosmology(cosmology)
+    for path in run(
+        out, seeds=ranges("--seeds", seeds), settings=settings, cosmology=chosen, resume=resume, force=force
+    ):
+        typer.echo(f"{path}")
+
+
+Recipe = Annotated[str, typer.Argument(help="A recipe of the package, such as residual, or a .toml file.")]
+Profile = Annotated[str, typer.Option(help="smoke (seconds), cpu (hours), gpu (minutes) or paper.")]
+Run = Annotated[Path, typer.Option(help="Directory of simulated boxes.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE changes the recipe, as train.lr=1e-4; may be repeated."),
+]
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    run: Run,
+    out: Annotated[
+        Path, typer.Option(help="Directory: checkpoints, metrics, NAME.safetensors and its card.")
+    ],
+    profile: Profile = "cpu",
+    change: Changes = None,
+    seed: Annotated[int, typer.Option(help="Of weights, crops and symmetries.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start again in a directory that holds a run.")
+    ] = False,
+) -> None:
+    """Train a network on simulated boxes."""
+    from peculiar.workflows.train import train as fit
+
+    card = fit(
+        recipe,
+        profile=profile,
+        run=run,
+        out=out,
+        changes=change or (),
+        resume=resume,
+        force=force,
+        seed=seed,
+        announce=announce,
+    )
+    for name, value in card.metrics.items():
+        announce(f"{name}: {value:g}")
+    typer.echo(f"{out / card.name}.safetensors")
+
+
+@app.command()
+def tune(
+    recipe: Recipe,
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Directory for the search and its best settings.")],
+    profile: Profile = "cpu",
+    trials: Annotated[int, typer.Option(help="Sets of values to try.")] = 20,
+    repeats: Annotated[int, typer.Option(help="Trainings of each set.")] = 1,
+    change: Changes = None,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a search.")] = False,
+) -> None:
+    """Search learning rate, dropout, number of boxes, channels and batch size."""
+    from peculiar.workflows.tune import tune as search
+
+    best = search(
+        recipe,
+        profile=profile,
+        run=run,
+        out=out,
+        trials=trials,
+        repeats=repeats,
+        changes=change or (),
+        resume=resume,
+        seed=seed,
+        announce=announce,
+    )
+    typer.echo(" ".join(f"--set {setting}" for setting in best))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Directory of `peculiar simulate`, or one box file.")],
+    out: Annotated[Path, typer.Option(help="Directory: scores.json, scores.md, arrays.npz, figures/.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name of `peculiar models` or a .safetensors file; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    boxes: Annotated[str | None, typer.Option(help="Seeds, as 1001-1004.", show_default="every box")] = None,
+    satellites: Annotated[str, typer.Option(help="Fractions of satellites, one evaluation each.")] = "0,0.25",
+    los: Annotated[Sight, typer.Option(help="Line of sight: x, y or z.")] = Sight.z,
+    number_density: Annotated[float, typer.Option(help="Of the tracers [(h/Mpc)^3].")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Of the satellites.")] = 0,
+    figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
+    force: Force = False,
+) -> None:
+    """Compare reconstructions of simulated boxes with their truth, all baselines in one table."""
+    from peculiar.inference.model_card import available_models
+    from peculiar.workflows.evaluate import evaluate as compare
+    from peculiar.workflows.reconstruct import CLASSICAL
+
+    directory = compare(
+        run,
+        out=out,
+        models=model or [*available_models(), *CLASSICAL],
+        boxes=None if boxes is None else ranges("--boxes", boxes),
+        satellite_fraction=numbers("--satellites", satellites, satellites.count(",") + 1),
+        line_of_sight=los.value,
+        number_density=number_density,
+        seed=seed,
+        figures=figures,
+        force=force,
+    )
+    typer.echo((directory / "scores.md").read_text(encoding="utf-8"))
+    typer.echo(f"{directory}")
