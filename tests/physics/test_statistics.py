@@ -16,7 +16,7 @@ from peculiar.statistics.multipoles import (
     power_multipoles,
     power_wedges,
 )
-from peculiar.statistics.power import compare_power, helmholtz_power, power
+from peculiar.statistics.power import compare_power, helmholtz_power, power_spectrum
 
 BOX = Box(200.0, 32)
 
@@ -45,7 +45,7 @@ def test_plane_wave_power():
     x = torch.as_tensor(BOX.coordinates()).reshape(-1, 1, 1)
     z = torch.as_tensor(BOX.coordinates()).reshape(1, 1, -1)
     wave = 0.3 * torch.cos(BOX.k_fundamental * (3 * x + 4 * z) + 0.7).expand(32, 32, 32)
-    result = power(scalar(wave))
+    result = power_spectrum(scalar(wave))
     # Two modes, k and -k, of amplitude 0.15 each, at |k| = 5 fundamental ones.
     expected = np.zeros(len(result.k))
     expected[4] = 2 * 0.15**2 * BOX.volume / result.modes[4]
@@ -53,7 +53,7 @@ def test_plane_wave_power():
 
 
 def test_modes_fill_the_mesh_and_are_at_their_mean():
-    result = power(scalar(torch.randn(32, 32, 32)), edges=[0, math.sqrt(3) * BOX.k_nyquist])
+    result = power_spectrum(scalar(torch.randn(32, 32, 32)), edges=[0, math.sqrt(3) * BOX.k_nyquist])
     corner = 1  # the corner mode lies on the last edge, which is open
     assert result.modes[0] == 32**3 - 1 - corner
     grid = np.sqrt(sum(np.meshgrid(*[np.fft.fftfreq(32, 1 / 32) ** 2] * 3, indexing="ij")))
@@ -63,7 +63,7 @@ def test_modes_fill_the_mesh_and_are_at_their_mean():
 
 def test_power_of_a_field_of_known_power():
     field = scalar(to_real(fixed_amplitude_modes(BOX), 32))
-    result = power(field)
+    result = power_spectrum(field)
     grid = (
         np.sqrt(sum(np.meshgrid(*[np.fft.fftfreq(32, 1 / 32) ** 2] * 3, indexing="ij"))) * BOX.k_fundamental
     )
@@ -74,7 +74,7 @@ def test_power_of_a_field_of_known_power():
 
 def test_gaussian_field_scatters_as_its_modes_say():
     noise = torch.randn(32, 32, 32, generator=torch.Generator().manual_seed(5))
-    result = power(scalar(noise))
+    result = power_spectrum(scalar(noise))
     deviation = (result.power / BOX.cell_size**3 - 1) * np.sqrt(result.modes / 2)
     assert 0.4 < (deviation**2).mean() < 2.0
     assert abs(deviation).max() < 4
@@ -124,7 +124,7 @@ def test_kaiser_multipoles(line_of_sight):
     data = to_real(fixed_amplitude_modes(box) * (1 + beta * mu2), 32)
     edges = box.k_fundamental * np.array([6.5, 13.5])  # wide: the directions of few modes mix the orders
     result = power_multipoles(scalar(data), line_of_sight=line_of_sight, edges=edges)
-    real = power(scalar(to_real(fixed_amplitude_modes(box), 32)), edges=edges).power
+    real = power_spectrum(scalar(to_real(fixed_amplitude_modes(box), 32)), edges=edges).power
     np.testing.assert_allclose(result.power[0] / real, 1 + 2 * beta / 3 + beta**2 / 5, rtol=0.01)
     np.testing.assert_allclose(result.power[1] / real, 4 * beta / 3 + 4 * beta**2 / 7, atol=0.02)
     np.testing.assert_allclose(result.power[2] / real, 8 * beta**2 / 35, atol=0.03)
@@ -136,9 +136,9 @@ def test_kaiser_wedges():
     data = to_real(fixed_amplitude_modes(box) * (1 + beta * mu2), 32)
     edges = box.k_fundamental * np.array([4.5, 8.5, 12.5])
     result = power_wedges(scalar(data), edges=edges)
-    real = power(scalar(to_real(fixed_amplitude_modes(box), 32)), edges=edges).power
+    real = power_spectrum(scalar(to_real(fixed_amplitude_modes(box), 32)), edges=edges).power
     np.testing.assert_allclose(result.power / real[:, None], (1 + beta * result.mu**2) ** 2, rtol=0.04)
-    assert result.modes.sum() == power(scalar(data), edges=edges).modes.sum()
+    assert result.modes.sum() == power_spectrum(scalar(data), edges=edges).modes.sum()
 
 
 def test_correlation_of_a_plane_wave():
@@ -195,7 +195,7 @@ def test_shot_noise_of_poisson_points():
     rng = np.random.default_rng(4)
     weights = rng.uniform(0.5, 1.5, 30000)
     catalogue = Catalogue(rng.uniform(0, 200.0, (30000, 3)), box, weights=weights)
-    result = power(catalogue_modes(catalogue, 32))
+    result = power_spectrum(catalogue_modes(catalogue, 32))
     assert result.shot_noise == pytest.approx(box.volume * (weights**2).sum() / weights.sum() ** 2)
     half = result.k < 0.5 * BOX.k_nyquist
     error = result.shot_noise * np.sqrt(2 / result.modes)
@@ -221,11 +221,11 @@ def test_interlacing_removes_aliases(scheme):
     length = np.sqrt(sum(np.meshgrid(n**2, n**2, n**2, indexing="ij"))).ravel() * BOX.k_fundamental
     index = np.digitize(length, edges) - 1
     truth = np.array([exact[index == i].mean() for i in range(8)])
-    measured = power(catalogue_modes(Catalogue(points, Box(200.0)), 32, scheme=scheme), edges=edges)
+    measured = power_spectrum(catalogue_modes(Catalogue(points, Box(200.0)), 32, scheme=scheme), edges=edges)
     np.testing.assert_allclose((measured.power + measured.shot_noise) / truth, 1, atol=0.005)
     plain = scalar(paint(points, BOX, scheme=scheme) / (4000 / 32**3) - 1)
-    aliased = power(modes_of(plain, window=scheme), edges=edges)
-    smoothed = power(plain, edges=edges)
+    aliased = power_spectrum(modes_of(plain, window=scheme), edges=edges)
+    smoothed = power_spectrum(plain, edges=edges)
     assert (
         abs(aliased.power / truth - 1).max() > abs((measured.power + measured.shot_noise) / truth - 1).max()
     )

@@ -37,6 +37,8 @@ class Modes:
         A vector's power is the sum over its components.
     shot_noise : float
         Power of the discreteness [(Mpc/h)^3], 0 for a field; auto powers subtract it.
+    shot_bispectrum : float
+        Bispectrum of the discreteness [(Mpc/h)^6], 0 for a field.
     """
 
     data: Complex[Tensor, "channel x y half"]
@@ -44,6 +46,7 @@ class Modes:
     unit: str = ""
     kind: Kind = "scalar"
     shot_noise: float = 0.0
+    shot_bispectrum: float = 0.0
 
 
 def modes_of(field: Field | Modes, name: str = "field", *, window: Scheme | None = None) -> Modes:
@@ -103,7 +106,7 @@ def catalogue_modes(
     Returns
     -------
     Modes
-        Shot noise is V sum(w^2) / sum(w)^2 [(Mpc/h)^3].
+        Shot noise is V sum(w^2) / sum(w)^2 [(Mpc/h)^3], its bispectrum V^2 sum(w^3) / sum(w)^3.
 
     Raises
     ------
@@ -125,7 +128,12 @@ def catalogue_modes(
     )
     data /= weights.sum()
     data[:, 0, 0, 0] = 0  # the overdensity has no mean
-    return Modes(data, box, shot_noise=float(box.volume * (weights**2).sum() / weights.sum() ** 2))
+    return Modes(
+        data,
+        box,
+        shot_noise=float(box.volume * (weights**2).sum() / weights.sum() ** 2),
+        shot_bispectrum=float(box.volume**2 * (weights**3).sum() / weights.sum() ** 3),
+    )
 
 
 def require_same_modes(first: Modes, second: Modes) -> None:

@@ -152,12 +152,12 @@ def power_multipoles(
     orders : sequence of int
         Which l, even; the mesh's discrete directions mix the orders where a bin holds few modes.
     edges : (bin + 1,) [h/Mpc], optional
-        As in `power`.
+        As in `power_spectrum`.
 
     Raises
     ------
     InputError
-        As in `power`; or if the line of sight is no direction or an order is no even integer >= 0.
+        As in `power_spectrum`; or if the line of sight is no direction or an order is no even integer >= 0.
     """
     first, second, noise = _pair(field, other)
     bins = require_wavenumber_edges(edges, first.box)

@@ -127,7 +127,7 @@ class HelmholtzPower:
     vorticity: PowerSpectrum
 
 
-def power(
+def power_spectrum(
     field: Field | Modes, other: Field | Modes | None = None, *, edges: Edges | None = None
 ) -> PowerSpectrum:
     """Measure the auto power of a field, or its cross power with another.
@@ -156,7 +156,7 @@ def power(
     --------
     >>> from peculiar.core import Box, Field
     >>> noise = torch.randn(1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
-    >>> white = power(Field(noise, Box(320.0, 32), ("delta",)), edges=[0.1, 0.3])
+    >>> white = power_spectrum(Field(noise, Box(320.0, 32), ("delta",)), edges=[0.1, 0.3])
     >>> bool(abs(white.power[0] - 10.0**3) < 30)  # variance times cell volume
     True
     """
@@ -179,7 +179,7 @@ def compare_power(
 ) -> PowerComparison:
     """Measure the powers and the cross power of a prediction and the truth.
 
-    Parameters and errors as in `power`; also an InputError if a field has no power in a bin that holds modes.
+    Parameters and errors as in `power_spectrum`; also an InputError if a field has no power in a bin that holds modes.
 
     Returns
     -------
@@ -232,12 +232,12 @@ def helmholtz_power(
     field, other : Field or Modes
         Vectors on one periodic box; with `other`, cross powers.
     edges : (bin + 1,) [h/Mpc], optional
-        As in `power`.
+        As in `power_spectrum`.
 
     Raises
     ------
     InputError
-        As in `power`, and if a field is no vector.
+        As in `power_spectrum`, and if a field is no vector.
     """
     first = modes_of(field)
     second = first if other is None else modes_of(other, "other")
