@@ -126,7 +126,7 @@ def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("pdf", "png"))
 
 
 def render(figure: Figure, image_format: str) -> bytes:
-    """Return a figure's bytes in an image format; the same figure gives the same bytes."""
+    """Return a figure's bytes in an image format; the same drawing gives the same bytes."""
     buffer = io.BytesIO()
     dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     with matplotlib.rc_context(RC):

@@ -59,10 +59,10 @@ def test_multipoles_are_weighted_with_k():
 def test_contours_are_mirrored_about_both_axes():
     r = np.arange(20.0)
     across, along = np.meshgrid(r, r, indexing="ij")
-    quadrant = 1 / (1 + across**2 / 9 + along**2 / 4)
+    quadrant = 1 / (1 + across**2 / 4 + along**2)
     figure = correlation_contours(
         r, {"model": {"real": quadrant, "redshift": quadrant, "moved back": quadrant}}
     )
     vertices = np.concatenate([p.vertices for c in figure.axes[0].collections[1:] for p in c.get_paths()])
     assert vertices[:, 0].min() == pytest.approx(-vertices[:, 0].max())
-    assert vertices[:, 1].max() == pytest.approx(vertices[:, 0].max() * 2 / 3, rel=0.02)
+    assert vertices[:, 1].max() == pytest.approx(vertices[:, 0].max() / 2, rel=0.02)

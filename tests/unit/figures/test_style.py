@@ -34,7 +34,11 @@ def test_unknown_format_is_refused_before_writing(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["svg", "webp", "pdf"])
-def test_same_figure_gives_same_bytes(kind):
-    figure = Figure(figsize=(1, 1))
-    figure.subplots().plot([1, 2])
-    assert render(figure, kind) == render(figure, kind)
+def test_same_drawing_gives_same_bytes(kind):
+    @styled
+    def draw() -> Figure:
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot([1, 2])
+        return figure
+
+    assert render(draw(), kind) == render(draw(), kind)
