@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import peculiar
 from peculiar.cli import app
+from peculiar.cli.app import numbers, pairs, ranges
 
 LAZY = ("torch", "numpy", "xarray", "astropy", "lightning", "camb", "numba", "matplotlib", "plotly", "dask")
 
@@ -75,3 +76,28 @@ def test_the_reconstruct_command_names_the_contract():
         "--force",
     ):
         assert option in text
+
+
+def test_ranges_of_seeds():
+    assert ranges("--seeds", "1-3, 7") == [1, 2, 3, 7]
+    for text in ("", "1-", "3-1", "a", "1,,2", "-1"):
+        with pytest.raises(peculiar.InputError, match="--seeds must be numbers and ranges"):
+            ranges("--seeds", text)
+
+
+def test_numbers_and_pairs():
+    assert numbers("--origin", "1,-2.5,3e1", 3) == (1.0, -2.5, 30.0)
+    assert numbers("--origin", None, 3) is None
+    with pytest.raises(peculiar.InputError, match="--origin must be 3 numbers"):
+        numbers("--origin", "1,2,z", 3)
+    assert pairs("--column", ["x=X", "mass=M=200"]) == {"x": "X", "mass": "M=200"}
+    assert pairs("--column", None) == {}
+    with pytest.raises(peculiar.InputError, match="--column must be NAME=VALUE"):
+        pairs("--column", ["=X"])
+
+
+def test_every_command_shows_its_help():
+    for command in app.registered_commands:
+        result = CliRunner().invoke(app, [command.callback.__name__, "--help"])
+        assert result.exit_code == 0
+        assert command.callback.__doc__.strip() in " ".join(result.output.split())
