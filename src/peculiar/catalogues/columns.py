@@ -102,7 +102,7 @@ def numbers(table: Table, names: Sequence[str], *, what: str) -> Float[np.ndarra
             )
         arrays.append(np.ma.filled(column.astype(np.float64), np.nan))
     values = np.stack(arrays, axis=1) if arrays[0].ndim == 1 else arrays[0]
-    bad = ~np.isfinite(values).all(axis=1)
+    bad = np.asarray(~np.isfinite(values).all(axis=1))
     if bad.any():
         row = int(bad.argmax())
         raise InputError(
