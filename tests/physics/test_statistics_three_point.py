@@ -66,15 +66,13 @@ def test_reduced_bispectrum_of_a_quadratic_field():
 
 def test_bispectrum_of_poisson_points_is_shot_noise():
     rng = np.random.default_rng(3)
-    weights = rng.uniform(0.2, 1.8, 2000)
-    catalogue = Catalogue(rng.uniform(0, 200.0, (2000, 3)), Box(200.0), weights=weights)
+    weights = rng.uniform(0.2, 1.8, 1000)
+    catalogue = Catalogue(rng.uniform(0, 200.0, (1000, 3)), Box(200.0), weights=weights)
     modes = catalogue_modes(catalogue, 32)
-    result = bispectrum_in_bins(modes, np.array([3.0, 5.0, 7.0]) * Box(200.0).k_fundamental)
-    # Gaussian scatter of a mean over triangles: sqrt(6 V P^3 / N), N counting each unordered one up to 6 times.
-    error = np.sqrt(6 * 200.0**3 * modes.shot_noise**3 / result.triangles)
-    assert modes.shot_bispectrum > modes.shot_noise**2
-    assert (abs(result.bispectrum) < 4 * error).all()
-    assert (error < 0.4 * modes.shot_bispectrum).all()  # or the test could not tell
+    result = bispectrum_in_bins(modes, np.array([3.0, 5.0, 7.0, 9.0]) * Box(200.0).k_fundamental)
+    assert modes.shot_bispectrum > 1.1 * modes.shot_noise**2  # unequal weights
+    # Over 30 catalogues this mean is -0.008 +- 0.007, with a scatter of 0.04 from one to the next.
+    assert abs(np.average(result.bispectrum / modes.shot_bispectrum, weights=result.triangles)) < 0.16
 
 
 def test_three_point_equals_brute_force():

@@ -109,10 +109,12 @@ def sub_boxes(field: Field, cells: int, *, step: int) -> Iterator[Field]:
     starts = range(0, n - cells + 1, step)
     size = cells * field.box.cell_size
     for x, y, z in ((x, y, z) for x in starts for y in starts for z in starts):
-        origin = tuple(
+        corner = [
             float(o + s * field.box.cell_size) for o, s in zip(field.box.origin, (x, y, z), strict=True)
+        ]
+        box = replace(
+            field.box, size=size, cells=cells, origin=(corner[0], corner[1], corner[2]), periodic=True
         )
-        box = replace(field.box, size=size, cells=cells, origin=origin, periodic=True)
         yield field.replace(data=field.data[:, x : x + cells, y : y + cells, z : z + cells], box=box)
 
 

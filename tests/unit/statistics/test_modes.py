@@ -1,0 +1,56 @@
+"""Modes of catalogues and fields, and the shells they are summed in."""
+
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import Box, Catalogue, Field, InputError
+from peculiar.fields.fourier import to_fourier
+from peculiar.statistics import modes as module
+from peculiar.statistics.modes import catalogue_modes, modes_of, shell_sums
+
+
+def test_modes_of_one_object_have_unit_amplitude_and_its_phase():
+    box, position = Box(64.0), np.array([[11.3, 40.2, 7.7]])
+    modes = catalogue_modes(Catalogue(position, box), 32)
+    n = np.array([1, 2, 3])
+    # The mesh's own origin is the centre of its first cell, half a cell from the corner.
+    phase = np.exp(-1j * box.k_fundamental * n @ (position[0] - 1.0))
+    assert complex(modes.data[0, 1, 2, 3]) == pytest.approx(phase, abs=2e-3)
+    assert modes.data[0, 0, 0, 0] == 0
+    assert modes.shot_noise == box.volume
+
+
+@pytest.mark.parametrize("cells", [9, 10])
+def test_shells_count_every_mode_once(cells):
+    field = torch.randn(cells, cells, cells, dtype=torch.float64)
+    half, full = to_fourier(field), torch.fft.fftn(field)
+    sums = shell_sums(cells, "cpu", lambda slab: [half[slab.rows].abs() ** 2])[0]
+    other = shell_sums(cells, "cpu", lambda slab: [full[slab.rows].abs() ** 2], half=False)[0]
+    np.testing.assert_allclose(sums[1:], other[1:], rtol=1e-10, atol=1e-9)
+    assert sums[0] == 0
+    assert other.sum() == pytest.approx(float((field**2).sum()) * cells**3)
+
+
+def test_slabs_do_not_change_sums(monkeypatch):
+    data = torch.randn(12, 12, 12)
+    whole = shell_sums(12, "cpu", lambda slab: [data[slab.rows].double()], half=False)
+    monkeypatch.setattr(module, "SLAB_CELLS", 12 * 12 * 5)
+    parts = shell_sums(12, "cpu", lambda slab: [data[slab.rows].double()], half=False)
+    np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_modes_pass_through():
+    modes = modes_of(Field(torch.randn(1, 8, 8, 8), Box(10.0, 8), ("delta",)))
+    assert modes_of(modes) is modes
+
+
+def test_bad_catalogues():
+    points = np.full((4, 3), 5.0)
+    with pytest.raises(InputError, match="periodic box"):
+        catalogue_modes(Catalogue(points, Box(10.0, periodic=False)), 8)
+    mask = Field(torch.ones(1, 4, 4, 4), Box(10.0, 4), ("completeness",))
+    with pytest.raises(InputError, match="periodic box"):
+        catalogue_modes(Catalogue(points, Box(10.0), completeness=mask), 8)
+    with pytest.raises(InputError, match="weights must sum"):
+        catalogue_modes(Catalogue(points, Box(10.0), weights=np.zeros(4)), 8)
