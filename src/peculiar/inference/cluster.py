@@ -7,6 +7,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import torch
+import zarr
 
 from peculiar.core import InputError
 from peculiar.core.output import atomic_output
@@ -100,7 +101,14 @@ def apply_cluster(
     x, y, z = (slice(below, below + side) for side in shape)
     outputs = outputs[:, x, y, z].rechunk((OUTPUT_CHANNELS, core, core, core))
     with atomic_output(target, overwrite=overwrite) as temporary:
-        outputs.to_zarr(str(temporary), zarr_array_kwargs={"attributes": {"package": "peculiar"}})
+        array = zarr.create_array(
+            str(temporary),
+            shape=outputs.shape,
+            chunks=outputs.chunksize,
+            dtype=outputs.dtype,
+            attributes={"package": "peculiar"},
+        )
+        da.store(outputs, array, lock=False)  # each block is a whole chunk: no two write the same file
 
 
 def _chunks(side: int, core: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("single_precision")
 def stored(mesh, tmp_path):
     def store(side):
         inputs = mesh(side)
-        zarr.save_array(tmp_path / "inputs.zarr", inputs.numpy(), chunks=(7, 10, 10, 10))
+        zarr.create_array(tmp_path / "inputs.zarr", data=inputs.numpy(), chunks=(7, 10, 10, 10))
         return inputs
 
     return store
