@@ -47,8 +47,8 @@ def cached_pairs(
 ) -> list[MeshPair]:
     """Return every box in every variant, making what is not there yet.
 
-    Files appear only when whole, so a run that was interrupted goes on where it was. A 96^3 mesh with ten input channels
-    takes 18 MB for each variant and 12 MB for the targets, in float16.
+    Files appear only when whole, so a run that was interrupted goes on where it was. A 96^3 mesh with ten input
+    channels takes 18 MB for each variant and 12 MB for the targets, in float16.
 
     Parameters
     ----------

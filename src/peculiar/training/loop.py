@@ -158,12 +158,12 @@ class Training(lightning.LightningModule):
         inputs, targets, factor = batch
         outputs = self.network(inputs.contiguous(memory_format=torch.channels_last_3d), periodic=True).float()
         error = (outputs - targets)[:, VELOCITY] * factor.view(-1, 1, 1, 1, 1)
-        values = {
-            "velocity_rms": error.square().mean().sqrt(),
-            "velocity_correlation": correlation(outputs[:, VELOCITY], targets[:, VELOCITY]),
-            "momentum_correlation": correlation(outputs[:, MOMENTUM], targets[:, MOMENTUM]),
-            "density_correlation": correlation(outputs[:, DENSITY], targets[:, DENSITY]),
-        }
+        values = {}
+        if self.stage in ("all", "velocity"):
+            values["velocity_rms"] = error.square().mean().sqrt()
+        for name, channels in (("velocity", VELOCITY), ("momentum", MOMENTUM), ("density", DENSITY)):
+            if self.stage in ("all", name):
+                values[f"{name}_correlation"] = correlation(outputs[:, channels], targets[:, channels])
         if self.loss.kind == "components":
             loss = component_losses(
                 outputs,
@@ -293,6 +293,7 @@ def fit(
         start = int(state["global_step"])
         over = settings.max_minutes is not None and state["seconds"] >= 60 * settings.max_minutes
         done = over or start >= settings.steps
+    network.train()
     module = Training(network, settings, loss, seed=seed, stage=stage)
     module.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     report = Report(directory / "metrics.csv", steps=settings.steps, start=start, announce=announce)

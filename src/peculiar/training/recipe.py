@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from peculiar.core.errors import InputError
+from peculiar.linear.inputs import InputSpec
 from peculiar.training.cache import Variant
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
 
@@ -29,7 +31,9 @@ class DataSettings(Frozen):
     train: tuple[int, int] = (1, 500)
     validation: tuple[int, int] = (501, 1000)
     test: tuple[int, int] = (1001, 1500)
-    boxes: int | None = Field(None, gt=0, description="number of training boxes; all that are there if not given")
+    boxes: int | None = Field(
+        None, gt=0, description="number of training boxes; all that are there if not given"
+    )
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
     symmetries: Literal["all", "line of sight"] = "all"
@@ -39,22 +43,48 @@ class DataSettings(Frozen):
         ranges = sorted((self.train, self.validation, self.test))
         if any(first > last for first, last in ranges):
             raise ValueError("seed ranges must be [first, last] with first <= last")
-        if any(a[1] >= b[0] for a, b in zip(ranges, ranges[1:], strict=False)):
+        if any(a[1] >= b[0] for a, b in pairwise(ranges)):
             raise ValueError("seed ranges of train, validation and test must not overlap")
         return self
+
+
+class CardSettings(Frozen):
+    """What the model card says beside what training knows."""
+
+    tracer: str = "friends-of-friends halos with satellites, ranked by mass"
+    redshift_range: tuple[float, float] = (0.0, 1.5)
+    number_density_range: tuple[float, float] = (2e-3, 4.5e-3)
+    symmetry_average: int = Field(1, ge=1, le=48, description="symmetries of the cube averaged in use")
+    calibration: Literal["mean", "power"] = Field("power", description="peculiar.training.calibration")
+    notes: str = ""
 
 
 class Recipe(Frozen):
     """A training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    weighting: Literal["number", "mass"] = "number"
     network: NetworkSettings
-    inputs: dict[str, Any] = Field(default_factory=dict, description="peculiar.linear.inputs")
+    inputs: InputSpec = InputSpec()
     data: DataSettings = DataSettings()
     loss: LossSettings = LossSettings()
     train: TrainSettings
-    symmetry_average: int = Field(1, ge=1, le=48, description="symmetries averaged in use")
+    card: CardSettings = CardSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.data.symmetries == "line of sight" and any(
+            v.line_of_sight != "z" for v in self.data.variants
+        ):
+            raise ValueError("data.symmetries 'line of sight' needs data.variants with line_of_sight z")
+        published = self.loss.kind == "published"
+        if published != (self.network.architecture == "xiao2024"):
+            raise ValueError("loss.kind 'published' and network.architecture 'xiao2024' belong together")
+        return self
+
+    @property
+    def line_of_sight(self) -> str | None:
+        """Axis that the augmentation keeps; None for all 48 symmetries."""
+        return "z" if self.data.symmetries == "line of sight" else None
 
 
 def recipe_names() -> list[str]:

@@ -96,8 +96,10 @@ class Report(Callback):
         }
         self.total, self.count = torch.zeros(()), 0
         self._write([row], mode="a")
-        self.announce(
-            f"step {trainer.global_step} of {self.steps}: velocity error {row['velocity_rms']:.2f} km/s, "
-            f"correlation of velocity {row['velocity_correlation']:.4f}, momentum {row['momentum_correlation']:.4f}, "
-            f"density {row['density_correlation']:.4f}, loss {row['loss']:.4g}"
-        )
+        texts = [f"loss {row['loss']:.4g}"]
+        if "velocity_rms" in row:
+            texts.append(f"velocity error {row['velocity_rms']:.2f} km/s")
+        for name in ("velocity", "momentum", "density"):
+            if f"{name}_correlation" in row:
+                texts.append(f"correlation of {name} {row[f'{name}_correlation']:.4f}")
+        self.announce(f"step {trainer.global_step} of {self.steps}: {', '.join(texts)}")

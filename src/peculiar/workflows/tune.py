@@ -1,0 +1,103 @@
+"""Search for hyperparameters, as Xiao et al. 2024 did with Optuna."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.core.output import atomic_output
+from peculiar.models.xiao2024 import STAGES
+from peculiar.simulate.mocks import open_run
+from peculiar.training.loop import fit
+from peculiar.training.recipe import load_recipe
+from peculiar.training.tune import search
+from peculiar.workflows.provenance import provenance
+from peculiar.workflows.train import build_network, split_boxes, training_meshes
+
+
+def tune(
+    recipe: str | Path,
+    *,
+    profile: str,
+    run: str | Path,
+    out: str | Path,
+    trials: int = 20,
+    repeats: int = 1,
+    changes: Sequence[str] = (),
+    resume: bool = False,
+    seed: int = 0,
+    announce: Callable[[str], None] = print,
+) -> list[str]:
+    """Search learning rate, dropout, number of boxes, channels and batch size for the least validation loss.
+
+    The published network is judged by its first stage, the density.
+
+    Parameters
+    ----------
+    recipe, profile, run, changes, announce
+        As in `peculiar.workflows.train.train`; each trial is as long as the profile says.
+    out : path
+        Directory for the study, its trials, and ``best.json``.
+    trials : int
+        Sets of values to try.
+    repeats : int
+        Trainings of each set, from other seeds; their mean counts (the paper made at least five).
+    resume : bool
+        Go on with a search that was interrupted.
+    seed : int
+        Of the search and of the trainings.
+
+    Returns
+    -------
+    list of str
+        The best settings, ready for ``--set``.
+    """
+    settings = load_recipe(recipe, profile=profile, changes=changes)
+    everything = settings.data.model_copy(update={"boxes": None})
+    splits = split_boxes(open_run(run), settings.model_copy(update={"data": everything}))
+    out = Path(out)
+    journal = out / "study.journal"
+    if journal.exists() and not resume:
+        raise OutputExistsError(f"out must not hold a search, got {out}: give --resume to go on with it")
+    if repeats < 1:
+        raise InputError(f"repeats must be >= 1, got {repeats}")
+
+    def objective(found: Sequence[str], number: int) -> float:
+        tried = load_recipe(recipe, profile=profile, changes=[*changes, *found])
+        chosen = {**splits, "train": splits["train"][: tried.data.boxes]}
+        training, validation = training_meshes(tried, chosen, directory=Path(run) / "cache")
+        losses = []
+        for repeat in range(repeats):
+            result = fit(
+                build_network(tried, seed=seed + repeat),
+                training=training,
+                validation=validation,
+                settings=tried.train,
+                loss=tried.loss,
+                directory=out / f"trial-{number:03d}-{repeat}",
+                seed=seed + repeat,
+                vectors=tried.inputs.vectors,
+                line_of_sight=tried.line_of_sight,
+                stage=STAGES[0] if tried.loss.kind == "published" else "all",
+                announce=lambda _line: None,
+            )
+            losses.append(result["loss"])
+        mean = sum(losses) / len(losses)
+        announce(f"trial {number + 1} of {trials}: loss {mean:.5g} with {' '.join(found)}")
+        return mean
+
+    best, loss = search(
+        objective,
+        trials=trials,
+        seed=seed,
+        storage=journal,
+        architecture=settings.network.architecture,
+        largest_boxes=len(splits["train"]),
+    )
+    record = {"settings": best, "loss": loss, "trials": trials, "repeats": repeats}
+    with atomic_output(out / "best.json", overwrite=True) as temporary:
+        record["provenance"] = provenance(settings={"recipe": str(recipe), "profile": profile}, seed=seed)
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return best
