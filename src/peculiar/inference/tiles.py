@@ -48,7 +48,7 @@ def apply_network(
 def tile_halo(module: torch.nn.Module) -> int:
     """Return the cells around a tile that its inside depends on: the network's reach in whole strides."""
     multiple = total_stride(module)
-    return -(-int(module.reach) // multiple) * multiple  # type: ignore[call-overload]
+    return -(-int(module.reach) // multiple) * multiple  # type: ignore[arg-type]
 
 
 def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: bool = True) -> Mesh:

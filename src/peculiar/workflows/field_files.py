@@ -38,7 +38,7 @@ def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xa
     import xarray
 
     box = next(iter(fields.values())).box
-    variables = {}
+    variables: dict[str, Any] = {}
     for name, field in fields.items():
         if field.box != box:
             raise InputError(f"fields must share one box, got {field.box} for {name!r} and {box}")
