@@ -14,26 +14,28 @@ from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 
 
-def require_finite(field: Field, name: str) -> None:
-    """Raise InputError if a value of the field is NaN or infinite."""
+def require_finite(field: Field, name: str, mask: Bool[torch.Tensor, "x y z"] | None = None) -> None:
+    """Raise InputError if a value of the field is NaN or infinite, in the cells of the mask if there is one."""
+    chosen = require_mask(mask, field)
+    data = field.data if chosen is None else field.data[:, chosen]
     # A sum is finite only if every value is (or it overflows, which the count then denies): one pass, no mask.
-    if bool(torch.isfinite(field.data.sum(dtype=torch.float64))):
+    if bool(torch.isfinite(data.sum(dtype=torch.float64))):
         return
-    bad = int((~torch.isfinite(field.data)).sum())
+    bad = int((~torch.isfinite(data)).sum())
     if bad:
         raise InputError(f"{name} must be finite, got {bad} values that are not: mask or repair them first")
 
 
-def require_pair(predicted: Field, truth: Field) -> None:
-    """Raise InputError unless two fields share box, channels and kind, and are finite."""
+def require_pair(predicted: Field, truth: Field, *, mask: Bool[torch.Tensor, "x y z"] | None = None) -> None:
+    """Raise InputError unless two fields share box, channels and kind, and are finite where the mask says."""
     predicted.require_same_box(truth)
     if len(predicted.names) != len(truth.names) or predicted.kind != truth.kind:
         raise InputError(
             f"fields must have the same channels and kind, got {predicted.names} ({predicted.kind}) and "
             f"{truth.names} ({truth.kind}): compare like with like"
         )
-    require_finite(predicted, "predicted")
-    require_finite(truth, "truth")
+    require_finite(predicted, "predicted", mask)
+    require_finite(truth, "truth", mask)
 
 
 def require_vector(field: Field, name: str) -> None:

@@ -119,7 +119,7 @@ def one_point_distribution(field: Field, edges: Edges, *, mask: Mask = None) -> 
     InputError
         If a value is not finite, the edges do not rise, or the mask is not of the mesh.
     """
-    require_finite(field, "field")
+    require_finite(field, "field", mask)
     bins = require_edges(edges, "edges", field.unit)
     chosen = require_mask(mask, field)
     flat = field.data.flatten(1) if chosen is None else field.data[:, chosen]
@@ -157,7 +157,7 @@ def joint_distribution(
     first.require_same_box(second)
     for field, name in ((first, "first"), (second, "second")):
         require_scalar(field, name)
-        require_finite(field, name)
+        require_finite(field, name, mask)
     bins = [
         require_edges(first_edges, "first_edges", first.unit),
         require_edges(second_edges, "second_edges", second.unit),

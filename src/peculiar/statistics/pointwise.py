@@ -1,7 +1,7 @@
 """Cell-by-cell agreement of a prediction with the truth: correlation, slope, errors, directions.
 
 Every function takes the prediction first and the truth second, and an optional mask of the cells that count (a survey's
-volume, or the inside of a crop).
+volume, or the inside of a crop); values elsewhere may be NaN.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def compare(predicted: Field, truth: Field, *, mask: Mask = None) -> Agreement:
     InputError
         If boxes, channels or the mask disagree, a value is not finite, or a field is constant.
     """
-    require_pair(predicted, truth)
+    require_pair(predicted, truth, mask=mask)
     p, t = _cells(predicted, mask), _cells(truth, mask)
     mean, true_mean = _mean(p), _mean(t)
     p, t = p - mean[:, None].to(p.dtype), t - true_mean[:, None].to(t.dtype)
@@ -176,7 +176,7 @@ def compare_vectors(
     """
     require_vector(predicted, "predicted")
     require_vector(truth, "truth")
-    require_pair(predicted, truth)
+    require_pair(predicted, truth, mask=mask)
     if not threshold > 0:
         raise InputError(f"threshold must be > 0 {truth.unit}, got {threshold}")
     p, t = _cells(predicted, mask), _cells(truth, mask)
@@ -223,8 +223,8 @@ def residual_ratio(predicted: Field, reference: Field, truth: Field, *, mask: Ma
     InputError
         If boxes, channels or the mask disagree, a value is not finite, or the reference equals the truth.
     """
-    require_pair(predicted, truth)
-    require_pair(reference, truth)
+    require_pair(predicted, truth, mask=mask)
+    require_pair(reference, truth, mask=mask)
     variances = []
     for field in (predicted, reference):
         variances.append(float(_variance(_cells(field, mask) - _cells(truth, mask)).sum()))

@@ -83,10 +83,15 @@ def test_mask_selects_cells(pair):
     predicted, truth = vector(pair[0]), vector(pair[1])
     spoiled = predicted.data.clone()
     spoiled[:, 6:] = 1e4
+    unknown = predicted.data.clone()
+    unknown[:, 6:] = float("nan")
     mask = torch.zeros(12, 12, 12, dtype=torch.bool)
     mask[:6] = True
     masked = compare(predicted.replace(data=spoiled), truth, mask=mask)
     assert (masked.correlation > 0.9).all()
+    np.testing.assert_array_equal(
+        compare(predicted.replace(data=unknown), truth, mask=mask).correlation, masked.correlation
+    )
     assert (compare(predicted.replace(data=spoiled), truth).correlation < 0.5).all()
 
 
