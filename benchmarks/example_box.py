@@ -33,7 +33,14 @@ def main(source: str, target: str) -> None:
         keep = (host < halos) & (place < MOST_MEMBERS)
         for name in ("displacement", "velocity", "host"):
             small.create_dataset(f"members/{name}", data=full[f"members/{name}"][()][keep], **SMALL)
-        for name in ("density", "velocity", "linear_density", "halos/position", "halos/velocity", "halos/mass"):
+        for name in (
+            "density",
+            "velocity",
+            "linear_density",
+            "halos/position",
+            "halos/velocity",
+            "halos/mass",
+        ):
             small[name].attrs["unit"] = full[name].attrs["unit"]
 
 

@@ -131,7 +131,7 @@ class Cosmology:
         return self.hubble(redshift) / (1 + redshift) * self.growth_rate(redshift)
 
     def redshift_space_factor(self, redshift: float) -> float:
-        """1 / (a H) [Mpc/h per km/s]: shift in redshift space per line-of-sight velocity (eq. 1 of Xiao et al. 2024)."""
+        """1 / (a H) [Mpc/h per km/s], the shift in redshift space per velocity (eq. 1 of Xiao et al. 2024)."""
         return (1 + redshift) / self.hubble(redshift)
 
     def linear_power(self, k: Float[np.ndarray, ...], redshift: float = 0.0) -> Float[np.ndarray, ...]:

@@ -18,5 +18,5 @@ class Reconstructor(Protocol):
         ...
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
-        """Return "density" (overdensity), "velocity" [km/s] and "momentum" [(1 + delta) km/s] on the catalogue's box."""
+        """Return "density" (overdensity), "velocity" and "momentum" [km/s] on the box of the catalogue."""
         ...

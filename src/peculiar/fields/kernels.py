@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+Array = np.ndarray
 ORDERS = {"ngp": 1, "cic": 2, "tsc": 3}
 _MIN_PARTICLES_FOR_SLABS = 200_000
 _OPTIONS = {"nogil": True, "cache": True, "fastmath": True, "boundscheck": False}
@@ -23,7 +24,7 @@ def _make_corner_weights(order: int) -> Callable:
     """Return f(u, w): lowest cell touched by a particle at `u` (cell centres at integers); weights written to w."""
 
     @numba.njit(inline="always")
-    def corner_weights(u, w):
+    def corner_weights(u: float, w: Array) -> int:
         if order == 1:
             low = int(np.floor(u + np.float32(0.5)))
             w[0] = np.float32(1.0)
@@ -48,7 +49,18 @@ def _make_paint(order: int) -> Callable:
     corner_weights = _make_corner_weights(order)
 
     @numba.njit(**_OPTIONS)
-    def paint_some(positions, weights, index, start, stop, mesh, origin, inverse_cell, offset, periodic):
+    def paint_some(
+        positions: Array,
+        weights: Array,
+        index: Array,
+        start: int,
+        stop: int,
+        mesh: Array,
+        origin: Array,
+        inverse_cell: float,
+        offset: float,
+        periodic: bool,
+    ) -> None:
         n = mesh.shape[1]
         channels = mesh.shape[0]
         weighted = weights.shape[0] > 0
@@ -94,7 +106,16 @@ def _make_readout(order: int) -> Callable:
     corner_weights = _make_corner_weights(order)
 
     @numba.njit(**_OPTIONS)
-    def readout_some(mesh, positions, start, stop, out, origin, inverse_cell, periodic):
+    def readout_some(
+        mesh: Array,
+        positions: Array,
+        start: int,
+        stop: int,
+        out: Array,
+        origin: Array,
+        inverse_cell: float,
+        periodic: bool,
+    ) -> None:
         n = mesh.shape[1]
         wx = np.empty(3, np.float32)
         wy = np.empty(3, np.float32)
@@ -121,7 +142,7 @@ _READOUT = {order: _make_readout(order) for order in (1, 2, 3)}
 
 
 @numba.njit(**_OPTIONS)
-def _slab_order(positions, origin_x, inverse_slab, slabs):
+def _slab_order(positions: Array, origin_x: float, inverse_slab: float, slabs: int) -> tuple[Array, Array]:
     """Particle indices grouped by slab along x (stable), and where each slab starts."""
     n = positions.shape[0]
     slab = np.empty(n, np.uint8)
@@ -141,7 +162,9 @@ def _slab_order(positions, origin_x, inverse_slab, slabs):
 
 
 @numba.njit(**_OPTIONS)
-def _gradient_some(potential, positions, start, stop, out, inverse_cell):
+def _gradient_some(
+    potential: Array, positions: Array, start: int, stop: int, out: Array, inverse_cell: float
+) -> None:
     """Add CIC-weighted four-point gradients (in units of 1 / cell) of a periodic potential to out[start:stop]."""
     n = potential.shape[0]
     two_thirds = np.float32(2.0 / 3.0)

@@ -14,7 +14,6 @@ from peculiar.models.blocks import Conv, Mesh, Normalisation, ResidualBlock, act
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, OUTPUT_CHANNELS, VELOCITY
 from peculiar.models.registry import register
 
-
 LARGEST_LOG_DENSITY = 8.0
 """Keeps the momentum finite early in training; cells of a few Mpc/h reach about 7."""
 
