@@ -49,7 +49,8 @@ class Histogram2D:
         order = np.argsort(self.density, axis=None)[::-1]
         density = self.density.ravel()[order]
         enclosed = np.cumsum(self.counts.ravel()[order]) / max(float(self.counts.sum()), 1.0)
-        found = {float(density[min(np.searchsorted(enclosed, f), len(density) - 1)]) for f in fractions}
+        places = np.minimum(np.searchsorted(enclosed, np.asarray(fractions)), len(density) - 1)
+        found = {float(level) for level in density[places]}
         return sorted(level for level in found if level > 0)
 
 
@@ -71,7 +72,7 @@ def predicted_against_true(panels: Mapping[str, Mapping[str, Histogram2D]]) -> F
             panel.set_axis_off()
         for panel, (name, histogram) in zip(row, fields.items(), strict=False):
             _shade(panel, histogram)
-            _contours(panel, histogram, "white", "-", linewidth=0.8)
+            _contours(panel, histogram, TRUTH, "-", linewidth=0.8)
             ends = [histogram.x_edges[0], histogram.x_edges[-1]]
             panel.plot(ends, ends, color="#D55E00", lw=0.9, ls=(0, (4, 2)))
             panel.set(xlim=ends, ylim=(histogram.y_edges[0], histogram.y_edges[-1]), aspect="equal")

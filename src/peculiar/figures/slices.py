@@ -96,7 +96,7 @@ def vector_slices(
     """
     panels = {"truth": truth, **predictions}
     columns = len(panels) + 2
-    figure = Figure(figsize=(2.45 * columns + 0.5, 2.8))
+    figure = Figure(figsize=(2.1 * columns + 0.5, 2.5))
     axes = figure.subplots(1, columns, squeeze=False)[0]
     _tracer_map(axes[0], truth)
     magnitude = LABELS["speed" if field == "velocity" else "momentum_magnitude"]
@@ -110,7 +110,7 @@ def vector_slices(
     bar = figure.colorbar(ScalarMappable(norm, SPEED_MAP), ax=list(axes[1:-1]), shrink=0.9, pad=0.01)
     bar.set_label(f"in the plane, {magnitude}")
     upper, lower = _split(figure, axes[-1])
-    edges = np.linspace(0, float(np.percentile(truth.magnitude(field), 99.8)) * 1.15, 40)
+    edges = np.linspace(0, float(np.percentile(truth.magnitude(field), 98.5)) * 1.3, 40)
     for index, (name, slab) in enumerate(panels.items()):
         look = {"color": TRUTH} if name == "truth" else line_style(index - 1)
         upper.hist(slab.magnitude(field).ravel(), edges, density=True, histtype="step", lw=1.2, **look)
@@ -140,7 +140,7 @@ def scalar_slices(
     """
     panels = {"truth": truth, **{name: slab for name, slab in predictions.items() if field in slab.values}}
     columns = len(panels) + 1
-    figure = Figure(figsize=(2.6 * columns + 0.5, 2.9))
+    figure = Figure(figsize=(2.3 * columns + 0.6, 2.6))
     axes = figure.subplots(1, columns, squeeze=False)[0]
     reference = truth.map(field)[0]
     if field == "density":

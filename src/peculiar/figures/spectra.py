@@ -47,7 +47,7 @@ def powers(
         Bands are the standard deviation between boxes: eq. 11 with boxes that do not overlap.
     """
     _require_rows(k, truth)
-    figure = Figure(figsize=(3.1 * len(truth) + 0.4, 4.6))
+    figure = Figure(figsize=(max(3.1 * len(truth) + 0.4, 5.0), 4.6))
     axes = figure.subplots(2, len(truth), sharex=True, squeeze=False, height_ratios=(2, 1))
     for column, (name, true_power) in enumerate(truth.items()):
         top, bottom = axes[:, column]
@@ -61,7 +61,10 @@ def powers(
         if tolerance and name in tolerance:
             low, high, bound = tolerance[name]
             bottom.fill_between([low, high], -bound, bound, color="0.85", lw=0, zorder=0)
+        mean = true_power.mean(axis=0)
         top.set(xscale="log", yscale="log", ylabel=POWER_LABELS.get(name, name))
+        # Smoothed reconstructions fall by ten decades: the truth sets the range.
+        top.set_ylim(float(mean.min()) / 10, float(mean.max()) * 3)
         bottom.axhline(0, color="0.3", lw=0.7)
         bottom.set(ylim=(-ratio_limit, ratio_limit), xlabel=LABELS["k"])
         if column == 0:
@@ -219,13 +222,13 @@ def _legend_below(figure: Figure, handles: Sequence, labels: Sequence[str], *, t
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
 
 
-def _band_title(rows: Mapping[object, np.ndarray]) -> str:
+def _band_title(rows: Mapping[str, np.ndarray] | Mapping[int, np.ndarray]) -> str:
     """Say what the bands are; nothing where one box gives none."""
     boxes = len(np.atleast_2d(next(iter(rows.values()))))
     return f"{BAND} ({boxes} boxes)" if boxes > 1 else "one box"
 
 
-def _require_rows(k: np.ndarray, truth: Mapping[object, np.ndarray]) -> None:
+def _require_rows(k: np.ndarray, truth: Mapping[str, np.ndarray] | Mapping[int, np.ndarray]) -> None:
     for name, rows in truth.items():
         if np.atleast_2d(rows).shape[1] != len(k):
             raise InputError(f"powers must have one column per k ({len(k)}), got {np.shape(rows)} for {name}")

@@ -23,7 +23,7 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (3, 1)), (0, (6, 2, 1, 2, 1, 2)), "-")
 """One dash pattern per colour, so that a grey print can be read."""
 
-DENSITY_MAP, COUNTS_MAP, SPEED_MAP, DIVERGING = "magma_r", "cividis", "plasma", "PuOr_r"
+DENSITY_MAP, COUNTS_MAP, SPEED_MAP, DIVERGING = "magma_r", "cividis_r", "plasma", "PuOr_r"
 """Colour maps, all safe for any colour vision: matter, voxel counts, arrows, and signed fields."""
 
 LABELS = {

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from peculiar.core.errors import InputError
 
-SURFACES = (0.93, 0.985)
+SURFACES = (0.95, 0.99)
 """Fractions of the volume that lie below the two isosurfaces."""
 
 
@@ -53,7 +53,7 @@ class Volume:
 
 
 def flow_lines(
-    volume: Volume, *, lines: int = 450, steps: int = 26, length: float = 34.0, seed: int = 0
+    volume: Volume, *, lines: int = 700, steps: int = 30, length: float = 45.0, seed: int = 0
 ) -> tuple[Float[np.ndarray, "line step 3"], Float[np.ndarray, "line step"]]:
     """Follow the velocity from random starting points, by the midpoint rule.
 
@@ -114,7 +114,7 @@ def interactive(
     Parameters
     ----------
     volumes : name -> Volume
-        Shown one at a time, the first at the start.
+        Shown one at a time, the first at the start; of one size, at most 256 cells along a side.
     name : str
         Of the HTML element; one per page.
     observer : (3,) [Mpc/h], optional
@@ -128,18 +128,13 @@ def interactive(
         own = _traces(volume, first=label == next(iter(volumes)))
         traces += own
         owner += [label] * len(own)
+    shape = next(iter(volumes.values()))
     if observer is not None:
-        place = dict(zip("xyz", ([value] for value in observer), strict=True))
+        cells = (np.asarray(observer) - np.asarray(shape.origin)) / shape.cell_size - 0.5
+        place = dict(zip("xyz", ([float(value)] for value in cells), strict=True))
         look = {"size": 5, "color": "#D55E00", "symbol": "diamond"}
         traces.append(go.Scatter3d(**place, mode="markers", marker=look, name="observer"))
         owner.append(None)
-    axis = {
-        "backgroundcolor": "#ffffff",
-        "gridcolor": "#e4e4e4",
-        "linecolor": "#999999",
-        "showspikes": False,
-        "zeroline": False,
-    }
     layout = go.Layout(
         height=640,
         margin={"l": 0, "r": 0, "t": 8, "b": 0},
@@ -147,9 +142,9 @@ def interactive(
         font={"family": "Georgia, serif", "size": 12, "color": "#222222"},
         legend={"x": 0.01, "y": 0.99, "bgcolor": "rgba(255,255,255,0.75)", "itemsizing": "constant"},
         scene={
-            **{f"{a}axis": {**axis, "title": {"text": f"{a} [Mpc/h]"}} for a in "xyz"},
+            **{f"{axis}axis": _axis(shape, index) for index, axis in enumerate("xyz")},
             "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.35, "y": 1.2, "z": 0.85}, "projection": {"type": "perspective"}},
+            "camera": {"eye": {"x": 1.3, "y": 1.15, "z": 0.75}, "center": {"x": 0.0, "y": 0.0, "z": -0.12}},
         },
     )
     if len(volumes) > 1:
@@ -161,14 +156,8 @@ def interactive(
             }
             for label in volumes
         ]
-        menu = {
-            "type": "buttons",
-            "direction": "right",
-            "x": 0.99,
-            "xanchor": "right",
-            "y": 0.99,
-            "yanchor": "top",
-        }
+        menu: dict[str, object] = {"type": "buttons", "direction": "right"}
+        menu |= {"x": 0.01, "xanchor": "left", "y": 0.02, "yanchor": "bottom"}
         layout.updatemenus = [{**menu, "buttons": buttons, "bgcolor": "#ffffff", "bordercolor": "#bbbbbb"}]
     figure = go.Figure(traces, layout)
     settings = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["resetCameraLastSave3d"]}
@@ -187,46 +176,46 @@ def library() -> str:
 
 
 def _traces(volume: Volume, *, first: bool) -> list[object]:
+    """Return surfaces and lines in units of cells, which one byte holds: Mpc/h would take four times the room."""
     import plotly.graph_objects as go
 
     n = len(volume.density)
-    centres = [
-        (volume.origin[i] + (np.arange(n) + 0.5) * volume.cell_size).astype(np.float32) for i in range(3)
-    ]
-    x, y, z = (c.ravel() for c in np.meshgrid(*centres, indexing="ij"))
-    value = np.nan_to_num(1 + volume.density.astype(np.float32))
-    inside = value[volume.coverage > 0] if volume.coverage is not None else value
+    x, y, z = (c.ravel().astype(np.uint8) for c in np.indices((n, n, n)))
+    density = np.log(np.maximum(np.nan_to_num(1 + volume.density.astype(np.float64)), 1e-2))
+    inside = density[volume.coverage > 0] if volume.coverage is not None else density
+    low, high = float(inside.min()), float(np.quantile(inside, 0.9995))
     if volume.coverage is not None:
-        value = np.where(volume.coverage > 0, value, float(inside.min()))
+        density = np.where(volume.coverage > 0, density, low)
+    value = np.clip((density - low) / max(high - low, 1e-9) * 255, 0, 255).astype(np.uint8)
     levels = [float(np.quantile(inside, fraction)) for fraction in SURFACES]
-    traces: list[object] = []
-    for level, colour, opacity in zip(levels, ("#8c8c8c", "#2b2b2b"), (0.16, 0.42), strict=True):
-        traces.append(
-            go.Isosurface(
-                x=x,
-                y=y,
-                z=z,
-                value=value.ravel(),
-                isomin=level,
-                isomax=level,
-                surface_count=1,
-                opacity=opacity,
-                colorscale=[[0, colour], [1, colour]],
-                showscale=False,
-                name=f"1 + δ = {level:.1f}",
-                showlegend=True,
-                hoverinfo="skip",
-                visible=first,
-                lighting={"ambient": 0.6, "diffuse": 0.6, "specular": 0.1},
-            )
-        )
+    bounds = [(level - low) / max(high - low, 1e-9) * 255 for level in levels]
+    surfaces = go.Isosurface(
+        x=x,
+        y=y,
+        z=z,
+        value=value.ravel(),
+        isomin=bounds[0],
+        isomax=bounds[1],
+        cmin=bounds[0],
+        cmax=bounds[1],
+        surface={"count": 2},
+        caps={axis: {"show": False} for axis in "xyz"},
+        opacity=0.2,
+        colorscale=[[0, "#9a9a9a"], [1, "#1f1f1f"]],
+        showscale=False,
+        name=f"1 + δ = {np.exp(levels[0]):.1f} and {np.exp(levels[1]):.1f}",
+        showlegend=True,
+        hoverinfo="skip",
+        visible=first,
+        lighting={"ambient": 0.6, "diffuse": 0.6, "specular": 0.1},
+    )
     positions, speed = flow_lines(volume)
-    gap = np.full((len(positions), 1, 3), np.nan)
-    path = np.concatenate([positions, gap], axis=1).reshape(-1, 3).astype(np.float32)
-    colour = np.concatenate([speed, speed[:, -1:]], axis=1).ravel().astype(np.float32)
+    path = (positions - np.asarray(volume.origin)) / volume.cell_size - 0.5
+    gap = np.full((len(path), 1, 3), np.nan)
+    path = np.concatenate([path, gap], axis=1).reshape(-1, 3).astype(np.float32)
     bar = {"title": {"text": "|v| [km/s]", "side": "right"}, "thickness": 14, "len": 0.6, "x": 1.0, "y": 0.45}
     line = {
-        "color": colour,
+        "color": np.concatenate([speed, speed[:, -1:]], axis=1).ravel().astype(np.float32),
         "colorscale": "Plasma",
         "cmin": 0.0,
         "cmax": float(np.percentile(speed, 99)),
@@ -234,18 +223,32 @@ def _traces(volume: Volume, *, first: bool) -> list[object]:
         "colorbar": bar,
         "showscale": True,
     }
-    traces.append(
-        go.Scatter3d(
-            x=path[:, 0],
-            y=path[:, 1],
-            z=path[:, 2],
-            mode="lines",
-            line=line,
-            name="flow lines",
-            hoverinfo="skip",
-            visible=first,
-            showlegend=True,
-            connectgaps=False,
-        )
+    lines = go.Scatter3d(
+        **dict(zip("xyz", path.T, strict=True)),
+        mode="lines",
+        line=line,
+        name="flow lines",
+        hoverinfo="skip",
+        visible=first,
+        showlegend=True,
+        connectgaps=False,
     )
-    return traces
+    return [surfaces, lines]
+
+
+def _axis(volume: Volume, index: int) -> dict[str, object]:
+    """Axis in units of cells, labelled in Mpc/h."""
+    low, n = volume.origin[index], len(volume.density)
+    step = next((s for s in (10, 20, 50, 100, 200, 500, 1000) if volume.size / s <= 6), 2000)
+    values = np.arange(np.ceil(low / step), np.floor((low + volume.size) / step) + 1) * step
+    return {
+        "title": {"text": f"{'xyz'[index]} [Mpc/h]"},
+        "tickvals": [float(value) for value in (values - low) / volume.cell_size - 0.5],
+        "ticktext": [f"{value:g}" for value in values],
+        "range": [-0.5, n - 0.5],
+        "backgroundcolor": "#ffffff",
+        "gridcolor": "#e4e4e4",
+        "linecolor": "#999999",
+        "showspikes": False,
+        "zeroline": False,
+    }

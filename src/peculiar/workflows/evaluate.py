@@ -178,9 +178,9 @@ class _Collected:
         self._edges = joint_edges(truth)
         cell = box.box.cell_size
         steps = int(min(PLANE_REACH, box.box.size / 2 - cell) / cell)
-        # The bins are centred on multiples of the cell, the separations that the mesh holds.
-        self._plane_edges = np.concatenate([[0.0], (np.arange(steps) + 0.5) * cell])
-        self._once["separation"] = np.arange(steps) * cell
+        # Bins are centred on the separations that the mesh holds; the first takes 0 and 1 together, as 0 alone is few.
+        self._plane_edges = np.concatenate([[0.0], (np.arange(1, steps + 1) + 0.5) * cell])
+        self._once["separation"] = 0.5 * (self._plane_edges[1:] + self._plane_edges[:-1])
         self._once |= {f"edges/{name}": values for name, values in self._edges.items()}
         self._once["multipole_k"] = multipoles.k
         self._keep("truth", truth)

@@ -36,12 +36,15 @@ class Plot:
     title : str
     caption : str
     figure : Figure
+    vector : bool
+        Whether lines make most of it: maps and arrows are smaller as pixels.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    vector: bool = False
 
 
 def draw(evaluation: Evaluation, fraction: float, *, shown: int = 2) -> list[Plot]:
@@ -143,14 +146,14 @@ def _spectrum_plots(evaluation: Evaluation, fraction: float, sample: str) -> lis
     ):
         figure = spectra.powers(k, {f: true[f] for f in fields}, power, tolerance=TOLERANCE)
         text = f"{sample}; below, the relative deviation. The grey box is the paper's bound on it."
-        plots.append(Plot(name, title, text, figure))
+        plots.append(Plot(name, title, text, figure, vector=True))
     transfer = {m: {f: (power[m][f] / true[f]) ** 0.5 for f in FIELDS} for m in models}
     correlation = {
         m: {f: evaluation.of(fraction, m, f"cross/{f}") / (power[m][f] * true[f]) ** 0.5 for f in FIELDS}
         for m in models
     }
     figure = spectra.coherence(k, transfer, correlation, fields=FIELDS[:3])
-    plots.append(Plot("coherence", "Correlation and transfer with scale", f"{sample}.", figure))
+    plots.append(Plot("coherence", "Correlation and transfer with scale", f"{sample}.", figure, vector=True))
     of_truth = evaluation.arrays["truth/multipoles"]
     of_tracers = evaluation.of(fraction, "tracers", "multipoles")
     own = {m: evaluation.of(fraction, m, "multipoles") for m in models}
@@ -161,7 +164,7 @@ def _spectrum_plots(evaluation: Evaluation, fraction: float, sample: str) -> lis
         redshift_space={2: of_tracers[:, 1], 4: of_tracers[:, 2]},
     )
     text = f"Density in real space, and the tracers as observed; {sample}."
-    plots.append(Plot("fig14_multipoles", "Quadrupole and hexadecapole", text, figure))
+    plots.append(Plot("fig14_multipoles", "Quadrupole and hexadecapole", text, figure, vector=True))
     panels = {
         m: {
             "real": evaluation.of(fraction, "tracers", "xi_real").mean(axis=0),

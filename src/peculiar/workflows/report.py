@@ -14,11 +14,19 @@ from peculiar.figures.report import Headline, Section, Table
 from peculiar.figures.volume import Volume, interactive
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.plots import Plot, draw
-from peculiar.workflows.scoreboard import ROWS, SOURCE, Score, best_model, cell_text, published_text
+from peculiar.workflows.scoreboard import (
+    ROWS,
+    SOURCE,
+    Score,
+    best_model,
+    cell_text,
+    published_text,
+    true_text,
+)
 from peculiar.workflows.survey_report import is_reconstruction, reconstruction_sections
 
 GROUPS = {
-    "A slab, seen by everyone": ("fig04", "fig05"),
+    "One slab through the box": ("fig04", "fig05"),
     "Voxel by voxel": ("fig06", "fig07", "fig09"),
     "Scale by scale": ("fig10", "fig11", "fig12", "coherence"),
     "Along the line of sight": ("fig13", "fig14"),
@@ -158,14 +166,16 @@ def score_table(evaluation: Evaluation, fraction: float) -> Table:
     columns: Mapping[str, Mapping[str, Score]] = {
         m: evaluation.scores(fraction, m) for m in evaluation.models
     }
-    rows, best = [], {}
+    rows: list[tuple[str, list[str]]] = []
+    best: dict[int, int] = {}
     for row in ROWS:
         if not any(row.key in scores for scores in columns.values()):
             continue
         winner = best_model(columns, row)
         if winner is not None:
             best[len(rows)] = 1 + list(columns).index(winner)
-        cells = [row.label, *(cell_text(scores, row) for scores in columns.values()), published_text(row)]
+        models = [cell_text(scores, row) for scores in columns.values()]
+        cells = [row.label, *models, true_text(next(iter(columns.values())), row), published_text(row)]
         rows.append((row.group, cells))
     boxes = len(evaluation.record["boxes"])
     note = (
@@ -174,7 +184,7 @@ def score_table(evaluation: Evaluation, fraction: float) -> Table:
         + f"; after ±, the standard deviation over voxels. Bold: closest to the ideal. Published: {SOURCE}, on its own "
         "simulations (boxes of 600 Mpc/h, without mass weighting), never the same data as ours."
     )
-    return Table(["", *columns, f"{SOURCE}"], rows, best, note)
+    return Table(["", *columns, "truth", SOURCE], rows, best, note)
 
 
 def _view(evaluation: Evaluation, fraction: float) -> Section:
@@ -196,7 +206,7 @@ def _view(evaluation: Evaluation, fraction: float) -> Section:
 
 def _figures(title: str, plots: Sequence[Plot], prefixes: Sequence[str]) -> Section:
     body = "".join(
-        html.picture(plot.figure, plot.caption, alternative=plot.title)
+        html.picture(plot.figure, plot.caption, alternative=plot.title, vector=plot.vector)
         for plot in plots
         if plot.name.startswith(tuple(prefixes))
     )

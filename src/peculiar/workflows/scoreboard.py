@@ -10,6 +10,11 @@ import numpy as np
 SOURCE = "Xiao et al. 2024"
 
 
+POINTWISE = "Correlation C_r over voxels"
+DIRECTION = "Magnitude and direction"
+SPECTRA = "Power spectra, R = P/P_true - 1"
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the score table.
@@ -31,6 +36,8 @@ class Row:
         Value of a perfect reconstruction, to mark the best column; None marks none.
     published, source : str
         What the paper printed, and where.
+    lead : str
+        Score that stands before it, with a stroke between, or "".
     """
 
     key: str
@@ -43,30 +50,23 @@ class Row:
     target: float | None = None
     published: str = ""
     source: str = ""
+    lead: str = ""
 
 
 def _ranges(field: str, name: str, ranges: Sequence[tuple[str, str, str, str]]) -> list[Row]:
-    rows = []
-    for suffix, text, bound, source in ranges:
-        for kind in ("mean", "max"):
-            rows.append(
-                Row(
-                    f"R_{field}_{suffix}_{kind}",
-                    f"{kind} |R(k)| of the {name} power, {text}",
-                    "Power spectra, R = P/P_true - 1",
-                    target=0.0,
-                    published=bound if kind == "max" else "",
-                    source=source if kind == "max" else "",
-                )
-            )
-    return rows
+    return [
+        Row(
+            f"R_{field}_{suffix}_max",
+            f"{name}, {text}: mean / max |R|",
+            SPECTRA,
+            lead=f"R_{field}_{suffix}_mean",
+            target=0.0,
+            published=bound,
+            source=source,
+        )
+        for suffix, text, bound, source in ranges
+    ]
 
-
-POINTWISE, DIRECTION, SPECTRA = (
-    "Correlation C_r over voxels",
-    "Magnitude and direction",
-    "Power spectra, R = P/P_true - 1",
-)
 
 ROWS: tuple[Row, ...] = (
     Row("correlation_velocity", "velocity, mean of the three components", POINTWISE, 4, target=1.0, published="~0.9",
@@ -214,20 +214,24 @@ def _jackknife(values: Sequence[float]) -> float:
 
 
 def cell_text(scores: Mapping[str, Score], row: Row) -> str:
-    """Text of one cell: mean over boxes, its standard error in parentheses, "± spread" and the true value if any."""
+    """Text of one cell: mean over boxes, and its standard error in parentheses or the spread over voxels after ±."""
     if row.key not in scores:
         return "–"
-    score = scores[row.key]
-    text = f"{_number(score, row.decimals)}"
-    if row.spread and row.spread in scores:
-        text += f" ± {_number(scores[row.spread], row.decimals, error=False)}"
-    if row.true and row.true in scores:
-        name = "true" if row.true_spread else "true rms"
-        text += f" ({name} {_number(scores[row.true], row.decimals, error=False)}"
-        if row.true_spread:
-            text += f" ± {_number(scores[row.true_spread], row.decimals, error=False)}"
-        text += ")"
-    return text
+    if row.spread in scores:
+        mean, spread = (_number(scores[key], row.decimals, error=False) for key in (row.key, row.spread))
+        return f"{mean} ± {spread}"
+    lead = f"{_number(scores[row.lead], row.decimals, error=False)} / " if row.lead in scores else ""
+    return lead + _number(scores[row.key], row.decimals)
+
+
+def true_text(scores: Mapping[str, Score], row: Row) -> str:
+    """Text of the true value where the row has one, or ""."""
+    if row.true not in scores:
+        return ""
+    text = _number(scores[row.true], row.decimals, error=False)
+    if row.true_spread in scores:
+        return f"{text} ± {_number(scores[row.true_spread], row.decimals, error=False)}"
+    return f"rms {text}"
 
 
 def best_model(columns: Mapping[str, Mapping[str, Score]], row: Row) -> str | None:
@@ -255,9 +259,9 @@ def markdown(record: Mapping[str, object]) -> str:
     lines = [
         "# Scores",
         "",
-        f"Means over {len(boxes)} boxes, the standard error of the mean in parentheses. {settings['number_density']:g} "
-        f"(h/Mpc)^3, line of sight {settings['line_of_sight']}. The published figures are of {SOURCE}, measured on its "
-        "own simulations. The closest to the ideal is bold.",
+        f"Means over {len(boxes)} box{'es' if len(boxes) > 1 else ''}, the standard error of the mean in parentheses. "
+        f"{settings['number_density']:g} (h/Mpc)^3, line of sight {settings['line_of_sight']}. The published figures "
+        f"are of {SOURCE}, measured on its own simulations. The closest to the ideal is bold.",
     ]
     for fraction in dict.fromkeys(entry["satellite_fraction"] for entry in results):
         columns: dict[str, Mapping[str, Score]] = {
@@ -266,7 +270,10 @@ def markdown(record: Mapping[str, object]) -> str:
             if entry["satellite_fraction"] == fraction
         }
         lines += ["", f"## Satellite fraction {fraction:g}", ""]
-        lines += [f"| | {' | '.join(columns)} | published |", "| --- |" + " ---: |" * len(columns) + " --- |"]
+        lines += [
+            f"| | {' | '.join(columns)} | truth | published |",
+            "| --- |" + " ---: |" * (len(columns) + 1) + " --- |",
+        ]
         for row in ROWS:
             if not any(row.key in scores for scores in columns.values()):
                 continue
@@ -276,7 +283,8 @@ def markdown(record: Mapping[str, object]) -> str:
                 f"**{text}**" if name == best else text for name, text in zip(columns, cells, strict=True)
             ]
             label = row.label.replace("|", "\\|")
-            lines.append(f"| {label} | {' | '.join(cells)} | {published_text(row)} |")
+            true = true_text(next(iter(columns.values())), row)
+            lines.append(f"| {label} | {' | '.join(cells)} | {true} | {published_text(row)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -284,7 +292,7 @@ def _number(score: Score, decimals: int, *, error: bool = True) -> str:
     mean, spread = score["mean"], score["error"]
     if not isinstance(mean, float | int) or not np.isfinite(mean):
         return "–"
-    text = f"{mean:.{decimals}f}"
+    text = f"{round(mean, decimals) + 0.0:.{decimals}f}"  # + 0.0 turns -0.00 into 0.00
     if error and isinstance(spread, float) and np.isfinite(spread):
         text += f" ({spread:.{decimals}f})"
     return text

@@ -132,7 +132,7 @@ def test_joint_counts_hold_nearly_every_voxel():
     truth = derived(truth_fields(3))
     counts = measure(truth, truth, edges=joint_edges(truth)).counts
     for name, values in counts.items():
-        assert 0.98 * 24**3 <= values.sum() <= 24**3, name
+        assert 0.97 * 24**3 <= values.sum() <= 24**3, name
     speed = counts["joint/speed"]
     assert speed.sum() == np.trace(speed)
 
@@ -184,7 +184,7 @@ def test_evaluation_holds_every_model_and_is_read_again(evaluated):
     assert len(scores["correlation_velocity"]["boxes"]) == 2
     assert scores["correlation_velocity"]["mean"] > 0.3  # a thousand halos: mostly shot noise
     assert evaluation.of(0.0, iterative, "power/velocity").shape == (2, len(evaluation.arrays["k"]))
-    assert "| published |" in (evaluated / "scores.md").read_text()
+    assert "| truth | published |" in (evaluated / "scores.md").read_text()
     assert evaluation.record["provenance"]["inputs"]
 
 
@@ -194,7 +194,7 @@ def test_scores_hold_no_nan(evaluated):
 
 def test_score_table_has_the_published_column(evaluated):
     table = score_table(Evaluation.open(evaluated), 0.0)
-    assert len(table.columns) == 4
+    assert len(table.columns) == 5
     by_name = {cells[0]: cells for _, cells in table.rows}
     assert by_name["1 - cos φ, velocity"][-1].startswith("0.01 ± 0.06")
 
@@ -206,7 +206,7 @@ def test_report_is_one_file_without_links(evaluated, tmp_path):
     # Not `"..." in text`: a failing assertion would print, and compare, all of it.
     assert text.count('src="http') == 0
     assert text.count("Scoreboard") == 2  # contents and heading
-    assert text.count("data:image/svg+xml") == 14
+    assert text.count("data:image/") == 14
     words = re.sub(r"<script.*?</script>|data:[^\"]*", "", text, flags=re.DOTALL)
     assert words.count("nan") == 0
 
