@@ -186,4 +186,6 @@ class ResidualUNet(nn.Module):
         logarithm = outputs[:, DENSITY]
         velocity = outputs[:, VELOCITY] + inputs[:, list(self.config.velocity)].float()
         rho = logarithm.clamp(max=LARGEST_LOG_DENSITY).exp() - DENSITY_FLOOR
-        return torch.cat([logarithm, velocity, rho * (velocity + outputs[:, MOMENTUM])], dim=1)
+        # The momentum's error is noisy: it teaches its own correction, not the density and velocity.
+        momentum = rho.detach() * (velocity.detach() + outputs[:, MOMENTUM])
+        return torch.cat([logarithm, velocity, momentum], dim=1)

@@ -170,6 +170,9 @@ class Xiao2024(nn.Module):
         self.density = unet(halos, 1)
         self.velocity = nn.ModuleDict({"magnitude": unet(halos + 4, 1), "direction": unet(halos + 4, 3)})
         self.momentum = nn.ModuleDict({"magnitude": unet(halos + 4, 1), "direction": unet(halos + 4, 3)})
+        for stage in (self.velocity, self.momentum):
+            # Magnitudes start at their scale: those that start below zero would be cut and learn nothing.
+            nn.init.ones_(stage.get_parameter("magnitude.output.conv.bias"))
 
     @property
     def stride(self) -> int:

@@ -1,0 +1,120 @@
+"""What every registered network must do."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from peculiar import models
+from peculiar.models.channels import OUTPUT_CHANNELS
+
+CONFIGS = {
+    "residual": {"in_channels": 7, "width": 8, "levels": 3, "blocks": [1, 2], "velocity": [1, 2, 3]},
+    "xiao2024": {"in_channels": 10, "channels": [6, 8, 10], "init_kernel": 3, "dropout": 0.2},
+}
+VELOCITIES = {"residual": (1, 2, 3), "xiao2024": (4, 5, 6)}
+RATES = {"residual": 1e-3, "xiao2024": 1e-2}
+
+
+def make(name, *, seed=0):
+    """Build a small network, all weights random: nothing that starts at zero may hide what comes before it."""
+    torch.manual_seed(seed)
+    network = models.build(name, CONFIGS[name])
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+        else:
+            torch.nn.init.uniform_(parameter, 0.1, 0.6)
+    return network.eval()
+
+
+def mesh(name, n=16, *, seed=1):
+    return torch.randn(
+        1, CONFIGS[name]["in_channels"], n, n, n, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def test_every_network_is_covered():
+    assert set(CONFIGS) == set(models.names())
+
+
+@pytest.mark.parametrize("name", models.names())
+class TestContract:
+    @torch.no_grad()
+    def test_shape(self, name):
+        inputs = mesh(name)[..., :12]
+        outputs = make(name)(inputs)
+        assert outputs.shape == (1, OUTPUT_CHANNELS, 16, 16, 12)
+        assert outputs.dtype == torch.float32
+        assert torch.isfinite(outputs).all()
+
+    def test_gradients_reach_every_parameter(self, name):
+        network = make(name).train()
+        network(mesh(name)).square().mean().backward()
+        silent = [
+            key for key, p in network.named_parameters() if p.grad is None or not torch.count_nonzero(p.grad)
+        ]
+        assert silent == []
+
+    @torch.no_grad()
+    def test_saved_weights_give_the_same_outputs(self, name, tmp_path):
+        network, other = make(name), make(name, seed=5)
+        inputs = mesh(name)
+        assert not torch.allclose(network(inputs), other(inputs))
+        save_file(network.state_dict(), tmp_path / "weights.safetensors")
+        other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+        assert torch.equal(network(inputs), other(inputs))
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("axis", [2, 3, 4])
+    def test_shift_by_a_stride_shifts_the_output(self, name, axis):
+        network, inputs = make(name), mesh(name)
+        outputs = network(inputs)
+        shifted = network(inputs.roll(network.stride, axis))
+        scale = outputs.abs().max()
+        assert (shifted - outputs.roll(network.stride, axis)).abs().max() < 1e-5 * scale
+        assert (shifted - outputs).abs().max() > 1e-2 * scale
+
+    @torch.no_grad()
+    def test_a_crop_does_not_wrap(self, name):
+        network, inputs = make(name), mesh(name)
+        touched = inputs.clone()
+        touched[..., 0] += 3.0
+        far_face = (Ellipsis, slice(-2, None))
+        assert not torch.equal(network(touched)[far_face], network(inputs)[far_face])
+        assert not torch.allclose(network(inputs)[far_face], network(inputs, periodic=False)[far_face])
+
+    @torch.no_grad()
+    def test_reach_is_where_the_output_stops_to_change(self, name):
+        network = make(name)
+        side = 2 * (-(-network.reach // network.stride) + 2) * network.stride
+        inputs = torch.randn(1, CONFIGS[name]["in_channels"], side, network.stride * 4, network.stride * 4)
+        touched = inputs.clone()
+        touched[:, :, side // 2] += 3.0
+        changed = (network(touched) != network(inputs)).amax(dim=(0, 1, 3, 4))
+        far = (torch.arange(side) - side // 2).abs() > network.reach
+        assert not changed[far].any()
+
+    def test_overfits_one_pair(self, name):
+        torch.manual_seed(2)
+        network = models.build(name, CONFIGS[name] | {"dropout": 0.0})
+        inputs = mesh(name, 8)
+        velocity = 1.5 * inputs[:, list(VELOCITIES[name])]
+        logarithm = torch.tanh(inputs[:, :1])
+        targets = torch.cat([logarithm, velocity, logarithm.exp() * velocity], dim=1)
+        optimiser = torch.optim.Adam(network.parameters(), lr=RATES[name])
+        network.train()
+        first = 0.0
+        for _ in range(150):
+            optimiser.zero_grad()
+            loss = (network(inputs) - targets).square().mean()
+            loss.backward()
+            optimiser.step()
+            first = first or float(loss.detach())
+            if float(loss.detach()) < 0.1 * first:
+                break
+        else:
+            pytest.fail(f"loss went from {first:.3g} to {float(loss.detach()):.3g} only")
+
+    def test_wrong_mesh_is_refused(self, name):
+        with pytest.raises(ValueError, match="multiples of 4"):
+            make(name)(mesh(name)[..., :14])

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from peculiar.core.errors import InputError
+from peculiar.models.blocks import Conv, ResidualBlock, Upsample, normalisation
+
+
+@torch.no_grad()
+def test_periodic_convolution_is_a_convolution_of_the_repeated_mesh():
+    conv, mesh = Conv(2, 3, kernel=5), torch.randn(1, 2, 6, 6, 6)
+    repeated = mesh.repeat(1, 1, 3, 3, 3)
+    middle = conv.conv(repeated)[..., 6:12, 6:12, 6:12]
+    assert torch.allclose(conv(mesh), middle, atol=1e-5)
+
+
+@torch.no_grad()
+def test_periodic_upsampling_is_that_of_the_repeated_mesh():
+    up, mesh = Upsample(2, 3), torch.randn(1, 2, 4, 4, 4)
+    middle = up.conv(mesh.repeat(1, 1, 3, 3, 3))[..., 8:16, 8:16, 8:16]
+    assert torch.allclose(up(mesh), middle, atol=1e-5)
+    assert not torch.allclose(up(mesh, periodic=False), middle, atol=1e-2)
+
+
+@torch.no_grad()
+def test_strided_convolution_halves():
+    conv, mesh = Conv(1, 1, stride=2), torch.randn(1, 1, 8, 8, 8)
+    full = functional.conv3d(
+        functional.pad(mesh, (1,) * 6, mode="circular"), conv.conv.weight, conv.conv.bias
+    )
+    assert torch.allclose(conv(mesh), full[..., ::2, ::2, ::2], atol=1e-5)
+
+
+@torch.no_grad()
+def test_residual_block_starts_as_the_identity():
+    mesh = torch.randn(1, 4, 4, 4, 4)
+    assert torch.equal(ResidualBlock(4)(mesh), mesh)
+
+
+def test_unknown_normalisation_is_refused():
+    with pytest.raises(InputError, match="'none' or 'batch'"):
+        normalisation("group", 4)

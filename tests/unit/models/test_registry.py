@@ -1,0 +1,27 @@
+import pytest
+
+from peculiar import models
+from peculiar.core.errors import InputError
+
+
+def test_lists_become_tuples():
+    network = models.build("residual", {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1, 2]})
+    assert network.config.blocks == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "text"),
+    [
+        ("unet", {}, "residual, xiao2024"),
+        ("residual", {"in_channels": 7, "widht": 4}, "widht"),
+        ("residual", {"in_channels": 7, "input_scale": [1.0]}, "7 entries"),
+        ("residual", {"in_channels": 7, "velocity": [5, 6, 7]}, "7 input channels"),
+        ("residual", {"in_channels": 0}, "in_channels"),
+        ("xiao2024", {"init_kernel": 4}, "odd"),
+        ("xiao2024", {"dropout": 1.0}, "dropout"),
+        ("xiao2024", {"in_channels": 8}, "linear_momentum"),
+    ],
+)
+def test_bad_settings_are_refused(name, config, text):
+    with pytest.raises(InputError, match=text):
+        models.build(name, config)
