@@ -1,0 +1,69 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core.errors import InputError
+from peculiar.training.dataset import Crops, WholeBoxes
+
+VECTORS = ((1, 2, 3), (4, 5, 6))
+
+
+def crops(pairs, **changes):
+    return Crops(pairs, **({"crop": 8, "batch_size": 2, "steps": 5, "seed": 3, "vectors": VECTORS} | changes))
+
+
+def test_crop_wraps(pairs):
+    inputs, _ = pairs[0].crop((10, 0, 5), 6)
+    whole = np.load(pairs[0].inputs).astype(np.float32)
+    expected = np.roll(whole, (-10, 0, -5), axis=(1, 2, 3))[:, :6, :6, :6]
+    assert np.array_equal(inputs.numpy(), expected)
+
+
+def test_batch_depends_on_seed_step_and_rank_alone(pairs):
+    first = crops(pairs)
+    first.batch(0)
+    again = crops(pairs, start=2)
+    for one, other in zip(first.batch(2), again.batch(2), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(first.batch(2)[0], first.batch(3)[0])
+    assert not torch.equal(first.batch(2)[0], crops(pairs, seed=4).batch(2)[0])
+    assert not torch.equal(first.batch(2)[0], crops(pairs, rank=1, world=2).batch(2)[0])
+
+
+def test_inputs_and_targets_turn_together(pairs):
+    for inputs, targets in crops(pairs, steps=6):
+        assert torch.allclose(targets[:, 1:4], 1.5 * inputs[:, 1:4], atol=5e-3)
+        assert torch.allclose(targets[:, 4:], 0.5 * inputs[:, 4:], atol=5e-3)
+
+
+def test_iterates_from_the_start_step_in_order(pairs):
+    data = crops(pairs, start=3)
+    batches = list(data)
+    assert len(batches) == 2
+    assert torch.equal(batches[1][0], data.batch(4)[0])
+
+
+def test_errors_of_the_thread_reach_the_user_and_the_thread_ends(pairs, tmp_path):
+    data = crops(pairs)
+    pairs[0].inputs.unlink()
+    pairs[1].inputs.unlink()
+    with pytest.raises(FileNotFoundError):
+        list(data)
+    assert not any(thread.name == "peculiar-crops" for thread in threading.enumerate())
+
+
+def test_whole_boxes(pairs):
+    inputs, targets, factor = WholeBoxes(pairs)[1]
+    assert inputs.shape == (7, 12, 12, 12)
+    assert targets.shape == (7, 12, 12, 12)
+    assert factor == 63.0
+    assert crops(pairs, crop=0).batch(0)[0].shape == (2, 7, 12, 12, 12)
+
+
+def test_bad_settings_are_refused(pairs):
+    with pytest.raises(InputError, match="at most the mesh"):
+        crops(pairs, crop=16)
+    with pytest.raises(InputError, match="at least one box"):
+        crops([])

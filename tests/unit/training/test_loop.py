@@ -1,0 +1,143 @@
+import csv
+
+import pytest
+import torch
+
+from peculiar import models
+from peculiar.core.errors import InputError
+from peculiar.training.dataset import Crops
+from peculiar.training.loop import Training, correlation, fit, learning_rate
+from peculiar.training.settings import LossSettings, TrainSettings
+
+VECTORS = ((1, 2, 3), (4, 5, 6))
+STEPS = 12
+
+
+class KilledError(Exception):
+    """Stands for a run that is killed."""
+
+
+def train(pairs, directory, *, resume=False, lines=None, **changes):
+    torch.manual_seed(1)
+    config = {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1], "velocity": [1, 2, 3], "dropout": 0.2}
+    network = models.build("residual", config)
+    values = {
+        "steps": STEPS,
+        "crop": 8,
+        "checkpoint_every": 4,
+        "validate_every": 6,
+        "lr": 1e-2,
+        "accelerator": "cpu",
+    }
+    result = fit(
+        network,
+        training=pairs,
+        validation=pairs[:1],
+        settings=TrainSettings(**(values | changes)),
+        loss=LossSettings(margin=2),
+        directory=directory,
+        seed=3,
+        vectors=VECTORS,
+        resume=resume,
+        announce=(lines if lines is not None else []).append,
+    )
+    return network.state_dict(), result
+
+
+def same(first, second):
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_resumed_run_ends_with_the_same_weights(pairs, tmp_path, monkeypatch):
+    whole, result = train(pairs, tmp_path / "whole")
+    original = Crops.batch
+
+    def killed(self, step):
+        if step == 7:
+            raise KilledError
+        return original(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Crops, "batch", killed)
+        with pytest.raises(KilledError):
+            train(pairs, tmp_path / "killed")
+    resumed, again = train(pairs, tmp_path / "killed", resume=True)
+    assert same(whole, resumed)
+    assert result["loss"] == again["loss"]
+    assert result["steps"] == again["steps"] == STEPS
+    finished, _ = train(pairs, tmp_path / "killed", resume=True)
+    assert same(whole, finished)
+    with (tmp_path / "killed" / "metrics.csv").open(newline="") as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [6, 12]
+
+
+def test_training_learns(pairs, tmp_path):
+    lines = []
+    _, result = train(pairs, tmp_path, steps=60, lr=5e-3, ema=0.9, validate_every=30, lines=lines)
+    assert result["velocity_correlation"] > 0.9
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[1] < losses[0]
+    assert "velocity error" in lines[-1]
+
+
+def test_time_limit_ends_the_run_and_its_schedule(pairs, tmp_path):
+    _, result = train(pairs, tmp_path, steps=10**6, max_minutes=0.01, validate_every=10**6)
+    assert 0 < result["steps"] < 10**6
+    state = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] < 1e-2
+    _, again = train(pairs, tmp_path, steps=10**6, max_minutes=0.01, validate_every=10**6, resume=True)
+    assert again["steps"] == result["steps"]
+
+
+def test_published_stages_train_their_own_part(pairs, tmp_path):
+    torch.manual_seed(0)
+    channels = {"halos": [0], "linear_velocity": [1, 2, 3], "linear_momentum": [4, 5, 6]}
+    network = models.build(
+        "xiao2024", {"in_channels": 7, "channels": [3, 3, 3], "init_kernel": 3, **channels}
+    )
+    for stage in ("density", "velocity"):
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        fit(
+            network,
+            training=pairs,
+            validation=pairs[:1],
+            settings=TrainSettings(steps=2, crop=8, accelerator="cpu", ema=0.0),
+            loss=LossSettings(kind="published", margin=1),
+            directory=tmp_path / stage,
+            seed=0,
+            vectors=VECTORS,
+            line_of_sight="z",
+            stage=stage,
+            announce=lambda line: None,
+        )
+        changed = {
+            key.split(".")[0]
+            for key, value in network.state_dict().items()
+            if not torch.equal(value, before[key])
+        }
+        assert changed == {stage}
+
+
+def test_learning_rate_rises_and_falls():
+    settings = TrainSettings(steps=100, lr=1.0, warmup=0.1)
+    rates = [learning_rate(step / 100, settings) for step in range(101)]
+    assert rates[0] < 0.02
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 10
+    assert rates[100] == pytest.approx(0.01)
+    assert learning_rate(0.9, settings.model_copy(update={"schedule": "constant"})) == 1.0
+
+
+def test_correlation_is_pearsons():
+    first = torch.randn(1, 1, 6, 6, 6)
+    assert float(correlation(first, 3 * first + 2)) == pytest.approx(1.0, abs=1e-5)
+    assert float(correlation(first, -first)) == pytest.approx(-1.0, abs=1e-5)
+
+
+def test_loss_and_network_must_fit():
+    network = models.build("residual", {"in_channels": 7, "width": 4, "levels": 2})
+    with pytest.raises(InputError, match="xiao2024"):
+        Training(network, TrainSettings(steps=1), LossSettings(kind="published"), seed=0, stage="density")
+    with pytest.raises(InputError, match="stage"):
+        Training(network, TrainSettings(steps=1), LossSettings(), seed=0, stage="density")

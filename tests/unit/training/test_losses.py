@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+
+from peculiar.models.channels import DENSITY_FLOOR
+from peculiar.training.losses import component_losses, density_loss, interior, vector_loss
+
+
+def test_interior_leaves_the_outer_cells_out():
+    mesh = torch.zeros(1, 1, 6, 6, 6)
+    mesh[..., 2:4, 2:4, 2:4] = 1.0
+    assert interior(mesh, 2).shape == (1, 1, 2, 2, 2)
+    assert (interior(mesh, 2) == 1).all()
+    assert interior(mesh, 0).shape == mesh.shape
+
+
+def test_density_is_least_at_the_mean_density():
+    rho = torch.tensor([0.2, 1.8]).repeat(4).view(1, 1, 2, 2, 2)
+    targets = torch.cat([torch.log(rho), torch.zeros(1, 6, 2, 2, 2)], dim=1)
+    logarithm = torch.zeros(1, requires_grad=True)
+    outputs = torch.cat([logarithm.expand(1, 1, 2, 2, 2), torch.zeros(1, 6, 2, 2, 2)], dim=1)
+    component_losses(outputs, targets)["density"].backward()
+    assert logarithm.grad is not None
+    assert abs(float(logarithm.grad)) < 1e-6  # the mean of rho is 1, whose logarithm is 0
+
+
+def test_velocity_is_in_units_of_its_scale():
+    targets = torch.zeros(1, 7, 2, 2, 2)
+    outputs = targets.clone()
+    outputs[:, 1:4] = 3.0
+    found = component_losses(outputs, targets, velocity_scale=2.0)
+    assert float(found["velocity"]) == pytest.approx(2.25)
+    assert float(found["momentum"]) == 0
+
+
+def test_eq_5_is_the_squared_error_of_the_density():
+    rho = torch.full((1, 1, 2, 2, 2), 3.0)
+    target = torch.log(torch.full_like(rho, 1.0) + DENSITY_FLOOR)
+    assert float(density_loss(rho, target)) == pytest.approx(4.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("angle", [0.0, 60.0, 90.0, 180.0])
+def test_eq_6_by_hand(angle):
+    target = torch.zeros(1, 3, 2, 2, 2)
+    target[:, 0] = 10.0
+    parts = torch.zeros(1, 4, 2, 2, 2)
+    parts[:, 0] = 1.5  # in units of 5 Mpc/h; the truth is 2
+    parts[:, 1], parts[:, 2] = 7 * math.cos(math.radians(angle)), 7 * math.sin(math.radians(angle))
+    expected = 0.25 * 0.5**2 + 0.75 * (1 - math.cos(math.radians(angle)))
+    assert float(vector_loss(parts, target, scale=5.0)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_eq_6_leaves_cells_without_direction_out():
+    target = torch.zeros(1, 3, 2, 2, 2)
+    target[:, 0, 0] = 1.0
+    parts = torch.cat([target.norm(dim=1, keepdim=True), target], dim=1)
+    assert float(vector_loss(parts, target, scale=1.0)) == pytest.approx(0.0, abs=1e-6)

@@ -1,0 +1,61 @@
+import pytest
+
+from peculiar import models
+from peculiar.core.errors import InputError
+from peculiar.training.recipe import RECIPES, load_recipe, parse_change, recipe_names
+
+PROFILES = ("smoke", "cpu", "gpu", "paper")
+
+
+@pytest.mark.parametrize("name", ["residual", "xiao2024"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_shipped_recipes_are_whole(name, profile):
+    recipe = load_recipe(name, profile=profile)
+    channels = len(recipe.inputs.names)
+    if profile == "smoke":
+        models.build(recipe.network.architecture, {"in_channels": channels, **recipe.network.settings})
+    assert recipe.loss.margin * 2 < (recipe.train.crop or 10**9)
+
+
+def test_names_are_the_files():
+    assert set(recipe_names()) >= {"residual", "xiao2024"}
+    assert all((RECIPES / f"{name}.toml").is_file() for name in recipe_names())
+
+
+def test_changes_win_over_profiles():
+    recipe = load_recipe("residual", profile="smoke", changes=["train.lr=1e-4", "network.settings.width=6"])
+    assert recipe.train.lr == 1e-4
+    assert recipe.network.settings["width"] == 6
+    assert recipe.train.crop == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("train.learning_rate=1e-4", "train.learning_rate"),
+        ("train.lr=-1", "train.lr"),
+        ("train.precision=fp8", "train.precision"),
+        ("data.validation=[400, 600]", "overlap"),
+        ("loss.kind=published", "belong together"),
+        ("train.lr", "KEY=VALUE"),
+    ],
+)
+def test_bad_changes_name_the_key(change, text):
+    with pytest.raises(InputError, match=text):
+        load_recipe("residual", profile="smoke", changes=[change])
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(InputError, match="residual"):
+        load_recipe("resnet", profile="cpu")
+    with pytest.raises(InputError, match="smoke"):
+        load_recipe("residual", profile="tpu")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = ")
+    with pytest.raises(InputError, match="TOML"):
+        load_recipe(broken, profile="cpu")
+
+
+def test_change_takes_words_and_toml():
+    assert parse_change("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
+    assert parse_change("a=word") == {"a": "word"}
