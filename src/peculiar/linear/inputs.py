@@ -22,8 +22,8 @@ from peculiar.linear.wiener import wiener_density, wiener_displacement
 CLUSTERING_RADIUS = 8.0
 """Gaussian radius [Mpc/h] of the larger of the two scales on which the tracers' variance is measured."""
 
-CLUSTERING_REFERENCE = (2.5, -1.3)
-"""Log variances taken off the two clustering channels, so that they stand near 0: about those of the training boxes."""
+LARGEST_RESPONSE = 0.2
+"""The flow's amplitude is never changed by more than this fraction."""
 
 
 class InputSpec(BaseModel):
@@ -31,7 +31,9 @@ class InputSpec(BaseModel):
 
     kind "moved" (our networks): tracers moved back along the line of sight by the iterative FFT. Channels: log counts
     in the abundance bins (4), the Wiener filter's v / (a H f) (3) [Mpc/h] and density, the unit vector along the line
-    of sight (3), and two numbers, the same in every cell, that tell how strongly the tracers cluster.
+    of sight (3), and two numbers, the same in every cell, that tell how strongly the tracers cluster: the log of their
+    variance in cells and after smoothing, less `clustering_reference`. Tracers that cluster more have a larger bias, so
+    the flow is multiplied by 1 + `flow_response` times the first of them.
 
     kind "published" (Xiao et al. 2024): counts in the abundance bins where redshift-space tracers stand, over their
     mean (4), and unsmoothed linear velocity and momentum over a H f (3 + 3) [Mpc/h], eqs. 2 and 3.
@@ -45,6 +47,8 @@ class InputSpec(BaseModel):
     smoothing: float = Setting(3.0, ge=0, description="of the iterative FFT [Mpc/h]")
     bias: float = Setting(1.5, gt=0, description="of the iterative FFT; for 'published' the beta of eq. 4")
     iterations: int = Setting(6, ge=1)
+    clustering_reference: tuple[float, float] = (2.5, -1.3)
+    flow_response: float = -0.86
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,11 +115,12 @@ def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSp
     total = crop(overdensity(positions, grid, weights=catalogue.weights), grid.box)[0]
     covered = None if grid.covered is None else crop(grid.covered[None], grid.box)[0]
     variances = torch.tensor([_variance(total, covered), _variance(_smoothed(total, grid.box), covered)])
-    clustering = variances.log() - torch.tensor(CLUSTERING_REFERENCE)
+    clustering = variances.log() - torch.tensor(spec.clustering_reference)
+    response = (spec.flow_response * clustering[0]).clamp(-LARGEST_RESPONSE, LARGEST_RESPONSE)
     return torch.cat(
         [
             torch.log1p(counts * grid.box.cell_size**3),
-            wiener_displacement(binned, grid.box),
+            (1 + response) * wiener_displacement(binned, grid.box),
             wiener_density(binned, grid.box),
             _sight_lines(catalogue, cells),
             clustering[:, None, None, None].expand(2, *total.shape),
