@@ -65,7 +65,7 @@ def predicted_against_true(panels: Mapping[str, Mapping[str, Histogram2D]]) -> F
     """
     rows = len(panels)
     columns = max(len(fields) for fields in panels.values())
-    figure = Figure(figsize=(2.75 * columns + 0.5, 2.7 * rows + 0.4))
+    figure = Figure(figsize=(2.4 * columns + 0.5, 2.35 * rows + 0.4))
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, (model, fields) in zip(axes, panels.items(), strict=True):
         for panel in row[len(fields) :]:
@@ -95,7 +95,7 @@ def with_density(
     predictions : reconstructor name -> field name -> Histogram2D
     """
     columns = len(truth)
-    figure = Figure(figsize=(3.0 * columns + 0.3, 3.5))
+    figure = Figure(figsize=(2.65 * columns + 0.3, 3.3))
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for panel, (name, histogram) in zip(axes, truth.items(), strict=True):
         _shade(panel, histogram, colours="Greys")

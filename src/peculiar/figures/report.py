@@ -158,6 +158,11 @@ def picture(figure: Figure, caption: str, *, alternative: str, vector: bool = Tr
     )
 
 
+def gallery(pictures: Sequence[str]) -> str:
+    """Return pictures side by side where the page is wide enough."""
+    return f'<div class="gallery">{"".join(pictures)}</div>'
+
+
 def view(html: str, caption: str) -> str:
     """Return an interactive view with its caption; it is not printed."""
     return f'<figure class="view">{html}<figcaption>{escape(caption)}</figcaption></figure>'

@@ -47,7 +47,7 @@ def powers(
         Bands are the standard deviation between boxes: eq. 11 with boxes that do not overlap.
     """
     _require_rows(k, truth)
-    figure = Figure(figsize=(max(3.1 * len(truth) + 0.4, 5.0), 4.6))
+    figure = Figure(figsize=(max(2.6 * len(truth) + 0.4, 5.0), 4.4))
     axes = figure.subplots(2, len(truth), sharex=True, squeeze=False, height_ratios=(2, 1))
     for column, (name, true_power) in enumerate(truth.items()):
         top, bottom = axes[:, column]
@@ -94,7 +94,7 @@ def coherence(
     fields : sequence of str
         One column each.
     """
-    figure = Figure(figsize=(3.1 * len(fields) + 0.4, 4.2))
+    figure = Figure(figsize=(2.8 * len(fields) + 0.4, 4.0))
     axes = figure.subplots(2, len(fields), sharex=True, squeeze=False)
     lowest = 1.0
     for column, name in enumerate(fields):
@@ -135,7 +135,7 @@ def multipoles(
     predictions : reconstructor name -> multipole -> (box, k)
     """
     _require_rows(k, truth)
-    figure = Figure(figsize=(3.6 * len(truth) + 0.4, 3.6))
+    figure = Figure(figsize=(2.6 * len(truth) + 0.4, 3.6))
     axes = figure.subplots(1, len(truth), squeeze=False)[0]
     for panel, (order, true_power) in zip(axes, truth.items(), strict=True):
         weight = k

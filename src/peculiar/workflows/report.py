@@ -205,10 +205,9 @@ def _view(evaluation: Evaluation, fraction: float) -> Section:
 
 
 def _figures(title: str, plots: Sequence[Plot], prefixes: Sequence[str]) -> Section:
-    body = "".join(
-        html.picture(plot.figure, plot.caption, alternative=plot.title, vector=plot.vector)
-        for plot in plots
-        if plot.name.startswith(tuple(prefixes))
+    shown = [plot for plot in plots if plot.name.startswith(tuple(prefixes))]
+    body = html.gallery(
+        [html.picture(p.figure, p.caption, alternative=p.title, vector=p.vector) for p in shown]
     )
     return Section(title, body)
 

@@ -1,0 +1,102 @@
+"""The report of a reconstruction without a truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+
+from peculiar.catalogues import write_objects
+from peculiar.core import Box, Field, InputError
+from peculiar.workflows.demo import demo
+from peculiar.workflows.field_files import write_fields
+from peculiar.workflows.provenance import provenance
+from peculiar.workflows.report import report
+from peculiar.workflows.survey_report import observed_cells, reconstruction_sections
+
+BOX = Box(160.0, 32, origin=(-40.0, -80.0, -80.0), periodic=False)
+
+
+def objects_inside(count: int = 4000) -> np.ndarray:
+    """Positions in the half of the box with x < 40, in real space."""
+    rng = np.random.default_rng(3)
+    return rng.uniform((-40, -80, -80), (40, 80, 80), (count, 3))
+
+
+@pytest.fixture(scope="module")
+def reconstructed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("survey")
+    generator = torch.Generator().manual_seed(1)
+    density = Field(torch.randn(1, 32, 32, 32, generator=generator).exp() - 1, BOX, ["density"])
+    velocity = Field(
+        300 * torch.randn(3, 32, 32, 32, generator=generator),
+        BOX,
+        "xyz",
+        "km/s",
+        kind="vector",
+        definition="test",
+    )
+    attributes = {
+        "model": "iterative FFT",
+        "redshift": 0.1,
+        "line_of_sight": "radial",
+        "observer": [0.0, 0.0, 0.0],
+        "objects": 4000,
+        "number_density": 2e-3,
+        "cosmology": {"Omega_m": 0.3},
+        "provenance": provenance({"model": "iterative"}),
+    }
+    write_fields(directory / "out.zarr", {"density": density, "velocity": velocity}, attributes=attributes)
+    positions = objects_inside()
+    velocities = velocity.at(positions)
+    write_objects(
+        directory / "objects.fits",
+        Table({"ra": np.zeros(len(positions))}),
+        velocities=velocities,
+        v_los=velocities[:, 0],
+        delta=np.zeros(len(positions)),
+        positions_real=positions,
+    )
+    return directory
+
+
+def test_observed_cells_are_those_near_objects():
+    seen = observed_cells(objects_inside(), BOX)
+    assert seen[:14].mean() > 0.95  # x < 30
+    assert not seen[22:].any()  # x > 70, four smoothing lengths from the nearest object
+
+
+def test_sections_say_what_was_reconstructed(reconstructed):
+    found = reconstruction_sections(reconstructed / "out.zarr", objects=reconstructed / "objects.fits")
+    assert "4,000 objects" in found.subject
+    assert [section.title for section in found.sections] == [
+        "The flow around us",
+        "Maps",
+        "Velocities",
+        "How the fields were made",
+    ]
+    assert any("km/s" in headline.value for headline in found.headlines)
+
+
+def test_report_of_a_survey(reconstructed, tmp_path):
+    path = report(
+        reconstructed / "out.zarr", out=tmp_path / "report.html", warnings=["outside the range: 5e-3"]
+    )
+    text = path.read_text(encoding="utf-8")
+    assert text.count("outside the range: 5e-3") == 1
+    assert text.count("iterative FFT") >= 2
+    assert text.count("data:image/webp") == 1
+
+
+def test_table_without_reconstructed_columns_is_refused(reconstructed, tmp_path):
+    Table({"ra": [1.0]}).write(tmp_path / "plain.fits")
+    with pytest.raises(InputError, match="objects must be"):
+        reconstruction_sections(reconstructed / "out.zarr", objects=tmp_path / "plain.fits")
+
+
+def test_demo_keeps_its_hands_off_other_directories(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="Output"):
+        demo(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
