@@ -28,26 +28,23 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DensityCalibration(_Frozen):
-    """Monotone map from a network's log density to the density, since exp of a mean log is not the mean.
+class DensityTransfer(_Frozen):
+    """Factors, isotropic in k, with which a network's least-square density gets the true power (r(k) stays).
 
-    `log_density` are values of the network's ln(1 + delta), rising; `density` the calibrated 1 + delta at them.
-    Between them ln(density) is interpolated linearly, beyond them it keeps the last ratio.
+    Linear in k [h/Mpc] between the points, constant beyond them.
     """
 
-    log_density: tuple[float, ...]
-    density: tuple[float, ...]
-    unit_mean: bool = True
+    k: tuple[float, ...]
+    transfer: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _monotone(self) -> DensityCalibration:
-        if len(self.log_density) != len(self.density) or not self.density:
-            raise ValueError("log_density and density must have the same length, at least 1")
-        if any(value <= 0 for value in self.density):
-            raise ValueError("density must be > 0")
-        for values in (self.log_density, self.density):
-            if any(b < a for a, b in pairwise(values)):
-                raise ValueError("log_density and density must rise")
+    def _usable(self) -> DensityTransfer:
+        if len(self.k) != len(self.transfer) or not self.k:
+            raise ValueError("k and transfer must have the same length, at least 1")
+        if any(b <= a for a, b in pairwise(self.k)):
+            raise ValueError("k must rise")
+        if any(value <= 0 for value in self.transfer):
+            raise ValueError("transfer must be > 0")
         return self
 
 
@@ -79,7 +76,7 @@ class ModelCard(_Frozen):
     velocity_definition: str
     periodic_training: bool
     symmetry_average: int = Field(default=1, ge=1, le=48)
-    density_calibration: DensityCalibration
+    density_transfer: DensityTransfer
     metrics: dict[str, float]
     seeds: dict[str, int]
     splits: dict[str, tuple[int, ...]]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.core.catalogue import AXES
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
-from peculiar.inference.model_card import DensityCalibration, ModelCard, check_range, load_model
+from peculiar.inference.model_card import DensityTransfer, ModelCard, check_range, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.inputs import network_inputs
-from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY
+from peculiar.linear.overdensity import crop, fourier_box, pad
+from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY, overdensity
 
 COMPONENTS = ("x", "y", "z")
 
@@ -127,7 +130,7 @@ def assemble(
     outputs : (7, x, y, z)
         `peculiar.models.channels.OUTPUT_NAMES`: log density, velocity and momentum over a H f [Mpc/h].
     card : ModelCard
-        Gives the density's calibration and the velocity's definition.
+        Gives the density's transfer function and the velocity's definition.
     box : Box
         With the outputs' mesh.
     velocity_factor : float
@@ -135,9 +138,12 @@ def assemble(
 
     Returns
     -------
-    "density" (overdensity), "velocity" and "momentum" [km/s].
+    "density" (overdensity, its power unbiased by the card's transfer function), "density_least_squares" (before it),
+    "velocity" and "momentum" [km/s].
     """
-    density = calibrate(outputs[DENSITY], card.density_calibration, periodic=box.periodic)
+    delta = overdensity(outputs[DENSITY])
+    if box.periodic:
+        delta = (1 + delta) / (1 + delta.mean()) - 1
 
     def vector(channels: slice) -> Field:
         return Field(
@@ -150,30 +156,25 @@ def assemble(
         )
 
     return {
-        "density": Field((density - 1).cpu(), box, names=("density",)),
+        "density": Field(
+            calibrate(delta, card.density_transfer, box).cpu(),
+            box,
+            names=("density",),
+            definition="power unbiased on average",
+        ),
+        "density_least_squares": Field(
+            delta.cpu(), box, names=("density",), definition="least mean-square error"
+        ),
         "velocity": vector(VELOCITY),
         "momentum": vector(MOMENTUM),
     }
 
 
 def calibrate(
-    log_density: Float[torch.Tensor, "..."], table: DensityCalibration, *, periodic: bool
-) -> Float[torch.Tensor, "..."]:
-    """Return 1 + delta of a network's log density by the card's monotone map.
-
-    ln(1 + delta) is linear between the table's points; beyond its ends 1 + delta keeps the last ratio to the
-    exponential of the log density. In a periodic box, whose mean is known, the result is divided by its mean where the
-    table says so.
-    """
-    points = torch.tensor(table.log_density, dtype=log_density.dtype, device=log_density.device)
-    values = torch.tensor(table.density, dtype=log_density.dtype, device=log_density.device).log()
-    inside = log_density.clamp(points[0], points[-1])
-    if len(points) == 1:
-        logarithm = values.expand_as(inside)
-    else:
-        upper = torch.searchsorted(points, inside.contiguous()).clamp(1, len(points) - 1)
-        low, width = points[upper - 1], points[upper] - points[upper - 1]
-        part = torch.where(width > 0, (inside - low) / width, 0.0)
-        logarithm = values[upper - 1] + part * (values[upper] - values[upper - 1])
-    density = torch.exp(logarithm + (log_density - inside))
-    return density / density.mean() if table.unit_mean and periodic else density
+    delta: Float[torch.Tensor, "1 x y z"], table: DensityTransfer, box: Box
+) -> Float[torch.Tensor, "1 x y z"]:
+    """Return an overdensity with every mode multiplied by the card's factor at its k; zero-padded if not periodic."""
+    fourier = fourier_box(box)
+    k = k_squared(fourier, delta.device, dtype=torch.float64).sqrt_().cpu().numpy()
+    factor = torch.as_tensor(np.interp(k, table.k, table.transfer), dtype=torch.float32, device=delta.device)
+    return crop(to_real(to_fourier(pad(delta, box)) * factor, fourier.mesh), box)

@@ -20,6 +20,7 @@ AXES = ("x", "y", "z")
 CHUNK = 128  # cells along a side: 8 MB of float32
 LONG_NAMES = {
     "density": "overdensity of matter, rho / mean rho - 1",
+    "density_least_squares": "overdensity of matter of least mean-square error, its power too low",
     "velocity": "peculiar velocity of matter",
     "momentum": "momentum of matter, (1 + density) * velocity",
 }

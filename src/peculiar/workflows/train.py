@@ -15,16 +15,17 @@ import torch
 import peculiar
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
-from peculiar.inference.model_card import DensityCalibration, ModelCard, save_model
+from peculiar.inference.model_card import DensityTransfer, ModelCard, save_model
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.linear.inputs import network_inputs
 from peculiar.models import build, config_keys
-from peculiar.models.channels import DENSITY, DENSITY_FLOOR
+from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.models.xiao2024 import STAGES
 from peculiar.simulate.mocks import SimulatedBox, open_run
 from peculiar.training.cache import cached_pairs
-from peculiar.training.calibration import fit_calibration
+from peculiar.training.calibration import fit_transfer
 from peculiar.training.dataset import MeshPair
 from peculiar.training.loop import fit
 from peculiar.training.recipe import Recipe, load_recipe
@@ -219,8 +220,8 @@ def _write_model(
 ) -> ModelCard:
     box = SimulatedBox.open(splits["train"][0])
     variants = settings.data.variants
-    # A network's own density, until the table below is fitted.
-    plain = DensityCalibration(log_density=(0.0,), density=(1.0,))
+    # A network's own density, until the transfer function is fitted below.
+    plain = DensityTransfer(k=(0.0,), transfer=(1.0,))
     entries: dict[str, Any] = {
         "name": settings.name,
         "package_version": peculiar.__version__,
@@ -250,23 +251,24 @@ def _write_model(
         "splits": {name: tuple(_seed(path) for path in paths) for name, paths in splits.items()},
         "notes": settings.card.notes,
     }
-    card = ModelCard(**entries, density_calibration=plain, weights_sha256="0" * 64)
-    table = _calibrated(NeuralReconstructor(network, card), validation, box, settings)
+    card = ModelCard(**entries, density_transfer=plain, weights_sha256="0" * 64)
+    transfer = _transfer(NeuralReconstructor(network, card), validation, box)
     with TemporaryDirectory(dir=out) as temporary:
-        card = save_model(network, temporary, **entries, density_calibration=table)
+        card = save_model(network, temporary, **entries, density_transfer=transfer)
         for suffix in ("safetensors", "json"):
             os.replace(Path(temporary) / f"{card.name}.{suffix}", out / f"{card.name}.{suffix}")
     return card
 
 
-def _calibrated(
-    reconstructor: NeuralReconstructor, validation: Sequence[MeshPair], box: SimulatedBox, settings: Recipe
-) -> DensityCalibration:
-    logarithms, truths = [], []
+def _transfer(
+    reconstructor: NeuralReconstructor, validation: Sequence[MeshPair], box: SimulatedBox
+) -> DensityTransfer:
+    predicted, truth = [], []
     for pair in validation:
         inputs, targets = pair.crop((0, 0, 0), 0)
         outputs = reconstructor.outputs(inputs, line_of_sight="z", periodic=True)
-        logarithms.append(outputs[DENSITY][0].cpu())
-        truths.append(targets[DENSITY][0].exp() - DENSITY_FLOOR)
-    knots, values = fit_calibration(logarithms, truths, box.box, aim=settings.card.calibration)
-    return DensityCalibration(log_density=knots, density=values)
+        for meshes, fields in ((outputs.cpu(), predicted), (targets, truth)):
+            rho = 1 + overdensity(meshes[DENSITY])
+            fields.append(Field(rho / rho.mean() - 1, box.box, ["density"]))
+    k, transfer = fit_transfer(predicted, truth)
+    return DensityTransfer(k=k, transfer=transfer)

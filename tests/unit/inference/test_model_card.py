@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from peculiar.core import PRESETS, Box, InputError, OutOfRangeWarning
 from peculiar.inference.model_card import (
-    DensityCalibration,
+    DensityTransfer,
     ModelCard,
     available_models,
     check_range,
@@ -40,13 +40,13 @@ def test_card_is_frozen_and_refuses_unknown_entries(entries):
         ModelCard(**entries, weights_sha256="0" * 64, colour="red")
 
 
-def test_calibration_must_rise():
+def test_transfer_must_rise_in_k_and_be_positive():
     with pytest.raises(ValidationError, match="must rise"):
-        DensityCalibration(log_density=(0.0, 1.0), density=(2.0, 1.0))
+        DensityTransfer(k=(0.2, 0.1), transfer=(1.0, 1.0))
     with pytest.raises(ValidationError, match="same length"):
-        DensityCalibration(log_density=(0.0,), density=(2.0, 3.0))
-    with pytest.raises(ValidationError, match="must be > 0"):
-        DensityCalibration(log_density=(0.0,), density=(0.0,))
+        DensityTransfer(k=(0.1,), transfer=(1.0, 1.1))
+    with pytest.raises(ValidationError, match="> 0"):
+        DensityTransfer(k=(0.1,), transfer=(0.0,))
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.999])

@@ -5,7 +5,7 @@ import torch
 from peculiar.core import PRESETS, Box, Field
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
 from peculiar.inference import NeuralReconstructor
-from peculiar.inference.model_card import DensityCalibration
+from peculiar.inference.model_card import DensityTransfer
 from peculiar.inference.reconstructor import assemble, calibrate
 
 COSMOLOGY = PRESETS["xiao2024"]
@@ -16,24 +16,18 @@ def model(saved):
     return NeuralReconstructor.load(saved)
 
 
-def test_calibrate_interpolates_logarithms_and_keeps_the_last_ratio():
-    table = DensityCalibration(log_density=(-1.0, 1.0), density=(0.5, 4.0), unit_mean=False)
-    values = calibrate(torch.tensor([-3.0, -1.0, 0.0, 1.0, 2.0]), table, periodic=True)
-    expected = [0.5 * np.exp(-2.0), 0.5, 2**0.5, 4.0, 4.0 * np.e]
-    np.testing.assert_allclose(values.numpy(), expected, rtol=1e-5)
-
-
-def test_calibrate_with_one_point_is_a_factor():
-    table = DensityCalibration(log_density=(0.0,), density=(1.5,), unit_mean=False)
-    values = torch.linspace(-2, 2, 7)
-    torch.testing.assert_close(calibrate(values, table, periodic=True), 1.5 * values.exp())
-
-
-def test_calibrate_unit_mean_in_periodic_boxes_only():
-    table = DensityCalibration(log_density=(0.0,), density=(1.5,))
-    values = torch.linspace(-2, 2, 7)
-    assert calibrate(values, table, periodic=True).mean().item() == pytest.approx(1.0, abs=1e-6)
-    assert calibrate(values, table, periodic=False).mean().item() > 1.5
+@pytest.mark.parametrize("periodic", [True, False])
+def test_calibrate_multiplies_every_mode_by_its_factor(periodic):
+    box = Box(64.0, 16, periodic=periodic)
+    x = torch.from_numpy(box.coordinates()).float()
+    wave = torch.cos(2 * box.k_fundamental * x)[None, :, None, None].expand(1, 16, 16, 16)
+    table = DensityTransfer(k=(0.1, 0.3), transfer=(1.0, 2.0))
+    found = calibrate(wave, table, box)
+    if periodic:
+        factor = np.interp(2 * box.k_fundamental, table.k, table.transfer)
+        torch.testing.assert_close(found, factor * wave, rtol=1e-4, atol=1e-4)
+    flat = calibrate(wave, DensityTransfer(k=(0.1,), transfer=(1.5,)), box)
+    torch.testing.assert_close(flat, 1.5 * wave, rtol=1e-4, atol=1e-4)
 
 
 def test_assemble_names_units_and_definition(model):
@@ -44,6 +38,7 @@ def test_assemble_names_units_and_definition(model):
     assert torch.all(fields["velocity"].data == 200.0)
     assert torch.all(fields["momentum"].data == 300.0)
     assert fields["density"].data.abs().max() < 1e-6
+    assert fields["density_least_squares"].data.abs().max() < 1e-6
     assert fields["velocity"].definition == "momentum / density"
     assert [fields[name].kind for name in ("density", "velocity", "momentum")] == [
         "scalar",
@@ -88,7 +83,7 @@ def test_symmetry_average_of_the_card_is_used(model, single_precision):
 def test_reconstruct_gives_fields_on_the_catalogue_box(model, halos):
     catalogue = halos()
     fields = model.reconstruct(catalogue, cells=32, cosmology=COSMOLOGY)
-    assert set(fields) == {"density", "velocity", "momentum"}
+    assert set(fields) == {"density", "density_least_squares", "velocity", "momentum"}
     assert all(isinstance(field, Field) and field.box == Box(75.0, 32) for field in fields.values())
     assert all(torch.isfinite(field.data).all() for field in fields.values())
     assert fields["density"].data.min() >= -1
