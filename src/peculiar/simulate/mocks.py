@@ -27,6 +27,14 @@ from peculiar.simulate.particle_mesh import Steps, evolve
 from peculiar.simulate.satellites import Members, draw_satellites, sample_members
 
 SCHEMA = 1
+_ATTRIBUTES = ("seed", "redshift", "box_size", "cells", "cosmology", "velocity_definition")
+_ARRAYS = (
+    "density",
+    "velocity",
+    "linear_density",
+    *(f"halos/{name}" for name in ("position", "velocity", "mass", "count")),
+    *(f"members/{name}" for name in ("displacement", "velocity", "host")),
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class BoxSettings:
     particles: int = 256
     cells: int = 96
     redshift: float = 0.59
-    steps: Steps = Steps()
+    steps: Steps = dataclasses.field(default_factory=Steps)
     min_particles: int = 12
 
     def __post_init__(self) -> None:
@@ -183,12 +191,20 @@ class SimulatedBox:
         try:
             with h5py.File(path) as file:
                 attrs = dict(file.attrs)
+                missing = [name for name in _ARRAYS if name not in file]
         except OSError as error:
             raise InputError(
                 f"simulated box must be a whole HDF5 file, got {path} ({error}): make it again"
             ) from error
         if attrs.get("schema") != SCHEMA:
-            raise InputError(f"simulated box must have schema {SCHEMA}, got {attrs.get('schema')} in {path}")
+            raise InputError(
+                f"simulated box must have schema {SCHEMA}, got {attrs.get('schema')} in {path}: make it again"
+            )
+        missing += [name for name in _ATTRIBUTES if name not in attrs]
+        if missing:
+            raise InputError(
+                f"simulated box must hold all its arrays, got {path} without {', '.join(missing)}: make it again"
+            )
         return cls(
             path=path,
             seed=int(attrs["seed"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,10 +65,8 @@ def _momentum_growth(cosmology: Cosmology, a: float) -> float:
 
 def _wrap(positions: torch.Tensor, size: float) -> torch.Tensor:
     positions.remainder_(size)
-    positions.masked_fill_(
-        positions >= size, 0.0
-    )  # rounding can put a tiny negative number on the upper face
-    return positions
+    # Rounding can put a tiny negative number on the upper face.
+    return positions.masked_fill_(positions >= size, 0.0)
 
 
 def start_from_lpt(
@@ -109,13 +107,17 @@ def _paint(positions: torch.Tensor, mesh: int, size: float) -> torch.Tensor:
     if positions.device.type == "cpu":
         counts = [paint_kernel(one.numpy(), None, mesh, size=size)[0] for one in positions]
         return torch.from_numpy(counts[0][None] if len(counts) == 1 else np.stack(counts))
+    return _paint_with_torch(positions, mesh, size)
+
+
+def _paint_with_torch(positions: torch.Tensor, mesh: int, size: float) -> torch.Tensor:
     counts = torch.zeros(len(positions), mesh**3, device=positions.device)
     for index, weight in _corners(positions, mesh, size):
         counts.scatter_add_(1, index, weight)
     return counts.view(-1, mesh, mesh, mesh)
 
 
-def _corners(positions: torch.Tensor, mesh: int, size: float):
+def _corners(positions: torch.Tensor, mesh: int, size: float) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield flat cell indices and CIC weights, (batch, n) each, of the eight corners."""
     scaled = positions * (mesh / size) - 0.5
     low = scaled.floor()
@@ -161,15 +163,20 @@ def accelerations(
             for phi, x in zip(potential, positions, strict=True)
         ]
         return forces[0][None] if len(forces) == 1 else torch.stack(forces)
-    force = torch.empty_like(positions)
+    return _gradient_with_torch(potential, positions, size).mul_(scale)
+
+
+def _gradient_with_torch(potential: torch.Tensor, positions: torch.Tensor, size: float) -> torch.Tensor:
+    """`gradient_kernel` for a batch on any device: (batch, n, 3), the potential's unit per cell."""
+    mesh = potential.shape[-1]
+    gradients = torch.zeros_like(positions)
     for axis in range(3):
         near = torch.roll(potential, -1, axis + 1) - torch.roll(potential, 1, axis + 1)
         far = torch.roll(potential, -2, axis + 1) - torch.roll(potential, 2, axis + 1)
         gradient = ((2 / 3) * near - (1 / 12) * far).flatten(1)
-        force[..., axis] = sum(
-            weight * gradient.gather(1, index) for index, weight in _corners(positions, mesh, size)
-        )
-    return force.mul_(scale)
+        for index, weight in _corners(positions, mesh, size):
+            gradients[..., axis] += weight * gradient.gather(1, index)
+    return gradients
 
 
 def evolve(

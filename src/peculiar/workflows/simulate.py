@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
@@ -61,12 +62,14 @@ def simulate(
     plan = {"settings": dataclasses.asdict(settings), "cosmology": dataclasses.asdict(cosmology)}
     paths = [out / f"box-{seed:05d}.h5" for seed in seeds]
     record = out / "run.json"
+    earlier: list[int] = []
     if record.is_file():
-        found = json.loads(record.read_text())
+        found = _read_record(record)
         if any(found.get(key) != plan[key] for key in plan):
             raise InputError(
                 f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
             )
+        earlier = found.get("provenance", {}).get("seed", [])
     existing = [path for path in paths if path.exists()]
     if existing and not (resume or force):
         raise InputError(
@@ -76,7 +79,7 @@ def simulate(
     out.mkdir(parents=True, exist_ok=True)
     with atomic_output(record, overwrite=True) as temporary:
         temporary.write_text(
-            json.dumps(plan | {"provenance": provenance(settings=plan, seed=list(seeds))}, indent=1)
+            json.dumps(plan | {"provenance": provenance(plan, seed=sorted({*earlier, *seeds}))}, indent=1)
         )
     todo = [(seed, path) for seed, path in zip(seeds, paths, strict=True) if force or not _is_whole(path)]
     units = settings.steps.count + 2
@@ -92,6 +95,18 @@ def simulate(
             )
             advance(1)
     return paths
+
+
+def _read_record(record: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{record} must be JSON, got {error}: remove it, or use another directory"
+        ) from error
+    if not isinstance(found, dict):
+        raise InputError(f"{record} must hold a run's settings, got {type(found).__name__}: remove it")
+    return found
 
 
 def _is_whole(path: Path) -> bool:

@@ -1,0 +1,226 @@
+"""Simulated boxes on disk: what is written is what is read, and the catalogues drawn from it."""
+
+import dataclasses
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core.box import Box
+from peculiar.core.cosmology import PRESETS
+from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.simulate import mocks
+from peculiar.simulate.initial import linear_field
+from peculiar.simulate.mocks import BoxSettings, SimulatedBox, open_run, simulate_box
+from peculiar.simulate.particle_mesh import Steps
+
+COSMOLOGY = PRESETS["xiao2024"]
+SETTINGS = BoxSettings(size=50.0, particles=40, cells=16, redshift=0.5, steps=Steps(count=3), min_particles=8)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "box-00003.h5"
+    simulate_box(path, SETTINGS, COSMOLOGY, seed=3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def box(path) -> SimulatedBox:
+    return SimulatedBox.open(path)
+
+
+def test_box_knows_what_it_is(box):
+    assert (box.seed, box.redshift, box.box, box.cosmology) == (3, 0.5, Box(50.0, 16), COSMOLOGY)
+
+
+def test_cosmology_comes_from_the_file(path, tmp_path):
+    other = tmp_path / "box-00003.h5"
+    shutil.copy(path, other)
+    with h5py.File(other, "a") as file:
+        file.attrs["cosmology"] = json.dumps(dataclasses.asdict(PRESETS["wu2021"]))
+    assert SimulatedBox.open(other).cosmology == PRESETS["wu2021"]
+
+
+def test_density_has_mean_zero_and_follows_the_linear_field(box):
+    delta = box.density.data
+    assert abs(delta.mean()) < 1e-5
+    assert delta.min() >= -1
+    torch.testing.assert_close(
+        box.linear_density.data[0],
+        linear_field(box.box, COSMOLOGY, seed=3, redshift=0.5),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    smooth = [torch.fft.rfftn(field.data[0])[:3, :3, :3] for field in (box.density, box.linear_density)]
+    both = torch.stack([torch.view_as_real(modes).flatten() for modes in smooth])
+    assert torch.corrcoef(both)[0, 1] > 0.9
+
+
+def test_momentum_is_density_times_velocity_and_sums_to_zero(box):
+    assert (box.velocity.unit, box.velocity.kind) == ("km/s", "vector")
+    assert box.velocity.definition.startswith("mass weighted: momentum / density")
+    torch.testing.assert_close(box.momentum.data, box.velocity.data * (1 + box.density.data))
+    assert 50 < box.velocity.data.std() < 500
+    assert box.momentum.data.mean(dim=(1, 2, 3)).abs().max() < 1e-3 * box.velocity.data.std()
+
+
+def test_empty_cells_have_a_velocity(path):
+    """Velocity is finite and not zero where the density is -1."""
+    box = SimulatedBox.open(path)
+    assert torch.isfinite(box.velocity.data).all()
+    assert (box.velocity.data.norm(dim=0) > 0).all()
+
+
+def test_halos_have_whole_particles(box):
+    mass = SETTINGS.particle_mass(COSMOLOGY)
+    assert mass == pytest.approx(2.77536627e11 * 0.268 * (50 / 40) ** 3)
+    np.testing.assert_allclose(box.halos.masses, box.halos.counts * mass)
+    assert box.halos.counts.min() >= 8
+    assert (np.diff(box.halos.masses) <= 0).all()
+    assert len(box.members) > 0
+    assert box.members.host.max() < len(box.halos)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+def test_catalogue_has_the_exact_number(box, fraction):
+    catalogue = box.catalogue(1e-3, satellite_fraction=fraction, space="real")
+    assert len(catalogue) == 125
+    assert catalogue.number_density == pytest.approx(1e-3)
+    assert catalogue.redshift == 0.5
+    assert catalogue.space == "real"
+    centrals = (catalogue.positions[:, None] == box.halos.positions[None]).all(-1).any(1)
+    assert (~centrals).sum() == round(125 * fraction)
+    assert (np.diff(catalogue.masses) <= 0).all()
+
+
+def test_satellites_move_faster_than_their_halos(box):
+    """They keep their own velocities, which is what makes fingers of God."""
+    galaxies = box.catalogue(1e-3, satellite_fraction=0.25)
+    halos = box.catalogue(1e-3)
+    assert galaxies.velocities.std() > 1.02 * halos.velocities.std()
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_plane_parallel_redshift_space(box, axis):
+    real = box.catalogue(1e-3, space="real", line_of_sight=axis)
+    seen = box.catalogue(1e-3, line_of_sight=axis)
+    assert (seen.space, seen.line_of_sight) == ("redshift", axis)
+    shift = np.zeros((len(real), 3))
+    i = "xyz".index(axis)
+    shift[:, i] = real.velocities[:, i] * COSMOLOGY.redshift_space_factor(0.5)
+    assert np.abs(shift).max() > 1
+    difference = seen.positions - real.positions - shift
+    np.testing.assert_allclose(difference - 50 * np.round(difference / 50), 0, atol=1e-4)
+    assert seen.positions.min() >= 0
+    assert seen.positions.max() < 50
+
+
+def test_radial_redshift_space(box):
+    observer = (-200.0, 25.0, 30.0)
+    real = box.catalogue(1e-3, space="real", line_of_sight="radial", observer=observer)
+    seen = box.catalogue(1e-3, line_of_sight="radial", observer=observer)
+    sight = real.sight_lines()
+    shift = (real.velocities * sight).sum(1, keepdims=True) * COSMOLOGY.redshift_space_factor(0.5) * sight
+    difference = seen.positions - real.positions - shift
+    np.testing.assert_allclose(difference - 50 * np.round(difference / 50), 0, atol=1e-4)
+    assert np.abs(shift[:, 1]).max() > 0.01
+
+
+def test_radial_needs_an_observer(box):
+    with pytest.raises(InputError, match="observer must be given for a radial line of sight"):
+        box.catalogue(1e-3, line_of_sight="radial")
+
+
+def test_satellite_seeds_differ_and_repeat(box):
+    one, again, two = (box.catalogue(1e-3, satellite_fraction=0.3, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one.positions, again.positions)
+    assert not np.array_equal(one.positions, two.positions)
+
+
+def test_more_objects_than_halos_are_refused(box):
+    with pytest.raises(InputError, match="number must leave 1 to"):
+        box.catalogue(1.0)
+
+
+def test_same_seed_makes_the_same_box(path, tmp_path):
+    again = tmp_path / "again.h5"
+    simulate_box(again, SETTINGS, COSMOLOGY, seed=3)
+    with h5py.File(path) as one, h5py.File(again) as two:
+        for name in mocks._ARRAYS:
+            assert np.array_equal(one[name][()], two[name][()]), name
+            assert "unit" in one[name].attrs
+
+
+def test_existing_box_is_kept(path):
+    before = path.read_bytes()
+    with pytest.raises(OutputExistsError, match="must not exist"):
+        simulate_box(path, SETTINGS, COSMOLOGY, seed=4)
+    assert path.read_bytes() == before
+
+
+def test_failed_box_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("out of halos")
+
+    monkeypatch.setattr(mocks, "friends_of_friends", fail)
+    with pytest.raises(RuntimeError, match="out of halos"):
+        simulate_box(tmp_path / "new" / "box.h5", SETTINGS, COSMOLOGY, seed=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="simulated box must be a file, got .*box-00009.h5: make one"):
+        SimulatedBox.open(tmp_path / "box-00009.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a box", None])
+def test_truncated_file_is_refused(path, tmp_path, content):
+    damaged = tmp_path / "box-00003.h5"
+    damaged.write_bytes(path.read_bytes()[:-5000] if content is None else content)
+    with pytest.raises(InputError, match="simulated box must be a whole HDF5 file, got .*: make it again"):
+        SimulatedBox.open(damaged)
+
+
+def test_other_schema_is_refused(path, tmp_path):
+    other = tmp_path / "box-00003.h5"
+    shutil.copy(path, other)
+    with h5py.File(other, "a") as file:
+        file.attrs["schema"] = 99
+    with pytest.raises(InputError, match="must have schema 1, got 99"):
+        SimulatedBox.open(other)
+    with h5py.File(other, "w") as file:
+        file["density"] = np.zeros(3)
+    with pytest.raises(InputError, match="must have schema 1, got None"):
+        SimulatedBox.open(other)
+
+
+def test_file_without_its_arrays_is_refused(path, tmp_path):
+    other = tmp_path / "box-00003.h5"
+    shutil.copy(path, other)
+    with h5py.File(other, "a") as file:
+        del file["halos/mass"], file.attrs["redshift"]
+    with pytest.raises(InputError, match="got .* without halos/mass, redshift: make it again"):
+        SimulatedBox.open(other)
+
+
+def test_run_lists_its_boxes_by_seed(tmp_path):
+    for seed in (12, 3):
+        (tmp_path / f"box-{seed:05d}.h5").touch()
+    (tmp_path / "run.json").touch()
+    assert [path.name for path in open_run(tmp_path)] == ["box-00003.h5", "box-00012.h5"]
+
+
+@pytest.mark.parametrize("name", ["", "missing"])
+def test_run_without_boxes_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"run must be a directory with box-\*.h5 files"):
+        open_run(tmp_path / name)
+
+
+@pytest.mark.parametrize("bad", [{"particles": 15}, {"cells": 17}, {"size": -1.0}, {"cells": 0}])
+def test_settings_out_of_range_are_refused(bad):
+    with pytest.raises(InputError, match="must be"):
+        BoxSettings(**bad)

@@ -1,0 +1,143 @@
+"""`peculiar simulate`: one directory a run, resumable, of one kind."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from peculiar.core.cosmology import PRESETS
+from peculiar.core.errors import InputError
+from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+from peculiar.simulate.particle_mesh import Steps
+from peculiar.workflows import simulate as workflow
+from peculiar.workflows.simulate import simulate
+
+SETTINGS = BoxSettings(size=20.0, particles=16, cells=8, steps=Steps(count=1), min_particles=4)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with seeds 1 and 2, and what made it."""
+    out = tmp_path / "run"
+    return out, simulate(out, seeds=[1, 2], settings=SETTINGS)
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[int]:
+    """Seeds that are simulated from here on."""
+    seeds: list[int] = []
+    real = workflow.simulate_box
+
+    def watch(path, *args, seed, **kwargs):
+        seeds.append(seed)
+        real(path, *args, seed=seed, **kwargs)
+
+    monkeypatch.setattr(workflow, "simulate_box", watch)
+    return seeds
+
+
+def test_run_holds_one_box_a_seed_and_its_record(run):
+    out, paths = run
+    assert [path.name for path in paths] == ["box-00001.h5", "box-00002.h5"]
+    assert sorted(path.name for path in out.iterdir()) == ["box-00001.h5", "box-00002.h5", "run.json"]
+    assert [SimulatedBox.open(path).seed for path in paths] == [1, 2]
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"] == dataclasses.asdict(SETTINGS)
+    assert record["cosmology"] == dataclasses.asdict(PRESETS["xiao2024"])
+    assert record["provenance"]["seed"] == [1, 2]
+    assert record["provenance"]["package"] == "peculiar"
+    assert record["provenance"]["version"]
+
+
+def test_existing_seeds_are_refused_before_work(run, made):
+    out, paths = run
+    before = [path.read_bytes() for path in paths]
+    with pytest.raises(
+        InputError, match=r"must not hold these seeds yet, got 1 of them \(first box-00002.h5\)"
+    ):
+        simulate(out, seeds=[2, 3], settings=SETTINGS)
+    assert made == []
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_resume_makes_what_is_missing_or_half_written(run, made):
+    out, paths = run
+    whole = SimulatedBox.open(paths[1]).density.data
+    kept = paths[0].read_bytes()
+    paths[1].write_bytes(paths[1].read_bytes()[:3000])
+    again = simulate(out, seeds=[1, 2, 3], settings=SETTINGS, resume=True)
+    assert made == [2, 3]
+    assert len(again) == 3
+    assert paths[0].read_bytes() == kept
+    assert np.array_equal(SimulatedBox.open(paths[1]).density.data, whole)
+    assert json.loads((out / "run.json").read_text())["provenance"]["seed"] == [1, 2, 3]
+
+
+def test_killed_run_resumes(tmp_path, monkeypatch, made):
+    out = tmp_path / "run"
+
+    class Killed(BaseException):
+        pass
+
+    watched = workflow.simulate_box
+
+    def killed_at_two(path, *args, seed, **kwargs):
+        if seed == 2:
+            raise Killed
+        watched(path, *args, seed=seed, **kwargs)
+
+    monkeypatch.setattr(workflow, "simulate_box", killed_at_two)
+    with pytest.raises(Killed):
+        simulate(out, seeds=[1, 2], settings=SETTINGS)
+    assert sorted(path.name for path in out.iterdir()) == ["box-00001.h5", "run.json"]
+    monkeypatch.setattr(workflow, "simulate_box", watched)
+    simulate(out, seeds=[1, 2], settings=SETTINGS, resume=True)
+    assert made == [1, 2]
+
+
+def test_more_seeds_join_a_run(run, made):
+    out, _ = run
+    simulate(out, seeds=[5], settings=SETTINGS)
+    assert made == [5]
+    assert json.loads((out / "run.json").read_text())["provenance"]["seed"] == [1, 2, 5]
+
+
+def test_force_makes_boxes_again(run, made):
+    out, paths = run
+    paths[0].write_bytes(b"old")
+    simulate(out, seeds=[1], settings=SETTINGS, force=True)
+    assert made == [1]
+    assert SimulatedBox.open(paths[0]).seed == 1
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}, {}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": dataclasses.replace(SETTINGS, redshift=1.0)},
+        {"settings": dataclasses.replace(SETTINGS, steps=Steps(count=2))},
+        {"settings": SETTINGS, "cosmology": PRESETS["wu2021"]},
+    ],
+)
+def test_other_settings_are_refused(run, made, how, change):
+    out, _ = run
+    with pytest.raises(InputError, match="must hold boxes of one kind, but .*run.json has other settings"):
+        simulate(out, seeds=[7], **change, **how)
+    assert made == []
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], [-1, 2]])
+def test_bad_seeds_are_refused(tmp_path, seeds):
+    with pytest.raises(InputError, match="seeds must be distinct and >= 0, at least one"):
+        simulate(tmp_path / "run", seeds=seeds, settings=SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]"])
+def test_damaged_record_is_refused(run, made, text):
+    out, _ = run
+    (out / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"run\.json must (be JSON|hold a run's settings)"):
+        simulate(out, seeds=[7], settings=SETTINGS, resume=True)
+    assert made == []
