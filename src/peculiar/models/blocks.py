@@ -6,8 +6,6 @@ zeros (a crop or a tile, whose outer cells are then not to be trusted).
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -16,7 +14,6 @@ from torch.nn import functional
 from peculiar.core.errors import InputError
 
 Mesh = Float[torch.Tensor, "batch channel x y z"]
-Normalisation = Literal["none", "batch"]
 
 
 class Conv(nn.Module):
@@ -93,13 +90,24 @@ class Upsample(nn.Module):
         return full[..., : 2 * n_x, : 2 * n_y, : 2 * n_z]
 
 
-def normalisation(kind: Normalisation, channels: int) -> nn.Module:
-    """Return batch normalisation or nothing; both act on each cell alone in evaluation, so tiles equal the whole."""
-    if kind == "batch":
-        return nn.BatchNorm3d(channels)
-    if kind == "none":
-        return nn.Identity()
-    raise InputError(f"normalisation must be 'none' or 'batch', got {kind!r}")
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each cell alone, so that tiles equal the whole.
+
+    The 1 added to the variance lets small values pass as they are, and bounds large ones: empty regions are not blown
+    up to the size of the others, and a deep chain of blocks cannot run away.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, mesh: Mesh) -> Mesh:
+        """Normalise."""
+        last = mesh.permute(0, 2, 3, 4, 1)  # a view of channels-last memory
+        normed = functional.layer_norm(last, (self.channels,), self.weight, self.bias, eps=1.0)
+        return normed.permute(0, 4, 1, 2, 3).to(mesh.dtype)
 
 
 def activation(name: str) -> nn.Module:
@@ -111,23 +119,20 @@ def activation(name: str) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(norm(conv(act(norm(x)))))), the identity at the start of training."""
+    """x + conv(act(conv(act(norm(x))))), the identity at the start of training."""
 
-    def __init__(
-        self, channels: int, *, normalise: Normalisation = "none", act: str = "silu", dropout: float = 0.0
-    ) -> None:
+    def __init__(self, channels: int, *, act: str = "silu", dropout: float = 0.0) -> None:
         super().__init__()
-        self.norm1 = normalisation(normalise, channels)
+        self.norm = ChannelNorm(channels)
         self.conv1 = Conv(channels, channels)
-        self.norm2 = normalisation(normalise, channels)
         self.conv2 = Conv(channels, channels).zero()
         self.act = activation(act)
         self.dropout = nn.Dropout3d(dropout) if dropout > 0 else nn.Identity()
 
     def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
         """Add the block's correction."""
-        inner = self.conv1(self.act(self.norm1(mesh)), periodic=periodic)
-        return mesh + self.conv2(self.dropout(self.act(self.norm2(inner))), periodic=periodic)
+        inner = self.conv1(self.act(self.norm(mesh)), periodic=periodic)
+        return mesh + self.conv2(self.dropout(self.act(inner)), periodic=periodic)
 
 
 def require_divisible(mesh: torch.Tensor, stride: int, *, name: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from peculiar.core.errors import InputError
-from peculiar.models.blocks import Conv, Mesh, Normalisation, ResidualBlock, activation, require_divisible
+from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, require_divisible
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, OUTPUT_CHANNELS, VELOCITY
 from peculiar.models.registry import register
 
@@ -39,7 +39,6 @@ class ResidualConfig:
         Outputs are multiplied by these, one per channel; empty for 1.
     velocity : tuple of int
         Input channels with the velocity over a H f [Mpc/h] that the network corrects.
-    normalise : "none" or "batch"
     act : "silu", "gelu" or "relu"
     dropout : float
         Probability of dropping a channel inside a block.
@@ -57,7 +56,6 @@ class ResidualConfig:
     input_scale: tuple[float, ...] = ()
     output_scale: tuple[float, ...] = ()
     velocity: tuple[int, int, int] = (4, 5, 6)
-    normalise: Normalisation = "none"
     act: str = "silu"
     dropout: float = 0.0
 
@@ -109,9 +107,7 @@ class ResidualUNet(nn.Module):
 
         def chain(level: int) -> nn.ModuleList:
             return nn.ModuleList(
-                ResidualBlock(
-                    widths[level], normalise=config.normalise, act=config.act, dropout=config.dropout
-                )
+                ResidualBlock(widths[level], act=config.act, dropout=config.dropout)
                 for _ in range(counts[level])
             )
 
@@ -121,6 +117,7 @@ class ResidualUNet(nn.Module):
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(Conv(coarse, fine, kernel=1) for fine, coarse in pairwise(widths))
         self.act = activation(config.act)
+        self.norm = ChannelNorm(widths[0])
         self.head = Conv(widths[0], OUTPUT_CHANNELS).zero()
         scales = (
             ("input_scale", config.input_scale, config.in_channels),
@@ -163,7 +160,7 @@ class ResidualUNet(nn.Module):
             )
             for block in cast(nn.ModuleList, self.decoder[level]):
                 mesh = block(mesh, periodic=periodic)
-        return self.head(self.act(mesh), periodic=periodic).float() * self.output_scale
+        return self.head(self.act(self.norm(mesh)), periodic=periodic).float() * self.output_scale
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
         """Reconstruct density, velocity and momentum.

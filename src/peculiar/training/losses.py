@@ -30,7 +30,7 @@ def component_losses(
 
     Density: the Poisson deviance rho - rho_true ln(rho) of rho = 1 + delta + floor, up to a constant. Like a squared
     error its best answer is the mean, but dense cells do not drown the others. Velocity: squared error. Momentum:
-    squared error over (rho + 1/2)^2, with rho the prediction, held fixed; a weight that depends on the inputs alone
+    squared error over (1 + rho)^2, with rho the prediction, held fixed; a weight that depends on the inputs alone
     tames the tail and leaves the best answer as it is.
 
     Parameters
@@ -51,7 +51,7 @@ def component_losses(
     return {
         "density": density.mean(),
         "velocity": error[:, VELOCITY].mean() / velocity_scale**2,
-        "momentum": (error[:, MOMENTUM] / (rho + 0.5).square()).mean() / momentum_scale**2,
+        "momentum": (error[:, MOMENTUM] / (1 + rho).square()).mean() / momentum_scale**2,
     }
 
 

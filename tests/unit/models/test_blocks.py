@@ -1,9 +1,7 @@
-import pytest
 import torch
 from torch.nn import functional
 
-from peculiar.core.errors import InputError
-from peculiar.models.blocks import Conv, ResidualBlock, Upsample, normalisation
+from peculiar.models.blocks import ChannelNorm, Conv, ResidualBlock, Upsample
 
 
 @torch.no_grad()
@@ -37,6 +35,11 @@ def test_residual_block_starts_as_the_identity():
     assert torch.equal(ResidualBlock(4)(mesh), mesh)
 
 
-def test_unknown_normalisation_is_refused():
-    with pytest.raises(InputError, match="'none' or 'batch'"):
-        normalisation("group", 4)
+def test_channel_norm_acts_on_each_cell_alone_and_bounds_it():
+    mesh = 1e4 * torch.randn(1, 8, 4, 4, 4)
+    norm = ChannelNorm(8)
+    found = norm(mesh)
+    assert found.abs().max() < 8**0.5
+    torch.testing.assert_close(norm(mesh[..., :2, :, :]), found[..., :2, :, :])
+    small = 1e-3 * torch.randn(1, 8, 4, 4, 4)
+    torch.testing.assert_close(norm(small), small - small.mean(1, keepdim=True), rtol=1e-3, atol=1e-7)
