@@ -130,6 +130,9 @@ def evaluate(
     satellites: Annotated[str, typer.Option(help="Fractions of satellites, one evaluation each.")] = "0,0.25",
     los: Annotated[Sight, typer.Option(help="Line of sight: x, y or z.")] = Sight.z,
     number_density: Annotated[float, typer.Option(help="Of the tracers [(h/Mpc)^3].")] = 3e-3,
+    tune_on: Annotated[
+        str | None, typer.Option(help="Seeds of other boxes to tune the baselines on, as 501-504.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the satellites.")] = 0,
     figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
     force: Force = False,
@@ -147,6 +150,7 @@ def evaluate(
         satellite_fraction=numbers("--satellites", satellites, satellites.count(",") + 1),
         line_of_sight=los.value,
         number_density=number_density,
+        tune_on=None if tune_on is None else ranges("--tune-on", tune_on),
         seed=seed,
         figures=figures,
         force=force,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from peculiar.core import Catalogue, Field, InputError, Reconstructor
 from peculiar.core.output import atomic_output, check_output
 from peculiar.fields.paint import paint
 from peculiar.inference.model_card import DEFAULT_MODEL, available_models
+from peculiar.linear import IterativeFFT, LinearTheory
+from peculiar.linear.tuning import tune
 from peculiar.simulate.mocks import SimulatedBox, open_run
 from peculiar.statistics.modes import catalogue_modes
 from peculiar.statistics.multipoles import correlation_plane, power_multipoles
@@ -25,6 +27,9 @@ from peculiar.workflows.scoreboard import average, markdown, multipole_scores, r
 
 SLAB_THICKNESS = 23.0  # Mpc/h, as in figure 4 of Xiao et al. 2024
 VOLUME_CELLS = 48  # of the fields kept for the interactive view
+TUNABLE = (IterativeFFT, LinearTheory)
+TUNING_GRID = {"smoothing": (2.0, 3.0, 4.5), "bias": (1.2, 1.5, 1.8, 2.1)}
+"""First values of the baselines' tuning, refined twice: smoothing [Mpc/h] and bias."""
 PLANE_REACH = 40.0  # Mpc/h, largest separation of xi(r_perp, r_par)
 
 
@@ -37,6 +42,7 @@ def evaluate(
     satellite_fraction: Sequence[float] = (0.0, 0.25),
     line_of_sight: str = "z",
     number_density: float = 3e-3,
+    tune_on: Sequence[int] | None = None,
     seed: int = 0,
     figures: bool = True,
     force: bool = False,
@@ -61,6 +67,10 @@ def evaluate(
     line_of_sight : "x", "y" or "z"
     number_density : float
         Of the tracers [(h/Mpc)^3].
+    tune_on : sequence of int, optional
+        Seeds of boxes of the run, others than those evaluated, on which smoothing and bias of linear theory and of the
+        iterative FFT are tuned for least velocity error, at each satellite fraction by itself; their defaults where
+        not given.
     seed : int
         Of the satellites.
     figures : bool
@@ -87,6 +97,11 @@ def evaluate(
     _check(satellite_fraction, line_of_sight, number_density)
     if models is None:
         models = [*(name for name in available_models() if name == DEFAULT_MODEL), *CLASSICAL]
+    tuning = [] if tune_on is None else _boxes(run, tune_on)
+    if shared := set(tuning) & set(paths):
+        raise InputError(
+            f"tune_on must name boxes that are not evaluated, got {sorted(p.name for p in shared)}"
+        )
     reconstructors, baselines = _reconstructors(models)
     settings = {
         "run": str(run),
@@ -94,7 +109,17 @@ def evaluate(
         "satellite_fraction": [float(value) for value in satellite_fraction],
         "line_of_sight": line_of_sight,
         "number_density": number_density,
+        "tune_on": [path.name for path in tuning],
     }
+    observation = {"number_density": number_density, "line_of_sight": line_of_sight, "seed": seed}
+    tuned = {fraction: list(reconstructors) for fraction in satellite_fraction}
+    if tuning:
+        with progress_bar("baselines tuned", total=len(satellite_fraction)) as advance:
+            for fraction in satellite_fraction:
+                tuned[fraction] = _tuned(
+                    reconstructors, tuning, {**observation, "satellite_fraction": fraction}
+                )
+                advance(1)
     collected = _Collected(reconstructors, satellite_fraction, line_of_sight)
     with progress_bar(
         "reconstructions", total=len(paths) * len(satellite_fraction) * len(reconstructors)
@@ -105,18 +130,12 @@ def evaluate(
             collected.start_box(box, truth)
             for fraction in satellite_fraction:
                 observed, real = (
-                    box.catalogue(
-                        number_density,
-                        satellite_fraction=fraction,
-                        line_of_sight=line_of_sight,  # type: ignore[arg-type]
-                        space=space,
-                        seed=seed,
-                    )
+                    box.catalogue(satellite_fraction=fraction, space=space, **observation)  # type: ignore[arg-type]
                     for space in ("redshift", "real")
                 )
                 collected.start_catalogue(fraction, observed, real)
                 reference = None
-                for reconstructor in reconstructors:
+                for reconstructor in tuned[fraction]:
                     fields = reconstructor.reconstruct(observed, cells=box.box.mesh, cosmology=box.cosmology)
                     predicted = derived(fields)
                     reference = predicted if reference is None else reference
@@ -128,6 +147,14 @@ def evaluate(
         "settings": settings,
         "models": collected.names,
         "baselines": baselines,
+        "baseline_settings": {
+            fraction_name(fraction): {
+                one.name: {"smoothing": one.smoothing, "bias": one.bias}
+                for one in row
+                if isinstance(one, TUNABLE)
+            }
+            for fraction, row in tuned.items()
+        },
         "box": collected.geometry,
         "slab_axis": thin_axis(line_of_sight),
         "results": collected.results(),
@@ -286,11 +313,10 @@ def thin_axis(line_of_sight: str) -> str:
 
 
 def coarsen(data: np.ndarray, cells: int) -> np.ndarray:
-    """Average (channel, x, y, z) over blocks, to at most about `cells` along a side."""
-    n = data.shape[-1]
-    step = next(step for step in range(math.ceil(n / cells), n + 1) if n % step == 0)
-    m = n // step
-    return data.reshape(-1, m, step, m, step, m, step).mean(axis=(2, 4, 6), dtype=np.float64)
+    """Average (channel, x, y, z) over blocks, to at most `cells` along a side; blocks overlap where n is no multiple."""
+    side = min(cells, data.shape[-1])
+    pooled = torch.nn.functional.adaptive_avg_pool3d(torch.from_numpy(data)[None], side)
+    return pooled[0].numpy()
 
 
 def _boxes(run: str | Path, seeds: Sequence[int] | None) -> list[Path]:
@@ -318,6 +344,21 @@ def _check(fractions: Sequence[float], line_of_sight: str, number_density: float
         raise InputError(f"line_of_sight must be x, y or z for periodic boxes, got {line_of_sight!r}")
     if not number_density > 0:
         raise InputError(f"number_density must be > 0 (h/Mpc)^3, got {number_density}")
+
+
+def _tuned(
+    reconstructors: Sequence[Reconstructor], paths: Sequence[Path], observation: Mapping[str, Any]
+) -> list[Reconstructor]:
+    """Return the reconstructors with smoothing and bias of the classical ones tuned on boxes."""
+    boxes = [SimulatedBox.open(path) for path in paths]
+    validation = [(box.catalogue(**observation), box.velocity) for box in boxes]
+    result = []
+    for one in reconstructors:
+        if isinstance(one, TUNABLE):
+            best = tune(type(one), TUNING_GRID, validation, cosmology=boxes[0].cosmology).best
+            one = type(one)(**best)  # type: ignore[arg-type]
+        result.append(one)
+    return result
 
 
 def _reconstructors(models: Iterable[str]) -> tuple[list[Reconstructor], list[str]]:

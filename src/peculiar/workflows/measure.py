@@ -30,7 +30,8 @@ class Measurement:
     scores : name -> number
         The names are those of `peculiar.workflows.scoreboard`.
     spectra : name -> (k,)
-        "power/FIELD", "true_power/FIELD" and "cross/FIELD" of each of `FIELDS`.
+        "power/FIELD", "true_power/FIELD" and "cross/FIELD" of each of `FIELDS`, and the powers of a network's
+        "density_least_squares".
     counts : name -> (x, y)
         Voxels: "joint/NAME" true against predicted, "with_density/NAME" and "true_with_density/NAME" against 1 + delta.
     k : (k,) [h/Mpc]
@@ -44,7 +45,8 @@ class Measurement:
 
 def derived(fields: Mapping[str, Field]) -> dict[str, Field]:
     """Return density, velocity and momentum with the divergences of the last two [km/s per Mpc/h]."""
-    result = {name: fields[name] for name in ("density", "velocity", "momentum")}
+    names = ("density", "density_least_squares", "velocity", "momentum")
+    result = {name: fields[name] for name in names if name in fields}
     for name in ("velocity", "momentum"):
         result[f"{name}_divergence"] = divergence(fields[name])
     return result
@@ -110,6 +112,11 @@ def measure(
         r_k = spectra["cross/density"] / np.sqrt(spectra["power/density"] * spectra["true_power/density"])
         if k[0] <= at <= k[-1]:
             scores[f"density_r_{at:g}"] = float(np.interp(at, k, r_k))
+    if "density_least_squares" in predicted:
+        least = predicted["density_least_squares"]
+        scores["correlation_density_least_squares"] = float(compare(least, truth["density"]).correlation[0])
+        spectra["power/density_least_squares"] = compare_power(least, truth["density"]).predicted.power
+        spectra["true_power/density_least_squares"] = spectra["true_power/density"]
     if reference is not None:
         other = compare_vectors(reference["velocity"], truth["velocity"])
         own = scores["velocity_residual_fraction"]

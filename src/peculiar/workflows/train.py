@@ -263,7 +263,8 @@ def _write_model(
 def _transfer(
     reconstructor: NeuralReconstructor, validation: Sequence[MeshPair], box: SimulatedBox
 ) -> DensityTransfer:
-    predicted, truth = [], []
+    predicted: list[Field] = []
+    truth: list[Field] = []
     for pair in validation:
         inputs, targets = pair.crop((0, 0, 0), 0)
         outputs = reconstructor.outputs(inputs, line_of_sight="z", periodic=True)
