@@ -199,7 +199,7 @@ def observer_slices(
     arrows : int
         About how many arrows along a side.
     """
-    figure = Figure(figsize=(4.6 * len(slabs) + 0.6, 4.6))
+    figure = Figure(figsize=(4.6 * len(slabs) + 1.0, 4.2))
     axes = figure.subplots(1, len(slabs), squeeze=False)[0]
     speeds = [np.hypot(*slab.plane("velocity")) for slab in slabs]
     norm = Normalize(0, float(np.nanpercentile(np.concatenate([speed.ravel() for speed in speeds]), 99)))

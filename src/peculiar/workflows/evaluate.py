@@ -313,7 +313,7 @@ def thin_axis(line_of_sight: str) -> str:
 
 
 def coarsen(data: np.ndarray, cells: int) -> np.ndarray:
-    """Average (channel, x, y, z) over blocks, to at most `cells` along a side; blocks overlap where n is no multiple."""
+    """Average (channel, x, y, z) over blocks, to at most `cells` along a side; blocks overlap where they must."""
     side = min(cells, data.shape[-1])
     pooled = torch.nn.functional.adaptive_avg_pool3d(torch.from_numpy(data)[None], side)
     return pooled[0].numpy()

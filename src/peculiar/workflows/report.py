@@ -119,10 +119,11 @@ def evaluation_headlines(evaluation: Evaluation) -> list[Headline]:
     def tile(key: str, label: str, pattern: str, published: str = "") -> Headline | None:
         if key not in own or own[key]["mean"] is None:
             return None
-        compared = (
-            [] if model == baseline_name else [f"{baseline_name} {pattern.format(baseline[key]['mean'])}"]
-        )
-        compared += [f"{SOURCE} {published}"] if published else []
+        compared = ["on simulated boxes"]
+        if model != baseline_name:
+            compared.append(f"{baseline_name} {pattern.format(baseline[key]['mean'])}")
+        if published:
+            compared.append(f"{SOURCE} {published}")
         return Headline(pattern.format(own[key]["mean"]), label, "; ".join(compared))
 
     tiles = [

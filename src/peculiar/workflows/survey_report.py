@@ -77,10 +77,14 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
         attributes = dict(dataset.attrs)
     observer = attributes.get("observer")
     place = None if observer is None else (float(observer[0]), float(observer[1]), float(observer[2]))
-    table = None if objects is None else _read_objects(objects)
-    positions = None if table is None else _positions(table, fields["density"].box)
-    coverage = None if positions is None else observed_cells(positions, fields["density"].box)
+    table = None
+    if objects is not None:
+        table = _selected(_read_objects(objects), attributes, fields["density"].box)
+    positions = None if table is None else _positions(table)
     box = fields["density"].box
+    coverage = None
+    if positions is not None and not box.periodic:
+        fields, coverage = cropped(fields, observed_cells(positions, box), observer=place)
     name = str(attributes.get("model", "reconstruction"))
     count = int(attributes.get("objects", 0))
     kind = "a survey seen from inside" if attributes.get("line_of_sight") == "radial" else "a box"
@@ -101,15 +105,8 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
         *_speed_headline(fields["velocity"], coverage),
     ]
     if table is not None:
-        outside = int(np.isnan(np.asarray(table["v_los"], dtype=float)).sum())
-        spread = float(np.nanstd(np.asarray(table["v_los"], dtype=float)))
-        headlines.append(
-            Headline(
-                f"{spread:.0f} km/s",
-                "rms line-of-sight velocity of the objects",
-                f"{outside:,} objects outside",
-            )
-        )
+        spread = float(np.std(np.asarray(table["v_los"], dtype=float)))
+        headlines.append(Headline(f"{spread:.0f} km/s", "rms line-of-sight velocity of the objects"))
     return Reconstructed(subject, headlines, sections)
 
 
@@ -122,17 +119,36 @@ def observed_cells(positions: Float[np.ndarray, "n 3"], box: Box) -> Bool[np.nda
     return np.asarray((smoothed > OBSERVED * typical).cpu().numpy())
 
 
+def cropped(
+    fields: dict[str, Field],
+    coverage: Bool[np.ndarray, "x y z"],
+    *,
+    observer: tuple[float, float, float] | None,
+) -> tuple[dict[str, Field], Bool[np.ndarray, "x y z"]]:
+    """Cut the smallest cube that holds the observed cells, and the observer where the box does."""
+    box = fields["density"].box
+    seen = np.argwhere(coverage)
+    if observer is not None and box.contains(np.asarray([observer]))[0]:
+        cell = (np.asarray(observer) - np.asarray(box.origin)) / box.cell_size
+        seen = np.vstack([seen, np.minimum(cell.astype(int), box.mesh - 1)])
+    low, high = seen.min(axis=0), seen.max(axis=0) + 1
+    cells = min(int((high - low).max()) + 8, box.mesh)
+    start = np.clip((low + high - cells) // 2, 0, box.mesh - cells)
+    cut = tuple(slice(int(first), int(first) + cells) for first in start)
+    x, y, z = (float(o + i * box.cell_size) for o, i in zip(box.origin, start, strict=True))
+    part = Box(cells * box.cell_size, cells, (x, y, z), periodic=False)
+    inside = {
+        name: field.replace(data=field.data[(slice(None), *cut)], box=part) for name, field in fields.items()
+    }
+    return inside, coverage[cut]
+
+
 def _speed_headline(velocity: Field, coverage: np.ndarray | None) -> list[Headline]:
     speed = torch.linalg.vector_norm(velocity.data, dim=0).numpy()
     inside = speed if coverage is None else speed[coverage]
     where = "over the box" if coverage is None else "where objects are"
-    return [
-        Headline(
-            f"{inside.mean():.0f} ± {inside.std():.0f} km/s",
-            "speed |v| of the matter",
-            f"mean, scatter {where}",
-        )
-    ]
+    scatter = f"scatter {inside.std():.0f} km/s, {where}"
+    return [Headline(f"{inside.mean():.0f} km/s", "mean speed |v| of the matter", scatter)]
 
 
 def _view(
@@ -217,10 +233,7 @@ def _velocities(fields: dict[str, Field], coverage: np.ndarray | None, table: Ta
 
 
 def _made(attributes: dict[str, Any], box: Box) -> Section:
-    provenance = attributes["provenance"]
-    record = json.loads(provenance) if isinstance(provenance, str) else dict(provenance)
-    cosmology = attributes.get("cosmology", "{}")
-    values = json.loads(cosmology) if isinstance(cosmology, str) else dict(cosmology)
+    values = _mapping(attributes["cosmology"])
     entries = [
         ("model", str(attributes.get("model"))),
         ("box", f"{box.size:g} Mpc/h, {box.mesh}³ cells, {'periodic' if box.periodic else 'not periodic'}"),
@@ -228,7 +241,9 @@ def _made(attributes: dict[str, Any], box: Box) -> Section:
         ("line of sight", str(attributes.get("line_of_sight"))),
         ("cosmology", ", ".join(f"{key} = {value:g}" for key, value in values.items())),
     ]
-    return Section("How the fields were made", html.facts(entries) + html.record(record))
+    return Section(
+        "How the fields were made", html.facts(entries) + html.record(_mapping(attributes["provenance"]))
+    )
 
 
 def _read_objects(path: Path) -> Table:
@@ -243,11 +258,28 @@ def _read_objects(path: Path) -> Table:
     return table
 
 
-def _positions(table: Table, box: Box) -> Float[np.ndarray, "n 3"]:
-    """Real-space positions of the objects in the box."""
-    positions = np.column_stack([np.asarray(table[f"{axis}_real"], dtype=float) for axis in "xyz"])
-    positions = positions[np.isfinite(positions).all(axis=1)]
-    inside = positions[box.contains(positions)]
-    if not len(inside):
-        raise InputError(f"objects must lie in the box of the fields, got none of {len(positions)} inside")
-    return inside
+def _selected(table: Table, attributes: dict[str, Any], box: Box) -> Table:
+    """Rows of the table that were reconstructed from: inside the box, and in the distance range of a survey."""
+    positions = _positions(table)
+    chosen = np.isfinite(positions).all(axis=1)
+    chosen[chosen] = box.contains(positions[chosen])
+    limits = _mapping(attributes["provenance"]).get("settings", {}).get("distance_range")
+    observer = attributes.get("observer")
+    if limits and observer is not None:
+        distance = np.linalg.norm(positions - np.asarray(observer, dtype=float), axis=1)
+        chosen &= (distance >= limits[0]) & (distance <= limits[1])
+    if not chosen.any():
+        raise InputError(
+            f"objects must lie in the fields, got none of {len(table)} inside: is it the same catalogue?"
+        )
+    return table[chosen]
+
+
+def _positions(table: Table) -> Float[np.ndarray, "n 3"]:
+    """Real-space positions [Mpc/h]."""
+    return np.column_stack([np.asarray(table[f"{axis}_real"], dtype=float) for axis in "xyz"])
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Attributes of zarr hold mappings as JSON."""
+    return dict(json.loads(value) if isinstance(value, str) else value)

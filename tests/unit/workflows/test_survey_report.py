@@ -13,7 +13,7 @@ from peculiar.workflows.demo import demo
 from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.report import report
-from peculiar.workflows.survey_report import observed_cells, reconstruction_sections
+from peculiar.workflows.survey_report import cropped, observed_cells, reconstruction_sections
 
 BOX = Box(160.0, 32, origin=(-40.0, -80.0, -80.0), periodic=False)
 
@@ -65,6 +65,19 @@ def test_observed_cells_are_those_near_objects():
     seen = observed_cells(objects_inside(), BOX)
     assert seen[:14].mean() > 0.95  # x < 30
     assert not seen[22:].any()  # x > 70, four smoothing lengths from the nearest object
+
+
+def test_crop_holds_the_observer_and_every_observed_cell():
+    coverage = np.zeros((32, 32, 32), dtype=bool)
+    coverage[20:24, 18:22, 16:30] = True
+    density = Field(torch.arange(32.0**3).reshape(1, 32, 32, 32), BOX, ["density"])
+    fields, cut = cropped({"density": density}, coverage, observer=(41.0, 1.0, 21.0))
+    box = fields["density"].box
+    assert box.cells == 14 + 8
+    assert cut.sum() == coverage.sum()
+    assert box.contains(np.array([[41.0, 1.0, 21.0]]))[0]
+    point = np.array([[62.5, 12.5, 2.5]])
+    assert np.allclose(fields["density"].at(point), density.at(point))
 
 
 def test_sections_say_what_was_reconstructed(reconstructed):
