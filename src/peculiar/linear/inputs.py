@@ -12,7 +12,7 @@ from pydantic import Field as Setting
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
-from peculiar.fields.paint import ABUNDANCES, paint_bins
+from peculiar.fields.paint import ABUNDANCES, paint, paint_bins
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import LinearTheory
@@ -106,26 +106,38 @@ def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSp
     )
     grid = sampling(catalogue, cells)
     binned = crop(overdensity(positions, grid, weights=binned_weights(catalogue, spec.abundances)), grid.box)
+    density = np.diff(spec.abundances, prepend=0.0)
     if catalogue.masses is None:
-        counts = torch.zeros(len(spec.abundances), *binned.shape[1:])
-        counts[-1] = (1 + binned[0]) * spec.abundances[-1]
-    else:
-        density = torch.tensor(np.diff(spec.abundances, prepend=0.0), dtype=torch.float32)
-        counts = (1 + binned) * density[:, None, None, None]
+        density = np.array([*np.zeros(len(density) - 1), spec.abundances[-1]])
+    counts = (1 + binned) * torch.tensor(density * grid.box.cell_size**3).float()[:, None, None, None]
     total = crop(overdensity(positions, grid, weights=catalogue.weights), grid.box)[0]
     covered = None if grid.covered is None else crop(grid.covered[None], grid.box)[0]
+    if covered is not None:
+        counts = torch.where(covered, counts, _unclustered(density, grid.box))
     variances = torch.tensor([_variance(total, covered), _variance(_smoothed(total, grid.box), covered)])
     clustering = variances.log() - torch.tensor(spec.clustering_reference)
     response = (spec.flow_response * clustering[0]).clamp(-LARGEST_RESPONSE, LARGEST_RESPONSE)
     return torch.cat(
         [
-            torch.log1p(counts * grid.box.cell_size**3),
+            torch.log1p(counts),
             (1 + response) * wiener_displacement(binned, grid.box),
             wiener_density(binned, grid.box),
             _sight_lines(catalogue, cells),
             clustering[:, None, None, None].expand(2, *total.shape),
         ]
     )
+
+
+def _unclustered(density: Float[np.ndarray, " bin"], box: Box) -> Float[torch.Tensor, "bin x y z"]:
+    """Counts of random tracers with no structure, the same in every call.
+
+    They fill what a survey has not seen: networks know tracers everywhere, and an even fill is unlike any of them.
+    """
+    random = np.random.default_rng(0)
+    number = random.poisson(density * box.volume)
+    weights = np.repeat(np.eye(len(density), dtype=np.float32), number, axis=0)
+    positions = np.asarray(box.origin) + random.uniform(0, box.size, (number.sum(), 3))
+    return paint(positions, box, weights=weights)
 
 
 def _smoothed(delta: torch.Tensor, box: Box) -> torch.Tensor:

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Catalogue, Field
+from peculiar.core.errors import InputError
+from peculiar.fields.symmetry import Symmetry, apply_symmetry
+from peculiar.linear.inputs import InputSpec, network_inputs
+
+COSMOLOGY = PRESETS["xiao2024"]
+CELLS = 24
+BOX = Box(24 * 2.34375)
+SPEC = InputSpec()
+
+
+def clustered(line_of_sight="z", **changes):
+    random = np.random.default_rng(3)
+    centres = random.uniform(0, BOX.size, (60, 3))
+    positions = (centres[random.integers(60, size=530)] + random.normal(0, 2.5, (530, 3))) % BOX.size
+    values = {
+        "positions": positions,
+        "box": BOX,
+        "redshift": 0.59,
+        "line_of_sight": line_of_sight,
+        "masses": random.lognormal(size=530),
+    }
+    return Catalogue(**(values | changes))
+
+
+def inputs(catalogue, spec=SPEC):
+    return network_inputs(catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=spec)
+
+
+@pytest.mark.parametrize("kind", ["moved", "published"])
+def test_channels_have_the_names_of_the_spec(kind):
+    spec = InputSpec(kind=kind)
+    found = inputs(clustered(), spec)
+    assert tuple(found.names) == spec.names
+    assert torch.isfinite(found.data).all()
+    for vector in spec.vectors:
+        assert [spec.names[channel][-2:] for channel in vector] == ["_x", "_y", "_z"]
+
+
+def test_channels_turn_with_the_catalogue():
+    """Axes change places, and so do the lines of sight: every channel follows."""
+    catalogue = clustered("z")
+    turned = catalogue.replace(positions=catalogue.positions[:, [2, 0, 1]], line_of_sight="x")
+    turn = Symmetry((2, 0, 1), (False, False, False))
+    expected = apply_symmetry(inputs(catalogue).data, turn, vectors=SPEC.vectors)
+    torch.testing.assert_close(inputs(turned).data, expected, rtol=1e-3, atol=2e-3)
+
+
+def test_counts_add_up_to_the_number_density():
+    found = inputs(clustered())
+    counts = torch.expm1(found.data[:4]).sum(dim=(1, 2, 3))
+    expected = np.diff(SPEC.abundances, prepend=0) * BOX.volume
+    np.testing.assert_allclose(counts.numpy(), expected, rtol=1e-3)
+
+
+def test_without_masses_all_tracers_stand_in_the_last_bin():
+    found = inputs(clustered(masses=None))
+    assert found.data[:3].abs().max() == 0
+    assert torch.expm1(found.data[3]).sum().item() == pytest.approx(
+        SPEC.abundances[-1] * BOX.volume, rel=1e-3
+    )
+
+
+def test_stronger_clustering_lowers_the_flow():
+    spec, flat = InputSpec(), InputSpec(flow_response=0.0)
+    found, plain = inputs(clustered(), spec), inputs(clustered(), flat)
+    clustering = float(found.data[11, 0, 0, 0])
+    factor = 1 + np.clip(spec.flow_response * clustering, -0.2, 0.2)
+    torch.testing.assert_close(found.data[4:7], factor * plain.data[4:7], rtol=1e-4, atol=1e-5)
+
+
+def test_a_survey_is_filled_with_random_tracers_where_it_has_not_seen():
+    box = Box(BOX.size, CELLS, periodic=False)
+    seen = torch.ones(1, CELLS, CELLS, CELLS)
+    seen[:, :12] = 0
+    catalogue = clustered()
+    inside = catalogue.positions[:, 0] > BOX.size / 2
+    survey = Catalogue(
+        positions=catalogue.positions[inside],
+        box=Box(BOX.size, periodic=False),
+        redshift=0.59,
+        masses=catalogue.masses[inside],
+        completeness=Field(seen, box, ["completeness"]),
+    )
+    found = inputs(survey)
+    unseen = torch.expm1(found.data[:4, :10]).mean(dim=(1, 2, 3)).sum().item()
+    assert unseen == pytest.approx(SPEC.abundances[-1] * 2.34375**3, rel=0.3)
+    assert found.data[3, :10].std() > 0.01
+    torch.testing.assert_close(found.data, inputs(survey).data)
+
+
+def test_mass_weighting_needs_the_published_inputs():
+    with pytest.raises(InputError, match="weighting must be 'number'"):
+        inputs(clustered(), InputSpec(weighting="mass"))
