@@ -22,12 +22,15 @@ def simulate(
     cosmology: Annotated[
         str, typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.")
     ] = "xiao2024",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep boxes that are there, make the others.")
     ] = False,
     force: Force = False,
 ) -> None:
-    """Simulate boxes of dark matter with halos, on the CPU."""
+    """Simulate boxes of dark matter with halos."""
     from peculiar.simulate.mocks import BoxSettings
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.cosmologies import parse_cosmology
@@ -38,7 +41,13 @@ def simulate(
     )
     chosen = parse_cosmology(cosmology)
     for path in run(
-        out, seeds=ranges("--seeds", seeds), settings=settings, cosmology=chosen, resume=resume, force=force
+        out,
+        seeds=ranges("--seeds", seeds),
+        settings=settings,
+        cosmology=chosen,
+        device=device,
+        resume=resume,
+        force=force,
     ):
         typer.echo(f"{path}")
 

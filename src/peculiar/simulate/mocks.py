@@ -81,6 +81,7 @@ def simulate_box(
     cosmology: Cosmology,
     *,
     seed: int,
+    device: torch.device | str = "cpu",
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -94,6 +95,8 @@ def simulate_box(
     cosmology : Cosmology
     seed : int
         Of the initial conditions (shared with other resolutions) and of the stored members.
+    device : torch.device or str
+        Where the particles are evolved; halos are found on the CPU.
     progress : callable, optional
         Called with (steps done, steps).
 
@@ -107,12 +110,14 @@ def simulate_box(
     lattice_box = Box(settings.size, settings.particles)
     mesh_box = Box(settings.size, settings.cells)
     with atomic_output(path, overwrite=overwrite) as temporary:
-        modes = linear_density(lattice_box, cosmology, seed=seed)[None]
+        modes = linear_density(lattice_box, cosmology, seed=seed, device=device)[None]
         particles = evolve(
             modes, lattice_box, cosmology, redshift=settings.redshift, steps=settings.steps, progress=progress
         )
         del modes
-        positions, velocities = particles.positions[0].numpy(), particles.velocities[0].numpy()
+        positions, velocities = (
+            values[0].cpu().numpy() for values in (particles.positions, particles.velocities)
+        )
         del particles
         per_cell = len(positions) / settings.cells**3
         counts = paint_kernel(positions, None, settings.cells, size=settings.size)

@@ -18,8 +18,8 @@ CELL_SIZE = 225 / 96
 """Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
 REDSHIFT = 0.59
 DISPERSION = 250.0
-"""Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300, the
-best for the real-space positions of validation boxes with and without satellites together."""
+"""Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
+the best for real-space positions in validation boxes, with and without satellites together."""
 OFFSETS = np.arange(-1000.0, 1001.0, DISPERSION / 2)
 """Line-of-sight velocities at which an object's place is tried [km/s]."""
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
@@ -22,6 +24,7 @@ def simulate(
     seeds: Sequence[int],
     settings: BoxSettings | None = None,
     cosmology: Cosmology | None = None,
+    device: str | None = None,
     resume: bool = False,
     force: bool = False,
 ) -> list[Path]:
@@ -36,6 +39,8 @@ def simulate(
         Default: 225 Mpc/h, 256^3 particles, 96^3 mesh, z = 0.59, 12 steps.
     cosmology : Cosmology, optional
         Default: that of Xiao et al. 2024.
+    device : str, optional
+        "cpu" or "cuda"; default: a GPU if torch sees one.
     resume : bool
         Keep boxes that are there and make the others; the run must have the same settings.
     force : bool
@@ -76,6 +81,9 @@ def simulate(
             f"{out} must not hold these seeds yet, got {len(existing)} of them (first {existing[0].name}): "
             "use --resume to keep them or --force to make them again"
         )
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen not in ("cpu", "cuda") or (chosen == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device must be cpu, or cuda where torch sees a GPU, got {device!r}: leave it out")
     out.mkdir(parents=True, exist_ok=True)
     with atomic_output(record, overwrite=True) as temporary:
         temporary.write_text(

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError
@@ -141,3 +142,10 @@ def test_damaged_record_is_refused(run, made, text):
     with pytest.raises(InputError, match=r"run\.json must (be JSON|hold a run's settings)"):
         simulate(out, seeds=[7], settings=SETTINGS, resume=True)
     assert made == []
+
+
+@pytest.mark.parametrize("device", ["tpu", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_unknown_or_absent_device_is_refused(tmp_path, device):
+    with pytest.raises(InputError, match="device must be cpu"):
+        simulate(tmp_path / "run", seeds=[1], device=device)
+    assert not (tmp_path / "run").exists()
