@@ -207,10 +207,10 @@ def summary(record: Mapping[str, Any], *, each: bool = True) -> str:
     means = {name: averaged([rows[name] for rows in by_fraction.values()]) for name in everywhere}
     lines = [
         f"{len(boxes)} held-out box{'es' if len(boxes) > 1 else ''} of {geometry['size']:g} Mpc/h, "
-        f"{geometry['cells']}^3 cells, z = {geometry['redshift']:g}, {settings['number_density']:g} (h/Mpc)^3, line of sight "
-        f"{settings['line_of_sight']}, mean over satellite fractions of {words}; standard errors over boxes in "
-        f"parentheses. {tuned} Bold: reaches the figure set for weights trained on a CPU (|R| by its largest value). "
-        "The published figures are of Xiao et al. (2024), on their own simulations.",
+        f"{geometry['cells']}^3 cells, z = {geometry['redshift']:g}, {settings['number_density']:g} (h/Mpc)^3, "
+        f"line of sight {settings['line_of_sight']}, mean over satellite fractions of {words}; standard "
+        f"errors over boxes in parentheses. {tuned} Bold: reaches the figure set for weights trained on "
+        "a CPU (|R| by its largest value). The published figures are of Xiao et al. (2024), on their own simulations.",
         "",
         *goal_table(record, means),
     ]
