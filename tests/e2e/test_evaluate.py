@@ -19,7 +19,7 @@ def test_simulate_evaluate_report(tmp_path):
         out=tmp_path / "scores",
         models=["linear"],
         satellite_fraction=(0.0, 0.2),
-        number_density=1.5e-4,
+        number_density=8e-5,
     )
     record = json.loads((out / "scores.json").read_text())
     assert len(record["results"]) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
@@ -70,6 +71,28 @@ RC = {
     "pdf.fonttype": 42,
     "image.interpolation": "nearest",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """A figure with its name and what it shows.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix; starts with the number of the paper's figure.
+    title : str
+    caption : str
+    figure : Figure
+    vector : bool
+        Whether lines make most of it: maps and arrows are smaller as pixels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    vector: bool = False
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -295,21 +295,26 @@ class _Collected:
         for name, field in fields.items():
             self._once[f"{label}/slab/{name}"] = self._slab(field.numpy())
         for name in ("density", "velocity"):
-            self._once[f"{label}/volume/{name}"] = coarsen(fields[name].numpy(), VOLUME_CELLS).astype(
-                np.float16
-            )
+            self._once[f"{label}/volume/{name}"] = half(coarsen(fields[name].numpy(), VOLUME_CELLS))
 
     def _slab(self, data: np.ndarray) -> np.ndarray:
         """Cut (channel, a, b, layer) through the middle, the line of sight in its plane."""
         layers = max(1, round(SLAB_THICKNESS / (self.geometry["size"] / self.geometry["cells"])))
         start = max(0, (data.shape[-1] - layers) // 2)
         thin = 1 + "xyz".index(thin_axis(self.line_of_sight))
-        return np.moveaxis(data, thin, -1)[..., start : start + layers].astype(np.float16)
+        layer = np.moveaxis(data, thin, -1)[..., start : start + layers]
+        return half(layer)
 
 
 def thin_axis(line_of_sight: str) -> str:
     """Axis along which the slab is thin, so that the line of sight lies in its plane."""
     return "x" if line_of_sight == "y" else "y"
+
+
+def half(data: np.ndarray) -> np.ndarray:
+    """Return what a picture needs in half precision; it ends at 65504, which only single voxels of a momentum pass."""
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(data, -limit, limit).astype(np.float16)
 
 
 def coarsen(data: np.ndarray, cells: int) -> np.ndarray:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peculiar.figures import distributions, slices, spectra
 from peculiar.figures.distributions import Histogram2D
-from peculiar.figures.style import save
+from peculiar.figures.style import Plot, save
 from peculiar.workflows.evaluation import Evaluation, fraction_name
 from peculiar.workflows.measure import FIELDS, JOINTS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TOLERANCE = {
     "density": (0.02, 0.3, 0.13),
@@ -23,28 +18,6 @@ TOLERANCE = {
     "momentum_divergence": (0.05, 0.1, 0.06),
 }
 """Bounds on |R| that Xiao et al. 2024 print: lowest and highest k [h/Mpc], |R|."""
-
-
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """A figure with its name and what it shows.
-
-    Attributes
-    ----------
-    name : str
-        File name without suffix; starts with the number of the paper's figure.
-    title : str
-    caption : str
-    figure : Figure
-    vector : bool
-        Whether lines make most of it: maps and arrows are smaller as pixels.
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-    vector: bool = False
 
 
 def draw(evaluation: Evaluation, fraction: float, *, shown: int = 2) -> list[Plot]:

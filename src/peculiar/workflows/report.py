@@ -11,9 +11,10 @@ from peculiar.core import InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.figures import report as html
 from peculiar.figures.report import Headline, Section, Table
+from peculiar.figures.style import Plot
 from peculiar.figures.volume import Volume, interactive
 from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.plots import Plot, draw
+from peculiar.workflows.plots import draw
 from peculiar.workflows.scoreboard import (
     ROWS,
     SOURCE,
