@@ -12,7 +12,7 @@ from peculiar.statistics.power import compare_power
 
 LARGEST_K = 0.6
 """Beyond this wavenumber [h/Mpc] the factor stays what it is there: what a network does not see is not made up."""
-FEWEST_MODES = 2000
+FEWEST_MODES = 500
 """Modes, over all meshes, that a bin holds at least."""
 
 
