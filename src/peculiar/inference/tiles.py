@@ -10,8 +10,9 @@ from jaxtyping import Float
 from peculiar.core import InputError
 from peculiar.inference.whole import apply_whole, extend, fits, run, total_stride
 
-MAX_SIDE = 160
-"""Largest side [cells] of one evaluation: below 1 GB for a network of 16 channels on its finest mesh."""
+MAX_SIDE = 256
+"""Largest side [cells] of one evaluation: 5 GB for a network of 16 channels on its finest mesh, some 300 bytes a cell.
+Tiles carry a halo as wide as the network's reach on every side, so they cost several times a whole evaluation."""
 
 Mesh = Float[torch.Tensor, "channel x y z"]
 
