@@ -33,7 +33,8 @@ class IterativeFFT:
     smoothing : float
         Gaussian radius [Mpc/h].
     bias : float
-        Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error.
+        Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error. The defaults are
+        those of halos and of galaxies (25 % satellites) together at 3e-3 (h/Mpc)^3, z = 0.59, on validation boxes.
     iterations : int
         Times that the tracers are moved.
     name : str
@@ -45,8 +46,8 @@ class IterativeFFT:
         If the smoothing is negative, the bias is not positive or there is no iteration.
     """
 
-    smoothing: float = 3.0
-    bias: float = 1.4
+    smoothing: float = 2.75
+    bias: float = 1.45
     iterations: int = 6
     name: str = "iterative FFT"
 

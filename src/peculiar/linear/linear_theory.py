@@ -31,7 +31,8 @@ class LinearTheory:
         Gaussian radius [Mpc/h]; 0 is the paper's own comparison.
     bias : float
         beta, which divides the overdensity: `fit_beta` gives it by eq. 4. The paper has 1.85 without and 2.57 with
-        mass weighting at 3e-3 (h/Mpc)^3, z = 0.59.
+        mass weighting at 3e-3 (h/Mpc)^3, z = 0.59. The default smoothing and bias give the least velocity error for
+        halos and galaxies (25 % satellites) together on validation boxes of that density.
     weighting : "number" or "mass"
         Whether each tracer counts by its mass.
     name : str
@@ -44,12 +45,12 @@ class LinearTheory:
 
     Examples
     --------
-    >>> LinearTheory(smoothing=3.0).bias
-    1.85
+    >>> LinearTheory(smoothing=0.0).bias
+    1.75
     """
 
-    smoothing: float = 3.0
-    bias: float = 1.85
+    smoothing: float = 3.25
+    bias: float = 1.75
     weighting: Weighting = "number"
     name: str = "linear theory"
 

@@ -17,9 +17,10 @@ def clustered(**changes) -> Catalogue:
 
 def test_real_space_catalogues_keep_their_positions():
     catalogue = clustered(space="real")
-    positions, shift = move_back(catalogue, cells=16, cosmology=COSMOLOGY, bias=1.5)
+    positions, shift = move_back(catalogue, cells=16, cosmology=COSMOLOGY, smoothing=3.0, bias=1.5)
     np.testing.assert_array_equal(positions, catalogue.positions)
-    velocity = LinearTheory(bias=1.5).reconstruct(catalogue, cells=16, cosmology=COSMOLOGY)["velocity"].data
+    linear = LinearTheory(smoothing=3.0, bias=1.5)
+    velocity = linear.reconstruct(catalogue, cells=16, cosmology=COSMOLOGY)["velocity"].data
     torch.testing.assert_close(COSMOLOGY.velocity_factor(0.59) * shift, velocity, rtol=1e-4, atol=1e-2)
 
 
