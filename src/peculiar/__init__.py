@@ -5,7 +5,8 @@ Examples
 >>> import peculiar
 >>> halos = peculiar.read_catalogue("halos.h5", box=peculiar.Box(size=300.0))  # doctest: +SKIP
 >>> fields = peculiar.reconstruct(halos)  # density, velocity, momentum  # doctest: +SKIP
->>> v = fields["velocity"].at(halos.positions)  # km/s, (n, 3)  # doctest: +SKIP
+>>> objects = peculiar.at_objects(halos, fields, cosmology=peculiar.PRESETS["xiao2024"])  # doctest: +SKIP
+>>> objects.v_los  # km/s, (n,), at the objects' real-space positions  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
     from peculiar.inference.model_card import available_models, load_model
     from peculiar.workflows.field_files import read_fields, write_fields
-    from peculiar.workflows.reconstruct import reconstruct
+    from peculiar.workflows.reconstruct import at_objects, reconstruct
 
 # Name to module: torch takes seconds to import, and `peculiar --help` needs none of it.
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "Field": "peculiar.core",
     "InputError": "peculiar.core",
     "OutOfRangeWarning": "peculiar.core",
+    "at_objects": "peculiar.workflows.reconstruct",
     "available_models": "peculiar.inference.model_card",
     "load_model": "peculiar.inference.model_card",
     "read_catalogue": "peculiar.catalogues",
@@ -47,6 +49,7 @@ __all__ = [
     "Field",
     "InputError",
     "OutOfRangeWarning",
+    "at_objects",
     "available_models",
     "load_model",
     "read_catalogue",
