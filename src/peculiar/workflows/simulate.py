@@ -57,7 +57,7 @@ def simulate(
 
     Notes
     -----
-    Memory 2.9 GB for 256^3 particles.
+    Memory 2.5 GB for 256^3 particles.
     """
     out = Path(out)
     settings = settings or BoxSettings()
