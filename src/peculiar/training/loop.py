@@ -25,6 +25,9 @@ from peculiar.training.report import Report
 from peculiar.training.settings import LossSettings, TrainSettings
 
 CHECKPOINT = "last.ckpt"
+COARSEST = 4
+"""Fewest cells along a side of a network's coarsest mesh: on 2^3 cells oneDNN's bf16 gradients of 3^3 convolutions are
+NaN now and then."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -283,7 +286,15 @@ def fit(
     -------
     dict of float
         Validation at the end, "steps" and "minutes".
+
+    Raises
+    ------
+    InputError
+        If the crop leaves fewer than 4 cells along a side of the network's coarsest mesh.
     """
+    least = COARSEST * int(getattr(network, "stride", 1))  # type: ignore[arg-type]
+    if 0 < settings.crop < least:
+        raise InputError(f"train.crop must be at least {least} cells for this network, got {settings.crop}")
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / CHECKPOINT
     going_on = resume and checkpoint.exists()

@@ -8,11 +8,11 @@ VECTORS = ((1, 2, 3), (4, 5, 6))
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Two boxes of 12^3 whose targets follow from their inputs cell by cell."""
+    """Two boxes of 16^3 whose targets follow from their inputs cell by cell."""
     random = np.random.default_rng(0)
     made = []
     for number in range(2):
-        inputs = random.normal(size=(7, 12, 12, 12)).astype(np.float16)
+        inputs = random.normal(size=(7, 16, 16, 16)).astype(np.float16)
         targets = np.concatenate([np.tanh(inputs[:1]), 1.5 * inputs[1:4], 0.5 * inputs[4:7]]).astype(
             np.float16
         )

@@ -56,14 +56,14 @@ def test_errors_of_the_thread_reach_the_user_and_the_thread_ends(pairs, tmp_path
 
 def test_whole_boxes(pairs):
     inputs, targets, factor = WholeBoxes(pairs)[1]
-    assert inputs.shape == (7, 12, 12, 12)
-    assert targets.shape == (7, 12, 12, 12)
+    assert inputs.shape == (7, 16, 16, 16)
+    assert targets.shape == (7, 16, 16, 16)
     assert factor == 63.0
-    assert crops(pairs, crop=0).batch(0)[0].shape == (2, 7, 12, 12, 12)
+    assert crops(pairs, crop=0).batch(0)[0].shape == (2, 7, 16, 16, 16)
 
 
 def test_bad_settings_are_refused(pairs):
     with pytest.raises(InputError, match="at most the mesh"):
-        crops(pairs, crop=16)
+        crops(pairs, crop=20)
     with pytest.raises(InputError, match="at least one box"):
         crops([])

@@ -90,6 +90,12 @@ def test_time_limit_ends_the_run_and_its_schedule(pairs, tmp_path):
     assert again["steps"] == result["steps"]
 
 
+def test_crop_too_small_for_the_coarsest_mesh_is_refused(pairs, tmp_path):
+    with pytest.raises(InputError, match="crop must be at least 8 cells"):
+        train(pairs, tmp_path / "run", crop=4)
+    assert not (tmp_path / "run").exists()
+
+
 def test_published_stages_train_their_own_part(pairs, tmp_path):
     torch.manual_seed(0)
     channels = {"halos": [0], "linear_velocity": [1, 2, 3], "linear_momentum": [4, 5, 6]}
@@ -102,7 +108,7 @@ def test_published_stages_train_their_own_part(pairs, tmp_path):
             network,
             training=pairs,
             validation=pairs[:1],
-            settings=TrainSettings(steps=2, crop=8, accelerator="cpu", ema=0.0),
+            settings=TrainSettings(steps=2, crop=16, accelerator="cpu", ema=0.0),
             loss=LossSettings(kind="published", margin=1),
             directory=tmp_path / stage,
             seed=0,
