@@ -63,6 +63,9 @@ def reconstruct(
         bool, typer.Option("--sky", help="A survey with ra, dec [deg] and z (redshift); needs --mask.")
     ] = False,
     mask: Annotated[Path | None, typer.Option(help="HEALPix map of the survey's completeness.")] = None,
+    complete_above: Annotated[
+        float | None, typer.Option(help="Completeness from which on the mask counts as 1, for a noisy map.")
+    ] = None,
     distances: Annotated[
         str | None, typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH")
     ] = None,
@@ -98,6 +101,7 @@ def reconstruct(
         redshift=redshift,
         columns=pairs("--column", column),
         mask=mask,
+        complete_above=complete_above,
         distance_range=numbers("--distances", distances, 2),
         radial=radial.value,
     )

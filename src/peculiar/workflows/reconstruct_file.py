@@ -71,6 +71,8 @@ class CatalogueOptions:
         Canonical names to the file's own.
     mask : path, optional
         HEALPix map of a survey's completeness.
+    complete_above : float, optional
+        Completeness from which on a pixel of the mask counts as complete, for noisy maps.
     distance_range : (2,) [Mpc/h], optional
         Of a survey.
     radial : "flat" or "measured"
@@ -91,6 +93,7 @@ class CatalogueOptions:
     redshift: float | None = None
     columns: Mapping[str, str] | None = None
     mask: Path | None = None
+    complete_above: float | None = None
     distance_range: tuple[float, float] | None = None
     radial: Radial = "flat"
 
@@ -101,9 +104,9 @@ class CatalogueOptions:
                     "a catalogue needs --box SIZE in Mpc/h, or --sky and --mask for a survey, got neither"
                 )
             Box(self.box_size)  # its own error
-            if self.distance_range is not None or self.radial != "flat":
+            if self.distance_range is not None or self.complete_above is not None or self.radial != "flat":
                 raise InputError(
-                    "distance range and radial selection are for surveys (--sky), got them with --box"
+                    "distance range, completeness and radial selection are for surveys (--sky), got them with --box"
                 )
             if self.line_of_sight == "radial" and self.observer is None:
                 raise InputError("a radial line of sight in a box needs --observer X,Y,Z in Mpc/h, got none")
@@ -261,7 +264,7 @@ def _read(
     if options.mask is not None:
         survey = read_sky_catalogue(
             table,
-            mask=read_mask(options.mask),
+            mask=read_mask(options.mask, complete_above=options.complete_above),
             cosmology=cosmology,
             cell_size=cell_size,
             distance_range=options.distance_range,
