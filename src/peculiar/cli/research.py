@@ -1,45 +1,87 @@
-"""Commands for makers of networks: simulate, train, tune, evaluate."""
+"""Commands for makers of networks: simulate, train, tune, evaluate, figures."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from peculiar.cli.app import Force, Sight, announce, app, numbers, ranges
+from peculiar.core.errors import InputError
+
+
+class Kind(StrEnum):
+    """What `peculiar simulate` makes."""
+
+    boxes = "boxes"
+    pairs = "pairs"
 
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Directory: run.json and one box-SEED.h5 per seed.")],
+    out: Annotated[
+        Path, typer.Argument(help="Directory: run.json and one box-SEED.h5 or pair-SEED.h5 per seed.")
+    ],
     seeds: Annotated[str, typer.Option(help="Seeds, as 1-8,12.")],
-    box: Annotated[float, typer.Option(help="Side of the box [Mpc/h].")] = 225.0,
-    particles: Annotated[int, typer.Option(help="Particles along a side.")] = 256,
-    cells: Annotated[int, typer.Option(help="Cells along a side of the stored fields.")] = 96,
-    redshift: Annotated[float, typer.Option(help="Redshift of the output.")] = 0.59,
-    steps: Annotated[int, typer.Option(help="Time steps from a = 0.1.")] = 12,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="boxes of dark matter with halos, or pairs of Lagrangian and N-body displacements."
+        ),
+    ] = Kind.boxes,
+    box: Annotated[
+        float | None, typer.Option(help="Side of the box [Mpc/h].", show_default="225, pairs 128")
+    ] = None,
+    particles: Annotated[
+        int | None, typer.Option(help="Particles along a side.", show_default="256, pairs 32")
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(help="Cells along a side of a box's stored fields.", show_default="96")
+    ] = None,
+    redshift: Annotated[
+        float | None, typer.Option(help="Redshift of the output.", show_default="0.59, pairs 0")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Time steps from a = 0.1.", show_default="12, pairs 20")
+    ] = None,
     cosmology: Annotated[
-        str, typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.")
-    ] = "xiao2024",
+        str | None,
+        typer.Option(
+            help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="xiao2024, pairs he2019"
+        ),
+    ] = None,
+    varied: Annotated[
+        float | None, typer.Option(help="Fraction of pairs with Omega_m and A_s drawn at random.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep boxes that are there, make the others.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what is there, make the others.")] = False,
     force: Force = False,
 ) -> None:
-    """Simulate boxes of dark matter with halos."""
+    """Simulate boxes of dark matter with halos, or pairs of displacements."""
     from peculiar.simulate.mocks import BoxSettings
+    from peculiar.simulate.pairs import PairSettings
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.simulate import simulate as run
 
-    settings = BoxSettings(
-        size=box, particles=particles, cells=cells, redshift=redshift, steps=Steps(count=steps)
-    )
-    chosen = parse_cosmology(cosmology)
+    given = {
+        "size": box,
+        "particles": particles,
+        "cells": cells,
+        "redshift": redshift,
+        "steps": None if steps is None else Steps(count=steps),
+        "varied": varied,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    foreign = {"cells"} if kind is Kind.pairs else {"varied"}
+    if unused := foreign & set(given):
+        raise InputError(f"--{unused.pop()} must not be given for {kind.value}: leave it out")
+    settings = PairSettings(**given) if kind is Kind.pairs else BoxSettings(**given)
+    chosen = None if cosmology is None else parse_cosmology(cosmology)
     for path in run(
         out,
         seeds=ranges("--seeds", seeds),
@@ -166,3 +208,17 @@ def evaluate(
     )
     typer.echo((directory / "scores.md").read_text(encoding="utf-8"))
     typer.echo(f"{directory}")
+
+
+@app.command()
+def figures(
+    run: Annotated[Path, typer.Argument(help="Directory of `peculiar evaluate`.")],
+    out: Annotated[
+        Path, typer.Option(help="Directory: a PDF and a PNG per figure, figures.md with captions.")
+    ],
+    force: Force = False,
+) -> None:
+    """Draw every figure of an evaluation as PDF and PNG."""
+    from peculiar.workflows.figures import figures as draw
+
+    typer.echo(f"{draw(run, out=out, force=force)}")

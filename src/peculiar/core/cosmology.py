@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SPEED_OF_LIGHT = 299792.458  # km/s
 CRITICAL_DENSITY = 2.77536627e11  # Msun/h / (Mpc/h)^3, today
+_REFERENCE_AMPLITUDE = 2e-9
 
 
 @dataclass(frozen=True)
@@ -81,34 +82,11 @@ class Cosmology:
         """H(z) [km/s per Mpc/h]."""
         return float(100.0 * self.efunc(redshift))
 
-    @cached_property
-    def _growth(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """ln a, D1, f1, D2, f2 from the growth equations of first and second order, D1(z=0) = 1."""
-        from scipy.integrate import solve_ivp
-
-        def rhs(ln_a: float, y: np.ndarray) -> list[float]:
-            a = np.exp(ln_a)
-            e2 = self.Omega_m / a**3 + 1 - self.Omega_m
-            omega = self.Omega_m / a**3 / e2
-            friction = 2 - 1.5 * omega
-            return [
-                y[1],
-                1.5 * omega * y[0] - friction * y[1],
-                y[3],
-                1.5 * omega * (y[2] - y[0] ** 2) - friction * y[3],
-            ]
-
-        a0 = 1e-3
-        start = [a0, a0, -3 / 7 * a0**2, -6 / 7 * a0**2]
-        ln_a = np.linspace(np.log(a0), np.log(2.0), 1400)
-        y = solve_ivp(rhs, (ln_a[0], ln_a[-1]), start, t_eval=ln_a, rtol=1e-9, atol=1e-14).y
-        today = np.interp(0.0, ln_a, y[0])
-        return ln_a, y[0] / today, y[1] / y[0], y[2] / today**2, y[3] / y[2]
-
     def _interpolate(self, column: int, redshift: float) -> float:
         if not -0.5 < redshift < 900:
             raise InputError(f"redshift must lie in (-0.5, 900) for growth, got {redshift}")
-        return float(np.interp(-np.log1p(redshift), self._growth[0], self._growth[column]))
+        table = _growth_table(self.Omega_m)
+        return float(np.interp(-np.log1p(redshift), table[0], table[column]))
 
     def growth(self, redshift: float) -> float:
         """Linear growth factor D(z), 1 today."""
@@ -139,11 +117,32 @@ class Cosmology:
 
         `k` in h/Mpc, 1e-5 to 50; zero at k = 0.
         """
-        ln_k, ln_p = _camb_power(self)
+        ln_k, ln_p, sigma8 = self._camb()
         k = np.asarray(k, dtype=float)
         with np.errstate(divide="ignore"):
             power = np.exp(np.interp(np.log(np.maximum(k, 1e-30)), ln_k, ln_p))
-        return np.where(k > 0, power, 0.0) * self.growth(redshift) ** 2
+        return np.where(k > 0, power, 0.0) * (self.growth(redshift) * self.sigma8 / sigma8) ** 2
+
+    @property
+    def A_s(self) -> float:
+        """Primordial amplitude at k = 0.05 / Mpc that gives `sigma8`, with massless neutrinos."""
+        return _REFERENCE_AMPLITUDE * (self.sigma8 / self._camb()[2]) ** 2
+
+    def with_amplitude(self, A_s: float) -> Cosmology:
+        """Return the cosmology with the `sigma8` of a primordial amplitude.
+
+        Examples
+        --------
+        >>> round(PRESETS["he2019"].with_amplitude(2.142e-9).sigma8, 3)
+        0.83
+        """
+        if not 1e-11 < A_s < 1e-7:
+            raise InputError(f"A_s must lie in (1e-11, 1e-7), got {A_s}")
+        return replace(self, sigma8=self._camb()[2] * (A_s / _REFERENCE_AMPLITUDE) ** 0.5)
+
+    def _camb(self) -> tuple[np.ndarray, np.ndarray, float]:
+        # One entry for all amplitudes.
+        return _camb_power(replace(self, sigma8=1.0))
 
     def comoving_distance(self, redshift: Float[np.ndarray, ...] | float) -> Float[np.ndarray, ...]:
         """Line-of-sight comoving distance [Mpc/h]; vectorised, z < 20."""
@@ -161,6 +160,31 @@ class Cosmology:
         return np.interp(np.asarray(distance, dtype=float), d, z)
 
 
+@lru_cache(maxsize=256)
+def _growth_table(Omega_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """ln a, D1, f1, D2, f2 from the growth equations of first and second order, D1(z=0) = 1."""
+    from scipy.integrate import solve_ivp
+
+    def rhs(ln_a: float, y: np.ndarray) -> list[float]:
+        a = np.exp(ln_a)
+        e2 = Omega_m / a**3 + 1 - Omega_m
+        omega = Omega_m / a**3 / e2
+        friction = 2 - 1.5 * omega
+        return [
+            y[1],
+            1.5 * omega * y[0] - friction * y[1],
+            y[3],
+            1.5 * omega * (y[2] - y[0] ** 2) - friction * y[3],
+        ]
+
+    a0 = 1e-3
+    start = [a0, a0, -3 / 7 * a0**2, -6 / 7 * a0**2]
+    ln_a = np.linspace(np.log(a0), np.log(2.0), 1400)
+    y = solve_ivp(rhs, (ln_a[0], ln_a[-1]), start, t_eval=ln_a, rtol=1e-9, atol=1e-14).y
+    today = np.interp(0.0, ln_a, y[0])
+    return ln_a, y[0] / today, y[1] / y[0], y[2] / today**2, y[3] / y[2]
+
+
 @lru_cache(maxsize=32)
 def _distance_table(cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray]:
     from scipy.integrate import cumulative_simpson
@@ -170,8 +194,8 @@ def _distance_table(cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=32)
-def _camb_power(cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray]:
-    """ln k, ln P at z = 0 with the wanted sigma8; massless neutrinos so that matter alone clusters."""
+def _camb_power(cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray, float]:
+    """ln k, ln P and sigma8 at z = 0 for the reference A_s; massless neutrinos so that matter alone clusters."""
     import camb
 
     h2 = cosmology.h**2
@@ -183,12 +207,11 @@ def _camb_power(cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray]:
         mnu=0.0,
         omk=0.0,
     )
-    params.InitPower.set_params(As=2e-9, ns=cosmology.n_s)
+    params.InitPower.set_params(As=_REFERENCE_AMPLITUDE, ns=cosmology.n_s)
     params.set_matter_power(redshifts=[0.0], kmax=60.0)
     results = camb.get_results(params)
     k, _, power = results.get_matter_power_spectrum(minkh=1e-5, maxkh=50.0, npoints=1200)
-    sigma8 = float(results.get_sigma8_0())
-    return np.log(k), np.log(power[0] * (cosmology.sigma8 / sigma8) ** 2)
+    return np.log(k), np.log(power[0]), float(results.get_sigma8_0())
 
 
 PRESETS: dict[str, Cosmology] = {

@@ -14,7 +14,7 @@ def parse_cosmology(text: str, *, base: Cosmology | None = None) -> Cosmology:
     ----------
     text : str
         A preset of `peculiar.PRESETS`, a cosmology of astropy (``Planck18``), or values as ``Omega_m=0.3,h=0.7``; a
-        name may stand first, and the values then change it.
+        name may stand first, and the values then change it. ``A_s`` may be given in place of ``sigma8``.
     base : Cosmology, optional
         What values change where no name is given; that of Xiao et al. 2024 if not given.
 
@@ -29,7 +29,7 @@ def parse_cosmology(text: str, *, base: Cosmology | None = None) -> Cosmology:
     0.3
     """
     cosmology = base or PRESETS["xiao2024"]
-    known = {item.name for item in fields(Cosmology)}
+    known = {item.name for item in fields(Cosmology)} | {"A_s"}
     values: dict[str, float] = {}
     for position, part in enumerate(item.strip() for item in text.split(",")):
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -46,7 +46,11 @@ def parse_cosmology(text: str, *, base: Cosmology | None = None) -> Cosmology:
             values[key] = float(value)
         except ValueError:
             raise InputError(f"cosmology {key} must be a number, got {value!r} in {text!r}") from None
-    return replace(cosmology, **values)
+    amplitude = values.pop("A_s", None)
+    if amplitude is not None and "sigma8" in values:
+        raise InputError(f"cosmology must have A_s or sigma8, got both in {text!r}")
+    changed = replace(cosmology, **values)
+    return changed if amplitude is None else changed.with_amplitude(amplitude)
 
 
 def _named(name: str) -> Cosmology:
