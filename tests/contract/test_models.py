@@ -1,40 +1,87 @@
 """What every registered network must do."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from peculiar import models
-from peculiar.models.channels import OUTPUT_CHANNELS
 
-CONFIGS = {
-    "residual": {"in_channels": 7, "width": 8, "levels": 3, "blocks": [1, 2], "velocity": [1, 2, 3]},
-    "xiao2024": {"in_channels": 10, "channels": [6, 8, 10], "init_kernel": 3, "dropout": 0.2},
+
+def reconstruction(*velocity):
+    """Targets of a network that corrects the velocity in three of its inputs: log density, velocity, momentum."""
+
+    def targets(inputs):
+        flow = 1.5 * inputs[:, list(velocity)]
+        logarithm = torch.tanh(inputs[:, :1])
+        return torch.cat([logarithm, flow, logarithm.exp() * flow], dim=1)
+
+    return targets
+
+
+def displacement(inputs):
+    """Targets of an emulator of displacements: the first ones, some of them further."""
+    return 1.3 * inputs[:, :3] + torch.tanh(inputs[:, :3].roll(1, 2))
+
+
+def flow(inputs):
+    """Targets of a network from density to velocity and momentum."""
+    velocity = torch.cat([inputs.roll(-1, axis) - inputs.roll(1, axis) for axis in (2, 3, 4)], dim=1)
+    return torch.cat([velocity, inputs.exp() * velocity], dim=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small network, the channels of its meshes, a pair to overfit and the rate at which it learns."""
+
+    config: dict
+    inputs: int
+    outputs: int
+    targets: Callable
+    rate: float = 1e-2
+
+
+CASES = {
+    "he2019": Case({"widths": [6, 8, 10], "scale": 2.0}, 3, 3, displacement),
+    "residual": Case(
+        {"in_channels": 7, "width": 8, "levels": 3, "blocks": [1, 2], "velocity": [1, 2, 3]},
+        7,
+        7,
+        reconstruction(1, 2, 3),
+        1e-3,
+    ),
+    "wu2021": Case({"width": 4, "velocity_scale": 2.0, "momentum_scale": 4.0}, 1, 6, flow),
+    "xiao2024": Case(
+        {"in_channels": 10, "channels": [6, 8, 10], "init_kernel": 3, "dropout": 0.2},
+        10,
+        7,
+        reconstruction(4, 5, 6),
+    ),
 }
-VELOCITIES = {"residual": (1, 2, 3), "xiao2024": (4, 5, 6)}
-RATES = {"residual": 1e-3, "xiao2024": 1e-2}
 
 
 def make(name, *, seed=0):
     """Build a small network, all weights random: nothing that starts at zero may hide what comes before it."""
     torch.manual_seed(seed)
-    network = models.build(name, CONFIGS[name])
-    for parameter in network.parameters():
+    network = models.build(name, CASES[name].config)
+    for key, parameter in network.named_parameters():
         if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+            torch.nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+        elif key.endswith("weight"):
+            torch.nn.init.uniform_(parameter, 0.7, 1.3)
         else:
             torch.nn.init.uniform_(parameter, 0.1, 0.6)
     return network.eval()
 
 
 def mesh(name, n=16, *, seed=1):
-    return torch.randn(
-        1, CONFIGS[name]["in_channels"], n, n, n, generator=torch.Generator().manual_seed(seed)
-    )
+    return torch.randn(1, CASES[name].inputs, n, n, n, generator=torch.Generator().manual_seed(seed))
 
 
 def test_every_network_is_covered():
-    assert set(CONFIGS) == set(models.names())
+    assert set(CASES) == set(models.names())
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -43,7 +90,7 @@ class TestContract:
     def test_shape(self, name):
         inputs = mesh(name)[..., :12]
         outputs = make(name)(inputs)
-        assert outputs.shape == (1, OUTPUT_CHANNELS, 16, 16, 12)
+        assert outputs.shape == (1, CASES[name].outputs, 16, 16, 12)
         assert outputs.dtype == torch.float32
         assert torch.isfinite(outputs).all()
 
@@ -87,7 +134,7 @@ class TestContract:
     def test_reach_is_where_the_output_stops_to_change(self, name):
         network = make(name)
         side = 2 * (-(-network.reach // network.stride) + 2) * network.stride
-        inputs = torch.randn(1, CONFIGS[name]["in_channels"], side, network.stride * 4, network.stride * 4)
+        inputs = torch.randn(1, CASES[name].inputs, side, network.stride * 4, network.stride * 4)
         touched = inputs.clone()
         touched[:, :, side // 2] += 3.0
         changed = (network(touched) != network(inputs)).amax(dim=(0, 1, 3, 4))
@@ -96,12 +143,12 @@ class TestContract:
 
     def test_overfits_one_pair(self, name):
         torch.manual_seed(2)
-        network = models.build(name, CONFIGS[name] | {"dropout": 0.0})
+        case = CASES[name]
+        dropout = {"dropout": 0.0} if "dropout" in models.config_keys(name) else {}
+        network = models.build(name, case.config | dropout)
         inputs = mesh(name, 8)
-        velocity = 1.5 * inputs[:, list(VELOCITIES[name])]
-        logarithm = torch.tanh(inputs[:, :1])
-        targets = torch.cat([logarithm, velocity, logarithm.exp() * velocity], dim=1)
-        optimiser = torch.optim.Adam(network.parameters(), lr=RATES[name])
+        targets = case.targets(inputs)
+        optimiser = torch.optim.Adam(network.parameters(), lr=case.rate)
         network.train()
         first = 0.0
         for _ in range(150):

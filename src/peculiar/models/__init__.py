@@ -3,7 +3,7 @@
 A new network is one file: a frozen config and a module that `register` names.
 """
 
-from peculiar.models import residual, xiao2024
+from peculiar.models import he2019, residual, wu2021, xiao2024
 from peculiar.models.registry import build, config_keys, names
 
-__all__ = ["build", "config_keys", "names", "residual", "xiao2024"]
+__all__ = ["build", "config_keys", "he2019", "names", "residual", "wu2021", "xiao2024"]

@@ -90,6 +90,44 @@ class Upsample(nn.Module):
         return full[..., : 2 * n_x, : 2 * n_y, : 2 * n_z]
 
 
+class ConvNormAct(nn.Module):
+    """Convolution, dropout if any, batch normalisation, ReLU.
+
+    Batch normalisation removes a constant, so the convolution needs no bias; some published networks count one.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        up: bool = False,
+        dropout: float = 0.0,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv: Conv | Upsample = (
+            Upsample(in_channels, out_channels, bias=bias)
+            if up
+            else Conv(in_channels, out_channels, kernel=kernel, stride=stride, bias=bias)
+        )
+        self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
+        self.norm = nn.BatchNorm3d(out_channels)
+
+    def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
+        """Apply all four."""
+        return functional.relu(self.norm(self.dropout(self.conv(mesh, periodic=periodic))))
+
+
+def chain(layers: nn.ModuleList, mesh: Mesh, *, periodic: bool) -> Mesh:
+    """Apply layers that know about periodic meshes, one after the other."""
+    for layer in layers:
+        mesh = layer(mesh, periodic=periodic)
+    return mesh
+
+
 class ChannelNorm(nn.Module):
     """Layer normalisation over the channels of each cell alone, so that tiles equal the whole.
 

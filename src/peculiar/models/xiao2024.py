@@ -13,40 +13,12 @@ from torch import nn
 from torch.nn import functional
 
 from peculiar.core.errors import InputError
-from peculiar.models.blocks import Conv, Mesh, Upsample, require_divisible
+from peculiar.models.blocks import Conv, ConvNormAct, Mesh, require_divisible
 from peculiar.models.channels import log_density
 from peculiar.models.registry import register
 
 STAGES = ("density", "velocity", "momentum")
 """Order of training; the later two need the first one's density."""
-
-
-class ConvNormAct(nn.Module):
-    """Convolution, dropout if any, batch normalisation, ReLU."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel: int = 3,
-        stride: int = 1,
-        up: bool = False,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        # Batch normalisation removes a constant, so these convolutions have no bias.
-        self.conv: Conv | Upsample = (
-            Upsample(in_channels, out_channels, bias=False)
-            if up
-            else Conv(in_channels, out_channels, kernel=kernel, stride=stride, bias=False)
-        )
-        self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
-        self.norm = nn.BatchNorm3d(out_channels)
-
-    def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
-        """Apply all four."""
-        return functional.relu(self.norm(self.dropout(self.conv(mesh, periodic=periodic))))
 
 
 class PublishedUNet(nn.Module):
