@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,6 +52,9 @@ def simulate(
             help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="xiao2024, pairs he2019"
         ),
     ] = None,
+    volume_velocity: Annotated[
+        bool, typer.Option("--volume-velocity", help="Also store the volume-weighted velocity of boxes.")
+    ] = False,
     varied: Annotated[
         float | None, typer.Option(help="Fraction of pairs with Omega_m and A_s drawn at random.")
     ] = None,
@@ -68,18 +71,20 @@ def simulate(
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.simulate import simulate as run
 
-    given = {
+    given: dict[str, Any] = {
         "size": box,
         "particles": particles,
         "cells": cells,
         "redshift": redshift,
         "steps": None if steps is None else Steps(count=steps),
         "varied": varied,
+        "volume_velocity": volume_velocity or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    foreign = {"cells"} if kind is Kind.pairs else {"varied"}
+    foreign = {"cells", "volume_velocity"} if kind is Kind.pairs else {"varied"}
     if unused := foreign & set(given):
-        raise InputError(f"--{unused.pop()} must not be given for {kind.value}: leave it out")
+        name = unused.pop().replace("_", "-")
+        raise InputError(f"--{name} must not be given for {kind.value}: leave it out")
     settings = PairSettings(**given) if kind is Kind.pairs else BoxSettings(**given)
     chosen = None if cosmology is None else parse_cosmology(cosmology)
     for path in run(

@@ -7,6 +7,7 @@ does not follow the matter into its clumps. None of them leaves zeros where ther
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,20 +17,27 @@ from torch import Tensor
 from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.fields.neighbours import nearest_index
 
 NAMES = ("velocity_x", "velocity_y", "velocity_z")
 EMPTY = 1e-4
 """1 + delta below which a cell is empty: what rounding leaves of delta = -1, and too little for a quotient."""
 
+EmptyCells = Literal["neighbours", "background"]
+EMPTY_CELLS = {
+    "neighbours": "mean over the smallest cube that holds matter",
+    "background": "mean momentum / mean density of the mesh",
+}
+"""What empty cells may take, as the field's definition says it."""
+
 _PAD_SEPARATIONS = 6.0  # in mean separations: larger than any void between randomly placed particles
 _SAMPLES_AT_ONCE = 1 << 20
 
 
-def from_momentum(density: Field, momentum: Field) -> Field:
+def from_momentum(density: Field, momentum: Field, *, empty_cells: EmptyCells = "neighbours") -> Field:
     """Return the mass-weighted velocity, momentum / (1 + delta) [km/s].
 
-    Empty cells (1 + delta < 1e-4) take the mass-weighted mean over the smallest cube around them, of 3, 5, 9, 17, ...
-    cells, that holds matter.
+    Cells are empty where 1 + delta < 1e-4.
 
     Parameters
     ----------
@@ -37,11 +45,14 @@ def from_momentum(density: Field, momentum: Field) -> Field:
         Overdensity, one channel.
     momentum : Field
         Vector, (1 + delta) times the velocity, painted with the same particles and scheme.
+    empty_cells : "neighbours" or "background"
+        What empty cells take: the mass-weighted mean over the smallest cube around them, of 3, 5, 9, 17, ... cells,
+        that holds matter; or that over the whole mesh (Wu et al. 2021, footnote 5).
 
     Raises
     ------
     InputError
-        If the boxes or kinds do not match, or all cells are empty.
+        If the boxes or kinds do not match, all cells are empty, or the rule for them is unknown.
     """
     density.require_same_box(momentum)
     if density.data.shape[0] != 1 or momentum.kind != "vector":
@@ -49,12 +60,19 @@ def from_momentum(density: Field, momentum: Field) -> Field:
             f"from_momentum needs a one-channel density and a vector momentum, got {density.data.shape[0]} channels "
             f"and kind {momentum.kind!r}"
         )
+    if empty_cells not in EMPTY_CELLS:
+        raise InputError(f"empty_cells must be one of {', '.join(EMPTY_CELLS)}, got {empty_cells!r}")
     mass = density.data[0] + 1
     empty = mass < EMPTY
     if bool(empty.all()):
         raise InputError("density must exceed -1 somewhere, got an empty mesh: is it the overdensity?")
     data = momentum.data / mass.masked_fill(empty, 1.0)
-    if bool(empty.any()):
+    if empty_cells == "background":
+        filled = (
+            momentum.data.masked_fill(empty, 0.0).mean(dim=(1, 2, 3)) / mass.masked_fill(empty, 0.0).mean()
+        )
+        data = torch.where(empty, filled[:, None, None, None], data)
+    elif bool(empty.any()):
         _fill_from_neighbours(data, mass, momentum.data, empty, periodic=density.box.periodic)
     return Field(
         data,
@@ -63,7 +81,7 @@ def from_momentum(density: Field, momentum: Field) -> Field:
         unit="km/s",
         space=momentum.space,
         kind="vector",
-        definition="mass weighted: momentum / density; empty cells: mean over the smallest cube that holds matter",
+        definition=f"mass weighted: momentum / density; empty cells: {EMPTY_CELLS[empty_cells]}",
     )
 
 
@@ -187,8 +205,10 @@ def _box_mean(values: Float[Tensor, "x y z"], reach: int, *, periodic: bool) -> 
 
 def _particles(positions: np.ndarray, velocities: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
     """Check, and move positions to [0, size) of the box where it is periodic."""
-    points = np.asarray(positions, dtype=np.float64)
-    speeds = np.asarray(velocities, dtype=np.float64)
+    # A simulation's particles stay in single precision: in double they would take twice the memory.
+    kind = np.result_type(np.float32, np.asarray(positions).dtype)
+    points: np.ndarray = np.asarray(positions, dtype=kind)
+    speeds: np.ndarray = np.asarray(velocities, dtype=kind)
     if points.ndim != 2 or points.shape[1] != 3 or points.shape != speeds.shape or len(points) == 0:
         raise InputError(
             f"positions and velocities must both have shape (n, 3), n > 0, got {points.shape} and {speeds.shape}"
@@ -197,9 +217,9 @@ def _particles(positions: np.ndarray, velocities: np.ndarray, box: Box) -> tuple
         raise InputError(
             "positions and velocities must be finite, got values that are not: remove or repair them"
         )
-    points = points - np.asarray(box.origin)
+    points = points - np.asarray(box.origin, dtype=points.dtype)
     if box.periodic:
-        points = np.mod(points, box.size)
+        np.mod(points, points.dtype.type(box.size), out=points)
         points[points >= box.size] = 0.0  # mod rounds up to the size itself for a hair below zero
     return points, speeds
 
@@ -214,10 +234,11 @@ def _cell_centres(box: Box, samples: int) -> Float[np.ndarray, "m 3"]:
 def _nearest(
     points: np.ndarray, speeds: np.ndarray, targets: np.ndarray, box: Box
 ) -> Float[np.ndarray, "m 3"]:
+    if box.periodic:
+        return speeds[nearest_index(points, targets, box.size)]
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(points, boxsize=box.size if box.periodic else None)
-    return speeds[tree.query(targets)[1]]
+    return speeds[cKDTree(points).query(targets)[1]]
 
 
 def _with_images(points: np.ndarray, speeds: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:

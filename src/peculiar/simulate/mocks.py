@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from peculiar.core.field import Field, Space
 from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
-from peculiar.fields.velocity import from_momentum
+from peculiar.fields.velocity import from_momentum, nearest_particle
 from peculiar.simulate.halos import Halos, friends_of_friends
 from peculiar.simulate.initial import linear_density, linear_field
 from peculiar.simulate.particle_mesh import Steps, evolve
@@ -35,6 +36,9 @@ _ARRAYS = (
     *(f"halos/{name}" for name in ("position", "velocity", "mass", "count")),
     *(f"members/{name}" for name in ("displacement", "velocity", "host")),
 )
+
+VelocityRule = Literal["neighbours", "background", "volume"]
+VOLUME_VELOCITY = "volume_velocity"  # an array that a box may hold or not
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class BoxSettings:
     steps : Steps
     min_particles : int
         Of a halo.
+    volume_velocity : bool
+        Also store the volume-weighted velocity: that of the particle nearest to each cell centre.
     """
 
     size: float = 225.0
@@ -61,6 +67,7 @@ class BoxSettings:
     redshift: float = 0.59
     steps: Steps = dataclasses.field(default_factory=Steps)
     min_particles: int = 12
+    volume_velocity: bool = False
 
     def __post_init__(self) -> None:
         Box(self.size, self.particles)
@@ -161,6 +168,10 @@ def simulate_box(
                 ("members/host", members.host, ""),
             ):
                 file.create_dataset(name, data=data).attrs["unit"] = unit
+            if settings.volume_velocity:
+                nearest = nearest_particle(positions, velocities, mesh_box)
+                stored = file.create_dataset(VOLUME_VELOCITY, data=nearest.numpy())
+                stored.attrs.update(unit="km/s", definition=nearest.definition)
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,43 @@ class SimulatedBox:
         """Dark-matter velocity, momentum over density [km/s]."""
         data = torch.from_numpy(self._read("velocity").astype(np.float32))
         return Field(data, self.box, "xyz", "km/s", kind="vector", definition=self.velocity_definition)
+
+    @cached_property
+    def volume_velocity(self) -> Field:
+        """Dark-matter velocity, volume weighted [km/s]; InputError if the box was made without it."""
+        import h5py
+
+        with h5py.File(self.path) as file:
+            if VOLUME_VELOCITY not in file:
+                raise InputError(
+                    f"volume_velocity must be stored in the box, got {self.path} without it: "
+                    "make the box again with `peculiar simulate --volume-velocity`"
+                )
+            data = torch.from_numpy(file[VOLUME_VELOCITY][()].astype(np.float32))
+            definition = str(file[VOLUME_VELOCITY].attrs["definition"])
+        return self.velocity.replace(data=data, definition=definition)
+
+    def velocity_by(self, rule: VelocityRule) -> Field:
+        """Dark-matter velocity by a rule [km/s].
+
+        Parameters
+        ----------
+        rule : "neighbours", "background" or "volume"
+            Momentum over density, where empty cells take the mean of their neighbours (as stored) or of the whole box
+            (Wu et al. 2021); or volume weighted, see `volume_velocity`.
+
+        Raises
+        ------
+        InputError
+            If the rule is unknown, or the box holds no volume-weighted velocity.
+        """
+        if rule == "neighbours":
+            return self.velocity
+        if rule == "volume":
+            return self.volume_velocity
+        if rule == "background":
+            return from_momentum(self.density, self.momentum, empty_cells="background")
+        raise InputError(f"rule must be one of {', '.join(get_args(VelocityRule))}, got {rule!r}")
 
     @cached_property
     def momentum(self) -> Field:

@@ -72,7 +72,9 @@ def simulate(
     earlier: list[int] = []
     if record.is_file():
         found = _read_record(record)
-        if any(found.get(key) != plan[key] for key in plan):
+        # A setting that is younger than the run has its default there.
+        stored = dataclasses.asdict(type(settings)()) | found.get("settings", {})
+        if found | {"settings": stored} != found | plan:
             raise InputError(
                 f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
             )
@@ -112,6 +114,20 @@ def simulate(
             )
             advance(1)
     return paths
+
+
+def run_cosmology(run: str | Path) -> Cosmology:
+    """Return the cosmology that a run was started with; single pairs may have drawn their own.
+
+    Raises
+    ------
+    InputError
+        If the directory has no record.
+    """
+    record = Path(run) / "run.json"
+    if not record.is_file():
+        raise InputError(f"run must hold run.json, got {run}: make it with `peculiar simulate`")
+    return Cosmology(**_read_record(record)["cosmology"])
 
 
 def _read_record(record: Path) -> dict[str, Any]:

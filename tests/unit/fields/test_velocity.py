@@ -59,8 +59,21 @@ def test_from_momentum_refuses_what_it_cannot_divide():
         from_momentum(density, momentum.replace(kind="scalar"))
     with pytest.raises(InputError, match="empty mesh"):
         from_momentum(density.replace(data=density.data - 1), momentum)
+    with pytest.raises(InputError, match="empty_cells must be one of neighbours, background"):
+        from_momentum(density, momentum, empty_cells="zero")
     with pytest.raises(InputError, match="share one box"):
         from_momentum(density, momentum.replace(box=Box(41.0, 4)))
+
+
+def test_empty_cells_may_take_the_background_velocity():
+    """Mean momentum over mean density, as footnote 5 of Wu et al. 2021."""
+    mass, velocity = torch.zeros(8, 8, 8), torch.zeros(3, 8, 8, 8)
+    mass[0, 0, 0], velocity[1, 0, 0, 0] = 1.0, 100.0
+    mass[2, 0, 0], velocity[1, 2, 0, 0] = 3.0, 200.0
+    field = from_momentum(*momentum_case(mass, velocity), empty_cells="background")
+    assert field.data[1, 1, 0, 0] == field.data[1, 5, 5, 5] == pytest.approx(175.0)
+    assert field.data[1, 2, 0, 0] == pytest.approx(200.0)
+    assert "mean momentum / mean density" in field.definition
 
 
 @pytest.mark.parametrize(("periodic", "speed"), [(True, 7.0), (False, -3.0)])

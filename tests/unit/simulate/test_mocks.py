@@ -75,6 +75,39 @@ def test_empty_cells_have_a_velocity(path):
     assert (box.velocity.data.norm(dim=0) > 0).all()
 
 
+def test_a_box_may_hold_the_volume_weighted_velocity(box, tmp_path):
+    """It is smoother in clumps than the mass-weighted one, agrees with it on large scales, and changes nothing else."""
+    path = tmp_path / "box-00003.h5"
+    simulate_box(path, dataclasses.replace(SETTINGS, volume_velocity=True), COSMOLOGY, seed=3)
+    other = SimulatedBox.open(path)
+    assert torch.equal(other.velocity.data, box.velocity.data)
+    volume = other.velocity_by("volume")
+    assert (volume.unit, volume.kind) == ("km/s", "vector")
+    assert volume.definition.startswith("volume weighted: nearest particle")
+    both = torch.stack([volume.data.flatten(), box.velocity.data.flatten()])
+    assert 0.7 < torch.corrcoef(both)[0, 1] < 0.999
+    with pytest.raises(InputError, match="volume_velocity must be stored.*--volume-velocity"):
+        _ = box.volume_velocity
+
+
+def test_empty_cells_follow_the_rule_that_is_asked_for(path, tmp_path):
+    """All empty cells have one velocity, that of the matter as a whole; the others keep theirs."""
+    sparse = tmp_path / "box-00003.h5"
+    shutil.copy(path, sparse)
+    with h5py.File(sparse, "a") as file:
+        file["density"][:4] = -1.0
+    box = SimulatedBox.open(sparse)
+    background, mass = box.velocity_by("background").data, 1 + box.density.data
+    mean = (mass * box.velocity.data).sum(dim=(1, 2, 3)) / mass.sum()
+    assert mean.norm() > 1.0
+    expected = mean[:, None, None, None].expand(3, 4, 16, 16)
+    torch.testing.assert_close(background[:, :4], expected, atol=0.01, rtol=0)
+    torch.testing.assert_close(background[:, 4:], box.velocity.data[:, 4:], atol=0.01, rtol=1e-4)
+    assert box.velocity_by("neighbours") is box.velocity
+    with pytest.raises(InputError, match="rule must be one of neighbours, background, volume"):
+        box.velocity_by("zero")
+
+
 def test_halos_have_whole_particles(box):
     mass = SETTINGS.particle_mass(COSMOLOGY)
     assert mass == pytest.approx(2.77536627e11 * 0.268 * (50 / 40) ** 3)

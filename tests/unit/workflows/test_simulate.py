@@ -104,6 +104,19 @@ def test_more_seeds_join_a_run(run, made):
     assert json.loads((out / "run.json").read_text())["provenance"]["seed"] == [1, 2, 5]
 
 
+def test_a_run_may_be_older_than_a_setting(run, made):
+    out, _ = run
+    record = json.loads((out / "run.json").read_text())
+    del record["settings"]["volume_velocity"]
+    (out / "run.json").write_text(json.dumps(record))
+    simulate(out, seeds=[5], settings=SETTINGS)
+    assert made == [5]
+    del record["settings"]["particles"]  # which had another value than its default
+    (out / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="has other settings"):
+        simulate(out, seeds=[7], settings=SETTINGS)
+
+
 def test_force_makes_boxes_again(run, made):
     out, paths = run
     paths[0].write_bytes(b"old")

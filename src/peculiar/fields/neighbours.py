@@ -1,0 +1,88 @@
+"""The nearest particle to each of many points of a periodic box: particles listed by cell, searched ring by ring."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int
+
+Array = np.ndarray
+_PER_CELL = 2.0  # particles: with fewer there are empty rings to pass, with more there is too much to read
+_OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+
+
+def nearest_index(
+    positions: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"], size: float
+) -> Int[np.ndarray, " m"]:
+    """Return the row of the particle nearest to each point, where images count.
+
+    Parameters
+    ----------
+    positions, points : (n, 3) and (m, 3) [Mpc/h]
+        In [0, size), n > 0.
+    size : float
+        Side of the box [Mpc/h].
+    """
+    cells = max(1, int((len(positions) / _PER_CELL) ** (1 / 3)))
+    order, starts = _sort(positions, cells, cells / size)
+    return order[_search(positions[order], starts, np.asarray(points, dtype=np.float64), cells, size)]
+
+
+@numba.njit(**_OPTIONS)
+def _cell(value: float, inverse: float, cells: int) -> int:
+    return min(int(value * inverse), cells - 1)  # rounding may reach the upper face
+
+
+@numba.njit(**_OPTIONS)
+def _sort(positions: Array, cells: int, inverse: float) -> tuple[Array, Array]:
+    """Rows of the particles in order of their cells, and where each cell starts."""
+    where = np.empty(len(positions), np.int32)
+    starts = np.zeros(cells**3 + 1, np.int64)
+    for row in range(len(positions)):
+        i = _cell(positions[row, 0], inverse, cells)
+        j = _cell(positions[row, 1], inverse, cells)
+        k = _cell(positions[row, 2], inverse, cells)
+        where[row] = (i * cells + j) * cells + k
+        starts[where[row] + 1] += 1
+    for cell in range(cells**3):
+        starts[cell + 1] += starts[cell]
+    order = np.empty(len(positions), np.int64)
+    filled = starts[:-1].copy()
+    for row in range(len(positions)):
+        order[filled[where[row]]] = row
+        filled[where[row]] += 1
+    return order, starts
+
+
+@numba.njit(**_OPTIONS)
+def _search(positions: Array, starts: Array, points: Array, cells: int, size: float) -> Array:
+    """Index into the sorted positions of the particle nearest to each point."""
+    width = size / cells
+    result = np.empty(len(points), np.int64)
+    for row in range(len(points)):
+        x, y, z = points[row, 0], points[row, 1], points[row, 2]
+        i, j, k = _cell(x, 1 / width, cells), _cell(y, 1 / width, cells), _cell(z, 1 / width, cells)
+        inset = width  # distance to the nearest face of the point's own cell
+        for offset in (x - i * width, y - j * width, z - k * width):
+            inset = min(inset, offset, width - offset)
+        best, nearest = np.inf, -1
+        for ring in range(cells // 2 + 1):
+            for a in range(-ring, ring + 1):
+                for b in range(-ring, ring + 1):
+                    # Inside the cube only the two caps are new.
+                    step = 1 if ring == 0 or abs(a) == ring or abs(b) == ring else 2 * ring
+                    for c in range(-ring, ring + 1, step):
+                        cell = (((i + a) % cells) * cells + (j + b) % cells) * cells + (k + c) % cells
+                        for particle in range(starts[cell], starts[cell + 1]):
+                            dx = abs(positions[particle, 0] - x)
+                            dy = abs(positions[particle, 1] - y)
+                            dz = abs(positions[particle, 2] - z)
+                            dx, dy, dz = min(dx, size - dx), min(dy, size - dy), min(dz, size - dz)
+                            distance = dx * dx + dy * dy + dz * dz
+                            if distance < best:
+                                best, nearest = distance, particle
+            reached = ring * width + inset  # nothing nearer than this lies in a ring further out
+            if best <= reached * reached:
+                break
+        result[row] = nearest
+    return result
