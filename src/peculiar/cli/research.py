@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from peculiar.cli.app import Force, Sight, announce, app, numbers, ranges
-from peculiar.core.errors import InputError
 
 
 class Kind(StrEnum):
@@ -65,6 +64,7 @@ def simulate(
     force: Force = False,
 ) -> None:
     """Simulate boxes of dark matter with halos, or pairs of displacements."""
+    from peculiar.core.errors import InputError
     from peculiar.simulate.mocks import BoxSettings
     from peculiar.simulate.pairs import PairSettings
     from peculiar.simulate.particle_mesh import Steps
