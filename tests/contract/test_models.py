@@ -26,6 +26,17 @@ def displacement(inputs):
     return 1.3 * inputs[:, :3] + torch.tanh(inputs[:, :3].roll(1, 2))
 
 
+def displacement_and_velocity(inputs):
+    """Targets of our emulator: corrections of the first two of its vectors."""
+    return torch.cat([1.3 * inputs[:, :3], 0.7 * inputs[:, 3:6].roll(1, 2)], dim=1)
+
+
+def corrected_flow(inputs):
+    """Targets of our network from density and linear velocity to velocity and momentum."""
+    velocity = 1.5 * inputs[:, 1:]
+    return torch.cat([velocity, torch.expm1(inputs[:, :1]) * velocity], dim=1)
+
+
 def flow(inputs):
     """Targets of a network from density to velocity and momentum."""
     velocity = torch.cat([inputs.roll(-1, axis) - inputs.roll(1, axis) for axis in (2, 3, 4)], dim=1)
@@ -44,6 +55,10 @@ class Case:
 
 
 CASES = {
+    "displacement": Case(
+        {"in_channels": 11, "width": 8, "levels": 3, "blocks": [1, 2]}, 11, 6, displacement_and_velocity, 1e-2
+    ),
+    "flow": Case({"in_channels": 4, "width": 8, "levels": 3, "blocks": [1, 2]}, 4, 6, corrected_flow, 1e-2),
     "he2019": Case({"widths": [6, 8, 10], "scale": 2.0}, 3, 3, displacement),
     "residual": Case(
         {"in_channels": 7, "width": 8, "levels": 3, "blocks": [1, 2], "velocity": [1, 2, 3]},

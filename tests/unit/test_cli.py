@@ -53,7 +53,7 @@ def test_usage_errors_exit_with_2():
 
 
 def test_errors_that_are_not_the_users_keep_their_traceback(monkeypatch):
-    def fail():
+    def fail(task):
         raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr("peculiar.inference.model_card.available_models", fail)

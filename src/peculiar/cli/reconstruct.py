@@ -127,17 +127,26 @@ def reconstruct(
 
 @app.command()
 def models() -> None:
-    """List what `reconstruct --model` takes."""
-    from peculiar.inference.model_card import DEFAULT_MODEL, WEIGHTS, available_models, read_card
+    """List the models: what `reconstruct --model` takes, and the emulators."""
+    from peculiar.inference.model_card import (
+        DEFAULT_MODEL,
+        WEIGHTS,
+        EmulatorCard,
+        available_models,
+        read_card,
+    )
     from peculiar.workflows.reconstruct import CLASSICAL
 
     for name in CLASSICAL:
-        typer.echo(f"{name:16}  classical, no weights")
-    for name in available_models():
+        typer.echo(f"{name:16}  reconstruct: classical, no weights")
+    for name in available_models(None):
         card = read_card(WEIGHTS / f"{name}.json")
+        if isinstance(card, EmulatorCard):
+            typer.echo(f"{name:16}  {card.task}: z = {card.redshift:g}, cells of {card.cell_size:g} Mpc/h")
+            continue
         low, high = card.number_density_range
         typer.echo(
-            f"{name:16}  {card.architecture}, z = {card.redshift:g}, {low:g} to {high:g} (h/Mpc)^3, "
+            f"{name:16}  reconstruct: {card.architecture}, z = {card.redshift:g}, {low:g} to {high:g} (h/Mpc)^3, "
             f"cells of {card.cell_size:g} Mpc/h{' (default)' if name == DEFAULT_MODEL else ''}"
         )
 

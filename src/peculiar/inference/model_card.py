@@ -7,13 +7,15 @@ import json
 import warnings
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
+from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
+from peculiar.simulate.lagrangian import LagrangianInputs
 
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "residual"
@@ -48,44 +50,63 @@ class DensityTransfer(_Frozen):
         return self
 
 
-class ModelCard(_Frozen):
-    """What a network needs to be used and judged; JSON beside its safetensors file.
-
-    Lengths in Mpc/h, number densities in (h/Mpc)^3, velocities in km/s.
-    """
-
+class _Card(_Frozen):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     package_version: str
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     architecture: str
     configuration: dict[str, Any]
-    inputs: InputSpec
     normalisation: dict[str, float]
     cosmology: dict[str, float]
     redshift: float
+    cell_size: float = Field(gt=0)
+    velocity_definition: str
+    symmetry_average: int = Field(default=1, ge=1, le=48)
+    metrics: dict[str, float]
+    seeds: dict[str, int]
+    notes: str = ""
+
+    @property
+    def training_cosmology(self) -> Cosmology:
+        """The cosmology of the training simulations."""
+        return Cosmology(**self.cosmology)
+
+
+class ModelCard(_Card):
+    """What a network from tracers to fields needs to be used and judged; JSON beside its safetensors file.
+
+    Lengths in Mpc/h, number densities in (h/Mpc)^3, velocities in km/s.
+    """
+
+    inputs: InputSpec
     redshift_range: tuple[float, float]
     number_density: float
     number_density_range: tuple[float, float]
-    cell_size: float = Field(gt=0)
     tracer: str
     space: Literal["redshift", "real"] = "redshift"
     line_of_sight: Literal["z", "any"]
     satellite_fractions: tuple[float, ...]
     smoothing: float = Field(ge=0)
-    velocity_definition: str
     periodic_training: bool
-    symmetry_average: int = Field(default=1, ge=1, le=48)
     density_transfer: DensityTransfer
-    metrics: dict[str, float]
-    seeds: dict[str, int]
     splits: dict[str, tuple[int, ...]]
-    notes: str = ""
 
-    @property
-    def training_cosmology(self) -> Cosmology:
-        """The cosmology of the training boxes."""
-        return Cosmology(**self.cosmology)
+
+class EmulatorCard(_Card):
+    """What an emulator needs to be used and judged: from Lagrangian displacements, or from a density to its flow.
+
+    `cell_size` is the particles' separation or the mesh's cell [Mpc/h]; `splits` are ranges of seeds, as "1-3000".
+    """
+
+    task: Literal["displace", "flow"]
+    inputs: Annotated[LagrangianInputs | DensityInputs, Field(discriminator="kind")]
+    cosmology_range: dict[str, tuple[float, float]]
+    splits: dict[str, str]
+
+
+AnyCard = ModelCard | EmulatorCard
+Task = Literal["reconstruct", "displace", "flow"]
 
 
 def weights_checksum(path: Path | str) -> str:
@@ -94,7 +115,12 @@ def weights_checksum(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_card(path: Path | str) -> ModelCard:
+def task_of(card: AnyCard) -> Task:
+    """Return what a model is for."""
+    return card.task if isinstance(card, EmulatorCard) else "reconstruct"
+
+
+def read_card(path: Path | str) -> AnyCard:
     """Read a model card.
 
     Raises
@@ -118,7 +144,7 @@ def read_card(path: Path | str) -> ModelCard:
             "the version of peculiar that wrote it"
         )
     try:
-        return ModelCard.model_validate(entries)
+        return (EmulatorCard if "task" in entries else ModelCard).model_validate(entries)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the card"
@@ -128,7 +154,7 @@ def read_card(path: Path | str) -> ModelCard:
         ) from None
 
 
-def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -> ModelCard:
+def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -> AnyCard:
     """Write a network's weights and card, NAME.safetensors and NAME.json, and return the card.
 
     Parameters
@@ -138,7 +164,8 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     directory : path
         An existing directory, in most cases a temporary one of `peculiar.core.output.atomic_output`.
     **entries
-        The entries of `ModelCard` but `weights_sha256`, which is taken from the file.
+        The entries of `ModelCard`, or with `task` those of `EmulatorCard`, but `weights_sha256`, which is taken from
+        the file.
     """
     from safetensors.torch import save_file
 
@@ -146,14 +173,16 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     weights = directory / f"{entries['name']}.safetensors"
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     save_file(state, weights, metadata={"name": str(entries["name"]), "schema_version": str(SCHEMA_VERSION)})
-    card = ModelCard(**entries, weights_sha256=weights_checksum(weights))
+    kind = EmulatorCard if "task" in entries else ModelCard
+    card = kind(**entries, weights_sha256=weights_checksum(weights))
     weights.with_suffix(".json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card
 
 
-def available_models() -> list[str]:
-    """Return the names of the models that come with the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
+def available_models(task: Task | None = "reconstruct") -> list[str]:
+    """Return the names of the models that come with the package: those of a task, or all."""
+    shipped = sorted(path for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
+    return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]
 
 
 def find_model(name_or_path: Path | str) -> Path:
@@ -172,15 +201,16 @@ def find_model(name_or_path: Path | str) -> Path:
                 f"Model must exist, got {path}: give the path of a .safetensors file or its card"
             )
         return path.with_suffix(".json")
-    if text not in available_models():
+    shipped = available_models(None)
+    if text not in shipped:
         raise InputError(
-            f"Model must be one of {', '.join(available_models()) or '(none shipped)'}, or a .safetensors file, got "
+            f"Model must be one of {', '.join(shipped) or '(none shipped)'}, or a .safetensors file, got "
             f"{text!r}: see `peculiar models`"
         )
     return WEIGHTS / f"{text}.json"
 
 
-def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, ModelCard]:
+def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
     """Return a network in evaluation mode, on the CPU, and its card.
 
     Parameters

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Box, Catalogue, Cosmology, Field
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import AXES
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
@@ -57,6 +57,11 @@ class NeuralReconstructor:
     def load(cls, name_or_path: Path | str, *, max_side: int = MAX_SIDE) -> NeuralReconstructor:
         """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
         module, card = load_model(name_or_path)
+        if not isinstance(card, ModelCard):
+            raise InputError(
+                f"model must reconstruct from a catalogue, got {card.name!r}, which is for the task {card.task!r}: see "
+                "`peculiar models`"
+            )
         return cls(module, card, max_side)
 
     @property

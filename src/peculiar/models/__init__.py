@@ -1,9 +1,19 @@
-"""Networks: input channels on a mesh to density, velocity and momentum channels on the same mesh.
+"""Networks: channels on a mesh to channels on the same mesh.
 
 A new network is one file: a frozen config and a module that `register` names.
 """
 
-from peculiar.models import he2019, residual, wu2021, xiao2024
+from peculiar.models import displacement, flow, he2019, residual, wu2021, xiao2024
 from peculiar.models.registry import build, config_keys, names
 
-__all__ = ["build", "config_keys", "he2019", "names", "residual", "wu2021", "xiao2024"]
+__all__ = [
+    "build",
+    "config_keys",
+    "displacement",
+    "flow",
+    "he2019",
+    "names",
+    "residual",
+    "wu2021",
+    "xiao2024",
+]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
+import torch
 from torch import nn
 
 from peculiar.core.errors import InputError
@@ -53,6 +54,25 @@ class UNetShape:
     def blocks_at(self, level: int) -> int:
         """Residual blocks of a level, on one way."""
         return self.blocks[min(level, len(self.blocks) - 1)]
+
+
+class VectorMix(nn.Module):
+    """Learned sums of vectors, the same number for all three components, so that turning them turns the sum.
+
+    Parameters
+    ----------
+    start : tuple of tuple of float
+        Weights at the start of training: for each vector that comes out, one per vector that goes in.
+    """
+
+    def __init__(self, start: tuple[tuple[float, ...], ...]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(start))
+
+    def forward(self, vectors: Mesh) -> Mesh:
+        """Map (batch, 3 n, x, y, z) to (batch, 3 m, x, y, z), float32."""
+        parts = vectors.float().unflatten(1, (-1, 3))
+        return torch.einsum("oi,bicxyz->bocxyz", self.weight.float(), parts).flatten(1, 2)
 
 
 class ResidualUNet(nn.Module):

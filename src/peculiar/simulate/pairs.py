@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 
 from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.lpt import displacements, lattice
-from peculiar.simulate.particle_mesh import Steps, accelerations, evolve
+from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
+from peculiar.simulate.lpt import lattice
+from peculiar.simulate.particle_mesh import Steps, evolve
 
 SCHEMA = 1
 FIELDS = ("zeldovich", "second_order", "acceleration", "displacement", "velocity")
@@ -67,58 +68,6 @@ class PairSettings:
         low, high = (math.log(factor) for factor in AMPLITUDE_DRAWN)
         amplitude = base.A_s * math.exp(random.uniform(low, high))
         return dataclasses.replace(base, Omega_m=Omega_m).with_amplitude(amplitude)
-
-
-@dataclass(frozen=True, eq=False)
-class LagrangianFields:
-    """What perturbation theory says about each particle of a lattice, (3, x, y, z) [Mpc/h] each.
-
-    Parameters
-    ----------
-    zeldovich : D psi_1
-    second_order : D_2 psi_2
-        Particles of 2LPT stand at q + zeldovich + second_order.
-    acceleration : -grad phi, laplacian phi = delta
-        At those places, of the density of all particles there: one evaluation of the particle mesh's force.
-    """
-
-    zeldovich: Float[torch.Tensor, "3 x y z"]
-    second_order: Float[torch.Tensor, "3 x y z"]
-    acceleration: Float[torch.Tensor, "3 x y z"]
-
-
-def lagrangian_fields(
-    modes: Complex[torch.Tensor, "x y z"],
-    box: Box,
-    cosmology: Cosmology,
-    *,
-    redshift: float,
-    mesh_factor: int = 2,
-) -> LagrangianFields:
-    """Displace a lattice by 2LPT and take the force there.
-
-    Parameters
-    ----------
-    modes : complex, rfftn layout
-        Linear density at z = 0 from `linear_density`, on the particle lattice.
-    box : Box
-        With one cell per particle.
-    redshift : float
-    mesh_factor : int
-        Cells of the force mesh per particle, along a side.
-
-    Notes
-    -----
-    Memory 2.3 GB for 256^3 particles and a 512^3 force mesh.
-    """
-    first, second = displacements(modes, box)
-    first *= cosmology.growth(redshift)
-    second *= cosmology.growth_second(redshift)
-    shape = first.shape
-    positions = (lattice(box.mesh, box.size, modes.device) + first + second).reshape(3, -1).T.contiguous()
-    positions.remainder_(box.size).masked_fill_(positions >= box.size, 0.0)
-    force = accelerations(positions[None], box.size, mesh=mesh_factor * box.mesh)[0]
-    return LagrangianFields(first, second, force.T.reshape(shape).contiguous())
 
 
 def displacement_of(positions: Float[torch.Tensor, "n 3"], box: Box) -> Float[torch.Tensor, "3 x y z"]:
@@ -230,9 +179,35 @@ class DisplacementPair:
             cosmology=Cosmology(**json.loads(attrs["cosmology"])),
         )
 
+    @property
+    def theory(self) -> LagrangianFields:
+        """What perturbation theory says of the pair."""
+        return LagrangianFields(*self.read("zeldovich", "second_order", "acceleration"))
+
+    @property
+    def velocity_factor(self) -> float:
+        """A H f [km/s per Mpc/h]."""
+        return self.cosmology.velocity_factor(self.redshift)
+
     def read(self, *names: str) -> tuple[torch.Tensor, ...]:
         """Return fields by their names (`FIELDS`), each (3, n, n, n): Mpc/h, velocities km/s."""
         import h5py
 
         with h5py.File(self.path) as file:
             return tuple(torch.from_numpy(file[name][()]) for name in names)
+
+
+def open_pairs(run: str | Path) -> list[Path]:
+    """Return the pairs of a run directory, sorted by seed.
+
+    Raises
+    ------
+    InputError
+        If the directory holds none.
+    """
+    paths = sorted(Path(run).glob("pair-*.h5"))
+    if not paths:
+        raise InputError(
+            f"run must be a directory with pair-*.h5 files, got {run}: make it with `peculiar simulate --kind pairs`"
+        )
+    return paths

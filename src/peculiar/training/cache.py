@@ -11,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field as Setting
 
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
 from peculiar.models.channels import DENSITY_FLOOR, encode
 from peculiar.simulate.mocks import SimulatedBox
@@ -29,11 +30,11 @@ MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel 
 class Variant(Frozen):
     """One way to observe a box."""
 
-    number_density: float = Field(3e-3, gt=0, description="(h/Mpc)^3")
-    satellite_fraction: float = Field(0.0, ge=0, lt=1)
+    number_density: float = Setting(3e-3, gt=0, description="(h/Mpc)^3")
+    satellite_fraction: float = Setting(0.0, ge=0, lt=1)
     line_of_sight: Literal["x", "y", "z", "radial"] = "z"
     space: Literal["redshift", "real"] = "redshift"
-    ranked: bool = Field(True, description="whether the catalogue has masses to rank by")
+    ranked: bool = Setting(True, description="whether the catalogue has masses to rank by")
 
 
 def cached_pairs(
@@ -80,6 +81,51 @@ def cached_pairs(
                 _save(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
+    return pairs
+
+
+def cached_flows(
+    boxes: Sequence[Path],
+    *,
+    make_inputs: Callable[[Field], Float[torch.Tensor, "channel x y z"]],
+    description: Mapping[str, Any],
+    velocity: Literal["mass", "volume"],
+    directory: Path,
+    advance: Callable[[int], None] = lambda _count: None,
+) -> list[MeshPair]:
+    """Return every box as a density-to-velocity network sees it, making what is not there yet.
+
+    Targets are velocity and momentum over a H f [Mpc/h], six channels.
+
+    Parameters
+    ----------
+    boxes : sequence of path
+        Simulated boxes.
+    make_inputs : callable
+        From an overdensity to input channels.
+    description : mapping
+        What `make_inputs` depends on, as JSON: other inputs get other files.
+    velocity : "mass" or "volume"
+        Which velocity is the target.
+    directory : path
+        Where the files are kept.
+    advance : callable
+        Told after each box.
+    """
+    pairs = []
+    for path in boxes:
+        box = SimulatedBox.open(path)
+        factor = box.cosmology.velocity_factor(box.redshift)
+        folder = directory / path.stem
+        targets = folder / f"flows-{_key(box, FORMAT, velocity)}.npy"
+        if not targets.exists():
+            chosen = box.volume_velocity if velocity == "volume" else box.velocity
+            _save(targets, torch.cat([chosen.data, box.momentum.data]) / factor)
+        inputs = folder / f"inputs-{_key(box, FORMAT, description)}.npy"
+        if not inputs.exists():
+            _save(inputs, make_inputs(box.density))
+        pairs.append(MeshPair(inputs, targets, factor, path.stem))
+        advance(1)
     return pairs
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,9 +15,29 @@ from torch.utils.data import Dataset, IterableDataset
 
 from peculiar.core.errors import InputError
 from peculiar.fields.symmetry import apply_symmetry, symmetries
-from peculiar.models.channels import OUTPUT_VECTORS
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+Vectors = Sequence[Sequence[int]]
+
+
+class TrainingPair(Protocol):
+    """One periodic box as a network sees it."""
+
+    @property
+    def cells(self) -> int:
+        """Cells along a side."""
+        ...
+
+    @property
+    def velocity_factor(self) -> float:
+        """A H f of the box [km/s per Mpc/h]."""
+        ...
+
+    def crop(self, corner: Sequence[int], size: int) -> Pair:
+        """Cut a cube out of the periodic meshes; size 0 takes the whole mesh, rolled by the corner."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,11 @@ class MeshPair:
     targets: Path
     velocity_factor: float
     label: str = ""
+
+    @property
+    def cells(self) -> int:
+        """Cells along a side."""
+        return int(np.load(self.inputs, mmap_mode="r").shape[-1])
 
     def crop(self, corner: Sequence[int], size: int) -> Pair:
         """Cut a cube out of the periodic meshes; size 0 takes the whole mesh, rolled by the corner.
@@ -62,13 +88,13 @@ class Crops(IterableDataset[Pair]):
 
     Parameters
     ----------
-    pairs : sequence of MeshPair
+    pairs : sequence of TrainingPair
         Where crops come from, with equal chance.
     crop : int
         Cells along a side; 0 for whole boxes (rolled by a random shift).
     batch_size, steps, seed : int
-    vectors : sequence of (i, j, k)
-        Input channels that are vectors.
+    vectors, target_vectors : sequence of (i, j, k)
+        Channels of inputs and of targets that are vectors.
     line_of_sight : "x", "y", "z" or None
         Axis that the symmetries keep; None for all 48.
     start : int
@@ -79,13 +105,14 @@ class Crops(IterableDataset[Pair]):
 
     def __init__(
         self,
-        pairs: Sequence[MeshPair],
+        pairs: Sequence[TrainingPair],
         *,
         crop: int,
         batch_size: int,
         steps: int,
         seed: int,
-        vectors: Sequence[Sequence[int]] = (),
+        vectors: Vectors = (),
+        target_vectors: Vectors = (),
         line_of_sight: str | None = None,
         start: int = 0,
         rank: int = 0,
@@ -93,12 +120,12 @@ class Crops(IterableDataset[Pair]):
     ) -> None:
         if not pairs:
             raise InputError("pairs must hold at least one box, got none: simulate boxes first")
-        self.cells = int(np.load(pairs[0].inputs, mmap_mode="r").shape[-1])
+        self.cells = pairs[0].cells
         if crop > self.cells:
             raise InputError(f"crop must be at most the mesh of the boxes ({self.cells} cells), got {crop}")
         self.pairs, self.crop, self.batch_size = tuple(pairs), crop, batch_size
         self.steps, self.seed, self.start = steps, seed, start
-        self.vectors = tuple(tuple(vector) for vector in vectors)
+        self.vectors, self.target_vectors = vectors, target_vectors
         self.elements = symmetries(line_of_sight)
         self.rank, self.world = rank, world
 
@@ -107,7 +134,7 @@ class Crops(IterableDataset[Pair]):
         return self.steps
 
     def batch(self, step: int) -> Pair:
-        """Return the batch of one step: inputs (batch, channel, x, y, z) and targets (batch, 7, x, y, z)."""
+        """Return the batch of one step: inputs (batch, channel, x, y, z) and targets (batch, channel, x, y, z)."""
         random = np.random.default_rng([self.seed, step, self.rank])
         drawn = []
         for _ in range(self.batch_size):
@@ -118,7 +145,7 @@ class Crops(IterableDataset[Pair]):
             drawn.append(
                 (
                     apply_symmetry(inputs, element, vectors=self.vectors),
-                    apply_symmetry(targets, element, vectors=OUTPUT_VECTORS),
+                    apply_symmetry(targets, element, vectors=self.target_vectors),
                 )
             )
         return torch.stack([x for x, _ in drawn]), torch.stack([y for _, y in drawn])
@@ -161,7 +188,7 @@ class Crops(IterableDataset[Pair]):
 class WholeBoxes(Dataset[tuple[torch.Tensor, torch.Tensor, float]]):
     """Whole periodic boxes, one at a time, with the factor that turns Mpc/h into km/s."""
 
-    def __init__(self, pairs: Sequence[MeshPair]) -> None:
+    def __init__(self, pairs: Sequence[TrainingPair]) -> None:
         self.pairs = tuple(pairs)
 
     def __len__(self) -> int:
@@ -169,6 +196,6 @@ class WholeBoxes(Dataset[tuple[torch.Tensor, torch.Tensor, float]]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Return inputs (channel, n, n, n), targets (7, n, n, n) and a H f."""
+        """Return inputs (channel, n, n, n), targets (channel, n, n, n) and a H f."""
         pair = self.pairs[index]
         return *pair.crop((0, 0, 0), 0), pair.velocity_factor

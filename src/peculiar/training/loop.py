@@ -17,12 +17,10 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveragi
 from torch.utils.data import DataLoader
 
 from peculiar.core.errors import InputError
-from peculiar.models.channels import DENSITY, MOMENTUM, VELOCITY
-from peculiar.models.xiao2024 import Xiao2024
-from peculiar.training.dataset import Crops, MeshPair, WholeBoxes
-from peculiar.training.losses import component_losses, density_loss, interior, vector_loss
+from peculiar.training.dataset import Crops, TrainingPair, Vectors, WholeBoxes
+from peculiar.training.objectives import Objective
 from peculiar.training.report import Report
-from peculiar.training.settings import LossSettings, TrainSettings
+from peculiar.training.settings import TrainSettings
 
 CHECKPOINT = "last.ckpt"
 COARSEST = 4
@@ -48,44 +46,30 @@ def learning_rate(progress: float, settings: TrainSettings) -> float:
 
 
 class Training(lightning.LightningModule):
-    """A network with its loss, optimiser and validation.
+    """A network with its objective and optimiser.
 
     Parameters
     ----------
     network : torch.nn.Module
+    objective : Objective
     settings : TrainSettings
-    loss : LossSettings
     seed : int
         Of dropout.
-    stage : str
-        "all", or for the published loss one of `peculiar.models.xiao2024.STAGES`.
     """
 
     def __init__(
-        self,
-        network: torch.nn.Module,
-        settings: TrainSettings,
-        loss: LossSettings,
-        *,
-        seed: int,
-        stage: str = "all",
+        self, network: torch.nn.Module, objective: Objective, settings: TrainSettings, *, seed: int
     ) -> None:
         super().__init__()
-        if loss.kind == "published" and not isinstance(network, Xiao2024):
-            raise InputError(f"loss.kind 'published' must go with xiao2024, got {type(network).__name__}")
-        if (loss.kind == "published") == (stage == "all"):
-            raise InputError(
-                f"stage must be a stage of xiao2024 for the published loss and else 'all', got {stage!r}"
-            )
-        self.network, self.settings, self.loss = network, settings, loss
-        self.seed, self.stage = seed, stage
+        self.network, self.objective, self.settings = network, objective, settings
+        self.seed = seed
         self.seconds_before = 0.0
         self.started: float | None = None
 
     @property
     def trained(self) -> torch.nn.Module:
         """The part of the network that this stage trains."""
-        return self.network if self.stage == "all" else self.network.get_submodule(self.stage)
+        return self.objective.trained(self.network)
 
     @property
     def seconds(self) -> float:
@@ -124,59 +108,15 @@ class Training(lightning.LightningModule):
         """Return the loss of one batch."""
         inputs, targets = batch
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-        whole = self.settings.crop == 0
-        margin = 0 if whole else self.loss.margin
-        loss = self._loss(inputs, targets, periodic=whole, margin=margin)
+        loss = self.objective.loss(self.network, inputs, targets, crop=self.settings.crop > 0)
         self.log("train_loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
         return loss
-
-    def _loss(
-        self, inputs: torch.Tensor, targets: torch.Tensor, *, periodic: bool, margin: int
-    ) -> torch.Tensor:
-        inner = interior(targets, margin)
-        if self.loss.kind == "components":
-            outputs = interior(self.network(inputs, periodic=periodic), margin)
-            parts = component_losses(
-                outputs,
-                inner,
-                velocity_scale=self.loss.velocity_scale,
-                momentum_scale=self.loss.momentum_scale,
-            )
-            return torch.stack([getattr(self.loss, name) * value for name, value in parts.items()]).sum()
-        network = self.network
-        assert isinstance(network, Xiao2024)
-        if self.stage == "density":
-            rho = network.stage(inputs, "density", periodic=periodic)
-            return density_loss(interior(rho, margin), inner[:, DENSITY])
-        with torch.no_grad():
-            rho = network.stage(inputs, "density", periodic=periodic)
-        vector = network.stage(inputs, self.stage, density=rho, periodic=periodic)
-        velocity = self.stage == "velocity"
-        scale = network.config.velocity_scale if velocity else network.config.momentum_scale
-        target = inner[:, VELOCITY if velocity else MOMENTUM]
-        return vector_loss(interior(vector, margin), target, scale=scale)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         """Compare a whole box with its truth."""
         inputs, targets, factor = batch
-        outputs = self.network(inputs.contiguous(memory_format=torch.channels_last_3d), periodic=True).float()
-        error = (outputs - targets)[:, VELOCITY] * factor.view(-1, 1, 1, 1, 1)
-        values = {}
-        if self.stage in ("all", "velocity"):
-            values["velocity_rms"] = error.square().mean().sqrt()
-        for name, channels in (("velocity", VELOCITY), ("momentum", MOMENTUM), ("density", DENSITY)):
-            if self.stage in ("all", name):
-                values[f"{name}_correlation"] = correlation(outputs[:, channels], targets[:, channels])
-        if self.loss.kind == "components":
-            loss = component_losses(
-                outputs,
-                targets,
-                velocity_scale=self.loss.velocity_scale,
-                momentum_scale=self.loss.momentum_scale,
-            )
-            values["loss"] = torch.stack([getattr(self.loss, name) * x for name, x in loss.items()]).sum()
-        else:
-            values["loss"] = self._loss(inputs, targets, periodic=True, margin=0)
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+        values = self.objective.validate(self.network, inputs, targets, factor)
         self.log_dict(values, on_epoch=True, sync_dist=True, batch_size=len(inputs))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -186,13 +126,6 @@ class Training(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the time spent before."""
         self.seconds_before = float(checkpoint["seconds"])
-
-
-def correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Pearson correlation over cells, mean over batch and channels (eq. 10 of Xiao et al. 2024)."""
-    a, b = first.float().flatten(2), second.float().flatten(2)
-    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
-    return ((a * b).mean(-1) / (a.square().mean(-1) * b.square().mean(-1)).sqrt().clamp(min=1e-12)).mean()
 
 
 class AveragedWeights(WeightAveraging):
@@ -245,15 +178,14 @@ def quiet_lightning() -> Iterator[None]:
 def fit(
     network: torch.nn.Module,
     *,
-    training: Sequence[MeshPair],
-    validation: Sequence[MeshPair],
+    training: Sequence[TrainingPair],
+    validation: Sequence[TrainingPair],
+    objective: Objective,
     settings: TrainSettings,
-    loss: LossSettings,
     directory: Path,
     seed: int,
-    vectors: Sequence[Sequence[int]] = (),
+    vectors: Vectors = (),
     line_of_sight: str | None = None,
-    stage: str = "all",
     resume: bool = False,
     announce: Callable[[str], None] = print,
 ) -> dict[str, float]:
@@ -263,9 +195,11 @@ def fit(
     ----------
     network : torch.nn.Module
         From `peculiar.models.build`.
-    training, validation : sequence of MeshPair
+    training, validation : sequence of TrainingPair
         Boxes for crops, and boxes for whole-box validation.
-    settings, loss : TrainSettings, LossSettings
+    objective : Objective
+        What is minimised.
+    settings : TrainSettings
     directory : path
         For ``last.ckpt`` and ``metrics.csv``.
     seed : int
@@ -274,8 +208,6 @@ def fit(
         Input channels that are vectors.
     line_of_sight : "x", "y", "z" or None
         Axis that the augmentation keeps; None for all 48 symmetries.
-    stage : str
-        See `Training`.
     resume : bool
         Go on from ``last.ckpt`` if it is there. Without a time limit the result is that of an uninterrupted run,
         bit by bit.
@@ -305,7 +237,7 @@ def fit(
         over = settings.max_minutes is not None and state["seconds"] >= 60 * settings.max_minutes
         done = over or start >= settings.steps
     network.train()
-    module = Training(network, settings, loss, seed=seed, stage=stage)
+    module = Training(network, objective, settings, seed=seed)
     module.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     report = Report(directory / "metrics.csv", steps=settings.steps, start=start, announce=announce)
     with quiet_lightning():
@@ -346,6 +278,7 @@ def fit(
             steps=settings.steps,
             seed=seed,
             vectors=vectors,
+            target_vectors=objective.target_vectors,
             line_of_sight=line_of_sight,
             start=start,
             rank=trainer.global_rank,

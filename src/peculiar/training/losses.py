@@ -1,4 +1,4 @@
-"""What training minimises: our loss over components, and eqs. 5 and 6 of Xiao et al. 2024."""
+"""What training minimises: errors of density, velocity, momentum and displacement; eqs. 5 and 6 of Xiao et al. 2024."""
 
 from __future__ import annotations
 
@@ -86,3 +86,65 @@ def vector_loss(parts: Mesh, target: Mesh, *, scale: float) -> torch.Tensor:
     directed = (length > 1e-4 * scale).to(cosine.dtype)
     misalignment = ((1 - cosine) * directed).sum() / directed.sum().clamp(min=1)
     return 0.25 * magnitude + 0.75 * misalignment
+
+
+def displacement_losses(outputs: Mesh, targets: Mesh, *, error: str) -> dict[str, torch.Tensor]:
+    """Errors of displacement and velocity on the Lagrangian lattice.
+
+    Parameters
+    ----------
+    outputs : (batch, 3 or 6, x, y, z) [Mpc/h]
+        Displacement, and velocity over a H f of networks that give one.
+    targets : (batch, 9, x, y, z) [Mpc/h]
+        True displacement, velocity over a H f, and the displacement of 2LPT.
+    error : "relative distance" or "square"
+        The mean distance over 2LPT's mean distance in the same box, so that calm and violent cosmologies count alike;
+        or the mean square (eq. 9 of He et al. 2019).
+
+    Returns
+    -------
+    dict with the scalars "displacement" and, for networks that give it, "velocity".
+    """
+    difference = outputs - targets[:, : outputs.shape[1]]
+    parts = {"displacement": difference[:, :3]}
+    if outputs.shape[1] == 6:
+        parts["velocity"] = difference[:, 3:]
+    if error == "square":
+        return {name: part.square().mean() for name, part in parts.items()}
+    reference = distances(targets[:, 6:] - targets[:, :3]).mean(dim=(1, 2, 3))
+    return {name: (distances(part).mean(dim=(1, 2, 3)) / reference).mean() for name, part in parts.items()}
+
+
+def distances(vectors: Mesh) -> Float[torch.Tensor, "batch x y z"]:
+    """Lengths of vectors, with a gradient where they vanish."""
+    return (vectors.square().sum(dim=1) + 1e-8).sqrt()
+
+
+def flow_losses(
+    outputs: Mesh,
+    targets: Mesh,
+    rho: Mesh,
+    *,
+    velocity_scale: float = 1.0,
+    momentum_scale: float = 3.0,
+) -> dict[str, torch.Tensor]:
+    """Squared errors of velocity and momentum, the latter over (1 + rho)^2, which tames its tail.
+
+    Parameters
+    ----------
+    outputs, targets : (batch, 6, x, y, z) [Mpc/h]
+        Velocity and momentum over a H f.
+    rho : (batch, 1, x, y, z)
+        1 + delta, which the network is given: a weight that depends on inputs alone leaves the best answer as it is.
+    velocity_scale, momentum_scale : float [Mpc/h]
+        Typical errors, over a H f.
+
+    Returns
+    -------
+    dict with the scalars "velocity" and "momentum".
+    """
+    error = (outputs - targets).square()
+    return {
+        "velocity": error[:, :3].mean() / velocity_scale**2,
+        "momentum": (error[:, 3:] / (1 + rho).square()).mean() / momentum_scale**2,
+    }

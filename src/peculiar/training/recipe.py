@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from peculiar.core.errors import InputError
+from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
+from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.training.cache import Variant
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
 
@@ -23,6 +25,22 @@ class NetworkSettings(Frozen):
 
     architecture: str
     settings: dict[str, Any] = Field(default_factory=dict)
+
+
+Task = Literal["reconstruct", "displace", "flow"]
+"""Tracers to fields, Lagrangian displacements to N-body ones, density to velocity."""
+
+_TASKS: dict[str, Task] = {
+    "moved": "reconstruct",
+    "published": "reconstruct",
+    "lagrangian": "displace",
+    "density": "flow",
+}
+_LOSSES: dict[Task, tuple[str, ...]] = {
+    "reconstruct": ("components", "published"),
+    "displace": ("displacement",),
+    "flow": ("flow",),
+}
 
 
 class DataSettings(Frozen):
@@ -37,6 +55,12 @@ class DataSettings(Frozen):
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
     symmetries: Literal["all", "line of sight"] = "all"
+    velocity: Literal["mass", "volume"] = Field(
+        "mass", description="of density-to-velocity networks: weighted by mass or by volume"
+    )
+    cosmologies: Literal["base", "all"] = Field(
+        "all", description="of pairs: those of the run's own cosmology, or the varied ones too"
+    )
 
     @model_validator(mode="after")
     def _disjoint(self) -> DataSettings:
@@ -63,9 +87,9 @@ class Recipe(Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: NetworkSettings
-    inputs: InputSpec = InputSpec()
+    inputs: Annotated[InputSpec | LagrangianInputs | DensityInputs, Field(discriminator="kind")]
+    loss: LossSettings
     data: DataSettings = DataSettings()
-    loss: LossSettings = LossSettings()
     train: TrainSettings
     card: CardSettings = CardSettings()
 
@@ -78,7 +102,16 @@ class Recipe(Frozen):
         published = self.loss.kind == "published"
         if published != (self.network.architecture == "xiao2024"):
             raise ValueError("loss.kind 'published' and network.architecture 'xiao2024' belong together")
+        if self.loss.kind not in _LOSSES[self.task]:
+            raise ValueError(
+                f"loss.kind must be {' or '.join(_LOSSES[self.task])} for inputs {self.inputs.kind!r}"
+            )
         return self
+
+    @property
+    def task(self) -> Task:
+        """What the network is for; its inputs decide."""
+        return _TASKS[self.inputs.kind]
 
     @property
     def line_of_sight(self) -> str | None:

@@ -12,17 +12,8 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-COLUMNS = (
-    "step",
-    "minutes",
-    "learning_rate",
-    "train_loss",
-    "loss",
-    "velocity_rms",
-    "velocity_correlation",
-    "momentum_correlation",
-    "density_correlation",
-)
+COLUMNS = ("step", "minutes", "learning_rate", "train_loss")
+"""First columns of the CSV file; what validation measures comes after them."""
 
 
 class Report(Callback):
@@ -50,13 +41,13 @@ class Report(Callback):
         if path.exists() and start:
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
-        self._write(rows, mode="w")
+        self._write(rows)
 
-    def _write(self, rows: list[dict[str, Any]], *, mode: str) -> None:
-        with self.path.open(mode, newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if mode == "w":
-                writer.writeheader()
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0] if rows else COLUMNS)
+            writer.writeheader()
             writer.writerows(rows)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -87,19 +78,15 @@ class Report(Callback):
         if trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        measured = {name: value for name, value in values.items() if name not in COLUMNS}
         row = {
             "step": trainer.global_step,
             "minutes": round(pl_module.seconds / 60, 3),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            **{name: values[name] for name in COLUMNS if name in values},
             "train_loss": float(self.total) / max(self.count, 1),
+            **measured,
         }
         self.total, self.count = torch.zeros(()), 0
-        self._write([row], mode="a")
-        texts = [f"loss {row['loss']:.4g}"]
-        if "velocity_rms" in row:
-            texts.append(f"velocity error {row['velocity_rms']:.2f} km/s")
-        for name in ("velocity", "momentum", "density"):
-            if f"{name}_correlation" in row:
-                texts.append(f"correlation of {name} {row[f'{name}_correlation']:.4f}")
-        self.announce(f"step {trainer.global_step} of {self.steps}: {', '.join(texts)}")
+        self._write([*self.rows, row])
+        found = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measured.items())
+        self.announce(f"step {trainer.global_step} of {self.steps}: {found}")

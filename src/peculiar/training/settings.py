@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,20 +13,48 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LossSettings(Frozen):
-    """What training minimises.
+class ComponentLoss(Frozen):
+    """The weighted sum of `peculiar.training.losses.component_losses`."""
 
-    `components` is the weighted sum of `peculiar.training.losses.component_losses`; `published` trains the stages of
-    xiao2024 with eqs. 5 and 6.
-    """
-
-    kind: Literal["components", "published"] = "components"
+    kind: Literal["components"] = "components"
     density: float = Field(0.5, ge=0)
     velocity: float = Field(1.0, ge=0)
     momentum: float = Field(0.25, ge=0)
     velocity_scale: float = Field(1.0, gt=0, description="typical velocity error [Mpc/h]")
     momentum_scale: float = Field(3.0, gt=0, description="typical momentum error [Mpc/h]")
     margin: int = Field(8, ge=0, description="outer cells of a crop that the loss leaves out")
+
+
+class PublishedLoss(Frozen):
+    """The stages of Xiao et al. 2024, eqs. 5 and 6."""
+
+    kind: Literal["published"] = "published"
+    margin: int = Field(8, ge=0, description="outer cells of a crop that the loss leaves out")
+
+
+class DisplacementLoss(Frozen):
+    """Displacements against displacements (see `peculiar.training.losses.displacement_losses`)."""
+
+    kind: Literal["displacement"] = "displacement"
+    error: Literal["relative distance", "square"] = "relative distance"
+    velocity: float = Field(0.3, ge=0, description="weight of the velocity, for networks that give one")
+    margin: int = Field(8, ge=0, description="outer cells of a crop that the loss leaves out")
+
+
+class FlowLoss(Frozen):
+    """Velocity and momentum of a density (see `peculiar.training.losses.flow_losses`)."""
+
+    kind: Literal["flow"] = "flow"
+    velocity: float = Field(1.0, ge=0)
+    momentum: float = Field(1.0, ge=0)
+    velocity_scale: float = Field(1.0, gt=0, description="typical velocity error [Mpc/h]")
+    momentum_scale: float = Field(3.0, gt=0, description="typical momentum error [Mpc/h]")
+    margin: int = Field(6, ge=0, description="outer cells of a crop that the loss leaves out")
+
+
+LossSettings = Annotated[
+    ComponentLoss | PublishedLoss | DisplacementLoss | FlowLoss, Field(discriminator="kind")
+]
 
 
 class TrainSettings(Frozen):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output
-from peculiar.models.xiao2024 import STAGES
-from peculiar.simulate.mocks import open_run
 from peculiar.training.loop import fit
+from peculiar.training.objectives import objectives
 from peculiar.training.recipe import load_recipe
 from peculiar.training.tune import search
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.train import build_network, split_boxes, training_meshes
+from peculiar.workflows.train import build_network
+from peculiar.workflows.training_data import split_files, training_pairs
 
 
 def tune(
@@ -56,7 +56,7 @@ def tune(
     """
     settings = load_recipe(recipe, profile=profile, changes=changes)
     everything = settings.data.model_copy(update={"boxes": None})
-    splits = split_boxes(open_run(run), settings.model_copy(update={"data": everything}))
+    splits = split_files(run, settings.model_copy(update={"data": everything}))
     out = Path(out)
     journal = out / "study.journal"
     if journal.exists() and not resume:
@@ -67,20 +67,19 @@ def tune(
     def objective(found: Sequence[str], number: int) -> float:
         tried = load_recipe(recipe, profile=profile, changes=[*changes, *found])
         chosen = {**splits, "train": splits["train"][: tried.data.boxes]}
-        training, validation = training_meshes(tried, chosen, directory=Path(run) / "cache")
+        training, validation = training_pairs(tried, chosen, run=Path(run))
         losses = []
         for repeat in range(repeats):
             result = fit(
                 build_network(tried, seed=seed + repeat),
                 training=training,
                 validation=validation,
+                objective=objectives(tried.loss)[0],
                 settings=tried.train,
-                loss=tried.loss,
                 directory=out / f"trial-{number:03d}-{repeat}",
                 seed=seed + repeat,
                 vectors=tried.inputs.vectors,
                 line_of_sight=tried.line_of_sight,
-                stage=STAGES[0] if tried.loss.kind == "published" else "all",
                 announce=lambda _line: None,
             )
             losses.append(result["loss"])

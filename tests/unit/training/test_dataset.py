@@ -11,7 +11,13 @@ VECTORS = ((1, 2, 3), (4, 5, 6))
 
 
 def crops(pairs, **changes):
-    return Crops(pairs, **({"crop": 8, "batch_size": 2, "steps": 5, "seed": 3, "vectors": VECTORS} | changes))
+    return Crops(
+        pairs,
+        **(
+            {"crop": 8, "batch_size": 2, "steps": 5, "seed": 3, "vectors": VECTORS, "target_vectors": VECTORS}
+            | changes
+        ),
+    )
 
 
 def test_crop_wraps(pairs):

@@ -36,7 +36,8 @@ def test_changes_win_over_profiles():
         ("train.lr=-1", "train.lr"),
         ("train.precision=fp8", "train.precision"),
         ("data.validation=[400, 600]", "overlap"),
-        ("loss.kind=published", "belong together"),
+        ("network.architecture=xiao2024", "belong together"),
+        ("loss.kind=displacement", "loss.displacement"),
         ("train.lr", "KEY=VALUE"),
     ],
 )

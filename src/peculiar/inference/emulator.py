@@ -1,0 +1,166 @@
+"""Emulators in use: Lagrangian displacements to N-body ones, and densities to their flow."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Cosmology, Field, InputError, OutOfRangeWarning
+from peculiar.inference.model_card import CELL_TOLERANCE, EmulatorCard, Task, load_model
+from peculiar.inference.tiles import MAX_SIDE, apply_network
+from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
+from peculiar.linear.density_inputs import DensityInputs, density_inputs
+from peculiar.simulate.lagrangian import LagrangianFields, LagrangianInputs, lagrangian_inputs
+
+COMPONENTS = ("x", "y", "z")
+
+
+@dataclass(frozen=True, eq=False)
+class DisplacementEmulator:
+    """A network from perturbation theory to the displacement and velocity of an N-body run.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, in evaluation mode, on the device that it shall run on.
+    card : EmulatorCard
+        Of the task "displace".
+    max_side : int
+        Largest lattice side that is evaluated at once; larger ones go in tiles that wrap around.
+
+    Examples
+    --------
+    >>> emulator = DisplacementEmulator.load("displacement")  # doctest: +SKIP
+    """
+
+    module: torch.nn.Module = field(repr=False)
+    card: EmulatorCard
+    max_side: int = MAX_SIDE
+
+    @classmethod
+    def load(cls, name_or_path: Path | str, *, max_side: int = MAX_SIDE) -> DisplacementEmulator:
+        """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
+        return cls(*_load(name_or_path, "displace"), max_side)
+
+    def emulate(
+        self, theory: LagrangianFields, cosmology: Cosmology, *, redshift: float
+    ) -> dict[str, Float[torch.Tensor, "3 x y z"]]:
+        """Return "displacement" [Mpc/h] and, of networks that give it, "velocity" [km/s] of each particle.
+
+        Warns (`OutOfRangeWarning`) where the cosmology lies outside the training pairs'.
+
+        Parameters
+        ----------
+        theory : LagrangianFields
+            Of a periodic lattice whose sides are multiples of the network's stride.
+        cosmology : Cosmology
+        redshift : float
+            That of the card.
+
+        Raises
+        ------
+        InputError
+            If the redshift is another than the card's.
+        """
+        card = self.card
+        assert isinstance(card.inputs, LagrangianInputs)
+        if abs(redshift - card.redshift) > 0.01:
+            raise InputError(
+                f"redshift must be {card.redshift:g} for model {card.name!r}, got {redshift:g}: train one for it"
+            )
+        _warn_of_cosmology(card, cosmology)
+        inputs = lagrangian_inputs(theory, cosmology, redshift=redshift, spec=card.inputs)
+        outputs = _averaged(self.module, card, inputs, max_side=self.max_side)
+        results = {"displacement": outputs[:3]}
+        if len(outputs) == 6:
+            results["velocity"] = outputs[3:] * cosmology.velocity_factor(redshift)
+        return results
+
+
+@dataclass(frozen=True, eq=False)
+class FlowEmulator:
+    """A network from a density to its velocity and momentum.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, in evaluation mode, on the device that it shall run on.
+    card : EmulatorCard
+        Of the task "flow".
+    max_side : int
+        Largest mesh side that is evaluated at once [cells]; larger meshes go in tiles.
+    """
+
+    module: torch.nn.Module = field(repr=False)
+    card: EmulatorCard
+    max_side: int = MAX_SIDE
+
+    @classmethod
+    def load(cls, name_or_path: Path | str, *, max_side: int = MAX_SIDE) -> FlowEmulator:
+        """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
+        return cls(*_load(name_or_path, "flow"), max_side)
+
+    def flow(self, density: Field, cosmology: Cosmology, *, redshift: float) -> dict[str, Field]:
+        """Return "velocity" and "momentum" [km/s] of an overdensity in a periodic box.
+
+        Warns (`OutOfRangeWarning`) where cell size, redshift or cosmology differ from the card's.
+        """
+        card = self.card
+        assert isinstance(card.inputs, DensityInputs)
+        cell = density.box.cell_size
+        if abs(cell / card.cell_size - 1) > CELL_TOLERANCE:
+            _warn(
+                f"cell size {cell:.4g} Mpc/h differs from {card.cell_size:.4g} Mpc/h of model {card.name!r}"
+            )
+        if abs(redshift - card.redshift) > 0.01:
+            _warn(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
+        _warn_of_cosmology(card, cosmology)
+        outputs = _averaged(self.module, card, density_inputs(density, card.inputs), max_side=self.max_side)
+        outputs = outputs * cosmology.velocity_factor(redshift)
+        return {
+            name: Field(
+                part, density.box, COMPONENTS, "km/s", kind="vector", definition=card.velocity_definition
+            )
+            for name, part in (("velocity", outputs[:3]), ("momentum", outputs[3:]))
+        }
+
+
+def _load(name_or_path: Path | str, task: Task) -> tuple[torch.nn.Module, EmulatorCard]:
+    module, card = load_model(name_or_path)
+    if not isinstance(card, EmulatorCard) or card.task != task:
+        raise InputError(f"model must be for the task {task!r}, got {card.name!r}: see `peculiar models`")
+    return module, card
+
+
+def _averaged(module: torch.nn.Module, card: EmulatorCard, inputs: Mesh, *, max_side: int) -> Mesh:
+    def apply(mesh: Mesh) -> Mesh:
+        return apply_network(module, mesh, periodic=True, max_side=max_side)
+
+    inputs = inputs.to(next(module.parameters()).device)
+    _, *others = spread_symmetries(card.symmetry_average, line_of_sight=None)
+    outputs = apply(inputs)  # the first one is the identity
+    if not others:
+        return outputs
+    rest = average_symmetries(
+        apply,
+        inputs,
+        elements=others,
+        input_vectors=card.inputs.vectors,
+        output_vectors=[(i, i + 1, i + 2) for i in range(0, len(outputs), 3)],
+    )
+    return (outputs + len(others) * rest) / (1 + len(others))
+
+
+def _warn_of_cosmology(card: EmulatorCard, cosmology: Cosmology) -> None:
+    for name, (low, high) in card.cosmology_range.items():
+        value = getattr(cosmology, name)
+        if not 0.99 * low <= value <= 1.01 * high:
+            _warn(f"{name} {value:.4g} is outside {low:.4g} to {high:.4g}, the range of model {card.name!r}")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, OutOfRangeWarning, stacklevel=4)

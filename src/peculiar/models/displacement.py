@@ -1,0 +1,93 @@
+"""Our emulator: what 2LPT leaves out of the displacement and velocity of each particle of a lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from peculiar.core.errors import InputError
+from peculiar.models.blocks import Mesh
+from peculiar.models.registry import register
+from peculiar.models.unet import ResidualUNet, UNetShape, VectorMix
+
+OUTPUT_CHANNELS = 6
+"""Displacement, and velocity / (a H f) [Mpc/h]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisplacementConfig(UNetShape):
+    """Settings of `DisplacementUNet`, beside those of `UNetShape`.
+
+    Parameters
+    ----------
+    start : tuple of two tuples of float
+        Weights of the input vectors in displacement and in velocity / (a H f) before training.
+    in_channels : int
+        The vectors' components, and the numbers that come after them.
+    scale : float
+        Typical displacement [Mpc/h]: the U sees vectors over it.
+    correction_scale : float
+        Typical error of 2LPT [Mpc/h]: the U's output is multiplied by it.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+
+    in_channels: int
+    start: tuple[tuple[float, ...], ...] = ((1.0, 1.0, 0.0), (1.0, 2.0, 0.0))
+    scale: float = 5.0
+    correction_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.start) != 2 or len(self.start[0]) != len(self.start[1]) or not self.start[0]:
+            raise InputError(
+                f"displacement.start must hold two tuples of one number per vector, got {self.start}"
+            )
+        if self.in_channels < 3 * len(self.start[0]):
+            raise InputError(
+                f"displacement.in_channels must be at least {3 * len(self.start[0])} for {len(self.start[0])} vectors, "
+                f"got {self.in_channels}"
+            )
+        if self.scale <= 0 or self.correction_scale <= 0:
+            raise InputError("displacement.scale and correction_scale must be > 0 Mpc/h")
+
+
+@register("displacement", DisplacementConfig)
+class DisplacementUNet(ResidualUNet):
+    """A learned sum of the input vectors plus a residual U-Net's correction.
+
+    Examples
+    --------
+    >>> network = DisplacementUNet(DisplacementConfig(in_channels=11, width=4, levels=2))
+    >>> network(torch.zeros(1, 11, 8, 8, 8)).shape
+    torch.Size([1, 6, 8, 8, 8])
+    """
+
+    def __init__(self, config: DisplacementConfig) -> None:
+        super().__init__(config.in_channels, OUTPUT_CHANNELS, config)
+        self.config = config
+        self.vectors = 3 * len(config.start[0])
+        self.mix = VectorMix(config.start)
+
+    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+        """Emulate.
+
+        Parameters
+        ----------
+        inputs : (batch, in_channels, x, y, z)
+            Vectors [Mpc/h], then numbers that tell the cosmology; sides are multiples of `stride`.
+        periodic : bool
+            Circular padding (a whole periodic box), or zeros (a tile).
+
+        Returns
+        -------
+        (batch, 6, x, y, z) float32 [Mpc/h]: displacement, and velocity over a H f.
+        """
+        vectors, numbers = inputs[:, : self.vectors], inputs[:, self.vectors :]
+        seen = torch.cat([vectors / self.config.scale, numbers], dim=1)
+        correction = self.correction(seen, periodic=periodic)
+        return self.mix(vectors) + self.config.correction_scale * correction

@@ -1,0 +1,254 @@
+"""What one stage of training minimises, and how it is judged on whole validation boxes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from peculiar.core.errors import InputError
+from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY
+from peculiar.models.flow import rho_of
+from peculiar.models.xiao2024 import STAGES, Xiao2024
+from peculiar.training.dataset import Vectors
+from peculiar.training.losses import (
+    Mesh,
+    component_losses,
+    density_loss,
+    displacement_losses,
+    distances,
+    flow_losses,
+    interior,
+    vector_loss,
+)
+from peculiar.training.settings import ComponentLoss, DisplacementLoss, FlowLoss, LossSettings, PublishedLoss
+
+Values = dict[str, torch.Tensor]
+
+
+class Objective(Protocol):
+    """One stage of training."""
+
+    @property
+    def name(self) -> str:
+        """Name of the stage; "all" where there is one only."""
+        ...
+
+    @property
+    def target_vectors(self) -> Vectors:
+        """Target channels that are the components of one vector."""
+        ...
+
+    @property
+    def margin(self) -> int:
+        """Outer cells of a crop that the loss leaves out."""
+        ...
+
+    def trained(self, network: nn.Module) -> nn.Module:
+        """Return the part of the network that this stage trains."""
+        ...
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return the loss of a batch of crops, or of whole periodic boxes."""
+        ...
+
+    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+        """Compare whole boxes with their truth; "loss" is among the values.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+        inputs, targets : (batch, channel, x, y, z)
+        factor : (batch,)
+            a H f [km/s per Mpc/h].
+        """
+        ...
+
+
+def objectives(settings: LossSettings) -> list[Objective]:
+    """Return the stages of a recipe's loss, in their order."""
+    if isinstance(settings, PublishedLoss):
+        return [PublishedStage(settings, name) for name in STAGES]
+    if isinstance(settings, DisplacementLoss):
+        return [Displacements(settings)]
+    if isinstance(settings, FlowLoss):
+        return [Flows(settings)]
+    return [Components(settings)]
+
+
+class _Whole:
+    """A single stage that trains the whole network."""
+
+    name = "all"
+
+    def trained(self, network: nn.Module) -> nn.Module:
+        return network
+
+
+class Components(_Whole):
+    """Density, velocity and momentum of tracers, together."""
+
+    target_vectors = OUTPUT_VECTORS
+
+    def __init__(self, settings: ComponentLoss) -> None:
+        self.settings, self.margin = settings, settings.margin
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return the weighted sum of the components' errors."""
+        margin = self.margin if crop else 0
+        outputs = network(inputs, periodic=not crop)
+        return self._sum(interior(outputs, margin), interior(targets, margin))
+
+    def _sum(self, outputs: Mesh, targets: Mesh) -> torch.Tensor:
+        settings = self.settings
+        parts = component_losses(
+            outputs,
+            targets,
+            velocity_scale=settings.velocity_scale,
+            momentum_scale=settings.momentum_scale,
+        )
+        return _weighted(parts, settings)
+
+    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+        """Return the loss, the rms error of a velocity component [km/s], and correlations."""
+        outputs = network(inputs, periodic=True).float()
+        return {
+            "loss": self._sum(outputs, targets),
+            "velocity_rms": _rms(outputs[:, VELOCITY] - targets[:, VELOCITY], factor),
+            **{
+                f"{name}_correlation": correlation(outputs[:, channels], targets[:, channels])
+                for name, channels in (("velocity", VELOCITY), ("momentum", MOMENTUM), ("density", DENSITY))
+            },
+        }
+
+
+class PublishedStage:
+    """A stage of Xiao et al. 2024: the density (eq. 5), or magnitude and direction of a vector (eq. 6)."""
+
+    target_vectors = OUTPUT_VECTORS
+
+    def __init__(self, settings: PublishedLoss, name: str) -> None:
+        self.name, self.margin = name, settings.margin
+
+    def trained(self, network: nn.Module) -> nn.Module:
+        """Return the stage's networks."""
+        if not isinstance(network, Xiao2024):
+            raise InputError(f"loss.kind 'published' must go with xiao2024, got {type(network).__name__}")
+        return network.get_submodule(self.name)
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return eq. 5 or eq. 6; later stages see the first one's density."""
+        assert isinstance(network, Xiao2024)
+        margin, periodic = (self.margin if crop else 0), not crop
+        inner = interior(targets, margin)
+        if self.name == "density":
+            rho = network.stage(inputs, "density", periodic=periodic)
+            return density_loss(interior(rho, margin), inner[:, DENSITY])
+        with torch.no_grad():
+            rho = network.stage(inputs, "density", periodic=periodic)
+        vector = network.stage(inputs, self.name, density=rho, periodic=periodic)
+        velocity = self.name == "velocity"
+        scale = network.config.velocity_scale if velocity else network.config.momentum_scale
+        return vector_loss(
+            interior(vector, margin), inner[:, VELOCITY if velocity else MOMENTUM], scale=scale
+        )
+
+    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+        """Return the loss, the stage's correlation, and the rms error of a velocity component [km/s]."""
+        outputs = network(inputs, periodic=True).float()
+        channels = {"density": DENSITY, "velocity": VELOCITY, "momentum": MOMENTUM}[self.name]
+        values = {
+            "loss": self.loss(network, inputs, targets, crop=False),
+            f"{self.name}_correlation": correlation(outputs[:, channels], targets[:, channels]),
+        }
+        if self.name == "velocity":
+            values["velocity_rms"] = _rms(outputs[:, VELOCITY] - targets[:, VELOCITY], factor)
+        return values
+
+
+class Displacements(_Whole):
+    """Displacements of particles, with their velocities where the network gives them."""
+
+    target_vectors = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
+
+    def __init__(self, settings: DisplacementLoss) -> None:
+        self.settings, self.margin = settings, settings.margin
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return the weighted sum of displacement's and velocity's errors."""
+        margin = self.margin if crop else 0
+        return self._sum(interior(network(inputs, periodic=not crop), margin), interior(targets, margin))
+
+    def _sum(self, outputs: Mesh, targets: Mesh) -> torch.Tensor:
+        parts = displacement_losses(outputs, targets, error=self.settings.error)
+        velocity = parts.get("velocity")
+        return parts["displacement"] + (0 if velocity is None else self.settings.velocity * velocity)
+
+    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+        """Return the loss, mean |error| / |displacement|, and its ratio to that of 2LPT."""
+        outputs = network(inputs, periodic=True).float()
+        true = targets[:, :3]
+        length = distances(true)
+        relative, theory = (
+            (distances(found - true) / length).mean() for found in (outputs[:, :3], targets[:, 6:])
+        )
+        values = {
+            "loss": self._sum(outputs, targets),
+            "relative_error": relative,
+            "ratio_to_2lpt": relative / theory,
+        }
+        if outputs.shape[1] == 6:
+            values["velocity_rms"] = _rms(outputs[:, 3:] - targets[:, 3:6], factor)
+        return values
+
+
+class Flows(_Whole):
+    """Velocity and momentum of a density."""
+
+    target_vectors = ((0, 1, 2), (3, 4, 5))
+
+    def __init__(self, settings: FlowLoss) -> None:
+        self.settings, self.margin = settings, settings.margin
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return the weighted sum of velocity's and momentum's errors."""
+        margin = self.margin if crop else 0
+        outputs = network(inputs, periodic=not crop)
+        return self._sum(*(interior(mesh, margin) for mesh in (outputs, targets, inputs)))
+
+    def _sum(self, outputs: Mesh, targets: Mesh, inputs: Mesh) -> torch.Tensor:
+        settings = self.settings
+        parts = flow_losses(
+            outputs,
+            targets,
+            rho_of(inputs),
+            velocity_scale=settings.velocity_scale,
+            momentum_scale=settings.momentum_scale,
+        )
+        return _weighted(parts, settings)
+
+    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+        """Return the loss, the rms error of a velocity component [km/s], and correlations."""
+        outputs = network(inputs, periodic=True).float()
+        return {
+            "loss": self._sum(outputs, targets, inputs),
+            "velocity_rms": _rms(outputs[:, :3] - targets[:, :3], factor),
+            "velocity_correlation": correlation(outputs[:, :3], targets[:, :3]),
+            "momentum_correlation": correlation(outputs[:, 3:], targets[:, 3:]),
+        }
+
+
+def correlation(first: Mesh, second: Mesh) -> torch.Tensor:
+    """Pearson correlation over cells, mean over batch and channels (eq. 10 of Xiao et al. 2024)."""
+    a, b = first.float().flatten(2), second.float().flatten(2)
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return ((a * b).mean(-1) / (a.square().mean(-1) * b.square().mean(-1)).sqrt().clamp(min=1e-12)).mean()
+
+
+def _rms(error: Mesh, factor: torch.Tensor) -> torch.Tensor:
+    return (error * factor.view(-1, 1, 1, 1, 1)).square().mean().sqrt()
+
+
+def _weighted(parts: Values, weights: object) -> torch.Tensor:
+    return torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()

@@ -1,0 +1,161 @@
+"""A trained network's weights and card."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+import peculiar
+from peculiar.core.cosmology import Cosmology
+from peculiar.core.field import Field
+from peculiar.inference.model_card import AnyCard, DensityTransfer, ModelCard, save_model
+from peculiar.inference.reconstructor import NeuralReconstructor
+from peculiar.linear.inputs import InputSpec
+from peculiar.models import config_keys
+from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.pairs import DisplacementPair
+from peculiar.training.calibration import fit_transfer
+from peculiar.training.dataset import TrainingPair
+from peculiar.training.recipe import Recipe
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.simulate import run_cosmology
+from peculiar.workflows.training_data import seed_of, seed_ranges
+
+Splits = Mapping[str, Sequence[Path]]
+
+
+def write_model(
+    network: torch.nn.Module,
+    settings: Recipe,
+    splits: Splits,
+    validation: Sequence[TrainingPair],
+    metrics: Mapping[str, float],
+    *,
+    out: Path,
+    seed: int,
+) -> AnyCard:
+    """Write NAME.safetensors and NAME.json into a directory, and return the card."""
+    entries: dict[str, Any] = {
+        "name": settings.name,
+        "package_version": peculiar.__version__,
+        "architecture": settings.network.architecture,
+        "configuration": network_settings(settings),
+        "inputs": settings.inputs,
+        "symmetry_average": settings.card.symmetry_average,
+        "metrics": {name: round(value, 6) for name, value in metrics.items()},
+        "seeds": {"training": seed},
+        "notes": settings.card.notes,
+    }
+    if settings.task == "displace":
+        entries |= _displacement_entries(splits)
+    elif settings.task == "flow":
+        entries |= _flow_entries(settings, splits)
+    else:
+        entries |= _reconstructor_entries(network, settings, splits, validation, entries)
+    with TemporaryDirectory(dir=out) as temporary:
+        card = save_model(network, temporary, **entries)
+        for suffix in ("safetensors", "json"):
+            os.replace(Path(temporary) / f"{card.name}.{suffix}", out / f"{card.name}.{suffix}")
+    return card
+
+
+def _displacement_entries(splits: Splits) -> dict[str, Any]:
+    pairs = [DisplacementPair.open(path) for path in splits["train"]]
+    one = pairs[0]
+    cosmologies = [pair.cosmology for pair in pairs]
+    return {
+        "task": "displace",
+        "normalisation": {"velocity_factor": one.velocity_factor},
+        "cosmology": cosmology_settings(run_cosmology(splits["train"][0].parent)),
+        "cosmology_range": _cosmology_range(cosmologies),
+        "redshift": one.redshift,
+        "cell_size": one.box.cell_size,
+        "velocity_definition": "of each particle",
+        "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
+    }
+
+
+def _flow_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
+    boxes = [SimulatedBox.open(path) for path in splits["train"]]
+    one = boxes[0]
+    velocity = one.velocity if settings.data.velocity == "mass" else one.volume_velocity
+    return {
+        "task": "flow",
+        "normalisation": {"velocity_factor": one.cosmology.velocity_factor(one.redshift)},
+        "cosmology": cosmology_settings(one.cosmology),
+        "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
+        "redshift": one.redshift,
+        "cell_size": one.box.cell_size,
+        "velocity_definition": velocity.definition,
+        "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
+    }
+
+
+def _cosmology_range(cosmologies: Sequence[Cosmology]) -> dict[str, tuple[float, float]]:
+    found = {name: [getattr(one, name) for one in cosmologies] for name in ("Omega_m", "sigma8")}
+    return {name: (min(values), max(values)) for name, values in found.items()}
+
+
+def _reconstructor_entries(
+    network: torch.nn.Module,
+    settings: Recipe,
+    splits: Splits,
+    validation: Sequence[TrainingPair],
+    common: Mapping[str, Any],
+) -> dict[str, Any]:
+    box = SimulatedBox.open(splits["train"][0])
+    variants = settings.data.variants
+    assert isinstance(settings.inputs, InputSpec)
+    entries: dict[str, Any] = {
+        "normalisation": {
+            "density_floor": DENSITY_FLOOR,
+            "velocity_factor": box.cosmology.velocity_factor(box.redshift),
+        },
+        "cosmology": cosmology_settings(box.cosmology),
+        "redshift": box.redshift,
+        "redshift_range": settings.card.redshift_range,
+        "number_density": variants[0].number_density,
+        "number_density_range": settings.card.number_density_range,
+        "cell_size": box.box.cell_size,
+        "tracer": settings.card.tracer,
+        "space": variants[0].space,
+        "line_of_sight": "any" if settings.line_of_sight is None else "z",
+        "satellite_fractions": tuple(sorted({variant.satellite_fraction for variant in variants})),
+        "smoothing": settings.inputs.smoothing,
+        "velocity_definition": box.velocity_definition,
+        "periodic_training": True,
+        "splits": {name: tuple(seed_of(path) for path in paths) for name, paths in splits.items()},
+    }
+    # A network's own density, until its transfer function is known.
+    plain = DensityTransfer(k=(0.0,), transfer=(1.0,))
+    card = ModelCard(**common, **entries, density_transfer=plain, weights_sha256="0" * 64)
+    return entries | {"density_transfer": _transfer(NeuralReconstructor(network, card), validation, box)}
+
+
+def _transfer(
+    reconstructor: NeuralReconstructor, validation: Sequence[TrainingPair], box: SimulatedBox
+) -> DensityTransfer:
+    predicted: list[Field] = []
+    truth: list[Field] = []
+    for pair in validation:
+        inputs, targets = pair.crop((0, 0, 0), 0)
+        outputs = reconstructor.outputs(inputs, line_of_sight="z", periodic=True)
+        for meshes, fields in ((outputs.cpu(), predicted), (targets, truth)):
+            rho = 1 + overdensity(meshes[DENSITY])
+            fields.append(Field(rho / rho.mean() - 1, box.box, ["density"]))
+    k, transfer = fit_transfer(predicted, truth)
+    return DensityTransfer(k=k, transfer=transfer)
+
+
+def network_settings(settings: Recipe) -> dict[str, Any]:
+    """Return the network's settings, with the number of input channels that the inputs have."""
+    given = dict(settings.network.settings)
+    if "in_channels" in config_keys(settings.network.architecture):
+        given.setdefault("in_channels", len(settings.inputs.names))
+    return given

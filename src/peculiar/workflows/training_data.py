@@ -1,0 +1,137 @@
+"""Which simulations a recipe trains on, and what its network sees of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.cosmology import Cosmology
+from peculiar.core.errors import InputError
+from peculiar.core.field import Field
+from peculiar.linear.density_inputs import DensityInputs, density_inputs
+from peculiar.linear.inputs import InputSpec, network_inputs
+from peculiar.simulate.lagrangian import LagrangianInputs
+from peculiar.simulate.mocks import open_run
+from peculiar.simulate.pairs import DisplacementPair, open_pairs
+from peculiar.training.cache import cached_flows, cached_pairs
+from peculiar.training.dataset import TrainingPair
+from peculiar.training.lagrangian import LagrangianPair
+from peculiar.training.recipe import Recipe
+from peculiar.workflows.progress import progress_bar
+from peculiar.workflows.simulate import run_cosmology
+
+
+def split_files(run: str | Path, settings: Recipe) -> dict[str, list[Path]]:
+    """Sort a run's files into "train", "validation" and "test" by the recipe's ranges of seeds.
+
+    Raises
+    ------
+    InputError
+        If there is no file for training or for validation, or fewer than the recipe asks for.
+    """
+    data = settings.data
+    paths = open_pairs(run) if settings.task == "displace" else open_run(run)
+    if settings.task == "displace" and data.cosmologies == "base":
+        base = run_cosmology(run)
+        paths = [path for path in paths if DisplacementPair.open(path).cosmology == base]
+    splits = {}
+    for name in ("train", "validation", "test"):
+        first, last = getattr(data, name)
+        splits[name] = [path for path in paths if first <= seed_of(path) <= last]
+        wanted = {"train": data.boxes, "validation": data.validation_boxes}.get(name)
+        if name != "test" and len(splits[name]) < (wanted or 1):
+            raise InputError(
+                f"run must hold {wanted or 'simulations'} with seeds {first} to {last} for {name}, got "
+                f"{len(splits[name])}: simulate more, or change data.{name}"
+            )
+        splits[name] = splits[name][:wanted]
+    return splits
+
+
+def training_pairs(
+    settings: Recipe, splits: dict[str, list[Path]], *, run: Path
+) -> tuple[list[TrainingPair], list[TrainingPair]]:
+    """Return the pairs of training and of validation, making meshes that are not there yet.
+
+    Raises
+    ------
+    InputError
+        If the simulations differ in their meshes.
+    """
+    paths = [*splits["train"], *splits["validation"]]
+    spec = settings.inputs
+    pairs: Sequence[TrainingPair]
+    if isinstance(spec, LagrangianInputs):
+        pairs = [LagrangianPair(DisplacementPair.open(path), spec) for path in paths]
+    elif isinstance(spec, DensityInputs):
+        pairs = _flows(settings, spec, paths, run / "cache")
+    else:
+        pairs = _tracers(settings, spec, paths, run / "cache")
+    sides = sorted({pair.cells for pair in pairs})
+    if len(sides) > 1:
+        raise InputError(
+            f"run must hold meshes of one size, got sides of {sides} cells: use one run for each"
+        )
+    first = len(pairs) * len(splits["train"]) // len(paths)
+    return list(pairs[:first]), list(pairs[first:])
+
+
+def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path], directory: Path) -> Sequence[TrainingPair]:
+    variants = settings.data.variants
+
+    def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
+        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
+
+    with progress_bar("meshes", total=len(paths) * len(variants)) as advance:
+        return cached_pairs(
+            paths,
+            variants,
+            make_inputs=make_inputs,
+            description=spec.model_dump(),
+            directory=directory,
+            advance=advance,
+        )
+
+
+def _flows(
+    settings: Recipe, spec: DensityInputs, paths: list[Path], directory: Path
+) -> Sequence[TrainingPair]:
+    def make_inputs(density: Field) -> torch.Tensor:
+        return density_inputs(density, spec)
+
+    with progress_bar("meshes", total=len(paths)) as advance:
+        return cached_flows(
+            paths,
+            make_inputs=make_inputs,
+            description=spec.model_dump(),
+            velocity=settings.data.velocity,
+            directory=directory,
+            advance=advance,
+        )
+
+
+def seed_of(path: Path) -> int:
+    """Return the seed in a simulation's file name, -1 if there is none."""
+    found = re.search(r"(\d+)$", path.stem)
+    return int(found.group(1)) if found else -1
+
+
+def seed_ranges(paths: Sequence[Path]) -> str:
+    """Return the seeds of files as text.
+
+    Examples
+    --------
+    >>> seed_ranges([Path("box-1.h5"), Path("box-2.h5"), Path("box-3.h5"), Path("box-7.h5")])
+    '1-3, 7'
+    """
+    seeds = sorted(seed_of(path) for path in paths)
+    texts = []
+    for _, group in groupby(enumerate(seeds), lambda item: item[1] - item[0]):
+        run = [seed for _, seed in group]
+        texts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}")
+    return ", ".join(texts)
