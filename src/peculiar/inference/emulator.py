@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Cosmology, Field, InputError, OutOfRangeWarning
+from peculiar.core import Box, Cosmology, Field, InputError, OutOfRangeWarning
 from peculiar.inference.model_card import CELL_TOLERANCE, EmulatorCard, Task, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
@@ -47,16 +47,18 @@ class DisplacementEmulator:
         return cls(*_load(name_or_path, "displace"), max_side)
 
     def emulate(
-        self, theory: LagrangianFields, cosmology: Cosmology, *, redshift: float
+        self, theory: LagrangianFields, box: Box, cosmology: Cosmology, *, redshift: float
     ) -> dict[str, Float[torch.Tensor, "3 x y z"]]:
         """Return "displacement" [Mpc/h] and, of networks that give it, "velocity" [km/s] of each particle.
 
-        Warns (`OutOfRangeWarning`) where the cosmology lies outside the training pairs'.
+        Warns (`OutOfRangeWarning`) where the particles' separation or the cosmology lie outside the training pairs'.
 
         Parameters
         ----------
         theory : LagrangianFields
             Of a periodic lattice whose sides are multiples of the network's stride.
+        box : Box
+            With one cell per particle.
         cosmology : Cosmology
         redshift : float
             That of the card.
@@ -72,6 +74,7 @@ class DisplacementEmulator:
             raise InputError(
                 f"redshift must be {card.redshift:g} for model {card.name!r}, got {redshift:g}: train one for it"
             )
+        _warn_of_cell(card, box)
         _warn_of_cosmology(card, cosmology)
         inputs = lagrangian_inputs(theory, cosmology, redshift=redshift, spec=card.inputs)
         outputs = _averaged(self.module, card, inputs, max_side=self.max_side)
@@ -153,6 +156,14 @@ def _averaged(module: torch.nn.Module, card: EmulatorCard, inputs: Mesh, *, max_
         output_vectors=[(i, i + 1, i + 2) for i in range(0, len(outputs), 3)],
     )
     return (outputs + len(others) * rest) / (1 + len(others))
+
+
+def _warn_of_cell(card: EmulatorCard, box: Box) -> None:
+    if abs(box.cell_size / card.cell_size - 1) > CELL_TOLERANCE:
+        _warn(
+            f"cells (or particles' separation) of {box.cell_size:.4g} Mpc/h differ from {card.cell_size:.4g} Mpc/h of "
+            f"model {card.name!r}"
+        )
 
 
 def _warn_of_cosmology(card: EmulatorCard, cosmology: Cosmology) -> None:

@@ -1,0 +1,194 @@
+"""From a seed to N-body particles: 2LPT, one force evaluation, and a network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from peculiar.core import Box, Cosmology, InputError
+from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.inference.emulator import DisplacementEmulator
+from peculiar.inference.whole import total_stride
+from peculiar.simulate.initial import linear_density
+from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
+from peculiar.simulate.lpt import lattice
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.progress import progress_bar
+from peculiar.workflows.provenance import provenance
+
+DEFAULT_EMULATOR = "displacement"
+SECOND_ORDER = "second-order Lagrangian perturbation theory"
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedParticles:
+    """Particles in the order of their lattice, (3, n, n, n) each.
+
+    Parameters
+    ----------
+    position : Mpc/h, in [0, size)
+    displacement : Mpc/h
+        From the lattice.
+    velocity : km/s
+    velocity_source : str
+        Where the velocities come from: the model, or 2LPT for models that give none.
+    box : Box
+    cosmology : Cosmology
+    redshift : float
+    model : str
+    """
+
+    position: torch.Tensor
+    displacement: torch.Tensor
+    velocity: torch.Tensor
+    velocity_source: str
+    box: Box
+    cosmology: Cosmology
+    redshift: float
+    model: str
+
+
+def emulate(
+    box: Box,
+    *,
+    seed: int,
+    model: str | Path = DEFAULT_EMULATOR,
+    cosmology: Cosmology | None = None,
+    redshift: float | None = None,
+    device: str | None = None,
+) -> EmulatedParticles:
+    """Emulate an N-body run of a periodic box.
+
+    Parameters
+    ----------
+    box : Box
+        With one cell per particle; sides are multiples of the network's stride.
+    seed : int
+        Of the initial conditions: the same waves as `peculiar simulate` with this seed.
+    model : str or path
+        An emulator of the package, or a .safetensors file.
+    cosmology : Cosmology, optional
+        Default: the model's.
+    redshift : float, optional
+        Default: the model's.
+    device : str, optional
+        "cpu" or "cuda"; default: a GPU if torch sees one.
+
+    Returns
+    -------
+    EmulatedParticles
+
+    Raises
+    ------
+    InputError
+        If the lattice does not fit the network, or the redshift is not the model's.
+
+    Notes
+    -----
+    Warns (`OutOfRangeWarning`) where the particles' separation or the cosmology differ from the training pairs'.
+
+    Examples
+    --------
+    >>> particles = emulate(Box(128.0, 32), seed=1)  # doctest: +SKIP
+    """
+    emulator = DisplacementEmulator.load(model)
+    _check_lattice(box, emulator)
+    cosmology = cosmology or emulator.card.training_cosmology
+    redshift = emulator.card.redshift if redshift is None else redshift
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    emulator.module.to(chosen)
+    modes = linear_density(box, cosmology, seed=seed, device=chosen)
+    theory = lagrangian_fields(modes, box, cosmology, redshift=redshift)
+    del modes
+    found = emulator.emulate(theory, box, cosmology, redshift=redshift)
+    displacement = found["displacement"]
+    source = f"model {emulator.card.name}" if "velocity" in found else SECOND_ORDER
+    velocity = found.get("velocity", second_order_velocity(theory, cosmology, redshift=redshift))
+    position = (lattice(box.mesh, box.size, displacement.device) + displacement).remainder_(box.size)
+    position.masked_fill_(position >= box.size, 0.0)
+    return EmulatedParticles(
+        position, displacement, velocity, source, box, cosmology, redshift, emulator.card.name
+    )
+
+
+def second_order_velocity(theory: LagrangianFields, cosmology: Cosmology, *, redshift: float) -> torch.Tensor:
+    """Return the velocities of 2LPT, (3, x, y, z) [km/s]."""
+    to_velocity = cosmology.hubble(redshift) / (1 + redshift)
+    first, second = cosmology.growth_rate(redshift), cosmology.growth_rate_second(redshift)
+    return to_velocity * (first * theory.zeldovich + second * theory.second_order)
+
+
+def emulate_file(
+    out: str | Path,
+    *,
+    size: float,
+    particles: int,
+    seed: int,
+    model: str | Path = DEFAULT_EMULATOR,
+    cosmology: Cosmology | None = None,
+    redshift: float | None = None,
+    device: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Emulate an N-body run and write its particles.
+
+    Parameters
+    ----------
+    out : path
+        HDF5 file with the datasets ``position`` and ``displacement`` [Mpc/h] and ``velocity`` [km/s], (n, 3) float32
+        each, and where they come from in its attributes.
+    size : float
+        Side of the box [Mpc/h].
+    particles : int
+        Particles along a side.
+    seed, model, cosmology, redshift, device : as in `emulate`
+    force : bool
+        Replace a file that is there.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    import h5py
+
+    target = check_output(out, overwrite=force)
+    box = Box(size, particles)
+    require_space(target, size=3 * 3 * 4 * particles**3)
+    with progress_bar("emulating", total=2) as advance:
+        result = emulate(box, seed=seed, model=model, cosmology=cosmology, redshift=redshift, device=device)
+        advance(1)
+        settings = {
+            "box_size": size,
+            "particles": particles,
+            "model": result.model,
+            "cosmology": cosmology_settings(result.cosmology),
+            "redshift": result.redshift,
+        }
+        with atomic_output(target, overwrite=force) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs.update(
+                box_size=size,
+                particles=particles,
+                seed=seed,
+                provenance=json.dumps(provenance(settings, seed=seed)),
+            )
+            for name, unit in (("position", "Mpc/h"), ("displacement", "Mpc/h"), ("velocity", "km/s")):
+                data = getattr(result, name).reshape(3, -1).T.cpu().numpy()
+                file.create_dataset(name, data=data).attrs["unit"] = unit
+            file["velocity"].attrs["definition"] = result.velocity_source
+        advance(1)
+    return target
+
+
+def _check_lattice(box: Box, emulator: DisplacementEmulator) -> None:
+    stride = total_stride(emulator.module)
+    if box.mesh % stride or box.mesh < 2 * stride:
+        raise InputError(
+            f"particles must be a multiple of {stride} and at least {2 * stride} for model {emulator.card.name!r}, got "
+            f"{box.mesh}"
+        )
+    if box.mesh % 2:
+        raise InputError(f"particles must be even, got {box.mesh}")
