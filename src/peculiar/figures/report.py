@@ -17,6 +17,8 @@ from peculiar.figures.volume import library
 
 LIMIT = 15 * 2**20
 """Largest report [bytes]."""
+NARROW = 6.0
+"""Width up to which two figures share a row of a printed page [inches]."""
 STYLE = Path(__file__).with_name("report.css")
 
 
@@ -142,9 +144,9 @@ def page(
     return text
 
 
-def paragraph(text: str) -> str:
-    """Return a paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+def subheading(text: str) -> str:
+    """Return a heading inside a section."""
+    return f"<h3>{escape(text)}</h3>"
 
 
 def picture(figure: Figure, caption: str, *, alternative: str, vector: bool = True) -> str:
@@ -152,8 +154,9 @@ def picture(figure: Figure, caption: str, *, alternative: str, vector: bool = Tr
     kind, mime = ("svg", "svg+xml") if vector else ("webp", "webp")
     data = base64.b64encode(render(figure, kind)).decode()
     width = round(figure.get_figwidth() * 96)
+    size = "" if figure.get_figwidth() > NARROW else ' class="narrow"'
     return (
-        f'<figure><img style="width:{width}px" alt="{escape(alternative)}" src="data:image/{mime};base64,{data}">'
+        f'<figure{size}><img style="width:{width}px" alt="{escape(alternative)}" src="data:image/{mime};base64,{data}">'
         f"<figcaption><b>{escape(alternative)}.</b> {escape(caption)}</figcaption></figure>"
     )
 
@@ -163,9 +166,23 @@ def gallery(pictures: Sequence[str]) -> str:
     return f'<div class="gallery">{"".join(pictures)}</div>'
 
 
-def view(html: str, caption: str) -> str:
-    """Return an interactive view with its caption; it is not printed."""
-    return f'<figure class="view">{html}<figcaption>{escape(caption)}</figcaption></figure>'
+def view(html: str, caption: str, *, still: str) -> str:
+    """Return an interactive view with its caption, and the picture that takes its place on paper.
+
+    Parameters
+    ----------
+    html : str
+        The view.
+    caption : str
+        Plain text.
+    still : str
+        From `picture`; also shown where scripts are off.
+    """
+    shown = "<noscript><style>.view { display: none; } .still { display: block; }</style></noscript>"
+    return (
+        f'<figure class="view">{html}<figcaption>{escape(caption)}</figcaption></figure>'
+        f'{shown}<div class="still">{still}</div>'
+    )
 
 
 def table(content: Table) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from peculiar.core.errors import InputError
 from peculiar.figures.style import (
@@ -19,6 +20,7 @@ from peculiar.figures.style import (
     LABELS,
     SPEED_MAP,
     TRUTH,
+    legend_below,
     line_style,
     name_panel,
     styled,
@@ -96,7 +98,7 @@ def vector_slices(
     """
     panels = {"truth": truth, **predictions}
     columns = len(panels) + 2
-    figure = Figure(figsize=(2.1 * columns + 0.5, 2.5))
+    figure = Figure(figsize=(2.1 * columns + 0.5, 2.85))
     axes = figure.subplots(1, columns, squeeze=False)[0]
     _tracer_map(axes[0], truth)
     magnitude = LABELS["speed" if field == "velocity" else "momentum_magnitude"]
@@ -111,17 +113,18 @@ def vector_slices(
     bar.set_label(f"in the plane, {magnitude}")
     upper, lower = _split(figure, axes[-1])
     edges = np.linspace(0, float(np.percentile(truth.magnitude(field), 98.5)) * 1.3, 40)
+    angles = np.geomspace(1e-5, 2, 44)
     for index, (name, slab) in enumerate(panels.items()):
-        look = {"color": TRUTH} if name == "truth" else line_style(index - 1)
-        upper.hist(slab.magnitude(field).ravel(), edges, density=True, histtype="step", lw=1.2, **look)
+        look = _look(index)
+        _outline(upper, slab.magnitude(field), edges, look)
         if name != "truth":
             misalignment = 1 - _cosine(slab.values[field], truth.values[field])
-            bins = np.geomspace(1e-4, 2, 40)
-            lower.hist(np.maximum(misalignment, 1e-4), bins, histtype="step", lw=1.2, density=False, **look)
-    upper.set(xlabel=magnitude, yticks=[])
-    lower.set(xlabel=LABELS["misalignment"], xscale="log", yticks=[])
-    upper.set_ylabel("voxels", fontsize=9)
-    lower.set_ylabel("voxels", fontsize=9)
+            _outline(lower, misalignment, angles, look, density=False)
+    upper.set(xlabel=magnitude, yticks=[], ylim=(0, None))
+    lower.set(xlabel=LABELS["misalignment"], xscale="log", yticks=[], ylim=(0, None))
+    for panel in (upper, lower):
+        panel.set_ylabel("voxels per bin", fontsize=9)
+    _name_lines(figure, panels)
     return figure
 
 
@@ -140,15 +143,15 @@ def scalar_slices(
     """
     panels = {"truth": truth, **{name: slab for name, slab in predictions.items() if field in slab.values}}
     columns = len(panels) + 1
-    figure = Figure(figsize=(2.3 * columns + 0.6, 2.6))
+    figure = Figure(figsize=(2.3 * columns + 0.9, 2.9))
     axes = figure.subplots(1, columns, squeeze=False)[0]
     reference = truth.map(field)[0]
     if field == "density":
         norm: Normalize = LogNorm(0.1, max(float(np.percentile(1 + reference, 99.8)), 1.0))
         colours, label = DENSITY_MAP, r"$1+\delta$"
     else:
-        top = float(np.percentile(np.abs(reference), 99.5))
-        norm, colours, label = SymLogNorm(top / 6, vmin=-top, vmax=top), DIVERGING, LABELS[field]
+        top = max(float(np.percentile(np.abs(reference), 98)), 1e-9)
+        norm, colours, label = Normalize(-top, top), DIVERGING, LABELS[field]
     for index, (panel, (name, slab)) in enumerate(zip(axes, panels.items(), strict=False)):
         shown = slab.map(field)[0]
         shown = np.maximum(1 + shown, 0.1) if field == "density" else shown
@@ -158,20 +161,19 @@ def scalar_slices(
             panel.set_yticklabels([])
         name_panel(panel, name)
     axes[0].set_ylabel(_axis(truth.axes[1]))
-    figure.colorbar(ScalarMappable(norm, colours), ax=list(axes[:-1]), shrink=0.9, pad=0.01).set_label(label)
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=list(axes[:-1]), shrink=0.9, pad=0.01)
+    bar.set_label(label)
     samples = np.asarray(truth.values[field], dtype=np.float32)
     if field == "density":
         edges = np.geomspace(0.05, max(float(np.percentile(1 + samples, 99.9)), 2.0), 48)
         axes[-1].set_xscale("log")
     else:
         edges = np.linspace(-1.0, 1.0, 48) * float(np.percentile(np.abs(samples), 99.5))
-    for index, (name, slab) in enumerate(panels.items()):
+    for index, slab in enumerate(panels.values()):
         values = np.asarray(slab.values[field], dtype=np.float32).ravel() + (field == "density")
-        look = {"color": TRUTH} if name == "truth" else line_style(index - 1)
-        axes[-1].hist(values, edges, density=True, histtype="step", lw=1.2, label=name, **look)
+        _outline(axes[-1], values, edges, _look(index))
     axes[-1].set(xlabel=label, yscale="log", ylabel="probability density")
-    axes[-1].yaxis.set_label_position("right")
-    axes[-1].yaxis.tick_right()
+    _name_lines(figure, panels)
     return figure
 
 
@@ -336,6 +338,24 @@ def _split(figure: Figure, axes: Axes) -> tuple[Axes, Axes]:
         raise InputError("axes must belong to a grid")
     inner = place.subgridspec(2, 1)
     return figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
+
+
+def _look(index: int) -> dict[str, object]:
+    """Line of the `index`-th field of a figure, the first of which is the truth."""
+    return line_style(index - 1) if index else {"color": TRUTH, "linestyle": "-"}
+
+
+def _outline(
+    axes: Axes, values: np.ndarray, edges: np.ndarray, look: Mapping[str, object], *, density: bool = True
+) -> None:
+    """Draw a histogram as a line that ends where the bins end: values beyond them are no zero."""
+    counts, _ = np.histogram(values, edges, density=density)
+    axes.stairs(counts, edges, baseline=None, lw=1.2, **look)
+
+
+def _name_lines(figure: Figure, panels: Mapping[str, Slab]) -> None:
+    """Name the lines of the histograms below the figure."""
+    legend_below(figure, [Line2D([], [], **_look(index)) for index in range(len(panels))], list(panels))
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -12,7 +12,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from peculiar.core.errors import InputError
-from peculiar.figures.style import LABELS, POWER_LABELS, REDSHIFT_SPACE, TRUTH, line_style, name_panel, styled
+from peculiar.figures.style import (
+    LABELS,
+    POWER_LABELS,
+    REDSHIFT_SPACE,
+    TRUTH,
+    legend_below,
+    line_style,
+    name_panel,
+    styled,
+)
 
 Boxes = Float[np.ndarray, "box k"]
 BAND = "bands: standard deviation between boxes"
@@ -47,7 +56,7 @@ def powers(
         Bands are the standard deviation between boxes: eq. 11 with boxes that do not overlap.
     """
     _require_rows(k, truth)
-    figure = Figure(figsize=(max(2.6 * len(truth) + 0.4, 5.0), 4.4))
+    figure = Figure(figsize=(max(2.6 * len(truth) + 0.4, 5.6), 4.4))
     axes = figure.subplots(2, len(truth), sharex=True, squeeze=False, height_ratios=(2, 1))
     for column, (name, true_power) in enumerate(truth.items()):
         top, bottom = axes[:, column]
@@ -72,8 +81,8 @@ def powers(
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if tolerance:
         handles.append(Patch(color="0.85"))
-        labels.append("published |R| bound")
-    _legend_below(figure, handles, labels, title=_band_title(truth))
+        labels.append(r"published bound on $|R|$")
+    legend_below(figure, handles, labels, title=_band_title(truth))
     return figure
 
 
@@ -108,13 +117,13 @@ def coherence(
             panel.axhline(1, color="0.3", lw=0.7)
             panel.set_xscale("log")
         bottom.set(xlabel=LABELS["k"], ylim=(0.4, 1.6))
-        name_panel(top, name)
+        name_panel(top, name, low=True)
     for panel in axes[0]:
         panel.set_ylim(max(lowest - 0.05, -0.1), 1.04)
     axes[0, 0].set_ylabel(r"$r(k)$")
     axes[1, 0].set_ylabel(r"$T(k)=\sqrt{P/P_{\rm true}}$")
     title = _band_title(next(iter(correlation.values())))
-    _legend_below(figure, *axes[0, 0].get_legend_handles_labels(), title=title)
+    legend_below(figure, *axes[0, 0].get_legend_handles_labels(), title=title)
     return figure
 
 
@@ -147,7 +156,7 @@ def multipoles(
             _band(panel, k, weight * orders[order], line_style(index), model)
         panel.axhline(0, color="0.3", lw=0.7)
         panel.set(xscale="log", xlabel=LABELS["k"], ylabel=rf"$k\,P_{order}(k)$ [$h^{{-2}}$ Mpc$^2$]")
-    _legend_below(figure, *axes[0].get_legend_handles_labels(), title=_band_title(truth))
+    legend_below(figure, *axes[0].get_legend_handles_labels(), title=_band_title(truth))
     return figure
 
 
@@ -194,7 +203,7 @@ def correlation_contours(
     ]
     values = ", ".join(f"{level:g}" for level in levels)
     labels = ["real space", "moved back with the reconstruction", "redshift space"]
-    _legend_below(figure, handles, labels, title=rf"$\xi(r_\perp, r_\parallel)$ of the tracers at {values}")
+    legend_below(figure, handles, labels, title=rf"$\xi(r_\perp, r_\parallel)$ of the tracers at {values}")
     return figure
 
 
@@ -214,12 +223,6 @@ def _mirror(quadrant: np.ndarray, *, skip: int) -> np.ndarray:
     """Reflect the first quadrant into all four; `skip` rows lie on the axes and have no mirror image."""
     half = np.concatenate([quadrant[skip:][::-1], quadrant], axis=0)
     return np.concatenate([half[:, skip:][:, ::-1], half], axis=1)
-
-
-def _legend_below(figure: Figure, handles: Sequence, labels: Sequence[str], *, title: str) -> None:
-    """Put one legend under all panels, in as many columns as the width allows (about 2.2 inches each)."""
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / 2.2)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
 
 
 def _band_title(rows: Mapping[str, np.ndarray] | Mapping[int, np.ndarray]) -> str:

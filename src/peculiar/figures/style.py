@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from peculiar.core.errors import InputError
 
 P = ParamSpec("P")
+
+PRINT_DPI = 300
+"""Resolution of a saved figure's pixels; a report, which is read on a screen, has 200."""
 
 TRUTH = "#000000"
 REDSHIFT_SPACE = "#D55E00"
@@ -73,6 +77,9 @@ RC = {
 }
 
 
+_PDF_NAMES = {"Title": "Title", "Description": "Subject", "Software": "Creator"}
+
+
 @dataclass(frozen=True, eq=False)
 class Plot:
     """A figure with its name and what it shows.
@@ -111,22 +118,44 @@ def line_style(index: int) -> dict[str, object]:
     return {"color": OKABE_ITO[index % len(OKABE_ITO)], "linestyle": DASHES[index % len(DASHES)]}
 
 
-def name_panel(axes: Axes, text: str) -> None:
-    """Write a panel's name in its upper left corner."""
+def name_panel(axes: Axes, text: str, *, low: bool = False) -> None:
+    """Write a panel's name in its upper left corner, or in the lower one."""
     axes.text(
         0.03,
-        0.965,
+        0.035 if low else 0.965,
         text,
         transform=axes.transAxes,
         ha="left",
-        va="top",
+        va="bottom" if low else "top",
         fontsize=9.5,
         bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.82},
     )
 
 
-def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
+def legend_below(
+    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, title: str | None = None
+) -> None:
+    """Put one legend under all panels, in as many columns as the width allows (about 2.2 inches each)."""
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / 2.2)))
+    figure.legend(list(handles), labels, loc="outside lower center", ncols=columns, title=title)
+
+
+def save(
+    figure: Figure,
+    stem: Path,
+    *,
+    formats: Sequence[str] = ("pdf", "png"),
+    about: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Write a figure as ``stem.pdf``, ``stem.png``, ...; the folder must exist.
+
+    Parameters
+    ----------
+    figure : Figure
+    stem : Path
+    formats : sequence of str
+    about : mapping, optional
+        "Title", "Description" and "Software", kept inside PDF and PNG files.
 
     Returns
     -------
@@ -144,14 +173,32 @@ def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("pdf", "png"))
         raise InputError(f"formats must be among {sorted(known)}, got {unknown}: use pdf, png or svg")
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
     for path in paths:
-        path.write_bytes(render(figure, path.suffix[1:]))
+        path.write_bytes(render(figure, path.suffix[1:], dpi=PRINT_DPI, about=about))
     return paths
 
 
-def render(figure: Figure, image_format: str) -> bytes:
-    """Return a figure's bytes in an image format; the same drawing gives the same bytes."""
+def render(
+    figure: Figure, image_format: str, *, dpi: int | None = None, about: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a figure's bytes in an image format; the same drawing gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    image_format : str
+    dpi : int, optional
+        200 where not given.
+    about : mapping, optional
+        See `save`.
+    """
+    metadata: dict[str, dict[str, str | None]] = {
+        "pdf": {"CreationDate": None} | {_PDF_NAMES[key]: text for key, text in (about or {}).items()},
+        "svg": {"Date": None},
+        "png": dict(about or {}),
+    }
     buffer = io.BytesIO()
-    dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     with matplotlib.rc_context(RC):
-        figure.savefig(buffer, format=image_format, metadata=dated.get(image_format))
+        figure.savefig(
+            buffer, format=image_format, dpi=dpi or RC["savefig.dpi"], metadata=metadata.get(image_format)
+        )
     return buffer.getvalue()

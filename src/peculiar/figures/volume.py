@@ -1,4 +1,4 @@
-"""The interactive view: isosurfaces of the density and flow lines of the velocity, drawn by plotly."""
+"""The interactive view: isosurfaces and slices of the density, flow lines of the velocity, drawn by plotly."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from peculiar.core.errors import InputError
 
 SURFACES = (0.95, 0.99)
 """Fractions of the volume that lie below the two isosurfaces."""
+DENSITY_RANGE = (0.2, 10.0)
+"""Values of 1 + delta between white and black."""
+SLICES = 16
+"""Heights that the slider offers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,7 @@ def flow_lines(
 def interactive(
     volumes: Mapping[str, Volume], *, name: str = "view", observer: tuple[float, float, float] | None = None
 ) -> str:
-    """Return the HTML of the view, without plotly's own code, one button per volume.
+    """Return the HTML of the view, without plotly's own code: a button per volume, a slider for the slice.
 
     Parameters
     ----------
@@ -124,8 +128,10 @@ def interactive(
 
     traces: list[object] = []
     owner: list[str | None] = []
+    slices: list[int] = []
     for label, volume in volumes.items():
         own = _traces(volume, first=label == next(iter(volumes)))
+        slices.append(len(traces) + len(own) - 1)
         traces += own
         owner += [label] * len(own)
     shape = next(iter(volumes.values()))
@@ -136,15 +142,16 @@ def interactive(
         traces.append(go.Scatter3d(**place, mode="markers", marker=look, name="observer"))
         owner.append(None)
     layout = go.Layout(
-        height=640,
-        margin={"l": 0, "r": 0, "t": 8, "b": 0},
-        paper_bgcolor="rgba(0,0,0,0)",
+        height=700,
+        margin={"l": 0, "r": 0, "t": 8, "b": 84},
+        paper_bgcolor="#ffffff",
+        modebar={"bgcolor": "rgba(255,255,255,0)", "color": "#777777", "activecolor": "#0072B2"},
         font={"family": "Georgia, serif", "size": 12, "color": "#222222"},
         legend={"x": 0.01, "y": 0.99, "bgcolor": "rgba(255,255,255,0.75)", "itemsizing": "constant"},
         scene={
             **{f"{axis}axis": _axis(shape, index) for index, axis in enumerate("xyz")},
             "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.3, "y": 1.15, "z": 0.75}, "center": {"x": 0.0, "y": 0.0, "z": -0.12}},
+            "camera": {"eye": {"x": 1.42, "y": 1.26, "z": 0.8}, "center": {"x": 0.0, "y": 0.0, "z": -0.1}},
         },
     )
     if len(volumes) > 1:
@@ -157,8 +164,9 @@ def interactive(
             for label in volumes
         ]
         menu: dict[str, object] = {"type": "buttons", "direction": "right"}
-        menu |= {"x": 0.01, "xanchor": "left", "y": 0.02, "yanchor": "bottom"}
+        menu |= {"x": 0.01, "xanchor": "left", "y": -0.02, "yanchor": "top"}
         layout.updatemenus = [{**menu, "buttons": buttons, "bgcolor": "#ffffff", "bordercolor": "#bbbbbb"}]
+    layout.sliders = [_slider(list(volumes.values()), slices)]
     figure = go.Figure(traces, layout)
     settings = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["resetCameraLastSave3d"]}
     return str(
@@ -176,7 +184,7 @@ def library() -> str:
 
 
 def _traces(volume: Volume, *, first: bool) -> list[object]:
-    """Return surfaces and lines in units of cells, which one byte holds: Mpc/h would take four times the room."""
+    """Return surfaces, lines and the slice, in units of cells: one byte holds them, Mpc/h would take four."""
     import plotly.graph_objects as go
 
     n = len(volume.density)
@@ -213,7 +221,7 @@ def _traces(volume: Volume, *, first: bool) -> list[object]:
     path = (positions - np.asarray(volume.origin)) / volume.cell_size - 0.5
     gap = np.full((len(path), 1, 3), np.nan)
     path = np.concatenate([path, gap], axis=1).reshape(-1, 3).astype(np.float32)
-    bar = {"title": {"text": "|v| [km/s]", "side": "right"}, "thickness": 14, "len": 0.6, "x": 1.0, "y": 0.45}
+    bar = {"title": {"text": "|v| [km/s]", "side": "right"}, "thickness": 14, "len": 0.46, "x": 1.0, "y": 0.7}
     line = {
         "color": np.concatenate([speed, speed[:, -1:]], axis=1).ravel().astype(np.float32),
         "colorscale": "Plasma",
@@ -233,7 +241,70 @@ def _traces(volume: Volume, *, first: bool) -> list[object]:
         showlegend=True,
         connectgaps=False,
     )
-    return [surfaces, lines]
+    height, shade = _layer(volume, 0)
+    ticks = [value for value in (0.3, 1, 3, 10) if DENSITY_RANGE[0] <= value <= DENSITY_RANGE[1]]
+    scale = {"title": {"text": "1 + δ in the slice", "side": "right"}, "thickness": 14, "len": 0.46, "x": 1.0}
+    scale |= {
+        "y": 0.22,
+        "tickvals": [_shade(value) for value in ticks],
+        "ticktext": [f"{v:g}" for v in ticks],
+    }
+    cut = go.Surface(
+        x=np.arange(n, dtype=np.uint8),
+        y=np.arange(n, dtype=np.uint8),
+        z=height,
+        surfacecolor=shade,
+        cmin=0,
+        cmax=255,
+        colorscale=[[0, "#ffffff"], [1, "#000000"]],
+        colorbar=scale,
+        lighting={"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0},
+        name="density slice",
+        showlegend=True,
+        hoverinfo="skip",
+        visible=first,
+    )
+    return [surfaces, lines, cut]
+
+
+def _shade(value: np.ndarray | float) -> np.ndarray | float:
+    """Return 0 to 255 for 1 + delta, logarithmic in DENSITY_RANGE."""
+    low, high = np.log(DENSITY_RANGE)
+    return np.round((np.log(np.clip(value, *DENSITY_RANGE)) - low) / (high - low) * 255)
+
+
+def _layer(volume: Volume, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Heights in units of cells (NaN where a survey saw nothing) and shades of a layer; rows along y, as plotly has."""
+    shade = np.asarray(_shade(1 + np.nan_to_num(volume.density[:, :, index].astype(np.float64))))
+    height = np.full(shade.shape, float(index))
+    if volume.coverage is not None:
+        height[volume.coverage[:, :, index] <= 0] = np.nan
+    return height.T, shade.T
+
+
+def _slider(volumes: list[Volume], traces: list[int]) -> dict[str, object]:
+    """Slider that moves the slice of every volume, through `SLICES` heights at most."""
+    shape = volumes[0]
+    n = len(shape.density)
+    steps = []
+    for index in np.unique(np.linspace(0, n - 1, min(SLICES, n)).round().astype(int)):
+        layers = [_layer(volume, index) for volume in volumes]
+        heights = [[[None if np.isnan(z) else int(z) for z in row] for row in height] for height, _ in layers]
+        change = {"z": heights, "surfacecolor": [shade.astype(int).tolist() for _, shade in layers]}
+        place = shape.origin[2] + (index + 0.5) * shape.cell_size
+        steps.append({"label": f"{place:.0f}", "method": "restyle", "args": [change, traces]})
+    return {
+        "active": 0,
+        "steps": steps,
+        "currentvalue": {"prefix": "slice at z = ", "suffix": " Mpc/h", "xanchor": "right"},
+        "x": 0.34,
+        "len": 0.55,
+        "y": -0.005,
+        "yanchor": "top",
+        "pad": {"t": 0, "b": 0},
+        "ticklen": 3,
+        "font": {"size": 11},
+    }
 
 
 def _axis(volume: Volume, index: int) -> dict[str, object]:

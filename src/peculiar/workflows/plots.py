@@ -6,7 +6,9 @@ from pathlib import Path
 
 from peculiar.figures import distributions, slices, spectra
 from peculiar.figures.distributions import Histogram2D
+from peculiar.figures.flow import flow_view
 from peculiar.figures.style import Plot, save
+from peculiar.figures.volume import Volume
 from peculiar.workflows.evaluation import Evaluation, fraction_name
 from peculiar.workflows.measure import FIELDS, JOINTS
 
@@ -30,41 +32,65 @@ def draw(evaluation: Evaluation, fraction: float, *, shown: int = 2) -> list[Plo
     shown : int
         How many reconstructions have slices and joint distributions of their own; spectra show all.
     """
-    models = evaluation.models
-    chosen = models[:shown]
+    chosen = evaluation.models[:shown]
     boxes = len(evaluation.record["boxes"])
     sample = f"{boxes} box{'es' if boxes > 1 else ''}, {100 * fraction:.0f} % satellites"
     plots = []
     truth, predictions = (
         _slab(evaluation, fraction, None),
-        {m: _slab(evaluation, fraction, m) for m in chosen},
+        {reconstructor_label(evaluation, m): _slab(evaluation, fraction, m) for m in chosen},
     )
     where = f"A slab of {truth.thickness:.0f} Mpc/h through the first box, the line of sight in its plane."
     for field in ("velocity", "momentum"):
         figure = slices.vector_slices(truth, predictions, field=field)
         text = (
-            f"{where} Greys: density; arrows: {field}. Right: its magnitude in all voxels (black: truth) and the angle "
-            "between reconstruction and truth."
+            f"{where} Greys: density of the tracers, then of the matter; arrows: {field} in the plane, longer and "
+            f"brighter where it is larger. Right: its magnitude in all voxels of the slab (black: truth), 1 - cos φ, "
+            "with φ the angle between reconstruction and truth."
         )
         plots.append(Plot(f"fig04_{field}_slices", f"{field.capitalize()} in a slab", text, figure))
     for field in ("density", "velocity_divergence", "momentum_divergence"):
         figure = slices.scalar_slices(truth, predictions, field=field)
         title = field.replace("_", " ").capitalize() + " in a slab"
-        text = f"{where} Right: values of all voxels (black: truth)."
+        text = f"{where} Maps: mean over its thickness. Right: values of all its voxels (black: truth)."
         plots.append(Plot(f"fig05_{field}_slices", title, text, figure))
+    size, model = evaluation.record["box"]["size"], evaluation.models[0]
+    text = (
+        f"The first box, {size:g} Mpc/h, by the {reconstructor_label(evaluation, model)}. Lines follow the velocity; "
+        "grey dots: the 2 % of cells that are densest; floor: density of the lowest layer."
+    )
+    figure = flow_view(volume(evaluation, fraction, model))
+    plots.append(Plot("flow", "The flow in three dimensions", text, figure))
     plots += _joint_plots(evaluation, fraction, chosen, sample)
     plots += _spectrum_plots(evaluation, fraction, sample)
     return plots
 
 
-def draw_all(evaluation: Evaluation, directory: Path) -> list[Path]:
-    """Write every figure at every satellite fraction as PDF and PNG into a new directory."""
+def draw_all(evaluation: Evaluation, directory: Path) -> None:
+    """Write every figure at every satellite fraction as PDF and PNG into a new directory; captions in figures.md."""
     directory.mkdir(parents=True)
-    paths = []
+    source = evaluation.record["provenance"]
+    software = f"{source['package']} {source['version']} {source['revision']}".strip()
+    lines = ["# Figures", ""]
     for fraction in evaluation.fractions:
         for plot in draw(evaluation, fraction):
-            paths += save(plot.figure, directory / f"{plot.name}_satellites{100 * fraction:02.0f}")
-    return paths
+            name = f"{plot.name}_satellites{100 * fraction:02.0f}"
+            about = {"Title": plot.title, "Description": plot.caption, "Software": software}
+            save(plot.figure, directory / name, about=about)
+            lines += [f"**{name}**: {plot.title}. {plot.caption}", ""]
+    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def reconstructor_label(evaluation: Evaluation, model: str) -> str:
+    """Name of a reconstructor in figures and tables: a network is called one ("residual" alone could be residuals)."""
+    return model if model in evaluation.record["baselines"] else f"{model} network"
+
+
+def volume(evaluation: Evaluation, fraction: float, model: str | None) -> Volume:
+    """Coarse density and velocity of a reconstruction, or of the truth (None), in the first box."""
+    prefix = "truth" if model is None else f"{fraction_name(fraction)}/{model}"
+    density, velocity = (evaluation.arrays[f"{prefix}/volume/{name}"] for name in ("density", "velocity"))
+    return Volume(density[0], velocity, evaluation.record["box"]["size"])
 
 
 def _slab(evaluation: Evaluation, fraction: float, model: str | None) -> slices.Slab:
@@ -92,15 +118,29 @@ def _joint_plots(evaluation: Evaluation, fraction: float, models: list[str], sam
     plots = []
     for number, names in (("fig06", JOINTS[:2]), ("fig07", JOINTS[2:])):
         what = "magnitudes" if number == "fig06" else "divergences"
-        panels = {model: {name: histogram(model, "joint", name) for name in names} for model in models}
-        text = f"All voxels of {sample}; contours hold 68, 95 and 99.7 % of them; dashed: perfect."
+        panels = {
+            reconstructor_label(evaluation, model): {name: histogram(model, "joint", name) for name in names}
+            for model in models
+        }
+        text = (
+            f"All voxels of {sample}. Colour: their number, logarithmic, dark where there are many; contours hold 68, "
+            "95 and 99.7 % of them; dashed: perfect."
+        )
         title = f"Predicted against true {what}"
         plots.append(
             Plot(f"{number}_joint_{what}", title, text, distributions.predicted_against_true(panels))
         )
     truth = {name: histogram(models[0], "true_with_density", name) for name in JOINTS}
-    own = {model: {name: histogram(model, "with_density", name) for name in JOINTS} for model in models}
-    text = f"True fields shaded and in black, reconstructions in colour, each with its own density; {sample}."
+    own = {
+        reconstructor_label(evaluation, model): {
+            name: histogram(model, "with_density", name) for name in JOINTS
+        }
+        for model in models
+    }
+    text = (
+        f"All voxels of {sample}. True fields shaded and in black, reconstructions in colour, each with its own "
+        "density; contours hold 68, 95 and 99.7 % of the voxels."
+    )
     plots.append(
         Plot("fig09_joint_density", "With the density", text, distributions.with_density(truth, own))
     )
@@ -108,9 +148,13 @@ def _joint_plots(evaluation: Evaluation, fraction: float, models: list[str], sam
 
 
 def _spectrum_plots(evaluation: Evaluation, fraction: float, sample: str) -> list[Plot]:
-    models, k = evaluation.models, evaluation.arrays["k"]
-    power = {m: {f: evaluation.of(fraction, m, f"power/{f}") for f in FIELDS} for m in models}
-    true = {f: evaluation.of(fraction, models[0], f"true_power/{f}") for f in FIELDS}
+    models = {reconstructor_label(evaluation, model): model for model in evaluation.models}
+    k = evaluation.arrays["k"]
+    power = {
+        label: {f: evaluation.of(fraction, m, f"power/{f}") for f in FIELDS} for label, m in models.items()
+    }
+    true = {f: evaluation.of(fraction, evaluation.models[0], f"true_power/{f}") for f in FIELDS}
+    bands = "; bands: standard deviation between boxes" if len(evaluation.record["boxes"]) > 1 else ""
     plots = []
     for name, title, fields in (
         ("fig10_density_power", "Power of the density", FIELDS[:1]),
@@ -118,35 +162,44 @@ def _spectrum_plots(evaluation: Evaluation, fraction: float, sample: str) -> lis
         ("fig12_divergence_power", "Power of the divergences", FIELDS[3:]),
     ):
         figure = spectra.powers(k, {f: true[f] for f in fields}, power, tolerance=TOLERANCE)
-        text = f"{sample}; below, the relative deviation. The grey box is the paper's bound on it."
+        text = (
+            f"Mean of {sample}{bands}. Below, the deviation from the true power; grey boxes: the bounds on it of "
+            "Xiao et al. (2024)."
+        )
         plots.append(Plot(name, title, text, figure, vector=True))
     transfer = {m: {f: (power[m][f] / true[f]) ** 0.5 for f in FIELDS} for m in models}
     correlation = {
-        m: {f: evaluation.of(fraction, m, f"cross/{f}") / (power[m][f] * true[f]) ** 0.5 for f in FIELDS}
-        for m in models
+        label: {
+            f: evaluation.of(fraction, m, f"cross/{f}") / (power[label][f] * true[f]) ** 0.5 for f in FIELDS
+        }
+        for label, m in models.items()
     }
     figure = spectra.coherence(k, transfer, correlation, fields=FIELDS[:3])
-    plots.append(Plot("coherence", "Correlation and transfer with scale", f"{sample}.", figure, vector=True))
+    text = (
+        f"Correlation r(k) with the true modes and transfer function T(k), both 1 where perfect. Mean of {sample}"
+        f"{bands}."
+    )
+    plots.append(Plot("coherence", "Correlation and transfer with scale", text, figure, vector=True))
     of_truth = evaluation.arrays["truth/multipoles"]
     of_tracers = evaluation.of(fraction, "tracers", "multipoles")
-    own = {m: evaluation.of(fraction, m, "multipoles") for m in models}
+    own = {label: evaluation.of(fraction, m, "multipoles") for label, m in models.items()}
     figure = spectra.multipoles(
         evaluation.arrays["multipole_k"],
         {2: of_truth[:, 1], 4: of_truth[:, 2]},
         {m: {2: rows[:, 1], 4: rows[:, 2]} for m, rows in own.items()},
         redshift_space={2: of_tracers[:, 1], 4: of_tracers[:, 2]},
     )
-    text = f"Density in real space, and the tracers as observed; {sample}."
+    text = f"Matter in real space, and the tracers as observed. Mean of {sample}{bands}."
     plots.append(Plot("fig14_multipoles", "Quadrupole and hexadecapole", text, figure, vector=True))
     panels = {
-        m: {
+        label: {
             "real": evaluation.of(fraction, "tracers", "xi_real").mean(axis=0),
             "redshift": evaluation.of(fraction, "tracers", "xi_redshift").mean(axis=0),
             "moved back": evaluation.of(fraction, m, "xi_moved").mean(axis=0),
         }
-        for m in models[:3]
+        for label, m in list(models.items())[:3]
     }
     figure = spectra.correlation_contours(evaluation.arrays["separation"], panels)
-    text = f"Tracers in real space, as observed, and moved back with the reconstructed velocity; {sample}."
+    text = f"Tracers in real space, as observed, and moved back with the reconstructed velocity. Mean of {sample}."
     plots.append(Plot("fig13_correlation", "Clustering across and along the line of sight", text, figure))
     return plots

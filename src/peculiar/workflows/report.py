@@ -12,9 +12,9 @@ from peculiar.core.output import atomic_output, check_output
 from peculiar.figures import report as html
 from peculiar.figures.report import Headline, Section, Table
 from peculiar.figures.style import Plot
-from peculiar.figures.volume import Volume, interactive
+from peculiar.figures.volume import interactive
 from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.plots import draw
+from peculiar.workflows.plots import draw, reconstructor_label, volume
 from peculiar.workflows.scoreboard import (
     ROWS,
     SOURCE,
@@ -34,7 +34,8 @@ GROUPS = {
 }
 FLOW_CAPTION = (
     "Drag to turn, scroll to zoom. Surfaces of equal density in grey; lines follow the velocity, brighter where "
-    "matter moves faster. The buttons change between the fields."
+    "matter moves faster. The buttons change between reconstruction and truth, the slider moves a slice through the "
+    "density, and a click in the legend hides a part."
 )
 
 
@@ -141,12 +142,12 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
     """Return the sections about an evaluation: view, slabs, scoreboard, spectra, and what was done."""
     fraction = evaluation.fractions[0]
     plots = draw(evaluation, fraction)
-    sections = [_view(evaluation, fraction)]
+    sections = [_view(evaluation, fraction, next(plot for plot in plots if plot.name == "flow"))]
     groups = iter(GROUPS.items())
     name, prefixes = next(groups)
     sections.append(_figures(name, plots, prefixes))
     tables = "".join(
-        html.paragraph(f"Satellite fraction {value:g}.") + html.table(score_table(evaluation, value))
+        html.subheading(f"{100 * value:g} % satellites") + html.table(score_table(evaluation, value))
         for value in evaluation.fractions
     )
     sections.append(Section("Scoreboard", tables))
@@ -186,23 +187,19 @@ def score_table(evaluation: Evaluation, fraction: float) -> Table:
         + f"; after ±, the standard deviation over voxels. Bold: closest to the ideal. Published: {SOURCE}, on its own "
         "simulations (boxes of 600 Mpc/h, without mass weighting), never the same data as ours."
     )
-    return Table(["", *columns, "truth", SOURCE], rows, best, note)
+    names = [reconstructor_label(evaluation, model) for model in columns]
+    return Table(["", *names, "truth", SOURCE], rows, best, note)
 
 
-def _view(evaluation: Evaluation, fraction: float) -> Section:
-    size = evaluation.record["box"]["size"]
+def _view(evaluation: Evaluation, fraction: float, still: Plot) -> Section:
     model = evaluation.models[0]
     volumes = {
-        model: Volume(
-            evaluation.of(fraction, model, "volume/density")[0],
-            evaluation.of(fraction, model, "volume/velocity"),
-            size,
-        ),
-        "truth": Volume(
-            evaluation.arrays["truth/volume/density"][0], evaluation.arrays["truth/volume/velocity"], size
-        ),
+        reconstructor_label(evaluation, model): volume(evaluation, fraction, model),
+        "truth": volume(evaluation, fraction, None),
     }
-    body = html.view(interactive(volumes, name="evaluated"), f"The first box, {size:g} Mpc/h. {FLOW_CAPTION}")
+    caption = f"The first box, {evaluation.record['box']['size']:g} Mpc/h. {FLOW_CAPTION}"
+    picture = html.picture(still.figure, still.caption, alternative=still.title, vector=still.vector)
+    body = html.view(interactive(volumes, name="evaluated"), caption, still=picture)
     return Section("The flow in three dimensions", body)
 
 
@@ -217,10 +214,12 @@ def _figures(title: str, plots: Sequence[Plot], prefixes: Sequence[str]) -> Sect
 def _evaluated(evaluation: Evaluation) -> str:
     settings, box = evaluation.record["settings"], evaluation.record["box"]
     boxes = len(evaluation.record["boxes"])
+    names = ", ".join(reconstructor_label(evaluation, model) for model in evaluation.models)
     return (
-        f"{', '.join(evaluation.models)} on {boxes} simulated box{'es' if boxes > 1 else ''} of {box['size']:g} Mpc/h "
-        f"at z = {box['redshift']:g} with known truth, {settings['number_density']:g} tracers per (Mpc/h)^3 in "
-        "redshift space."
+        f"Reconstructions by {names} on {boxes} simulated box{'es' if boxes > 1 else ''} of {box['size']:g} Mpc/h "
+        f"at z = {box['redshift']:g} with known truth, {settings['number_density']:g} tracers per (Mpc/h)³ in "
+        f"redshift space, line of sight {settings['line_of_sight']}. Where nothing else is said, "
+        f"{100 * evaluation.fractions[0]:g} % of the tracers are satellites."
     )
 
 

@@ -15,6 +15,7 @@ from peculiar.core import Box, Field, InputError
 from peculiar.fields.paint import paint
 from peculiar.fields.smooth import gaussian
 from peculiar.figures import report as html
+from peculiar.figures.flow import flow_view
 from peculiar.figures.report import Headline, Section
 from peculiar.figures.slices import Slab, observer_slices, velocity_histogram
 from peculiar.figures.volume import Volume, interactive
@@ -163,9 +164,17 @@ def _view(
         periodic=box.periodic,
         coverage=None if coverage is None else coarsen(coverage[None].astype(float), VOLUME_CELLS)[0] > 0.5,
     )
-    caption = "Drag to turn, scroll to zoom. Surfaces of equal density in grey; lines follow the velocity."
+    caption = (
+        "Drag to turn, scroll to zoom. Surfaces of equal density in grey; lines follow the velocity. The slider moves "
+        "a slice through the density."
+    )
+    paper = (
+        "Lines follow the velocity; grey dots: the 2 % of cells that are densest; floor: density of the lowest "
+        "layer."
+    )
+    still = html.picture(flow_view(volume), paper, alternative="The flow", vector=False)
     body = html.view(
-        interactive({"reconstruction": volume}, name="reconstructed", observer=observer), caption
+        interactive({"reconstruction": volume}, name="reconstructed", observer=observer), caption, still=still
     )
     return Section("The flow around us" if observer is not None else "The flow in three dimensions", body)
 

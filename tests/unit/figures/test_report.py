@@ -43,7 +43,7 @@ def test_page_is_whole_and_escapes_what_it_is_given():
         "R < 0.1 & more",
         summary="<script>alert(1)</script>",
         headlines=[Headline("46 km/s", "rms error", "63 before")],
-        sections=[Section("One", report.paragraph("k < 0.3"))],
+        sections=[Section("One", report.subheading("k < 0.3"))],
         warnings=["0.59 > 0.5"],
         interactive=False,
     )

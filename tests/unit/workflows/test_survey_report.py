@@ -99,7 +99,7 @@ def test_report_of_a_survey(reconstructed, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert text.count("outside the range: 5e-3") == 1
     assert text.count("iterative FFT") >= 2
-    assert text.count("data:image/webp") == 1
+    assert text.count("data:image/webp") == 2  # the map, and what stands for the view on paper
 
 
 def test_table_without_reconstructed_columns_is_refused(reconstructed, tmp_path):
