@@ -1,0 +1,86 @@
+"""The figures of an evaluation of displacement emulators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from peculiar.figures.displacement import (
+    KINDS,
+    Spectra,
+    displacement_spectra,
+    particle_sheets,
+    three_point_ratios,
+)
+from peculiar.figures.style import Plot, save
+from peculiar.workflows.evaluation import Evaluation
+
+
+def displacement_plots(evaluation: Evaluation) -> list[Plot]:
+    """Draw every figure of an evaluation from `evaluate_displacements`."""
+    record, arrays = evaluation.record, evaluation.arrays
+    pairs, variant = len(record["pairs"]), record["variant"]
+    networks = record["settings"]["models"]
+    sheets = {name: arrays[f"{name}/sheet"] for name in ("2LPT", *networks)}
+    plots = [
+        Plot(
+            "fig02_particles",
+            "Where the particles go",
+            f"Two layers of the first pair's lattice ({variant}), seen from above. Colours: distance between the place "
+            "that a method gives to a particle and its true place.",
+            particle_sheets(arrays["truth/sheet"], sheets, size=float(arrays["size"])),
+        )
+    ]
+    spectra = {
+        name: {
+            kind: Spectra(
+                arrays[f"k_{kind}"],
+                *(arrays[f"{name}/{part}/{kind}"] for part in ("power", "true_power", "cross")),
+            )
+            for kind in KINDS
+        }
+        for name in record["models"]
+    }
+    plots.append(
+        Plot(
+            "fig03_spectra",
+            "Power of displacement and density",
+            f"Means over {pairs} pairs ({variant}): power, T(k), and 1 - r^2, the part of the truth's variance that a "
+            "method does not explain. Bands: standard deviation between pairs; grey: 1 %.",
+            displacement_spectra(spectra),
+            vector=True,
+        )
+    )
+    if "truth/zeta" in arrays:
+        truth = arrays["truth/zeta"]
+        bins = truth.shape[-1]
+        edges = np.arange(bins + 1) * 5.0
+        plots.append(
+            Plot(
+                "fig03_three_point",
+                "Three-point correlation",
+                f"Multipoles over the true ones, means over {len(truth)} pairs ({variant}); bars: standard deviation "
+                "of the difference between pairs.",
+                three_point_ratios(
+                    0.5 * (edges[1:] + edges[:-1]),
+                    truth,
+                    {name: arrays[f"{name}/zeta"] for name in ("2LPT", *networks)},
+                ),
+                vector=True,
+            )
+        )
+    return plots
+
+
+def draw_displacements(evaluation: Evaluation, directory: Path) -> None:
+    """Write every figure as PDF and PNG into a new directory; captions in figures.md."""
+    directory.mkdir(parents=True)
+    source = evaluation.record["provenance"]
+    software = f"{source['package']} {source['version']} {source['revision']}".strip()
+    lines = ["# Figures", ""]
+    for plot in displacement_plots(evaluation):
+        about = {"Title": plot.title, "Description": plot.caption, "Software": software}
+        save(plot.figure, directory / plot.name, about=about)
+        lines += [f"**{plot.name}**: {plot.title}. {plot.caption}", ""]
+    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")
