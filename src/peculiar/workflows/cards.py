@@ -20,6 +20,7 @@ from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
+from peculiar.training.cache import flow_velocity
 from peculiar.training.calibration import fit_transfer
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
@@ -84,7 +85,6 @@ def _displacement_entries(splits: Splits) -> dict[str, Any]:
 def _flow_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
     one = boxes[0]
-    velocity = one.velocity if settings.data.velocity == "mass" else one.volume_velocity
     return {
         "task": "flow",
         "normalisation": {"velocity_factor": one.cosmology.velocity_factor(one.redshift)},
@@ -92,7 +92,7 @@ def _flow_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
         "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
         "redshift": one.redshift,
         "cell_size": one.box.cell_size,
-        "velocity_definition": velocity.definition,
+        "velocity_definition": flow_velocity(one, settings.data.velocity).definition,
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }
 
