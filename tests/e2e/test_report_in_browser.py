@@ -222,22 +222,30 @@ def test_page_prints(page, browse, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "hidden", "size"),
+    ("name", "hidden", "size", "scale"),
     [
-        ("report", "section:not(#s1)", (1240, 1300)),
-        ("scoreboard", "main > :not(#s3), h3 ~ *:not(h3:first-of-type + .scroll)", (1240, 1100)),
-        ("scales", "main > :not(#s5)", (1240, 1500)),
+        ("report", "section:not(#s1), .view figcaption", (1240, 1330), 1.0),
+        (
+            "velocity_slices",
+            "main > :not(#s2), #s2 h2, #s2 figure ~ figure, #s2 figcaption",
+            (1240, 700),
+            1.5,
+        ),
+        ("spectra", "main > :not(#s5), #s5 h2, #s5 .narrow ~ .narrow ~ *, #s5 figcaption", (1240, 900), 1.5),
     ],
 )
-def test_screenshots(page, browse, tmp_path, name, hidden, size):
+def test_screenshots(page, browse, tmp_path, name, hidden, size, scale):
     folder = Path(os.environ.get("PECULIAR_SCREENSHOTS", tmp_path)).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    look = f"<style>{hidden} {{ display: none !important; }} section {{ margin-top: 0; }} main {{ padding: 24px; }}"
+    look = f"<style>{hidden} {{ display: none !important; }} section {{ margin-top: 1rem; }}"
     copy = tmp_path / "copy.html"
-    text = page.read_text(encoding="utf-8").replace("</head>", f"{look}</style></head>", 1)
+    text = page.read_text(encoding="utf-8").replace(
+        "</head>", f"{look} h2 {{ border: 0; }}</style></head>", 1
+    )
     copy.write_text(text, encoding="utf-8")
     shot = tmp_path / "shot.png"
-    browse(copy, f"--window-size={size[0]},{size[1]}", f"--screenshot={shot}")
+    window = (f"--window-size={size[0]},{size[1]}", f"--force-device-scale-factor={scale}")
+    browse(copy, *window, f"--screenshot={shot}")
     image = Image.open(shot).convert("RGB")
     inside = ImageChops.invert(image.convert("L")).getbbox()
     assert inside is not None
@@ -247,11 +255,11 @@ def test_screenshots(page, browse, tmp_path, name, hidden, size):
         (
             max(left - margin, 0),
             max(top - margin, 0),
-            min(right + margin, size[0]),
-            min(bottom + margin, size[1]),
+            min(right + margin, image.width),
+            min(bottom + margin, image.height),
         )
     )
-    assert image.height > 300
+    assert image.height > 200
     assert image.width > 900
     colours = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)  # a third of the bytes
     colours.save(folder / f"{name}.png", optimize=True)

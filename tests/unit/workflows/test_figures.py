@@ -51,7 +51,7 @@ def test_every_figure_is_there_with_caption_and_provenance(evaluation, tmp_path)
     out = figures(evaluation, out=tmp_path / "figures")
     pages = sorted(out.glob("*.pdf"))
     assert {path.stem for path in pages} == {path.stem for path in out.glob("*.png")}
-    assert len(pages) == 14
+    assert len(pages) == 15
     captions = (out / "figures.md").read_text(encoding="utf-8")
     for path in pages:
         assert path.read_bytes().startswith(b"%PDF")
