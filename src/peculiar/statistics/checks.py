@@ -19,7 +19,7 @@ def require_finite(field: Field, name: str, mask: Bool[torch.Tensor, "x y z"] | 
     chosen = require_mask(mask, field)
     data = field.data if chosen is None else field.data[:, chosen]
     # A sum is finite only if every value is (or it overflows, which the count then denies): one pass, no mask.
-    if bool(torch.isfinite(data.sum(dtype=torch.float64))):
+    if bool(torch.isfinite(data.sum())):
         return
     bad = int((~torch.isfinite(data)).sum())
     if bad:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from peculiar.core.errors import InputError
@@ -17,7 +18,6 @@ from peculiar.statistics.modes import divide
 
 Edges = Sequence[float] | Float[np.ndarray, " edge"]
 Mask = Bool[Tensor, "x y z"] | None
-VALUES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def one_point_distribution(field: Field, edges: Edges, *, mask: Mask = None) -> 
     bins = require_edges(edges, "edges", field.unit)
     chosen = require_mask(mask, field)
     flat = field.data.flatten(1) if chosen is None else field.data[:, chosen]
-    counts = np.stack([_count([channel], [bins]) for channel in flat])
+    counts = np.stack([_count([_buckets(channel, bins)], [bins]) for channel in flat])
     return Distribution(
         density=counts / flat.shape[1] / np.diff(bins),
         counts=counts,
@@ -164,9 +164,8 @@ def joint_distribution(
     ]
     chosen = require_mask(mask, first)
     flat = [f.data[0].flatten() if chosen is None else f.data[0][chosen] for f in (first, second)]
-    return _joint(
-        _count(flat, bins), len(flat[0]), bins, (first.names[0], second.names[0]), (first.unit, second.unit)
-    )
+    counts = _count([_buckets(values, e) for values, e in zip(flat, bins, strict=True)], bins)
+    return _joint(counts, len(flat[0]), bins, (first.names[0], second.names[0]), (first.unit, second.unit))
 
 
 def two_point_distribution(field: Field, separation: float, edges: Edges) -> JointDistribution:
@@ -197,11 +196,12 @@ def two_point_distribution(field: Field, separation: float, edges: Edges) -> Joi
         )
     steps = max(1, round(separation / box.cell_size))
     counts, pairs = np.zeros((len(bins) - 1,) * 2), 0
+    buckets = _buckets(field.data[0], bins)
     for axis in range(3):
-        here, there = field.data[0], field.data[0].roll(-steps, axis)
+        here, there = buckets, buckets.roll(-steps, axis)
         if not box.periodic:
             here, there = (values.narrow(axis, 0, box.mesh - steps) for values in (here, there))
-        counts += _count([here.flatten(), there.flatten()], [bins, bins])
+        counts += _count([here, there], [bins, bins])
         pairs += here.numel()
     # A pair has no order.
     counts = 0.5 * (counts + counts.T)
@@ -222,21 +222,28 @@ def _joint(
     )
 
 
-def _count(values: Sequence[Float[Tensor, " cell"]], edges: Sequence[np.ndarray]) -> Float[np.ndarray, "..."]:
-    """Histogram in as many dimensions as there are values; the last bin includes its upper edge."""
-    shape = tuple(len(e) - 1 for e in edges)
-    device = values[0].device
+def _buckets(values: Float[Tensor, "..."], edges: np.ndarray) -> Int[Tensor, "..."]:
+    """Number of each value's bin from 1, 0 below the bins and len(edges) above; the last includes its upper edge."""
     # In the values' own precision: a value on an edge must compare equal to it.
-    limits = [torch.as_tensor(e, dtype=v.dtype, device=device) for v, e in zip(values, edges, strict=True)]
-    total = torch.zeros(int(np.prod(shape)), dtype=torch.int64, device=device)
-    for start in range(0, len(values[0]), VALUES_AT_ONCE):
-        index, inside = torch.zeros((), dtype=torch.int64, device=device), torch.ones((), dtype=torch.bool)
-        inside = inside.to(device)
-        for v, limit, size in zip(values, limits, shape, strict=True):
-            part = v[start : start + VALUES_AT_ONCE]
-            bucket = torch.bucketize(part, limit, right=True) - 1
-            bucket = torch.where(part == limit[-1], size - 1, bucket)
-            inside = inside & (bucket >= 0) & (bucket < size)
-            index = index * size + bucket
-        total += torch.bincount(index[inside], minlength=len(total))
-    return total.reshape(shape).cpu().numpy().astype(np.float64)
+    limits = torch.as_tensor(edges, dtype=values.dtype, device=values.device)
+    limits[-1] = torch.nextafter(limits[-1], limits.new_tensor(float("inf")))
+    step = np.diff(edges)
+    if step.max() > 1.01 * step.min():
+        return torch.bucketize(values.contiguous(), limits, right=True)
+    # Equal bins: one product is faster than a search, and its rounding is put right against the edges themselves.
+    infinity = limits.new_tensor([float("inf")])
+    limits = torch.cat([-infinity, limits, infinity])
+    guess = ((values - limits[1]) / float(step.mean())).floor_().clamp_(-1, len(step)).long().add_(1)
+    guess -= (values < limits.take(guess)).long()
+    guess += (values >= limits.take(guess + 1)).long()
+    return guess
+
+
+def _count(buckets: Sequence[Int[Tensor, "..."]], edges: Sequence[np.ndarray]) -> Float[np.ndarray, "..."]:
+    """Histogram of numbers from `_buckets` in as many dimensions as there are; those beyond the bins are left out."""
+    shape = tuple(len(e) + 1 for e in edges)
+    index = buckets[0]
+    for bucket, size in zip(buckets[1:], shape[1:], strict=True):
+        index = index * size + bucket
+    total = torch.bincount(index.flatten(), minlength=math.prod(shape)).cpu().numpy().reshape(shape)
+    return total[tuple(slice(1, -1) for _ in shape)].astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,5 +88,5 @@ def bulk_flow(
         flows.append(averaged.at(points))
         edge = 0 if box.periodic else min(int(np.ceil(value / box.cell_size - 0.5)), (box.mesh - 1) // 2)
         inner = averaged.data[:, edge : box.mesh - edge, edge : box.mesh - edge, edge : box.mesh - edge]
-        rms.append(float(inner.double().square().sum(dim=0).mean().sqrt()))
+        rms.append(math.sqrt(3 * float(inner.square().mean())))
     return BulkFlow(radii, points, np.stack(flows), np.asarray(rms), velocity.unit)

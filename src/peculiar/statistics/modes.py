@@ -172,28 +172,23 @@ class Slab:
     squared: Int[Tensor, "x y z"]
     weight: Float[Tensor, "1 1 z"]
 
-    def cosine(self, axis: Sequence[float]) -> Float[Tensor, "x y z"]:
-        """Cosine between the vectors and a unit vector; 0 for the zero vector."""
-        along: Tensor | float = 0.0
-        for component, unit in zip(self.vector, axis, strict=True):
-            if unit != 0:
-                along = along + component * float(unit)
-        length = self.squared.clamp(min=1).to(torch.float64).sqrt()
-        return torch.as_tensor(along, dtype=torch.float64, device=length.device) / length
+    def along(self, axis: Sequence[float]) -> Float[Tensor, "..."]:
+        """Component of the vectors along a unit vector; broadcasts against the slab."""
+        parts = [c * float(unit) for c, unit in zip(self.vector, axis, strict=True) if unit != 0]
+        return torch.as_tensor(sum(parts), dtype=torch.float64, device=self.squared.device)
 
 
-def slabs(cells: int, device: torch.device | str, *, half: bool = True) -> Iterator[Slab]:
-    """Walk over a mesh in slabs; `half` is the layout of `to_fourier`, otherwise the full mesh."""
+def slabs(cells: int, device: torch.device | str) -> Iterator[Slab]:
+    """Walk over a mesh in the layout of `to_fourier` in slabs."""
     full = torch.fft.fftfreq(cells, d=1 / cells, dtype=torch.float64).round().long().to(device)
-    last = full[: cells // 2 + 1].abs() if half else full
-    weight = torch.ones(len(last), dtype=torch.float64, device=device)
-    if half:
-        weight[1 : (cells + 1) // 2] = 2.0
-    rows = max(1, SLAB_CELLS // (cells * len(last)))
-    y, z = full.reshape(1, -1, 1), last.reshape(1, 1, -1)
+    half = full[: cells // 2 + 1].abs()
+    weight = torch.ones(len(half), dtype=torch.float64, device=device)
+    weight[1 : (cells + 1) // 2] = 2.0
+    rows = max(1, SLAB_CELLS // (cells * len(half)))
+    y, z = full.reshape(1, -1, 1), half.reshape(1, 1, -1)
     for start in range(0, cells, rows):
         x = full[start : start + rows].reshape(-1, 1, 1)
-        yield Slab(slice(start, start + rows), (x, y, z), x * x + y * y + z * z, weight.reshape(1, 1, -1))
+        yield Slab(slice(start, start + rows), (x, y, z), x * x + (y * y + z * z), weight.reshape(1, 1, -1))
 
 
 def shell_sums(
@@ -201,38 +196,50 @@ def shell_sums(
     device: torch.device | str,
     quantities: Callable[[Slab], Sequence[Tensor]],
     *,
-    half: bool = True,
+    keep_zero: bool = False,
 ) -> Float[np.ndarray, "quantity shell"]:
     """Sum quantities over the shells of equal integer |vector|^2, each mode counted as often as the full mesh holds it.
 
-    Shells, not bins: any bins follow from them exactly, with no rounding at bin edges.
+    Shells, not bins: any bins follow from them exactly, with no rounding at bin edges. The last row has the number of
+    modes in each shell.
 
     Parameters
     ----------
     cells : int
-        Of the mesh along a side.
+        Of the mesh along a side, in the layout of `to_fourier`.
     device
         Where the quantities are.
     quantities : callable
-        Slab -> tensors of its shape.
-    half : bool
-        The layout of `to_fourier`, whose zero mode (the mean of the field) is left out; otherwise the full mesh.
+        Slab -> tensors of its shape, equal at +vector and -vector.
+    keep_zero : bool
+        Whether the zero vector counts; the mean of a field does not.
     """
-    shells = 3 * (cells // 2) ** 2 + 1
+    counts = shell_counts(cells)
     total: Tensor | None = None
-    for slab in slabs(cells, device, half=half):
+    for slab in slabs(cells, device):
         index = slab.squared.flatten()
         sums = torch.stack(
             [
-                torch.bincount(index, (values * slab.weight).flatten(), minlength=shells)
+                torch.bincount(index, (values * slab.weight).flatten(), minlength=len(counts))
                 for values in quantities(slab)
             ]
         )
-        total = sums if total is None else total + sums
+        total = sums if total is None else total.add_(sums)
     assert total is not None  # a mesh has at least two planes
-    if half:
-        total[:, 0] = 0.0
-    return total.cpu().numpy()
+    result = np.vstack([total.cpu().numpy(), counts])
+    if not keep_zero:
+        result[:, 0] = 0.0
+    return result
+
+
+def shell_counts(cells: int) -> Float[np.ndarray, " shell"]:
+    """Return how many vectors of a mesh have each integer |vector|^2."""
+    squares = np.rint(np.fft.fftfreq(cells, d=1 / cells)).astype(np.int64) ** 2
+    plane = np.bincount((squares[:, None] + squares).ravel()).astype(np.float64)
+    counts = np.zeros(3 * (cells // 2) ** 2 + 1)
+    for square, number in zip(*np.unique(squares, return_counts=True), strict=True):
+        counts[square : square + len(plane)] += number * plane
+    return counts
 
 
 def bin_shells(

@@ -168,9 +168,9 @@ def power_multipoles(
         value = (
             product_of_modes(first.data[:, slab.rows], second.data[:, slab.rows]) - noise / first.box.volume
         )
-        return [*_legendre_moments(value, slab, axis, chosen), torch.ones_like(value)]
+        return _moments(value, slab, axis, chosen)
 
-    sums = shell_sums(first.box.mesh, first.data.device, quantities)
+    sums = _legendre_sums(shell_sums(first.box.mesh, first.data.device, quantities), chosen)
     length = np.sqrt(np.arange(sums.shape[1]))
     *moments, number, k = bin_shells(np.vstack([sums, sums[-1] * length]), first.box.k_fundamental, bins)
     return PowerMultipoles(
@@ -208,7 +208,8 @@ def power_wedges(
     mu_bins = torch.as_tensor(np.where(wedges == 1, 1 + 1e-9, wedges * (1 - 1e-9)), device=device)
     sums = torch.zeros(4, shape[0] * shape[1], dtype=torch.float64, device=device)
     for slab in slabs(first.box.mesh, device):
-        mu, length = slab.cosine(axis).abs(), slab.squared.double().sqrt()
+        length = slab.squared.double().sqrt()
+        mu = slab.along(axis).abs() / length.clamp(min=1)
         row = torch.bucketize(length, unit_edges, right=True) - 1
         column = torch.bucketize(mu, mu_bins, right=True) - 1
         inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1]) & (slab.squared > 0)
@@ -257,13 +258,12 @@ def correlation_multipoles(
     first, second, noise = _pair(field, other)
     bins = _separation_edges(edges, first.box, "edges")
     axis, chosen = _direction(line_of_sight), _orders(orders)
-    mesh = _correlation_mesh(first, second, noise)
+    mesh, half = _correlation_mesh(first, second, noise), first.box.mesh // 2 + 1
 
     def quantities(slab: Slab) -> list[Tensor]:
-        value = mesh[slab.rows].double()
-        return [*_legendre_moments(value, slab, axis, chosen), torch.ones_like(value)]
+        return _moments(mesh[slab.rows, :, :half].double(), slab, axis, chosen)
 
-    sums = shell_sums(first.box.mesh, mesh.device, quantities, half=False)
+    sums = _legendre_sums(shell_sums(first.box.mesh, mesh.device, quantities, keep_zero=True), chosen)
     length = np.sqrt(np.arange(sums.shape[1]))
     *moments, number, r = bin_shells(np.vstack([sums, sums[-1] * length]), first.box.cell_size, bins)
     return CorrelationMultipoles(
@@ -292,21 +292,23 @@ def correlation_plane(
     across = _separation_edges(across_edges, first.box, "across_edges")
     along = _separation_edges(along_edges, first.box, "along_edges")
     axis = _direction(line_of_sight)
-    mesh = _correlation_mesh(first, second, noise)
+    mesh, half = _correlation_mesh(first, second, noise), first.box.mesh // 2 + 1
     shape = (len(across) - 1, len(along) - 1)
     cell = first.box.cell_size
     # A separation on an edge belongs above it, whatever the rounding of edge / cell.
     edge = [torch.as_tensor(e / cell - 1e-7, device=mesh.device) for e in (across, along)]
     sums = torch.zeros(2, shape[0] * shape[1], dtype=torch.float64, device=mesh.device)
-    for slab in slabs(first.box.mesh, mesh.device, half=False):
-        parallel = slab.cosine(axis).abs() * slab.squared.double().sqrt()
+    for slab in slabs(first.box.mesh, mesh.device):
+        parallel = slab.along(axis).abs()
         perpendicular = (slab.squared - parallel**2).clamp(min=0).sqrt()
         row = torch.bucketize(perpendicular, edge[0], right=True) - 1
         column = torch.bucketize(parallel, edge[1], right=True) - 1
         inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
         index = (row * shape[1] + column)[inside]
-        sums[0] += torch.bincount(index, mesh[slab.rows].double()[inside], minlength=sums.shape[1])
-        sums[1] += torch.bincount(index, minlength=sums.shape[1])
+        weight = slab.weight.expand(slab.squared.shape)[inside]
+        value = mesh[slab.rows, :, :half].double()[inside]
+        for i, quantity in enumerate((value * weight, weight)):
+            sums[i] += torch.bincount(index, quantity, minlength=sums.shape[1])
     total, number = sums.cpu().numpy().reshape(2, *shape)
     return CorrelationPlane(
         correlation=divide(total, number),
@@ -317,16 +319,6 @@ def correlation_plane(
     )
 
 
-def legendre(order: int, mu: Tensor) -> Tensor:
-    """Legendre polynomial L_order(mu) by recurrence."""
-    previous, current = torch.ones_like(mu), mu
-    if order == 0:
-        return previous
-    for degree in range(1, order):
-        previous, current = current, ((2 * degree + 1) * mu * current - degree * previous) / (degree + 1)
-    return current
-
-
 def _pair(field: Field | Modes, other: Field | Modes | None) -> tuple[Modes, Modes, float]:
     """Both sets of modes, and the shot noise of their power."""
     first = modes_of(field)
@@ -335,25 +327,39 @@ def _pair(field: Field | Modes, other: Field | Modes | None) -> tuple[Modes, Mod
     return first, second, first.shot_noise if other is None else 0.0
 
 
-def _legendre_moments(
-    value: Tensor, slab: Slab, axis: Sequence[float], orders: Sequence[int]
-) -> list[Tensor]:
-    if tuple(orders) == (0,):
-        return [value]
-    mu = slab.cosine(axis)
-    directed = slab.squared > 0  # the zero separation belongs to every direction: it is in l = 0 alone
-    return [
-        value if order == 0 else (2 * order + 1) * value * legendre(order, mu) * directed for order in orders
-    ]
+def _moments(value: Tensor, slab: Slab, axis: Sequence[float], orders: Sequence[int]) -> list[Tensor]:
+    """Value times (n . axis)^(2 j), up to what the orders need."""
+    result = [value]
+    squared = slab.along(axis) ** 2
+    for _ in range(max(orders) // 2):
+        result.append(result[-1] * squared)
+    return result
+
+
+def _legendre_sums(
+    sums: Float[np.ndarray, "moment shell"], orders: Sequence[int]
+) -> Float[np.ndarray, "order shell"]:
+    """(2 l + 1) sum of value * L_l(mu) over each shell from the sums of `_moments`; the last row is kept."""
+    *moments, number = sums
+    # |n|^2 is one integer in a shell, so mu^2 is divided out of its sums.
+    squared = np.maximum(np.arange(sums.shape[1]), 1.0)
+    powers = [row / squared**j for j, row in enumerate(moments)]
+    result = []
+    for order in orders:
+        coefficients = np.polynomial.legendre.leg2poly([0] * order + [1])[::2]
+        row = (2 * order + 1) * sum(c * p for c, p in zip(coefficients, powers, strict=False))
+        row[0] *= order == 0  # the zero vector belongs to every direction: it is in l = 0 alone
+        result.append(row)
+    return np.vstack([*result, number])
 
 
 def _correlation_mesh(first: Modes, second: Modes, noise: float) -> Float[Tensor, "x y z"]:
-    """<a(x) b(x + r)> at every mesh separation r, r = 0 at [0, 0, 0]."""
-    spectrum = (first.data.conj() * second.data).sum(dim=0)
+    """Mean of <a(x) b(x + r)> and <a(x) b(x - r)> at every mesh separation r, r = 0 at [0, 0, 0]."""
+    spectrum = (first.data.real * second.data.real + first.data.imag * second.data.imag).sum(dim=0)
     if noise:
         spectrum -= noise / first.box.volume
         spectrum[0, 0, 0] += noise / first.box.volume
-    return to_real(spectrum, first.box.mesh) * first.box.mesh**3
+    return to_real(torch.complex(spectrum, torch.zeros_like(spectrum)), first.box.mesh) * first.box.mesh**3
 
 
 def _direction(line_of_sight: Axis) -> tuple[float, ...]:

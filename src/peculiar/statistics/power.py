@@ -167,7 +167,7 @@ def power_spectrum(
 
     def quantities(slab: Slab) -> list[Tensor]:
         p, t = first.data[:, slab.rows], second.data[:, slab.rows]
-        return [_square(p) if second is first else product_of_modes(p, t), _ones(slab)]
+        return [_square(p) if second is first else product_of_modes(p, t)]
 
     sums = shell_sums(first.box.mesh, first.data.device, quantities)
     noise = first.shot_noise if other is None else 0.0
@@ -192,7 +192,7 @@ def compare_power(
 
     def quantities(slab: Slab) -> list[Tensor]:
         p, t = first.data[:, slab.rows], second.data[:, slab.rows]
-        return [_square(p), _square(t), product_of_modes(p, t), _ones(slab)]
+        return [_square(p), _square(t), product_of_modes(p, t)]
 
     sums = shell_sums(first.box.mesh, first.data.device, quantities)
     result = PowerComparison(
@@ -263,7 +263,7 @@ def helmholtz_power(
             across_t = across_p if second is first else k[a] * t[b] - k[b] * t[a]
             vorticity += product_of_modes(across_p[None], across_t[None])
         inverse = torch.where(squared > 0, 1 / squared.clamp(min=1), 0.0)
-        return [total, divergence * inverse, vorticity * inverse, divergence, vorticity, _ones(slab)]
+        return [total, divergence * inverse, vorticity * inverse, divergence, vorticity]
 
     sums = shell_sums(n, first.data.device, quantities)
     sums[3:5] *= first.box.k_fundamental**2
@@ -290,10 +290,6 @@ def _spectrum(
         unit=unit,
         shot_noise=noise,
     )
-
-
-def _ones(slab: Slab) -> Tensor:
-    return torch.ones_like(slab.squared, dtype=torch.float64)
 
 
 def _square(modes: Tensor) -> Tensor:

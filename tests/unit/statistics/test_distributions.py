@@ -91,3 +91,17 @@ def test_bad_input(fields):
         two_point_distribution(a, 0.5, [0, 1])
     with pytest.raises(InputError, match="fractions"):
         joint_distribution(a, b, first_edges=[0, 1], second_edges=[0, 1]).levels((1.5,))
+
+
+@pytest.mark.parametrize("edges", [np.linspace(-1.1, 1.3, 25), np.array([-1.0, -0.9, 0.1, 0.7, 1.1])])
+def test_values_on_edges_belong_above_them(edges):
+    limits = edges.astype(np.float32)
+    near = np.concatenate(
+        [np.nextafter(limits, -9, dtype=np.float32), np.nextafter(limits, 9, dtype=np.float32)]
+    )
+    values = np.resize(np.concatenate([limits, near, np.float32([-7, 7, -1e30, 1e30])]), (1, 6, 6, 6))
+    result = one_point_distribution(Field(torch.from_numpy(values), Box(6.0, 6), ("delta",)), edges)
+    bins = np.searchsorted(limits, values.ravel(), side="right") - 1
+    bins[values.ravel() == limits[-1]] = len(edges) - 2
+    expected = [(bins == i).sum() for i in range(len(edges) - 1)]
+    np.testing.assert_array_equal(result.counts[0], expected)

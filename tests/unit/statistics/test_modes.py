@@ -25,18 +25,23 @@ def test_modes_of_one_object_have_unit_amplitude_and_its_phase():
 def test_shells_count_every_mode_once(cells):
     field = torch.randn(cells, cells, cells, dtype=torch.float64)
     half, full = to_fourier(field), torch.fft.fftn(field)
-    sums = shell_sums(cells, "cpu", lambda slab: [half[slab.rows].abs() ** 2])[0]
-    other = shell_sums(cells, "cpu", lambda slab: [full[slab.rows].abs() ** 2], half=False)[0]
+    sums, counts = shell_sums(cells, "cpu", lambda slab: [half[slab.rows].abs() ** 2])
+    index = np.rint(np.fft.fftfreq(cells, 1 / cells)).astype(int) ** 2
+    squared = (index[:, None, None] + index[:, None] + index).ravel()
+    np.testing.assert_array_equal(counts[1:], np.bincount(squared, minlength=len(counts))[1:])
+    other = np.bincount(squared, (full.abs() ** 2).numpy().ravel(), minlength=len(counts))
     np.testing.assert_allclose(sums[1:], other[1:], rtol=1e-10, atol=1e-9)
-    assert sums[0] == 0
-    assert other.sum() == pytest.approx(float((field**2).sum()) * cells**3)
+    assert sums[0] == counts[0] == 0
+    kept = shell_sums(cells, "cpu", lambda slab: [half[slab.rows].abs() ** 2], keep_zero=True)
+    assert kept[1, 0] == 1
+    assert kept[0].sum() == pytest.approx(float((field**2).sum()) * cells**3)
 
 
 def test_slabs_do_not_change_sums(monkeypatch):
-    data = torch.randn(12, 12, 12)
-    whole = shell_sums(12, "cpu", lambda slab: [data[slab.rows].double()], half=False)
-    monkeypatch.setattr(module, "SLAB_CELLS", 12 * 12 * 5)
-    parts = shell_sums(12, "cpu", lambda slab: [data[slab.rows].double()], half=False)
+    data = torch.randn(12, 12, 7)
+    whole = shell_sums(12, "cpu", lambda slab: [data[slab.rows].double()])
+    monkeypatch.setattr(module, "SLAB_CELLS", 12 * 7 * 5)
+    parts = shell_sums(12, "cpu", lambda slab: [data[slab.rows].double()])
     np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-12)
 
 

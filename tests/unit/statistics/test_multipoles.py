@@ -7,7 +7,6 @@ from peculiar.core import Box, Field, InputError
 from peculiar.statistics.multipoles import (
     correlation_multipoles,
     correlation_plane,
-    legendre,
     power_multipoles,
     power_wedges,
 )
@@ -16,13 +15,6 @@ from peculiar.statistics.multipoles import (
 @pytest.fixture
 def field():
     return Field(torch.randn(1, 16, 16, 16), Box(100.0, 16), ("delta",))
-
-
-def test_legendre():
-    mu = torch.tensor([-0.3, 0.0, 0.7, 1.0], dtype=torch.float64)
-    torch.testing.assert_close(legendre(4, mu), (35 * mu**4 - 30 * mu**2 + 3) / 8)
-    torch.testing.assert_close(legendre(0, mu), torch.ones_like(mu))
-    torch.testing.assert_close(legendre(1, mu), mu)
 
 
 def test_wedges_average_to_the_monopole(field):
