@@ -1,0 +1,146 @@
+"""Tables of the emulators for the docs: Table 1 of He et al. 2019, and what `emulate` costs.
+
+    peculiar evaluate RUN --out EVALUATION --model displacement --model he2019        (one RUN a cosmology)
+    python benchmarks/emulators.py scores EVALUATION [EVALUATION ...] --docs docs/emulators.md
+    python benchmarks/emulators.py speed --particles 256 --docs docs/emulators.md
+
+`scores` fills what stands between `<!-- he2019: begin -->` and `<!-- he2019: end -->` of a page: how each emulator's
+displacement error compares with that of 2LPT in every cosmology, then every score. `speed` times 2LPT, an emulator and
+particle-mesh runs of one box after each other, and fills `<!-- speed: begin -->`; the first run of each is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reproduction import replace_between
+
+from peculiar.core import PRESETS, Box, InputError
+from peculiar.simulate.initial import linear_density
+from peculiar.simulate.lagrangian import lagrangian_fields
+from peculiar.simulate.lpt import displacements
+from peculiar.simulate.particle_mesh import Steps, evolve
+from peculiar.workflows.displacement_scores import PUBLISHED, displacement_markdown
+from peculiar.workflows.emulate import emulate
+from peculiar.workflows.evaluation import Evaluation
+
+ORDER = tuple(PUBLISHED)
+GOAL = {"test phase": 0.28}
+"""Ratio to reach with weights trained on a CPU; in the other cosmologies the paper's own."""
+
+
+def ratio_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Lines of a table: rows are cosmologies, columns the methods' errors over 2LPT's, in both definitions."""
+    methods = [name for name in records[0]["models"] if name != "2LPT"]
+    lines = [
+        f"| cosmology | 2LPT's error | {' | '.join(methods)} | D3M, published | to reach, CPU |",
+        "| --- | ---: |" + " ---: |" * (len(methods) + 2),
+    ]
+    for record in records:
+        variant = record["variant"]
+        scores = {entry["model"]: entry["scores"] for entry in record["results"]}
+
+        def text(method: str, scores: Mapping[str, Any] = scores) -> str:
+            first, second = (
+                scores[method][f"{key}_to_2lpt"]["mean"] for key in ("relative_error", "mean_error_ratio")
+            )
+            return f"{first:.3f} / {second:.3f}"
+
+        theory = scores["2LPT"]
+        published = PUBLISHED.get(variant)
+        paper = (
+            published["D3M"]["relative_error"] / published["2LPT"]["relative_error"] if published else None
+        )
+        goal = GOAL.get(variant, paper)
+        lines.append(
+            f"| {variant} | {theory['relative_error']['mean']:.3f} / {theory['mean_error_ratio']['mean']:.3f} | "
+            + " | ".join(text(method) for method in methods)
+            + (" | | |" if paper is None or goal is None else f" | {paper:.2f} | {goal:.2f} |")
+        )
+    return "\n".join(lines)
+
+
+def scores_text(records: Sequence[dict[str, Any]]) -> str:
+    """Return both tables of several evaluations, cosmologies in the paper's order."""
+    ordered = sorted(
+        records, key=lambda one: ORDER.index(one["variant"]) if one["variant"] in ORDER else len(ORDER)
+    )
+    pairs = len(ordered[0]["pairs"])
+    return "\n".join(
+        [
+            f"Errors of the displacement over 2LPT's, {pairs} held-out pairs a cosmology with the same phases: by the "
+            "mean of |error| / |displacement|, then by mean |error| over mean |displacement|. The first column has "
+            "2LPT's own error in both definitions.",
+            "",
+            ratio_table(ordered),
+            "",
+            "Every score:",
+            "",
+            displacement_markdown(ordered),
+        ]
+    ).strip()
+
+
+def speed_text(particles: int, *, separation: float, model: str) -> str:
+    """Time 2LPT, an emulator and particle-mesh runs of one box."""
+    box = Box(particles * separation, particles)
+    cosmology = PRESETS["he2019"]
+    modes = linear_density(box, cosmology, seed=1)
+    jobs: dict[str, Callable[[], object]] = {
+        "2LPT": lambda: displacements(modes, box),
+        "2LPT and one force evaluation": lambda: lagrangian_fields(modes, box, cosmology, redshift=0.0),
+        f"emulate, model {model}": lambda: emulate(box, seed=1, model=model, cosmology=cosmology),
+        **{
+            f"particle mesh, {count} steps": lambda count=count: evolve(
+                modes[None], box, cosmology, redshift=0.0, steps=Steps(count=count)
+            )
+            for count in (3, 5, 20)
+        },
+    }
+    small = Box(16 * separation, 16)
+    evolve(
+        linear_density(small, cosmology, seed=1)[None], small, cosmology, redshift=0.0
+    )  # compiles the kernels
+    lines = [f"| {particles}^3 particles | seconds |", "| --- | ---: |"]
+    for name, job in jobs.items():
+        began = time.perf_counter()
+        job()
+        lines.append(f"| {name} | {time.perf_counter() - began:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print a table; with --docs, write it into pages."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    scores = commands.add_parser("scores", help="tables of evaluations")
+    scores.add_argument("evaluations", type=Path, nargs="+", help="outputs of `peculiar evaluate` on pairs")
+    speed = commands.add_parser("speed", help="times of one box")
+    speed.add_argument("--particles", type=int, default=256, help="along a side")
+    speed.add_argument("--separation", type=float, default=4.0, help="of the particles [Mpc/h]")
+    speed.add_argument("--model", default="displacement")
+    for one in (scores, speed):
+        one.add_argument("--docs", type=Path, action="append", default=[], help="page to fill")
+    options = parser.parse_args()
+    try:
+        if options.command == "scores":
+            records = [Evaluation.open(path).record for path in options.evaluations]
+            marker, text = "he2019", scores_text(records)
+        else:
+            marker = "speed"
+            text = speed_text(options.particles, separation=options.separation, model=options.model)
+        for page in options.docs:
+            replace_between(page, {marker: text})
+    except InputError as error:
+        parser.error(str(error))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

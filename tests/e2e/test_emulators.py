@@ -1,0 +1,75 @@
+"""From nothing to an emulated box and its evaluation, at the smallest size."""
+
+import h5py
+import numpy as np
+import pytest
+
+SEEDS = ["--set", "data.train=[1,3]", "--set", "data.validation=[4,4]", "--set", "data.test=[5,9]"]
+
+
+@pytest.fixture
+def pairs(run):
+    result = run(
+        "simulate", "pairs", "--kind", "pairs", "--seeds", "1-6", "--box", 64, "--particles", 16, "--steps", 3
+    )
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("recipe", ["displacement", "he2019"])
+def test_displacements_from_nothing(run, pairs, tmp_path, recipe):
+    result = run("train", recipe, "--run", "pairs", "--out", "model", "--profile", "smoke", *SEEDS)
+    assert result.exit_code == 0, result.output
+    assert "ratio_to_2lpt" in result.output
+    weights = f"model/{recipe}.safetensors"
+    result = run(
+        "emulate", "--box", 64, "--particles", 16, "--seed", 5, "--model", weights, "--out", "particles.h5"
+    )
+    assert result.exit_code == 0, result.output
+    with h5py.File(tmp_path / "particles.h5") as file:
+        assert {name: file[name].shape for name in file} == dict.fromkeys(
+            ("position", "displacement", "velocity"), (16**3, 3)
+        )
+        position, displacement = file["position"][:], file["displacement"][:]
+        assert "peculiar" in file.attrs["provenance"]
+    q = (np.stack(np.meshgrid(*[np.arange(16) + 0.5] * 3, indexing="ij"), -1) * 4.0).reshape(-1, 3)
+    np.testing.assert_allclose((q + displacement) % 64, position, atol=1e-4)
+    assert "must not exist" in str(
+        run(
+            "emulate",
+            "--box",
+            64,
+            "--particles",
+            16,
+            "--seed",
+            5,
+            "--model",
+            weights,
+            "--out",
+            "particles.h5",
+        ).output
+    )
+    result = run("evaluate", "pairs", "--out", "scores", "--model", weights, "--boxes", "5-6")
+    assert result.exit_code == 0, result.output
+    table = (tmp_path / "scores" / "scores.md").read_text()
+    assert "test phase" in table
+    assert "particle mesh, 3 steps" in table
+    assert (tmp_path / "scores" / "figures" / "fig03_spectra.png").exists()
+
+
+def test_bad_requests_are_refused(run, pairs):
+    run("train", "displacement", "--run", "pairs", "--out", "model", "--profile", "smoke", *SEEDS)
+    weights = "model/displacement.safetensors"
+    result = run("emulate", "--box", 60, "--particles", 15, "--seed", 5, "--model", weights, "--out", "p.h5")
+    assert "particles must be a multiple of 2" in result.output
+    result = run(
+        "emulate", "--particles", 16, "--redshift", 1, "--seed", 5, "--model", weights, "--out", "p.h5"
+    )
+    assert "redshift must be 0" in result.output
+    result = run("emulate", "--seed", 5, "--model", "residual", "--out", "p.h5")
+    assert "must be for the task 'displace'" in result.output
+    result = run("reconstruct", "nothing.fits", "--box", 64, "--model", weights, "--out", "f.zarr")
+    assert result.exit_code == 2
+    result = run("train", "displacement", "--run", "nowhere", "--out", "model2", "--profile", "smoke")
+    assert "--kind pairs" in result.output
+    result = run("simulate", "pairs2", "--kind", "pairs", "--seeds", "1", "--cells", 32)
+    assert "--cells must not be given for pairs" in result.output
