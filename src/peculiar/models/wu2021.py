@@ -91,7 +91,7 @@ class Wu2021Config:
 
     width: int = 128
     velocity_scale: float = 3.5
-    momentum_scale: float = 10.0
+    momentum_scale: float = 14.0
 
     def __post_init__(self) -> None:
         if self.width < 1:

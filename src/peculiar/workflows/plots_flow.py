@@ -1,0 +1,103 @@
+"""The figures of an evaluation of density-to-velocity models: figures 3 to 6 of Wu et al. 2021, from its arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peculiar.figures import density_to_velocity
+from peculiar.figures.distributions import Histogram2D
+from peculiar.figures.slices import Slab
+from peculiar.figures.style import Plot, save
+from peculiar.workflows.evaluation import Evaluation
+from peculiar.workflows.measure_flow import HISTOGRAMS, JOINTS, K_AT, POWERS
+
+GOAL = 0.1
+"""|P / P_true - 1| that the figures shade."""
+
+
+def plots_of_flow(evaluation: Evaluation) -> list[Plot]:
+    """Draw every figure of an evaluation by `peculiar.workflows.evaluate_flow.evaluate_flow`."""
+    arrays, models = evaluation.arrays, evaluation.models
+    boxes = len(evaluation.record["boxes"])
+    sample = f"{boxes} box{'es' if boxes > 1 else ''}"
+    cell = evaluation.record["box"]["size"] / evaluation.record["box"]["cells"]
+    plots = []
+    windows = sorted({name.split("/")[2] for name in arrays if name.startswith("truth/slice/")})
+    for window in windows:
+        truth, predictions = (
+            _slab(evaluation, "truth", window),
+            {m: _slab(evaluation, m, window) for m in models},
+        )
+        where = f"One layer of cells ({cell:g} Mpc/h) of the first box, {truth.size:g} Mpc/h wide."
+        text = (
+            f"{where} Arrows: velocity in the plane, and below its residual, over the density in grey, as long as the "
+            "colour scale at most. Right: |v|, residual over true speed, and cosine of the angle to the truth, of "
+            "these cells."
+        )
+        figure = density_to_velocity.flow_slices(truth, predictions)
+        plots.append(Plot(f"fig03_{'abc'[int(window)]}_velocity", "Velocity in a slice", text, figure))
+        if window == windows[0]:
+            text = f"{where} Momentum p = (1 + δ) v, x component of its curl, and divergence of the velocity."
+            figure = density_to_velocity.derivative_slices(truth, predictions)
+            plots.append(Plot("fig04_momentum", "Momentum, its curl, and divergence", text, figure))
+    edges = {name: arrays[f"edges/{name}"] for name in HISTOGRAMS}
+    counts = {
+        model: {
+            name: arrays[f"{model}/histogram/{name}"]
+            for name in HISTOGRAMS
+            if f"{model}/histogram/{name}" in arrays
+        }
+        for model in ("truth", *models)
+    }
+    text = f"All cells of {sample}."
+    figure = density_to_velocity.flow_histograms(edges, counts)
+    plots.append(Plot("fig03_histograms", "Speed, residual and direction", text, figure, vector=True))
+    panels = {
+        model: {
+            name: Histogram2D(
+                arrays[f"{model}/joint/{name}"], arrays["edges/density"], arrays[f"edges/{name}"]
+            )
+            for name in JOINTS
+        }
+        for model in ("truth", *models)
+    }
+    text = f"All cells of {sample}; empty cells count in the lowest bin of the density."
+    figure = density_to_velocity.joint_with_density(panels)
+    plots.append(Plot("fig05_joint", "Density against divergence and curl", text, figure))
+    truth_power = {name: arrays[f"{models[0]}/true_power/{name}"] for name in POWERS}
+    power = {model: {name: arrays[f"{model}/power/{name}"] for name in POWERS} for model in models}
+    text = (
+        f"Mean of {sample}. Below, the logarithm of the ratio to the true power; grey: within {GOAL:.0%} of it; "
+        "dotted: wavenumbers of the tables. Linear theory has no curl of the velocity but rounding."
+    )
+    figure = density_to_velocity.power_ratios(arrays["k"], truth_power, power, marked=K_AT, goal=GOAL)
+    plots.append(
+        Plot("fig06_power", "Power of speed, momentum, divergence and curls", text, figure, vector=True)
+    )
+    return plots
+
+
+def draw_flow(evaluation: Evaluation, directory: Path) -> None:
+    """Write every figure as PDF and PNG into a new directory; captions in figures.md."""
+    directory.mkdir(parents=True)
+    source = evaluation.record["provenance"]
+    software = f"{source['package']} {source['version']} {source['revision']}".strip()
+    lines = ["# Figures", ""]
+    for plot in plots_of_flow(evaluation):
+        about = {"Title": plot.title, "Description": plot.caption, "Software": software}
+        save(plot.figure, directory / plot.name, about=about)
+        lines += [f"**{plot.name}**: {plot.title}. {plot.caption}", ""]
+    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _slab(evaluation: Evaluation, model: str, window: str) -> Slab:
+    """One layer of cells with everything stored of it."""
+    prefix = f"{model}/slice/{window}/"
+    values = {
+        name.removeprefix(prefix): array[..., None]
+        for name, array in evaluation.arrays.items()
+        if name.startswith(prefix)
+    }
+    cell = evaluation.record["box"]["size"] / evaluation.record["box"]["cells"]
+    side = next(iter(values.values())).shape[1] * cell
+    return Slab(values, side, cell, axes=("x", "y"))
