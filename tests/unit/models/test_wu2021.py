@@ -1,8 +1,12 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn import functional
 
 from peculiar.core.errors import InputError
+from peculiar.inference.tiles import apply_tiles
+from peculiar.inference.whole import apply_whole
 from peculiar.models.wu2021 import UNPADDED, DensityToVector, Wu2021, Wu2021Config
 
 PUBLISHED = 48_690_307
@@ -45,6 +49,18 @@ def test_velocity_and_momentum_are_in_their_own_units():
     outputs = network(inputs)
     assert torch.allclose(outputs[:, :3], 2.0 * network.velocity(inputs))
     assert torch.allclose(outputs[:, 3:], 7.0 * network.momentum(inputs))
+
+
+@torch.no_grad()
+def test_spliced_tiles_equal_one_large_run(monkeypatch):
+    monkeypatch.setattr("peculiar.inference.whole.half_precision", lambda device: nullcontext())
+    torch.manual_seed(0)
+    network = Wu2021(Wu2021Config(width=1)).eval()
+    inputs = torch.randn(1, 8, 8, 16)
+    whole = apply_whole(network, inputs)
+    tiles = apply_tiles(network, inputs, core=8)
+    torch.testing.assert_close(tiles, whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+    assert whole.std(dim=(1, 2, 3)).min() > 0
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"velocity_scale": 0.0}, {"momentum_scale": -1.0}])
