@@ -24,9 +24,9 @@ from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import lagrangian_fields
 from peculiar.simulate.lpt import displacements
 from peculiar.simulate.particle_mesh import Steps, evolve
-from peculiar.workflows.displacement_scores import PUBLISHED, displacement_markdown
 from peculiar.workflows.emulate import emulate
 from peculiar.workflows.evaluation import Evaluation
+from peculiar.workflows.scoreboard_displacement import PUBLISHED, displacement_markdown
 
 ORDER = tuple(PUBLISHED)
 GOAL = {"test phase": 0.28}

@@ -11,6 +11,14 @@ import typer
 from peculiar.cli.app import Force, Sight, announce, app, numbers, ranges
 
 
+class VelocityRule(StrEnum):
+    """What the velocity of a mesh is."""
+
+    neighbours = "neighbours"
+    background = "background"
+    volume = "volume"
+
+
 class Kind(StrEnum):
     """What `peculiar simulate` makes."""
 
@@ -179,35 +187,54 @@ def evaluate(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name of `peculiar models` or a .safetensors file; may be repeated.", show_default="all"
+            help="A name of `peculiar models` or a .safetensors file; may be repeated.",
+            show_default="all that reconstruct, or all for pairs",
         ),
     ] = None,
-    boxes: Annotated[str | None, typer.Option(help="Seeds, as 1001-1004.", show_default="every box")] = None,
-    satellites: Annotated[str, typer.Option(help="Fractions of satellites, one evaluation each.")] = "0,0.25",
-    los: Annotated[Sight, typer.Option(help="Line of sight: x, y or z.")] = Sight.z,
-    number_density: Annotated[float, typer.Option(help="Of the tracers [(h/Mpc)^3].")] = 3e-3,
+    boxes: Annotated[
+        str | None, typer.Option(help="Seeds, as 1001-1004.", show_default="every box or pair")
+    ] = None,
+    satellites: Annotated[
+        str | None,
+        typer.Option(help="Fractions of satellites, one evaluation each.", show_default="0,0.25"),
+    ] = None,
+    los: Annotated[Sight | None, typer.Option(help="Line of sight: x, y or z.", show_default="z")] = None,
+    number_density: Annotated[
+        float | None, typer.Option(help="Of the tracers [(h/Mpc)^3].", show_default="3e-3")
+    ] = None,
     tune_on: Annotated[
         str | None, typer.Option(help="Seeds of other boxes to tune the baselines on, as 501-504.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the satellites.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the satellites.", show_default="0")] = None,
+    velocity: Annotated[
+        VelocityRule | None,
+        typer.Option(
+            help="True velocity for density-to-velocity models: empty cells from their neighbours or at the "
+            "background's, or weighted by volume.",
+            show_default="neighbours",
+        ),
+    ] = None,
     figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
     force: Force = False,
 ) -> None:
-    """Compare reconstructions of simulated boxes with their truth, all baselines in one table."""
-    from peculiar.inference.model_card import available_models
-    from peculiar.workflows.evaluate import evaluate as compare
-    from peculiar.workflows.reconstruct import CLASSICAL
+    """Compare models with the truth of simulations, all baselines in one table."""
+    from peculiar.workflows.evaluate_any import evaluate_any
 
-    directory = compare(
+    directory = evaluate_any(
         run,
         out=out,
-        models=model or [*available_models(), *CLASSICAL],
-        boxes=None if boxes is None else ranges("--boxes", boxes),
-        satellite_fraction=numbers("--satellites", satellites, satellites.count(",") + 1),
-        line_of_sight=los.value,
-        number_density=number_density,
+        models=model,
+        seeds=None if boxes is None else ranges("--boxes", boxes),
         tune_on=None if tune_on is None else ranges("--tune-on", tune_on),
-        seed=seed,
+        options={
+            "satellite_fraction": None
+            if satellites is None
+            else numbers("--satellites", satellites, satellites.count(",") + 1),
+            "line_of_sight": None if los is None else los.value,
+            "number_density": number_density,
+            "seed": seed,
+            "velocity": None if velocity is None else velocity.value,
+        },
         figures=figures,
         force=force,
     )

@@ -18,14 +18,12 @@ from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
-from peculiar.fields.velocity import from_momentum
 from peculiar.models.channels import DENSITY_FLOOR, encode
-from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 
 FORMAT = 1
-FlowVelocity = Literal["mass", "background", "volume"]
 MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
 
 
@@ -91,7 +89,7 @@ def cached_flows(
     *,
     make_inputs: Callable[[Field], Float[torch.Tensor, "channel x y z"]],
     description: Mapping[str, Any],
-    velocity: FlowVelocity,
+    velocity: VelocityRule,
     directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
@@ -107,8 +105,8 @@ def cached_flows(
         From an overdensity to input channels.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
-    velocity : "mass", "background" or "volume"
-        Which velocity is the target: see `flow_velocity`.
+    velocity : "neighbours", "background" or "volume"
+        Which velocity is the target: see `SimulatedBox.velocity_by`.
     directory : path
         Where the files are kept.
     advance : callable
@@ -121,36 +119,13 @@ def cached_flows(
         folder = directory / path.stem
         targets = folder / f"flows-{_key(box, FORMAT, velocity)}.npy"
         if not targets.exists():
-            flow = flow_velocity(box, velocity)
-            _save(targets, torch.cat([flow.data, box.momentum.data]) / factor)
+            _save(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
         inputs = folder / f"inputs-{_key(box, FORMAT, description)}.npy"
         if not inputs.exists():
             _save(inputs, make_inputs(box.density))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
     return pairs
-
-
-def flow_velocity(box: SimulatedBox, velocity: FlowVelocity) -> Field:
-    """Return a box's velocity by one of its definitions.
-
-    Parameters
-    ----------
-    box : SimulatedBox
-    velocity : "mass", "background" or "volume"
-        Weighted by mass, empty cells filled from around them, or with the background velocity as in Wu et al. 2021; or
-        weighted by volume.
-
-    Raises
-    ------
-    InputError
-        If the volume-weighted velocity was not stored.
-    """
-    if velocity == "volume":
-        return box.volume_velocity
-    if velocity == "background":
-        return from_momentum(box.density, box.momentum, empty_cells="background")
-    return box.velocity
 
 
 def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:

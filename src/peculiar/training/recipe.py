@@ -14,7 +14,8 @@ from peculiar.core.errors import InputError
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
 from peculiar.simulate.lagrangian import LagrangianInputs
-from peculiar.training.cache import FlowVelocity, Variant
+from peculiar.simulate.mocks import VelocityRule
+from peculiar.training.cache import Variant
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -55,7 +56,7 @@ class DataSettings(Frozen):
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
     symmetries: Literal["all", "line of sight"] = "all"
-    velocity: FlowVelocity = Field("mass", description="of density-to-velocity networks")
+    velocity: VelocityRule = Field("neighbours", description="of density-to-velocity networks")
     cosmologies: Literal["base", "all"] = Field(
         "all", description="of pairs: those of the run's own cosmology, or the varied ones too"
     )

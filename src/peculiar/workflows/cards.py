@@ -20,7 +20,6 @@ from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
-from peculiar.training.cache import flow_velocity
 from peculiar.training.calibration import fit_transfer
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
@@ -92,7 +91,7 @@ def _flow_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
         "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
         "redshift": one.redshift,
         "cell_size": one.box.cell_size,
-        "velocity_definition": flow_velocity(one, settings.data.velocity).definition,
+        "velocity_definition": one.velocity_by(settings.data.velocity).definition,
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }
 

@@ -93,11 +93,11 @@ def evaluate(
     Boxes are read one at a time; the memory is that of one box and one reconstruction.
     """
     target = check_output(out, overwrite=force)
-    paths = _boxes(run, boxes)
+    paths = select_boxes(run, boxes)
     _check(satellite_fraction, line_of_sight, number_density)
     if models is None:
         models = [*(name for name in available_models() if name == DEFAULT_MODEL), *CLASSICAL]
-    tuning = [] if tune_on is None else _boxes(run, tune_on)
+    tuning = [] if tune_on is None else select_boxes(run, tune_on)
     if shared := set(tuning) & set(paths):
         raise InputError(
             f"tune_on must name boxes that are not evaluated, got {sorted(p.name for p in shared)}"
@@ -165,9 +165,9 @@ def evaluate(
         evaluation.save(temporary)
         (temporary / "scores.md").write_text(markdown(record), encoding="utf-8")
         if figures:
-            from peculiar.workflows.plots import draw_all
+            from peculiar.workflows.figures import draw_evaluation
 
-            draw_all(evaluation, temporary / "figures")
+            draw_evaluation(evaluation, temporary / "figures")
     return target
 
 
@@ -324,8 +324,8 @@ def coarsen(data: np.ndarray, cells: int) -> np.ndarray:
     return pooled[0].numpy()
 
 
-def _boxes(run: str | Path, seeds: Sequence[int] | None) -> list[Path]:
-    """Paths of the boxes to evaluate."""
+def select_boxes(run: str | Path, seeds: Sequence[int] | None) -> list[Path]:
+    """Return the boxes of a run with these seeds, or all; `run` may be one box file."""
     paths = [Path(run)] if Path(run).is_file() else open_run(run)
     if seeds is None:
         return paths

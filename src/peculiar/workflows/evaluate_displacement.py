@@ -29,12 +29,12 @@ from peculiar.statistics import (
     three_point_residual,
 )
 from peculiar.statistics.modes import Modes
-from peculiar.workflows.displacement_scores import SCHEMA, displacement_markdown, variant_name
 from peculiar.workflows.emulate import second_order_velocity
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.scoreboard import average
+from peculiar.workflows.scoreboard_displacement import SCHEMA, displacement_markdown, variant_name
 from peculiar.workflows.simulate import run_cosmology
 from peculiar.workflows.training_data import seed_of
 
@@ -43,8 +43,8 @@ Method = Callable[[DisplacementPair], tuple[Mesh, Mesh]]
 
 AT = (0.11, 0.5)
 """Wavenumbers of Table 1 [h/Mpc]."""
-THREE_POINT_EDGES = np.arange(0.0, 50.1, 5.0)
-"""Ten bins of 5 Mpc/h, as the paper."""
+THREE_POINT_BIN = 5.0  # Mpc/h
+THREE_POINT_REACH = 50.0  # Mpc/h: ten bins, as the paper
 
 
 def evaluate_displacements(
@@ -105,9 +105,10 @@ def evaluate_displacements(
                 seconds = time.perf_counter() - began
                 collected.add(name, displacement.cpu(), velocity.cpu(), seconds)
             advance(1)
+    networks = [emulator.card.name for emulator in emulators]
     settings = {
         "run": str(run),
-        "models": [emulator.card.name for emulator in emulators],
+        "models": networks,
         "mesh_steps": list(mesh_steps),
         "three_point": min(three_point, len(paths)),
     }
@@ -118,7 +119,7 @@ def evaluate_displacements(
         "settings": settings,
         "pairs": [path.name for path in paths],
         "models": list(methods),
-        "baselines": [name for name in methods if name not in settings["models"]],
+        "baselines": [name for name in methods if name not in networks],
         "results": collected.results(),
         "provenance": provenance(settings, inputs=[Path(run) / "run.json"]),
     }
@@ -127,9 +128,9 @@ def evaluate_displacements(
         evaluation.save(temporary)
         (temporary / "scores.md").write_text(displacement_markdown([record]), encoding="utf-8")
         if figures:
-            from peculiar.workflows.displacement_plots import draw_displacements
+            from peculiar.workflows.figures import draw_evaluation
 
-            draw_displacements(evaluation, temporary / "figures")
+            draw_evaluation(evaluation, temporary / "figures")
     return target
 
 
@@ -208,6 +209,7 @@ class _Collected:
         self._spectra: dict[str, list[np.ndarray]] = {}
         self._once: dict[str, np.ndarray] = {}
         self._truth: _Truth
+        self._zeta_like: ThreePoint
 
     def start(self, pair: DisplacementPair, *, three_point: bool) -> None:
         displacement, velocity = pair.read("displacement", "velocity")
@@ -219,6 +221,7 @@ class _Collected:
             _zeta(displacement, pair.box) if three_point else None,
         )
         if self._truth.three_point is not None:
+            self._zeta_like = self._truth.three_point
             self._append("truth/zeta", self._truth.three_point.multipoles)
         self._keep("truth", displacement)
 
@@ -286,10 +289,8 @@ class _Collected:
     def _residual(self, name: str) -> float:
         """Eq. 8 for the multipoles averaged over pairs: those of one box pass zero, where a ratio says nothing."""
         predicted, true = (np.mean(self._spectra[f"{key}/zeta"], axis=0) for key in (name, "truth"))
-        bins = len(THREE_POINT_EDGES) - 1
-        middle = 0.5 * (THREE_POINT_EDGES[1:] + THREE_POINT_EDGES[:-1])
-        like = ThreePoint(middle, THREE_POINT_EDGES, true, np.ones(bins), "")
-        return three_point_residual(replace(like, multipoles=predicted), like)
+        like = self._zeta_like
+        return three_point_residual(replace(like, multipoles=predicted), replace(like, multipoles=true))
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {key: np.stack(values) for key, values in self._spectra.items()} | self._once
@@ -324,4 +325,5 @@ def _positions(displacement: Mesh, box: Box) -> np.ndarray:
 def _zeta(displacement: Mesh, box: Box) -> ThreePoint:
     mesh = box.with_cells(2 * box.mesh)
     counts = paint(_positions(displacement, box), mesh)
-    return three_point_multipoles(Field(counts / counts.mean() - 1, mesh, ["density"]), THREE_POINT_EDGES)
+    edges = np.arange(0.0, min(THREE_POINT_REACH, box.size / 2) + 1e-6, THREE_POINT_BIN)
+    return three_point_multipoles(Field(counts / counts.mean() - 1, mesh, ["density"]), edges)

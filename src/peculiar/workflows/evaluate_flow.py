@@ -119,9 +119,9 @@ def evaluate_flow(
         evaluation.save(temporary)
         (temporary / "scores.md").write_text(flow_markdown(record, published=published), encoding="utf-8")
         if figures:
-            from peculiar.workflows.plots_flow import draw_flow
+            from peculiar.workflows.figures import draw_evaluation
 
-            draw_flow(evaluation, temporary / "figures")
+            draw_evaluation(evaluation, temporary / "figures")
     return target
 
 

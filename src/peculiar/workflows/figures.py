@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from peculiar.core.output import atomic_output, check_output
+from peculiar.figures.style import Plot, save
 from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.plots import draw_all
+from peculiar.workflows.plots import draw
+from peculiar.workflows.plots_displacement import displacement_plots
+from peculiar.workflows.plots_flow import plots_of_flow
 from peculiar.workflows.provenance import provenance
 
 
 def figures(run: str | Path, *, out: str | Path, force: bool = False) -> Path:
-    """Write the figures that a report of the evaluation shows, at each satellite fraction.
+    """Write the figures that a report of the evaluation shows, of tracers at each satellite fraction.
 
     Parameters
     ----------
     run : path
         Directory of `peculiar evaluate`.
     out : path
-        Directory for ``NAME_satellitesPERCENT.pdf`` and ``.png`` (300 dpi), ``figures.md`` with their captions, and
-        ``provenance.json``.
+        Directory for ``NAME.pdf`` and ``.png`` (300 dpi; of tracers ``NAME_satellitesPERCENT``), ``figures.md`` with
+        their captions, and ``provenance.json``.
     force : bool
         Replace figures that are there.
 
@@ -39,6 +43,33 @@ def figures(run: str | Path, *, out: str | Path, force: bool = False) -> Path:
     inputs = [Path(run) / name for name in ("scores.json", "arrays.npz")]
     record = provenance({"run": str(run), "evaluation": evaluation.record["provenance"]}, inputs=inputs)
     with atomic_output(target, overwrite=force) as temporary:
-        draw_all(evaluation, temporary)
+        draw_evaluation(evaluation, temporary)
         (temporary / "provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return target
+
+
+def evaluation_plots(evaluation: Evaluation) -> list[Plot]:
+    """Draw every figure of an evaluation, whatever was evaluated."""
+    kind = evaluation.record.get("kind", "tracers")
+    if kind == "displacement":
+        return displacement_plots(evaluation)
+    if kind == "flow":
+        return plots_of_flow(evaluation)
+    return [
+        replace(plot, name=f"{plot.name}_satellites{100 * fraction:02.0f}")
+        for fraction in evaluation.fractions
+        for plot in draw(evaluation, fraction)
+    ]
+
+
+def draw_evaluation(evaluation: Evaluation, directory: Path) -> None:
+    """Write every figure as PDF and PNG into a new directory; captions in figures.md."""
+    directory.mkdir(parents=True)
+    source = evaluation.record["provenance"]
+    software = f"{source['package']} {source['version']} {source['revision']}".strip()
+    lines = ["# Figures", ""]
+    for plot in evaluation_plots(evaluation):
+        about = {"Title": plot.title, "Description": plot.caption, "Software": software}
+        save(plot.figure, directory / plot.name, about=about)
+        lines += [f"**{plot.name}**: {plot.title}. {plot.caption}", ""]
+    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")

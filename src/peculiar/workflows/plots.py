@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from peculiar.figures import distributions, slices, spectra
 from peculiar.figures.distributions import Histogram2D
 from peculiar.figures.flow import flow_view
-from peculiar.figures.style import Plot, save
+from peculiar.figures.style import Plot
 from peculiar.figures.volume import Volume
 from peculiar.workflows.evaluation import Evaluation, fraction_name
 from peculiar.workflows.measure import FIELDS, JOINTS
@@ -64,21 +62,6 @@ def draw(evaluation: Evaluation, fraction: float, *, shown: int = 2) -> list[Plo
     plots += _joint_plots(evaluation, fraction, chosen, sample)
     plots += _spectrum_plots(evaluation, fraction, sample)
     return plots
-
-
-def draw_all(evaluation: Evaluation, directory: Path) -> None:
-    """Write every figure at every satellite fraction as PDF and PNG into a new directory; captions in figures.md."""
-    directory.mkdir(parents=True)
-    source = evaluation.record["provenance"]
-    software = f"{source['package']} {source['version']} {source['revision']}".strip()
-    lines = ["# Figures", ""]
-    for fraction in evaluation.fractions:
-        for plot in draw(evaluation, fraction):
-            name = f"{plot.name}_satellites{100 * fraction:02.0f}"
-            about = {"Title": plot.title, "Description": plot.caption, "Software": software}
-            save(plot.figure, directory / name, about=about)
-            lines += [f"**{name}**: {plot.title}. {plot.caption}", ""]
-    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def reconstructor_label(evaluation: Evaluation, model: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from peculiar.figures import density_to_velocity
 from peculiar.figures.distributions import Histogram2D
 from peculiar.figures.slices import Slab
-from peculiar.figures.style import Plot, save
+from peculiar.figures.style import Plot
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.measure_flow import HISTOGRAMS, JOINTS, K_AT, POWERS
 
@@ -75,19 +73,6 @@ def plots_of_flow(evaluation: Evaluation) -> list[Plot]:
         Plot("fig06_power", "Power of speed, momentum, divergence and curls", text, figure, vector=True)
     )
     return plots
-
-
-def draw_flow(evaluation: Evaluation, directory: Path) -> None:
-    """Write every figure as PDF and PNG into a new directory; captions in figures.md."""
-    directory.mkdir(parents=True)
-    source = evaluation.record["provenance"]
-    software = f"{source['package']} {source['version']} {source['revision']}".strip()
-    lines = ["# Figures", ""]
-    for plot in plots_of_flow(evaluation):
-        about = {"Title": plot.title, "Description": plot.caption, "Software": software}
-        save(plot.figure, directory / plot.name, about=about)
-        lines += [f"**{plot.name}**: {plot.title}. {plot.caption}", ""]
-    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def _slab(evaluation: Evaluation, model: str, window: str) -> Slab:

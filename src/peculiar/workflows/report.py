@@ -13,6 +13,12 @@ from peculiar.figures import report as html
 from peculiar.figures.report import Headline, Section, Table
 from peculiar.figures.style import Plot
 from peculiar.figures.volume import interactive
+from peculiar.workflows.emulator_report import (
+    emulation_headlines,
+    emulation_sections,
+    emulation_subject,
+    is_emulation,
+)
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.plots import draw, reconstructor_label, volume
 from peculiar.workflows.scoreboard import (
@@ -82,6 +88,11 @@ def report(
     for path in paths:
         if (path / "scores.json").is_file():
             evaluation = Evaluation.open(path)
+            if is_emulation(evaluation):
+                headlines += emulation_headlines(evaluation)
+                sections += emulation_sections(evaluation)
+                subjects.append(emulation_subject(evaluation))
+                continue
             headlines += evaluation_headlines(evaluation)
             sections += evaluation_sections(evaluation)
             subjects.append(_evaluated(evaluation))

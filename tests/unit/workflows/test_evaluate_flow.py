@@ -14,7 +14,7 @@ from peculiar.fields.calculus import curl
 from peculiar.linear.matter import linear_flow
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.particle_mesh import Steps
-from peculiar.workflows import plots_flow
+from peculiar.workflows import figures
 from peculiar.workflows.evaluate_flow import SMOOTHING, choose_windows, evaluate_flow
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.measure_flow import POWERS, choose_edges, derived_flow, measure_flow, true_counts
@@ -179,8 +179,8 @@ def test_figures_have_captions(out, tmp_path, monkeypatch):
     def touch(figure, stem, *, about):
         stem.with_suffix(".png").write_text(about["Software"])
 
-    monkeypatch.setattr(plots_flow, "save", touch)  # drawing them takes half a minute
-    plots_flow.draw_flow(Evaluation.open(out), tmp_path / "figures")
+    monkeypatch.setattr(figures, "save", touch)  # drawing them takes half a minute
+    figures.draw_evaluation(Evaluation.open(out), tmp_path / "figures")
     names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert names == {
         *(f"fig03_{letter}_velocity" for letter in "abc"),

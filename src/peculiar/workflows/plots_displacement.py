@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from peculiar.figures.displacement import (
@@ -13,7 +11,7 @@ from peculiar.figures.displacement import (
     particle_sheets,
     three_point_ratios,
 )
-from peculiar.figures.style import Plot, save
+from peculiar.figures.style import Plot
 from peculiar.workflows.evaluation import Evaluation
 
 
@@ -71,16 +69,3 @@ def displacement_plots(evaluation: Evaluation) -> list[Plot]:
             )
         )
     return plots
-
-
-def draw_displacements(evaluation: Evaluation, directory: Path) -> None:
-    """Write every figure as PDF and PNG into a new directory; captions in figures.md."""
-    directory.mkdir(parents=True)
-    source = evaluation.record["provenance"]
-    software = f"{source['package']} {source['version']} {source['revision']}".strip()
-    lines = ["# Figures", ""]
-    for plot in displacement_plots(evaluation):
-        about = {"Title": plot.title, "Description": plot.caption, "Software": software}
-        save(plot.figure, directory / plot.name, about=about)
-        lines += [f"**{plot.name}**: {plot.title}. {plot.caption}", ""]
-    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Which evaluation a run and its models ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from peculiar.core import Field, InputError
+from peculiar.inference.emulator import FlowEmulator
+from peculiar.inference.model_card import Task, available_models, find_model, read_card, task_of
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.workflows.evaluate import evaluate, select_boxes
+from peculiar.workflows.evaluate_displacement import evaluate_displacements
+from peculiar.workflows.evaluate_flow import Predictor, evaluate_flow
+from peculiar.workflows.reconstruct import CLASSICAL
+
+OPTIONS: dict[Task, tuple[str, ...]] = {
+    "reconstruct": ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on"),
+    "displace": (),
+    "flow": ("velocity", "tune_on"),
+}
+"""What each kind of evaluation may be told beside run, models, seeds and figures."""
+
+
+def evaluate_any(
+    run: str | Path,
+    *,
+    out: str | Path,
+    models: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    tune_on: Sequence[int] | None = None,
+    options: Mapping[str, Any],
+    figures: bool = True,
+    force: bool = False,
+) -> Path:
+    """Evaluate models on a run: `evaluate`, `evaluate_displacements` or `evaluate_flow`, as run and models are.
+
+    Parameters
+    ----------
+    run : path
+        Directory of `peculiar simulate`, or one box file.
+    out : path
+        Directory to write.
+    models : sequence of str, optional
+        Default: every model of the package, and the classical ones, for what a run of boxes or pairs is made for.
+    seeds, tune_on : sequence of int, optional
+        Boxes or pairs to evaluate, and other boxes to tune the baselines on.
+    options : mapping
+        Settings of the evaluation; None for those that were not given.
+    figures, force : bool
+        See `evaluate`.
+
+    Raises
+    ------
+    InputError
+        If the models are for different tasks, or an option does not belong to the task.
+    """
+    task = _task(run, models)
+    given = {name: value for name, value in (*options.items(), ("tune_on", tune_on)) if value is not None}
+    if foreign := [name for name in given if name not in OPTIONS[task]]:
+        flag = {"satellite_fraction": "satellites", "line_of_sight": "los"}.get(foreign[0], foreign[0])
+        raise InputError(
+            f"--{flag.replace('_', '-')} must not be given for models of the task {task!r}, got "
+            f"{given[foreign[0]]!r}: leave it out"
+        )
+    common: dict[str, Any] = {"out": out, "figures": figures, "force": force}
+    if task == "displace":
+        return evaluate_displacements(run, models=models, seeds=seeds, **common)
+    if task == "reconstruct":
+        chosen = models or [*available_models(), *CLASSICAL]
+        return evaluate(run, models=chosen, boxes=seeds, **given, **common)
+    assert models is not None
+    emulators = [FlowEmulator.load(name) for name in models]
+    paths = select_boxes(run, seeds)
+    tuning = [] if tune_on is None else select_boxes(run, tune_on)
+    settings = {"run": str(run), "models": list(models)}
+    box = SimulatedBox.open(paths[0])
+    predictors = {emulator.card.name: _predictor(emulator, box) for emulator in emulators}
+    rule = {} if "velocity" not in given else {"velocity": given["velocity"]}
+    return evaluate_flow(paths, predictors, settings=settings, tune_on=tuning, **rule, **common)
+
+
+def _predictor(emulator: FlowEmulator, box: SimulatedBox) -> Predictor:
+    def predict(density: Field) -> Mapping[str, Field]:
+        return emulator.flow(density, box.cosmology, redshift=box.redshift)
+
+    return predict
+
+
+def _task(run: str | Path, models: Sequence[str] | None) -> Task:
+    if Path(run).is_dir() and any(Path(run).glob("pair-*.h5")):
+        return "displace"
+    tasks: set[Task] = {
+        "reconstruct" if name in CLASSICAL else task_of(read_card(find_model(name))) for name in models or ()
+    }
+    if len(tasks) > 1:
+        raise InputError(f"models must be for one task, got {', '.join(sorted(tasks))}: evaluate them apart")
+    return tasks.pop() if tasks else "reconstruct"
