@@ -29,6 +29,7 @@ from peculiar.figures.style import (
 
 NAMES = {
     "speed": r"$|v|$",
+    "momentum_size": r"$|p|$",
     "momentum": r"$p=(1+\delta)\,v$",
     "velocity_divergence": r"$\theta_v=\nabla\cdot v$",
     "momentum_curl": r"$\nabla\times p$",
@@ -36,8 +37,8 @@ NAMES = {
     "vorticity": r"$\omega=\nabla\times v$",
 }
 PER_LENGTH = r"[km s$^{-1}$ $h$ Mpc$^{-1}$]"
-UNITS = {"speed": r"[km s$^{-1}$]", "momentum": r"[km s$^{-1}$]"}
-"""Of the fields in `NAMES`; the others have `PER_LENGTH`."""
+SPEEDS = ("speed", "momentum_size", "momentum")
+"""Fields of `NAMES` in km/s; the others have `PER_LENGTH`."""
 Boxes = Float[np.ndarray, "box k"]
 
 
@@ -208,7 +209,7 @@ def power_ratios(
             lower.axhspan(np.log10(1 - goal), np.log10(1 + goal), color="0.85", lw=0, zorder=0)
         for at in marked:
             lower.axvline(at, color="0.6", lw=0.6, ls=":")
-        unit = r"$h^{-3}$ Mpc$^3$" if field in UNITS else r"$h^{-1}$ Mpc"
+        unit = r"$h^{-3}$ Mpc$^3$" if field in SPEEDS else r"$h^{-1}$ Mpc"
         upper.set_ylabel(rf"$P$ [km$^2$ s$^{{-2}}$ {unit}]")
     axes[1, 0].set_ylabel(r"$\log_{10}T$, $T=P/P_{\rm true}$")
     legend_below(figure, *axes[0, 0].get_legend_handles_labels())
