@@ -33,6 +33,7 @@ NAMES = {
     "momentum": r"$p=(1+\delta)\,v$",
     "velocity_divergence": r"$\theta_v=\nabla\cdot v$",
     "momentum_curl": r"$\nabla\times p$",
+    "momentum_curl_size": r"$|\nabla\times p|$",
     "momentum_curl_x": r"$(\nabla\times p)_x$",
     "vorticity": r"$\omega=\nabla\times v$",
 }

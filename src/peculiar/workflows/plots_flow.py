@@ -7,7 +7,7 @@ from peculiar.figures.distributions import Histogram2D
 from peculiar.figures.slices import Slab
 from peculiar.figures.style import Plot
 from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.measure_flow import HISTOGRAMS, JOINTS, K_AT, POWERS
+from peculiar.workflows.measure_flow import HISTOGRAMS, JOINTS, K_AT, PRINTED
 
 GOAL = 0.1
 """|P / P_true - 1| that the figures shade."""
@@ -62,8 +62,9 @@ def plots_of_flow(evaluation: Evaluation) -> list[Plot]:
     text = f"All cells of {sample}; empty cells count in the lowest bin of the density."
     figure = density_to_velocity.joint_with_density(panels)
     plots.append(Plot("fig05_joint", "Density against divergence and curl", text, figure))
-    truth_power = {name: arrays[f"{models[0]}/true_power/{name}"] for name in POWERS}
-    power = {model: {name: arrays[f"{model}/power/{name}"] for name in POWERS} for model in models}
+    shown = (*PRINTED, "vorticity")
+    truth_power = {name: arrays[f"{models[0]}/true_power/{name}"] for name in shown}
+    power = {model: {name: arrays[f"{model}/power/{name}"] for name in shown} for model in models}
     text = (
         f"Mean of {sample}. Below, the logarithm of the ratio to the true power; grey: within {GOAL:.0%} of it; "
         "dotted: wavenumbers of the tables. Linear theory has no curl of the velocity but rounding."

@@ -17,8 +17,9 @@ POWER_NAMES = {
     "momentum_size": "\\|p\\|, p = (1 + δ) v",
     "momentum": "p, sum of its components' powers",
     "velocity_divergence": "div v",
-    "momentum_curl": "curl p",
-    "vorticity": "curl v",
+    "momentum_curl_size": "\\|curl p\\|",
+    "momentum_curl": "curl p, sum of its components' powers",
+    "vorticity": "curl v, sum of its components' powers",
 }
 
 Published = Mapping[str, tuple[str, str]]
@@ -35,7 +36,7 @@ PUBLISHED: Published = {
     **_table("speed", ("0.818", "1.123", "1.011"), ("2.259", "5.245", "3.516")),
     **_table("momentum_size", ("1.068", "0.920", "0.929"), ("20.860", "44.746", "43.479")),
     **_table("velocity_divergence", ("0.956", "0.996", "1.011"), ("1.584", "7.917", "20.731")),
-    **_table("momentum_curl", ("1.048", "0.907", "0.950"), ("14.806", "24.086", "18.065")),
+    **_table("momentum_curl_size", ("1.048", "0.907", "0.950"), ("14.806", "24.086", "18.065")),
     "speed_mean": (
         "376 ± 194, 177 ± 106, 368 ± 193 (true 428 ± 188, 186 ± 103, 432 ± 208)",
         "649 ± 400, 386 ± 354, 797 ± 576",
@@ -100,8 +101,8 @@ def flow_markdown(record: Mapping[str, Any], *, published: Published = PUBLISHED
         lines += [
             "",
             f"Published figures are of {SOURCE}, measured on its own simulations: power ratios in 64 boxes of "
-            "120 Mpc/h, the others in single slices of 40 x 40 x 2 Mpc/h where bulk flows collide. Its momentum power, "
-            "written as that of p = |v| δ, stands beside |p|, where our linear theory comes near the printed one.",
+            "120 Mpc/h, the others in single slices of 40 x 40 x 2 Mpc/h where bulk flows collide. Its powers of "
+            "momentum and curl stand beside |p| and |curl p|, where our linear theory comes near the printed one.",
         ]
     for title, rows in (("P(k) / P_true(k), k in h/Mpc", RATIOS), ("Cell by cell", VOXELS)):
         extra = ["published network", "published linear theory"] if published else []
