@@ -233,8 +233,10 @@ def point_cases(data: Inputs) -> list[Case]:
                 "Corrfunc: pairs",
                 f"xi(r) of points anywhere, mesh of {mesh}^3",
                 lambda mesh=mesh: xi(mesh),  # type: ignore[misc]
-                note="Corrfunc averages over all separations in a bin, peculiar over those of the mesh. In bins of 2 "
-                "to 4 cells of a steep xi(r) the two differ; they meet on a finer mesh. Of points at cell centres both "
+                "1 + xi",
+                lambda found: 1 + found,
+                note="Corrfunc averages over all separations in a bin, peculiar over those of the mesh: in bins of 2 "
+                "cells of a steep xi(r) the two differ, and they meet on a finer mesh. Of points at cell centres both "
                 "sums are the same (above).",
             )
             for mesh in (cells, 2 * cells)
