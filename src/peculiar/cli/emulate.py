@@ -29,7 +29,7 @@ def emulate(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Emulate an N-body run: positions [Mpc/h] and velocities [km/s] of its particles."""
+    """Emulate an N-body run: positions in Mpc/h and velocities in km/s of its particles."""
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.emulate import emulate_file
 

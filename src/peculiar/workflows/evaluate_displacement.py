@@ -323,7 +323,7 @@ def _positions(displacement: Mesh, box: Box) -> np.ndarray:
 
 
 def _zeta(displacement: Mesh, box: Box) -> ThreePoint:
-    mesh = box.with_cells(2 * box.mesh)
+    mesh = box.with_cells(3 * box.mesh // 2)
     counts = paint(_positions(displacement, box), mesh)
     edges = np.arange(0.0, min(THREE_POINT_REACH, box.size / 2) + 1e-6, THREE_POINT_BIN)
     return three_point_multipoles(Field(counts / counts.mean() - 1, mesh, ["density"]), edges)

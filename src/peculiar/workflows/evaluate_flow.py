@@ -76,7 +76,7 @@ def evaluate_flow(
 
     Notes
     -----
-    Boxes are read one at a time. Memory 0.4 GB for 128^3 cells, 3 GB for 256^3.
+    Boxes are read one at a time. Memory 1.1 GB for 128^3 cells, without figures.
     """
     target = check_output(out, overwrite=force)
     boxes = [SimulatedBox.open(path) for path in paths]
