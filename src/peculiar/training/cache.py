@@ -70,12 +70,12 @@ def cached_pairs(
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
-        targets = folder / f"targets-{_key(box, FORMAT, DENSITY_FLOOR)}.npy"
+        targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
         if not targets.exists():
             physical = (box.density.data, box.velocity.data, box.momentum.data)
             _save(targets, encode(*physical, velocity_factor=factor))
         for number, variant in enumerate(variants):
-            inputs = folder / f"inputs-{_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
+            inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
             if not inputs.exists():
                 catalogue = observe(box, variant, seed=number)
                 _save(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
@@ -117,10 +117,10 @@ def cached_flows(
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
-        targets = folder / f"flows-{_key(box, FORMAT, velocity)}.npy"
+        targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
         if not targets.exists():
             _save(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
-        inputs = folder / f"inputs-{_key(box, FORMAT, description)}.npy"
+        inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
         if not inputs.exists():
             _save(inputs, make_inputs(box.density))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
@@ -154,7 +154,8 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
     return catalogue if variant.ranked else catalogue.replace(masses=None)
 
 
-def _key(box: SimulatedBox, *parts: object) -> str:
+def box_key(box: SimulatedBox, *parts: object) -> str:
+    """Return a name for what was made of a box; other parts, as JSON, give another name."""
     # A box that was simulated again has another size or time of change: its old meshes are not taken.
     status = box.path.stat()
     text = json.dumps([status.st_size, status.st_mtime_ns, *parts], sort_keys=True, default=str)
