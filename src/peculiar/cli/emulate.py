@@ -24,6 +24,13 @@ def emulate(
         typer.Option(help="A preset, astropy's name, or Omega_m=0.3,A_s=2e-9.", show_default="the model's"),
     ] = None,
     redshift: Annotated[float | None, typer.Option(help="Redshift.", show_default="the model's")] = None,
+    symmetries: Annotated[
+        int | None,
+        typer.Option(
+            help="Symmetries of the cube to average over: less error, so many times the time.",
+            show_default="the model's",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
     ] = None,
@@ -41,6 +48,7 @@ def emulate(
         model=model,
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         redshift=redshift,
+        symmetries=symmetries,
         device=device,
         force=force,
     )

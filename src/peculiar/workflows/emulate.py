@@ -58,6 +58,7 @@ def emulate(
     model: str | Path = DEFAULT_EMULATOR,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
+    symmetries: int | None = None,
     device: str | None = None,
 ) -> EmulatedParticles:
     """Emulate an N-body run of a periodic box.
@@ -74,6 +75,9 @@ def emulate(
         Default: the model's.
     redshift : float, optional
         Default: the model's.
+    symmetries : int, optional
+        Symmetries of the cube to average over, 1 to 48: less error, so many times the network's time. Default: the
+        model's.
     device : str, optional
         "cpu" or "cuda"; default: a GPU if torch sees one.
 
@@ -103,7 +107,7 @@ def emulate(
     modes = linear_density(box, cosmology, seed=seed, device=chosen)
     theory = lagrangian_fields(modes, box, cosmology, redshift=redshift)
     del modes
-    found = emulator.emulate(theory, box, cosmology, redshift=redshift)
+    found = emulator.emulate(theory, box, cosmology, redshift=redshift, symmetries=symmetries)
     displacement = found["displacement"]
     source = f"model {emulator.card.name}" if "velocity" in found else SECOND_ORDER
     velocity = found.get("velocity", second_order_velocity(theory, cosmology, redshift=redshift))
@@ -130,6 +134,7 @@ def emulate_file(
     model: str | Path = DEFAULT_EMULATOR,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
+    symmetries: int | None = None,
     device: str | None = None,
     force: bool = False,
 ) -> Path:
@@ -144,7 +149,7 @@ def emulate_file(
         Side of the box [Mpc/h].
     particles : int
         Particles along a side.
-    seed, model, cosmology, redshift, device : as in `emulate`
+    seed, model, cosmology, redshift, symmetries, device : as in `emulate`
     force : bool
         Replace a file that is there.
 
@@ -159,7 +164,15 @@ def emulate_file(
     box = Box(size, particles)
     require_space(target, size=3 * 3 * 4 * particles**3)
     with progress_bar("emulating", total=2) as advance:
-        result = emulate(box, seed=seed, model=model, cosmology=cosmology, redshift=redshift, device=device)
+        result = emulate(
+            box,
+            seed=seed,
+            model=model,
+            cosmology=cosmology,
+            redshift=redshift,
+            symmetries=symmetries,
+            device=device,
+        )
         advance(1)
         settings = {
             "box_size": size,
@@ -167,6 +180,7 @@ def emulate_file(
             "model": result.model,
             "cosmology": cosmology_settings(result.cosmology),
             "redshift": result.redshift,
+            "symmetries": symmetries,
         }
         with atomic_output(target, overwrite=force) as temporary, h5py.File(temporary, "w") as file:
             file.attrs.update(
