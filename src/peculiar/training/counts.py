@@ -15,6 +15,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
 from peculiar.fields.paint import paint
 from peculiar.models.channels import log_density
+from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.second_order import box_of_cells, second_order_fields
 from peculiar.training.cache import box_key
@@ -22,8 +23,6 @@ from peculiar.training.dataset import MeshPair
 
 MASS_EDGES = tuple(float(mass) for mass in np.logspace(12, 14, 5))
 """Edges of the four bins of Kodi Ramanah et al. 2019 [Msun/h]."""
-DENSITY_OFFSET = 1.0
-"""Networks see ln(2 + delta): `peculiar.models.channels.log_density` with this floor."""
 FORMAT = 1
 
 
