@@ -50,6 +50,20 @@ class DensityTransfer(_Frozen):
         return self
 
 
+class VectorTransfer(_Frozen):
+    """The same for the two Helmholtz parts of a vector, along and across k."""
+
+    k: tuple[float, ...]
+    potential: tuple[float, ...]
+    rotational: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _usable(self) -> VectorTransfer:
+        for part in (self.potential, self.rotational):
+            DensityTransfer(k=self.k, transfer=part)
+        return self
+
+
 class _Card(_Frozen):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -97,11 +111,13 @@ class EmulatorCard(_Card):
     """What an emulator needs to be used and judged: from Lagrangian displacements, or from a density to its flow.
 
     `cell_size` is the particles' separation or the mesh's cell [Mpc/h]; `splits` are ranges of seeds, as "1-3000".
+    `transfers` of "velocity" and "momentum" are those of the task "flow".
     """
 
     task: Literal["displace", "flow"]
     inputs: Annotated[LagrangianInputs | DensityInputs, Field(discriminator="kind")]
     cosmology_range: dict[str, tuple[float, float]]
+    transfers: dict[str, VectorTransfer] = Field(default_factory=dict)
     splits: dict[str, str]
 
 

@@ -1,4 +1,4 @@
-"""The transfer function that makes a network's density unbiased in power, fitted on validation boxes."""
+"""Transfer functions that make a network's fields unbiased in power, fitted on validation boxes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.statistics.power import compare_power
+from peculiar.statistics.power import compare_power, helmholtz_power
 
 LARGEST_K = 0.6
 """Beyond this wavenumber [h/Mpc] the factor stays what it is there: what a network does not see is not made up."""
@@ -41,13 +41,52 @@ def fit_transfer(
     if not predicted or len(predicted) != len(truth):
         raise InputError(f"predicted and truth must be one to one, got {len(predicted)} and {len(truth)}")
     spectra = [compare_power(a, b) for a, b in zip(predicted, truth, strict=True)]
-    k, modes = spectra[0].k, spectra[0].truth.modes
-    powers = np.stack([(s.predicted.power, s.truth.power) for s in spectra]).mean(axis=0) * modes
-    use = k <= max(LARGEST_K, k[0])
+    powers = np.stack([(s.predicted.power, s.truth.power) for s in spectra])
+    k, (transfer,) = _transfers(spectra[0].k, spectra[0].truth.modes, powers[:, None], largest=LARGEST_K)
+    return k, transfer
+
+
+def fit_vector_transfer(
+    predicted: Sequence[Field], truth: Sequence[Field]
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Fit the same for both Helmholtz parts of a vector, to the mesh's Nyquist wavenumber.
+
+    Returns
+    -------
+    k, potential, rotational : tuples of float
+        Wavenumbers, rising [h/Mpc], and factors of the parts along and across k.
+
+    Raises
+    ------
+    InputError
+        If the fields are not one to one, or no vectors.
+    """
+    if not predicted or len(predicted) != len(truth):
+        raise InputError(f"predicted and truth must be one to one, got {len(predicted)} and {len(truth)}")
+    found, true = ([helmholtz_power(field) for field in fields] for fields in (predicted, truth))
+    powers = np.stack(
+        [
+            [(getattr(a, part).power, getattr(b, part).power) for part in ("potential", "rotational")]
+            for a, b in zip(found, true, strict=True)
+        ]
+    )
+    spectrum = true[0].total
+    k, (potential, rotational) = _transfers(spectrum.k, spectrum.modes, powers, largest=np.inf)
+    return k, potential, rotational
+
+
+def _transfers(
+    k: np.ndarray, modes: np.ndarray, powers: np.ndarray, *, largest: float
+) -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
+    """Factors in groups of bins, from powers (box, part, predicted or true, k)."""
+    boxes = len(powers)
+    use = (k <= max(largest, k[0])) & (modes > 0)
     # Neighbouring bins are put together until they hold enough modes for a smooth curve.
-    group = np.floor((np.cumsum(modes[use]) - modes[use]) * len(spectra) / FEWEST_MODES).astype(int)
-    found, true = (np.bincount(group, weights=power[use]) for power in powers)
+    group = np.floor((np.cumsum(modes[use]) - modes[use]) * boxes / FEWEST_MODES).astype(int)
     count, total_k = np.bincount(group, weights=modes[use]), np.bincount(group, weights=(k * modes)[use])
     filled = count > 0
-    transfer = np.sqrt(true[filled] / found[filled])
-    return tuple(map(float, total_k[filled] / count[filled])), tuple(map(float, transfer))
+    transfers = []
+    for found, true in (powers.mean(axis=0) * modes)[..., use]:
+        sums = [np.bincount(group, weights=power)[filled] for power in (found, true)]
+        transfers.append(tuple(map(float, np.sqrt(sums[1] / sums[0]))))
+    return tuple(map(float, total_k[filled] / count[filled])), transfers

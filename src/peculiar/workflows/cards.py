@@ -13,14 +13,22 @@ import torch
 import peculiar
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.field import Field
-from peculiar.inference.model_card import AnyCard, DensityTransfer, ModelCard, save_model
+from peculiar.inference.emulator import FlowEmulator
+from peculiar.inference.model_card import (
+    AnyCard,
+    DensityTransfer,
+    EmulatorCard,
+    ModelCard,
+    VectorTransfer,
+    save_model,
+)
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.linear.inputs import InputSpec
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
-from peculiar.training.calibration import fit_transfer
+from peculiar.training.calibration import fit_transfer, fit_vector_transfer
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
 from peculiar.workflows.cosmologies import cosmology_settings
@@ -55,7 +63,7 @@ def write_model(
     if settings.task == "displace":
         entries |= _displacement_entries(splits)
     elif settings.task == "flow":
-        entries |= _flow_entries(settings, splits)
+        entries |= _flow_entries(network, settings, splits, entries)
     else:
         entries |= _reconstructor_entries(network, settings, splits, validation, entries)
     with TemporaryDirectory(dir=out) as temporary:
@@ -81,10 +89,12 @@ def _displacement_entries(splits: Splits) -> dict[str, Any]:
     }
 
 
-def _flow_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
+def _flow_entries(
+    network: torch.nn.Module, settings: Recipe, splits: Splits, common: Mapping[str, Any]
+) -> dict[str, Any]:
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
     one = boxes[0]
-    return {
+    entries = {
         "task": "flow",
         "normalisation": {"velocity_factor": one.cosmology.velocity_factor(one.redshift)},
         "cosmology": cosmology_settings(one.cosmology),
@@ -94,6 +104,21 @@ def _flow_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
         "velocity_definition": one.velocity_by(settings.data.velocity).definition,
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }
+    card = EmulatorCard(**common, **entries, weights_sha256="0" * 64)
+    emulator = FlowEmulator(network, card)
+    truth: dict[str, list[Field]] = {"velocity": [], "momentum": []}
+    found: dict[str, list[Field]] = {"velocity": [], "momentum": []}
+    for path in splits["validation"]:
+        box = SimulatedBox.open(path)
+        fields = emulator.flow(box.density, box.cosmology, redshift=box.redshift)
+        for name, true in (("velocity", box.velocity_by(settings.data.velocity)), ("momentum", box.momentum)):
+            found[name].append(fields[name].replace(data=fields[name].data.cpu()))
+            truth[name].append(true)
+    transfers = {}
+    for name in truth:
+        k, potential, rotational = fit_vector_transfer(found[name], truth[name])
+        transfers[name] = VectorTransfer(k=k, potential=potential, rotational=rotational)
+    return entries | {"transfers": transfers}
 
 
 def _cosmology_range(cosmologies: Sequence[Cosmology]) -> dict[str, tuple[float, float]]:

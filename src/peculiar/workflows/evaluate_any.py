@@ -76,14 +76,22 @@ def evaluate_any(
     tuning = [] if tune_on is None else select_boxes(run, tune_on)
     settings = {"run": str(run), "models": list(models)}
     box = SimulatedBox.open(paths[0])
-    predictors = {emulator.card.name: _predictor(emulator, box) for emulator in emulators}
+    predictors = {
+        name: predictor
+        for emulator in emulators
+        for name, predictor in (
+            (emulator.card.name, _predictor(emulator, box)),
+            (f"{emulator.card.name}, unbiased power", _predictor(emulator, box, suffix="_unbiased")),
+        )
+    }
     rule = {} if "velocity" not in given else {"velocity": given["velocity"]}
     return evaluate_flow(paths, predictors, settings=settings, tune_on=tuning, **rule, **common)
 
 
-def _predictor(emulator: FlowEmulator, box: SimulatedBox) -> Predictor:
+def _predictor(emulator: FlowEmulator, box: SimulatedBox, *, suffix: str = "") -> Predictor:
     def predict(density: Field) -> Mapping[str, Field]:
-        return emulator.flow(density, box.cosmology, redshift=box.redshift)
+        fields = emulator.flow(density, box.cosmology, redshift=box.redshift)
+        return {name: fields[name + suffix] for name in ("velocity", "momentum")}
 
     return predict
 

@@ -6,8 +6,8 @@ import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning
 from peculiar.fields.symmetry import apply_symmetry, symmetries
-from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator
-from peculiar.inference.model_card import EmulatorCard
+from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator, with_transfer
+from peculiar.inference.model_card import EmulatorCard, VectorTransfer
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.models import build
 from peculiar.simulate.initial import linear_density
@@ -119,3 +119,21 @@ def test_flow_gives_momentum_with_the_density_it_got():
     assert (flow - start["velocity"].data).std() > 1e-3
     with pytest.warns(OutOfRangeWarning, match="redshift 1 differs"):
         model.flow(Field(delta, BOX, ["density"]), BASE, redshift=1.0)
+
+
+def test_transfer_multiplies_the_helmholtz_parts_apart():
+    x = (torch.arange(16) + 0.5) * BOX.cell_size
+    wave = torch.cos(2 * BOX.k_fundamental * x)[:, None, None].expand(16, 16, 16)
+    # Along x a wave of x is potential, across it rotational.
+    field = Field(torch.stack([wave, wave, torch.zeros_like(wave)]), BOX, "xyz", "km/s", kind="vector")
+    table = VectorTransfer(k=(0.0, 10.0), potential=(2.0, 2.0), rotational=(3.0, 3.0))
+    changed = with_transfer(field, table).data
+    torch.testing.assert_close(changed[0], 2 * wave, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(changed[1], 3 * wave, rtol=1e-4, atol=1e-4)
+    model = FlowEmulator(
+        network("flow", in_channels=4),
+        card("flow", DensityInputs(smoothing=(4.0,)), "flow", transfers={"velocity": table}),
+    )
+    fields = model.flow(Field(0.3 * wave[None].clone(), BOX, ["density"]), BASE, redshift=0.0)
+    assert set(fields) == {"velocity", "momentum", "velocity_unbiased"}
+    assert torch.equal(fields["velocity_unbiased"].data, with_transfer(fields["velocity"], table).data)

@@ -4,9 +4,10 @@ import torch
 
 from peculiar.core import Box, Field
 from peculiar.core.errors import InputError
+from peculiar.fields.calculus import helmholtz
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.statistics.power import compare_power
-from peculiar.training.calibration import fit_transfer
+from peculiar.training.calibration import fit_transfer, fit_vector_transfer
 
 BOX = Box(100.0, 32)
 
@@ -44,3 +45,22 @@ def test_fields_must_be_one_to_one():
         fit_transfer([], [])
     with pytest.raises(InputError, match="one to one"):
         fit_transfer([pair(0)[0]], [])
+
+
+def test_vector_transfer_takes_each_helmholtz_part_back():
+    box = Box(100.0, 16)
+    generator = torch.Generator().manual_seed(4)
+    true = [
+        Field(torch.randn(3, 16, 16, 16, generator=generator), box, "xyz", "km/s", kind="vector")
+        for _ in range(2)
+    ]
+    found = []
+    for field in true:
+        potential, rotational = helmholtz(field)
+        found.append(field.replace(data=0.5 * potential.data + 0.25 * rotational.data))
+    k, along, across = fit_vector_transfer(found, true)
+    assert k[-1] > 0.4  # the mesh's Nyquist wavenumber is 0.5
+    assert np.allclose(along, 2.0, atol=1e-3)
+    assert np.allclose(across, 4.0, atol=1e-3)
+    with pytest.raises(InputError, match="one to one"):
+        fit_vector_transfer(found, true[:1])
