@@ -15,8 +15,8 @@ def pairs(run):
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("recipe", ["displacement", "he2019"])
-def test_displacements_from_nothing(run, pairs, tmp_path, recipe):
+@pytest.mark.parametrize(("recipe", "quiet"), [("displacement", []), ("he2019", ["--no-figures"])])
+def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
     result = run("train", recipe, "--run", "pairs", "--out", "model", "--profile", "smoke", *SEEDS)
     assert result.exit_code == 0, result.output
     assert "ratio_to_2lpt" in result.output
@@ -48,12 +48,12 @@ def test_displacements_from_nothing(run, pairs, tmp_path, recipe):
             "particles.h5",
         ).output
     )
-    result = run("evaluate", "pairs", "--out", "scores", "--model", weights, "--boxes", "5-6")
+    result = run("evaluate", "pairs", "--out", "scores", "--model", weights, "--boxes", "5-6", *quiet)
     assert result.exit_code == 0, result.output
     table = (tmp_path / "scores" / "scores.md").read_text()
     assert "test phase" in table
     assert "particle mesh, 3 steps" in table
-    assert (tmp_path / "scores" / "figures" / "fig03_spectra.png").exists()
+    assert (tmp_path / "scores" / "figures" / "fig03_spectra.png").exists() == (not quiet)
 
 
 def test_bad_requests_are_refused(run, pairs):
@@ -73,3 +73,33 @@ def test_bad_requests_are_refused(run, pairs):
     assert "--kind pairs" in result.output
     result = run("simulate", "pairs2", "--kind", "pairs", "--seeds", "1", "--cells", 32)
     assert "--cells must not be given for pairs" in result.output
+
+
+@pytest.mark.parametrize("recipe", ["flow", "wu2021"])
+def test_flows_from_nothing(run, tmp_path, recipe):
+    geometry = ["--box", 64, "--particles", 32, "--cells", 32, "--redshift", 0, "--cosmology", "wu2021"]
+    result = run("simulate", "boxes", "--seeds", "1,501,1001", *geometry, "--steps", 3)
+    assert result.exit_code == 0, result.output
+    result = run("train", recipe, "--run", "boxes", "--out", "model", "--profile", "smoke")
+    assert result.exit_code == 0, result.output
+    assert "momentum_correlation" in result.output
+    command = [
+        "evaluate",
+        "boxes",
+        "--model",
+        f"model/{recipe}.safetensors",
+        "--boxes",
+        1001,
+        "--tune-on",
+        501,
+    ]
+    result = run(*command, "--out", "scores", "--no-figures")
+    assert result.exit_code == 0, result.output
+    table = (tmp_path / "scores" / "scores.md").read_text()
+    assert f"{recipe}, unbiased power" in table
+    result = run(*command, "--out", "scores2", "--satellites", "0.1")
+    assert "--satellites must not be given" in result.output
+    result = run(
+        "evaluate", "boxes", "--out", "scores3", "--model", f"model/{recipe}.safetensors", "--model", "linear"
+    )
+    assert "one task" in result.output
