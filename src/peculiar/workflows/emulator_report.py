@@ -35,7 +35,7 @@ def emulation_headlines(evaluation: Evaluation) -> list[Headline]:
         return [
             Headline(
                 f"{own['relative_error_to_2lpt']['mean']:.3f}",
-                f"displacement error of {model}, over that of 2LPT",
+                f"mean relative error over 2LPT's, {model} network",
                 "" if paper is None else f"{HE} {paper:.2f}",
             ),
             _compared(columns, model, "2LPT", "relative_error", "mean relative error of the displacement"),
@@ -110,7 +110,7 @@ def _compared(
     columns: Mapping[str, Mapping[str, Score]], model: str, baseline: str, key: str, label: str
 ) -> Headline:
     own, other = (columns[name][key]["mean"] for name in (model, baseline))
-    return Headline(f"{own:.3f}", f"{label}, {model}", f"{baseline} {other:.3f}")
+    return Headline(f"{own:.3f}", f"{label}, {model} network", f"{baseline} {other:.3f}")
 
 
 def _plain(value: Any) -> str:

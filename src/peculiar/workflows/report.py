@@ -85,6 +85,7 @@ def report(
     headlines: list[Headline] = []
     sections: list[Section] = []
     subjects = []
+    reconstructs = False
     for path in paths:
         if (path / "scores.json").is_file():
             evaluation = Evaluation.open(path)
@@ -93,10 +94,12 @@ def report(
                 sections += emulation_sections(evaluation)
                 subjects.append(emulation_subject(evaluation))
                 continue
+            reconstructs = True
             headlines += evaluation_headlines(evaluation)
             sections += evaluation_sections(evaluation)
             subjects.append(_evaluated(evaluation))
         elif is_reconstruction(path):
+            reconstructs = True
             own = reconstruction_sections(path, objects=None if objects is None else Path(objects))
             headlines += own.headlines
             sections += own.sections
@@ -105,13 +108,15 @@ def report(
             raise InputError(
                 f"run must be an output of peculiar reconstruct or peculiar evaluate, got {path}"
             )
-    text = html.page(
-        title
-        or (
+    if title is None:
+        title = (
             "How well velocities are recovered"
             if headlines and len(paths) == 1
             else "Reconstructed velocities"
-        ),
+        )
+        title = title if reconstructs else "How well the emulators do"
+    text = html.page(
+        title,
         summary=" ".join(subjects),
         headlines=headlines,
         sections=sections,
