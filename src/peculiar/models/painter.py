@@ -1,0 +1,314 @@
+"""Our painter of halos: counts in mass bins, cell by cell, from a 2LPT density, with a likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import nn
+from torch.nn import functional
+
+from peculiar.core.errors import InputError
+from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, chain
+from peculiar.models.count_distribution import CountDistribution
+from peculiar.models.registry import register
+
+SUBLATTICES = tuple(product((0, 1), repeat=3))
+"""Offsets of the eight sublattices of every second cell, in the order in which they are drawn. Cells of one sublattice
+do not touch, and are drawn at once."""
+_ORDER = (0, 7, 3, 4, 5, 2, 6, 1)  # far corners first: (0,0,0), (1,1,1), (0,1,1), (1,0,0), ...
+OFFSETS = tuple(SUBLATTICES[i] for i in _ORDER)
+_REACH = 2  # cells around a cell whose counts it sees
+
+
+@dataclass(frozen=True, kw_only=True)
+class PainterConfig:
+    """Settings of `Painter`.
+
+    Parameters
+    ----------
+    bins : int
+        Mass bins, from light to massive.
+    width : int
+        Channels of the network that sees the density.
+    blocks : int
+        Its residual blocks; each reaches two cells further.
+    hidden : int
+        Channels of the small networks that join density and counts.
+    free_counts : int
+        How many weights of `CountDistribution` are free.
+    start : tuple of float
+        Mean counts of each bin in a cell, from which training starts; one number holds for all bins.
+    act : "silu", "gelu" or "relu"
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+
+    bins: int = 4
+    width: int = 16
+    blocks: int = 3
+    hidden: int = 16
+    free_counts: int = 3
+    start: tuple[float, ...] = (0.05,)
+    act: str = "silu"
+
+    def __post_init__(self) -> None:
+        for name in ("bins", "width", "blocks", "hidden", "free_counts"):
+            if getattr(self, name) < 1:
+                raise InputError(f"painter.{name} must be >= 1, got {getattr(self, name)}")
+        if len(self.start) not in (1, self.bins) or min(self.start) <= 0:
+            raise InputError(
+                f"painter.start must hold one number > 0, or one for each of the {self.bins} bins, got {self.start}"
+            )
+
+
+class DensityEncoder(nn.Module):
+    """Features of the density around each cell."""
+
+    stride = 1
+
+    def __init__(self, config: PainterConfig) -> None:
+        super().__init__()
+        self.stem = Conv(1, config.width)
+        self.blocks = nn.ModuleList(ResidualBlock(config.width, act=config.act) for _ in range(config.blocks))
+        self.norm = ChannelNorm(config.width)
+        self.act = activation(config.act)
+
+    @property
+    def reach(self) -> int:
+        """Cells that one output cell sees to each side."""
+        return 1 + 2 * len(self.blocks)
+
+    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+        """Map ln(2 + delta), (batch, 1, x, y, z), to features (batch, width, x, y, z)."""
+        mesh = chain(self.blocks, self.stem(inputs, periodic=periodic), periodic=periodic)
+        return self.act(self.norm(mesh))
+
+
+class CountStage(nn.Module):
+    """Distribution of one bin's counts, from features, heavier halos nearby, and this bin's counts drawn before.
+
+    Counts enter as surprises, counts less their mean given the density: a cell that is not drawn yet is no surprise.
+    """
+
+    def __init__(self, config: PainterConfig, heavier: int) -> None:
+        super().__init__()
+        hidden = config.hidden
+        self.features = Conv(config.width, hidden, kernel=1)
+        self.own = nn.Conv3d(1, hidden, 2 * _REACH + 1, bias=False)
+        self.heavier = nn.Conv3d(heavier, hidden, 3, bias=False) if heavier else None
+        self.sublattice = nn.Embedding(len(OFFSETS), hidden)
+        self.last = Conv(hidden, 1 + config.free_counts, kernel=1)
+        self.act = activation(config.act)
+        # A start without neighbours: Poisson with the mean's rate, which the painter adds.
+        for layer in (self.own, self.heavier, self.sublattice):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=0.02)
+        self.last.zero()
+
+    def context(self, heavier: Mesh | None, features: Mesh) -> Mesh:
+        """Sum of what does not depend on this bin's own counts, (batch, hidden, x, y, z)."""
+        mesh = self.features(features)
+        if self.heavier is not None and heavier is not None:
+            mesh = mesh + functional.conv3d(_wrap(heavier, 1), self.heavier.weight)
+        return mesh
+
+    def forward(self, context: Mesh, own: Mesh, log_mean: Mesh, *, order: torch.Tensor) -> Mesh:
+        """Return the channels of `CountDistribution.of_channels` on sublattices.
+
+        Parameters
+        ----------
+        context : (batch, hidden, x/2, y/2, z/2)
+        own : (batch, 1, x + 3, y + 3, z + 3)
+            Surprises of this bin, zero where not drawn, with the neighbours of the sublattice's first and last cells.
+        log_mean : (batch, 1, x/2, y/2, z/2)
+            Of the mean given the density.
+        order : (batch,)
+            Which of `OFFSETS` each batch entry is.
+        """
+        place = self.sublattice(order)[:, :, None, None, None]
+        mesh = self.act(context + functional.conv3d(own, self.own.weight, stride=2) + place)
+        with torch.autocast(mesh.device.type, enabled=False):
+            parameters = self.last(mesh.float())
+        return torch.cat([parameters[:, :1] + log_mean, parameters[:, 1:]], dim=1)
+
+
+@register("painter", PainterConfig)
+class Painter(nn.Module):
+    """Counts of halos in mass bins given a density, drawn from the most massive bin to the lightest.
+
+    p(counts | density) is a product over bins and cells. A cell's distribution (`CountDistribution`) depends on the
+    density within `reach` cells, on heavier halos in it and the 26 cells around it, and on those halos of its own bin
+    within two cells that lie on sublattices drawn before: eight passes in place of one for each cell. So halos exclude
+    each other, a halo missing here may stand next door, and a draw scatters like halos do.
+
+    Examples
+    --------
+    >>> painter = Painter(PainterConfig(bins=2, width=4, blocks=1))
+    >>> painter(torch.zeros(1, 1, 8, 8, 8)).shape
+    torch.Size([1, 2, 8, 8, 8])
+    """
+
+    stride = 1
+
+    def __init__(self, config: PainterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = DensityEncoder(config)
+        self.mean = Conv(config.width, config.bins, kernel=1)
+        # stages[b] belongs to bin b and sees the bins above it.
+        self.stages = nn.ModuleList(CountStage(config, config.bins - 1 - b) for b in range(config.bins))
+        nn.init.normal_(self.mean.conv.weight, std=0.02)
+        with torch.no_grad():
+            self.mean.conv.bias.copy_(torch.tensor(config.start).log())  # type: ignore[union-attr]
+
+    @property
+    def reach(self) -> int:
+        """Cells of density that the mean of one cell sees to each side."""
+        return self.encoder.reach
+
+    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+        """Return ln of the mean counts given the density, (batch, bins, x, y, z) float32.
+
+        Parameters
+        ----------
+        inputs : (batch, 1, x, y, z)
+            ln(2 + delta) of the 2LPT density.
+        periodic : bool
+            Circular padding (a whole periodic box), or zeros (a crop).
+        """
+        return self.log_mean(self.encoder(inputs, periodic=periodic))
+
+    def log_mean(self, features: Mesh) -> Mesh:
+        """Return ln of the mean counts from the encoder's features."""
+        # Single precision: in bfloat16 the mean would come in steps of 2 percent.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.mean(features.float()).clamp(-15, 4.5)
+
+    def log_likelihood(self, inputs: Mesh, counts: Mesh, *, periodic: bool = True) -> tuple[Mesh, Mesh]:
+        """Return ln p(counts | density, counts drawn before), and that of Poisson counts about the mean alone.
+
+        Parameters
+        ----------
+        inputs : (batch, 1, x, y, z)
+            ln(2 + delta); sides are even.
+        counts : (batch, bins, x, y, z)
+        periodic : bool
+            False for a crop, whose outer `reach` + 3 cells are then not to be trusted.
+
+        Returns
+        -------
+        Two meshes (batch, bins, x, y, z), double precision.
+        """
+        features = self.encoder(inputs, periodic=periodic)
+        log_mean = self.log_mean(features)
+        fixed = log_mean.detach()  # the mean learns from the Poisson likelihood alone
+        surprise = _surprise(counts, fixed)
+        order = torch.arange(len(OFFSETS), device=inputs.device).repeat_interleave(len(inputs))
+        values = []
+        for b in range(self.config.bins):
+            stage = cast(CountStage, self.stages[b])
+            context = _split(
+                stage.context(surprise[:, b + 1 :] if b + 1 < self.config.bins else None, features)
+            )
+            own = torch.cat([_around(_drawn(surprise[:, b : b + 1], p), p) for p in range(len(OFFSETS))])
+            parameters = stage(context, own, _split(fixed[:, b : b + 1]), order=order)
+            found = CountDistribution.of_channels(parameters).log_prob(_split(counts[:, b : b + 1])[:, 0])
+            values.append(_join(found[:, None], len(inputs)))
+        wide = log_mean.double()
+        poisson = counts * wide - wide.exp() - torch.lgamma(counts.double() + 1)
+        return torch.cat(values, dim=1), poisson
+
+    @torch.no_grad()
+    def draw(
+        self,
+        features: Mesh,
+        *,
+        generator: torch.Generator,
+        advance: Callable[[int], None] = lambda units: None,
+    ) -> Float[torch.Tensor, "bins x y z"]:
+        """Draw counts of a whole periodic box.
+
+        Parameters
+        ----------
+        features : (1, width, x, y, z)
+            From `encoder`; sides are even.
+        generator : torch.Generator
+            On the device of the features. Equal seeds give equal counts on one kind of device.
+        advance : callable
+            Called with 1 after each of the bins * 8 passes.
+
+        Returns
+        -------
+        (bins, x, y, z) float32.
+        """
+        shape = features.shape[2:]
+        if any(side % 2 for side in shape):
+            raise InputError(f"cells must be even along each side to paint halos, got {tuple(shape)}")
+        log_mean = self.log_mean(features)
+        surprise, counts = torch.zeros_like(log_mean), torch.zeros_like(log_mean)
+        for b in reversed(range(self.config.bins)):
+            stage = cast(CountStage, self.stages[b])
+            own, mean = surprise[:, b : b + 1], log_mean[:, b : b + 1]
+            context = stage.context(surprise[:, b + 1 :] if b + 1 < self.config.bins else None, features)
+            for p, offset in enumerate(OFFSETS):
+                place = _places(offset)
+                order = torch.tensor([p], device=features.device)
+                parameters = stage(context[place], _around(own, p), mean[place], order=order)
+                distribution = CountDistribution.of_channels(parameters)
+                uniform = torch.rand(distribution.log_rate.shape, generator=generator, device=features.device)
+                found = distribution.draw(uniform)[:, None]
+                counts[:, b : b + 1][place] = found
+                own[place] = _surprise(found, mean[place])
+                advance(1)
+        return counts[0]
+
+
+def _surprise(counts: Mesh, log_mean: Mesh) -> Mesh:
+    """(n - mean) / (1 + mean)^1/2: of order one in dense cells, n where a halo is rare."""
+    mean = log_mean.exp()
+    return (counts - mean) / (1 + mean).sqrt()
+
+
+def _places(offset: tuple[int, int, int]) -> tuple[slice, ...]:
+    return (slice(None), slice(None), *(slice(start, None, 2) for start in offset))
+
+
+def _drawn(own: Mesh, p: int) -> Mesh:
+    """Keep what was drawn before pass p."""
+    kept = torch.zeros_like(own)
+    for offset in OFFSETS[:p]:
+        kept[_places(offset)] = own[_places(offset)]
+    return kept
+
+
+def _wrap(mesh: Mesh, pad: int) -> Mesh:
+    return functional.pad(mesh, (pad,) * 6, mode="circular")
+
+
+def _around(own: Mesh, p: int) -> Mesh:
+    """Cut the mesh so that a convolution of stride 2 falls on the sublattice of pass p."""
+    shape, offset = own.shape[2:], OFFSETS[p]
+    inner = tuple(slice(start, start + n + 2 * _REACH - 1) for start, n in zip(offset, shape, strict=True))
+    return _wrap(own, _REACH)[(slice(None), slice(None), *inner)]
+
+
+def _split(mesh: Mesh) -> Mesh:
+    """Put the sublattices one after the other along the batch, in the order of `OFFSETS`."""
+    return torch.cat([mesh[_places(offset)] for offset in OFFSETS])
+
+
+def _join(mesh: Mesh, batch: int) -> Mesh:
+    """Undo `_split`."""
+    n_x, n_y, n_z = mesh.shape[2:]
+    whole = mesh.new_empty((batch, mesh.shape[1], 2 * n_x, 2 * n_y, 2 * n_z))
+    for p, offset in enumerate(OFFSETS):
+        whole[_places(offset)] = mesh[p * batch : (p + 1) * batch]
+    return whole
