@@ -54,6 +54,12 @@ def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
     assert "test phase" in table
     assert "particle mesh, 3 steps" in table
     assert (tmp_path / "scores" / "figures" / "fig03_spectra.png").exists() == (not quiet)
+    if quiet:
+        result = run("report", "scores", "--out", "report.html")
+        assert result.exit_code == 0, result.output
+        page = (tmp_path / "report.html").read_text()
+        assert "How well the emulators do" in page
+        assert page.count("<figure") >= 3
 
 
 def test_bad_requests_are_refused(run, pairs):
