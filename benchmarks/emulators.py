@@ -5,8 +5,9 @@
     python benchmarks/emulators.py speed --particles 256 --docs docs/emulators.md
 
 `scores` fills what stands between `<!-- he2019: begin -->` and `<!-- he2019: end -->` of a page: how each emulator's
-displacement error compares with that of 2LPT in every cosmology, then every score. `speed` times 2LPT, an emulator and
-particle-mesh runs of one box after each other, and fills `<!-- speed: begin -->`; the first run of each is not counted.
+displacement error compares with that of 2LPT in every cosmology, then every score. Evaluations of the same pairs by
+other models are put together. `speed` times 2LPT, an emulator and particle-mesh runs of one box after each other, and
+fills `<!-- speed: begin -->`.
 """
 
 from __future__ import annotations
@@ -64,10 +65,37 @@ def ratio_table(records: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def merged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put evaluations of the same pairs by different models together, networks first.
+
+    Raises
+    ------
+    InputError
+        If evaluations of one cosmology are of different pairs.
+    """
+    together: dict[str, dict[str, Any]] = {}
+    for record in records:
+        variant = record["variant"]
+        known = together.setdefault(variant, {**record, "results": [], "baselines": []})
+        if known["pairs"] != record["pairs"]:
+            raise InputError(
+                f"evaluations of {variant} must be of the same pairs, got {len(record['pairs'])} others"
+            )
+        names = {entry["model"] for entry in known["results"]}
+        known["results"] += [entry for entry in record["results"] if entry["model"] not in names]
+        known["baselines"] = list(dict.fromkeys([*known["baselines"], *record["baselines"]]))
+    for record in together.values():
+        names = [entry["model"] for entry in record["results"]]
+        networks = [name for name in names if name not in record["baselines"]]
+        record["models"] = [*networks, *(name for name in names if name in record["baselines"])]
+    return list(together.values())
+
+
 def scores_text(records: Sequence[dict[str, Any]]) -> str:
     """Return both tables of several evaluations, cosmologies in the paper's order."""
     ordered = sorted(
-        records, key=lambda one: ORDER.index(one["variant"]) if one["variant"] in ORDER else len(ORDER)
+        merged(records),
+        key=lambda one: ORDER.index(one["variant"]) if one["variant"] in ORDER else len(ORDER),
     )
     pairs = len(ordered[0]["pairs"])
     return "\n".join(
