@@ -10,7 +10,7 @@ import torch
 
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output
-from peculiar.inference.model_card import EmulatorCard, ModelCard
+from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
@@ -33,7 +33,7 @@ def train(
     force: bool = False,
     seed: int = 0,
     announce: Callable[[str], None] = print,
-) -> ModelCard | EmulatorCard:
+) -> AnyCard:
     """Train a network and write its weights and card.
 
     Parameters
@@ -110,7 +110,7 @@ def _prepare(
 ) -> None:
     """Write the record of the run, or compare with the one that is there."""
     record = out / RECORD
-    plan = {
+    plan: dict[str, Any] = {
         "recipe": settings.model_dump(mode="json"),
         "profile": profile,
         "boxes": {name: [path.name for path in paths] for name, paths in splits.items()},
