@@ -1,13 +1,15 @@
-"""Tables of the emulators for the docs: Table 1 of He et al. 2019, and what `emulate` costs.
+"""Tables of the emulators for the docs: those of He et al. 2019 and Wu et al. 2021, and what `emulate` costs.
 
     peculiar evaluate RUN --out EVALUATION --model displacement --model he2019        (one RUN a cosmology)
     python benchmarks/emulators.py scores EVALUATION [EVALUATION ...] --docs docs/emulators.md
     python benchmarks/emulators.py speed --particles 256 --docs docs/emulators.md
+    peculiar evaluate RUN --out EVALUATION --model flow --model wu2021 --boxes 1001-1002 --tune-on 501-502
+    python benchmarks/emulators.py flows EVALUATION --docs docs/emulators.md
 
 `scores` fills what stands between `<!-- he2019: begin -->` and `<!-- he2019: end -->` of a page: how each emulator's
 displacement error compares with that of 2LPT in every cosmology, then every score. Evaluations of the same pairs by
 other models are put together. `speed` times 2LPT, an emulator and particle-mesh runs of one box after each other, and
-fills `<!-- speed: begin -->`.
+fills `<!-- speed: begin -->`. `flows` fills `<!-- wu2021: begin -->`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from peculiar.simulate.particle_mesh import Steps, evolve
 from peculiar.workflows.emulate import emulate
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.scoreboard_displacement import PUBLISHED, displacement_markdown
+from peculiar.workflows.scoreboard_flow import flow_markdown
 
 ORDER = tuple(PUBLISHED)
 GOAL = {"test phase": 0.28}
@@ -38,8 +41,8 @@ def ratio_table(records: Sequence[Mapping[str, Any]]) -> str:
     """Lines of a table: rows are cosmologies, columns the methods' errors over 2LPT's, in both definitions."""
     methods = [name for name in records[0]["models"] if name != "2LPT"]
     lines = [
-        f"| cosmology | 2LPT's error | {' | '.join(methods)} | D3M, published | to reach, CPU |",
-        "| --- | ---: |" + " ---: |" * (len(methods) + 2),
+        f"| cosmology | pairs | 2LPT's error | {' | '.join(methods)} | D3M, published | to reach, CPU |",
+        "| --- | ---: | ---: |" + " ---: |" * (len(methods) + 2),
     ]
     for record in records:
         variant = record["variant"]
@@ -58,7 +61,7 @@ def ratio_table(records: Sequence[Mapping[str, Any]]) -> str:
         )
         goal = GOAL.get(variant, paper)
         lines.append(
-            f"| {variant} | {theory['relative_error']['mean']:.3f} / {theory['mean_error_ratio']['mean']:.3f} | "
+            f"| {variant} | {len(record['pairs'])} | {theory['relative_error']['mean']:.3f} / {theory['mean_error_ratio']['mean']:.3f} | "
             + " | ".join(text(method) for method in methods)
             + (" | | |" if paper is None or goal is None else f" | {paper:.2f} | {goal:.2f} |")
         )
@@ -97,12 +100,11 @@ def scores_text(records: Sequence[dict[str, Any]]) -> str:
         merged(records),
         key=lambda one: ORDER.index(one["variant"]) if one["variant"] in ORDER else len(ORDER),
     )
-    pairs = len(ordered[0]["pairs"])
     return "\n".join(
         [
-            f"Errors of the displacement over 2LPT's, {pairs} held-out pairs a cosmology with the same phases: by the "
-            "mean of |error| / |displacement|, then by mean |error| over mean |displacement|. The first column has "
-            "2LPT's own error in both definitions.",
+            "Errors of the displacement over 2LPT's, on held-out pairs of the same phases: by the mean of |error| / "
+            "|displacement|, then by mean |error| over mean |displacement|. The third column has 2LPT's own error in both "
+            "definitions.",
             "",
             ratio_table(ordered),
             "",
@@ -149,17 +151,22 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     scores = commands.add_parser("scores", help="tables of evaluations")
     scores.add_argument("evaluations", type=Path, nargs="+", help="outputs of `peculiar evaluate` on pairs")
+    flows = commands.add_parser("flows", help="tables of an evaluation of density-to-velocity models")
+    flows.add_argument("evaluation", type=Path, help="output of `peculiar evaluate`")
     speed = commands.add_parser("speed", help="times of one box")
     speed.add_argument("--particles", type=int, default=256, help="along a side")
     speed.add_argument("--separation", type=float, default=4.0, help="of the particles [Mpc/h]")
     speed.add_argument("--model", default="displacement")
-    for one in (scores, speed):
+    for one in (scores, flows, speed):
         one.add_argument("--docs", type=Path, action="append", default=[], help="page to fill")
     options = parser.parse_args()
     try:
         if options.command == "scores":
             records = [Evaluation.open(path).record for path in options.evaluations]
             marker, text = "he2019", scores_text(records)
+        elif options.command == "flows":
+            _, text = flow_markdown(Evaluation.open(options.evaluation).record).split("\n", 1)
+            marker, text = "wu2021", text.replace("\n## ", "\n### ").strip()
         else:
             marker = "speed"
             text = speed_text(options.particles, separation=options.separation, model=options.model)
