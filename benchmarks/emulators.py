@@ -60,11 +60,15 @@ def ratio_table(records: Sequence[Mapping[str, Any]]) -> str:
             published["D3M"]["relative_error"] / published["2LPT"]["relative_error"] if published else None
         )
         goal = GOAL.get(variant, paper)
-        lines.append(
-            f"| {variant} | {len(record['pairs'])} | {theory['relative_error']['mean']:.3f} / {theory['mean_error_ratio']['mean']:.3f} | "
-            + " | ".join(text(method) for method in methods)
-            + (" | | |" if paper is None or goal is None else f" | {paper:.2f} | {goal:.2f} |")
-        )
+        own = [theory[key]["mean"] for key in ("relative_error", "mean_error_ratio")]
+        ends = "| | |" if paper is None or goal is None else f"| {paper:.2f} | {goal:.2f} |"
+        cells = [
+            variant,
+            str(len(record["pairs"])),
+            f"{own[0]:.3f} / {own[1]:.3f}",
+            *(text(one) for one in methods),
+        ]
+        lines.append(f"| {' | '.join(cells)} {ends}")
     return "\n".join(lines)
 
 
@@ -103,8 +107,8 @@ def scores_text(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(
         [
             "Errors of the displacement over 2LPT's, on held-out pairs of the same phases: by the mean of |error| / "
-            "|displacement|, then by mean |error| over mean |displacement|. The third column has 2LPT's own error in both "
-            "definitions.",
+            "|displacement|, then by mean |error| over mean |displacement|. The third column has 2LPT's own error in "
+            "both definitions.",
             "",
             ratio_table(ordered),
             "",
