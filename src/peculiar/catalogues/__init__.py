@@ -9,7 +9,7 @@ from peculiar.catalogues.selection import (
     sky_positions,
 )
 from peculiar.catalogues.sky import SkyMask, directions, read_mask, survey_box, to_cartesian, to_sky
-from peculiar.catalogues.write import write_objects
+from peculiar.catalogues.write import write_catalogue, write_objects
 
 __all__ = [
     "RadialSelection",
@@ -25,5 +25,6 @@ __all__ = [
     "survey_box",
     "to_cartesian",
     "to_sky",
+    "write_catalogue",
     "write_objects",
 ]

@@ -1,4 +1,4 @@
-"""Write catalogues back with what was reconstructed at each object."""
+"""Write catalogues, and tables with what was reconstructed at each of their objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues.read import table_format
-from peculiar.core import InputError
+from peculiar.core import Catalogue, InputError
 from peculiar.core.output import atomic_output
 
 if TYPE_CHECKING:
@@ -90,6 +90,70 @@ def write_objects(
     with atomic_output(path, overwrite=overwrite) as temporary:
         options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
         result.write(temporary, format=kind, **options)
+    return Path(path)
+
+
+def write_catalogue(
+    path: str | Path,
+    catalogue: Catalogue,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a catalogue as a table that `read_catalogue` takes.
+
+    Columns ``x``, ``y``, ``z`` [comoving Mpc/h] and, of what the catalogue holds, ``vx``, ``vy``, ``vz`` [peculiar
+    km/s], ``mass`` [Msun/h] and ``weight``. The box, redshift, space and line of sight (``los``) go into the
+    table's metadata.
+
+    Parameters
+    ----------
+    path : path
+        The ending gives the format: FITS, HDF5, Parquet, ECSV or CSV.
+    catalogue : Catalogue
+    provenance : mapping, optional
+        Written as JSON into the comments of the table; a CSV file has no place for it.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Path
+        The file, which is there whole or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        If the file exists and was not to be overwritten.
+    InputError
+        If the ending is unknown or the disk is full.
+    """
+    from astropy.table import Table
+
+    kind = table_format(path)
+    columns: dict[str, np.ndarray] = dict(zip("xyz", catalogue.positions.T, strict=True))
+    units = dict.fromkeys("xyz", "Mpc / h")
+    if catalogue.velocities is not None:
+        columns |= dict(zip(("vx", "vy", "vz"), catalogue.velocities.T, strict=True))
+        units |= dict.fromkeys(("vx", "vy", "vz"), "km / s")
+    if catalogue.masses is not None:
+        columns["mass"] = catalogue.masses
+        units["mass"] = "Msun / h"
+    if catalogue.weights is not None:
+        columns["weight"] = catalogue.weights
+    table = Table(columns, units=units)
+    # Keys of up to eight characters: FITS has no longer ones.
+    table.meta.update(
+        box_size=catalogue.box.size,
+        redshift=catalogue.redshift,
+        space=catalogue.space,
+        los=catalogue.line_of_sight,
+    )
+    if provenance is not None:
+        table.meta["comments"] = ["peculiar " + json.dumps(provenance, sort_keys=True, default=str)]
+    with atomic_output(path, overwrite=overwrite) as temporary:
+        options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
+        table.write(temporary, format=kind, **options)
     return Path(path)
 
 

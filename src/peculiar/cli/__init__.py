@@ -1,6 +1,6 @@
 """The command line: options in, one workflow called. Nothing heavy is imported before a command runs."""
 
-from peculiar.cli import emulate, reconstruct, research
+from peculiar.cli import emulate, paint, reconstruct, research
 from peculiar.cli.app import app
 
-__all__ = ["app", "emulate", "reconstruct", "research"]
+__all__ = ["app", "emulate", "paint", "reconstruct", "research"]

@@ -127,11 +127,11 @@ def reconstruct(
 
 @app.command()
 def models() -> None:
-    """List the models: what `reconstruct --model` takes, and the emulators."""
+    """List the models: what `reconstruct --model` takes, the emulators and the painters."""
     from peculiar.inference.model_card import (
         DEFAULT_MODEL,
         WEIGHTS,
-        EmulatorCard,
+        ModelCard,
         available_models,
         read_card,
     )
@@ -141,7 +141,7 @@ def models() -> None:
         typer.echo(f"{name:16}  reconstruct: classical, no weights")
     for name in available_models(None):
         card = read_card(WEIGHTS / f"{name}.json")
-        if isinstance(card, EmulatorCard):
+        if not isinstance(card, ModelCard):
             typer.echo(f"{name:16}  {card.task}: z = {card.redshift:g}, cells of {card.cell_size:g} Mpc/h")
             continue
         low, high = card.number_density_range

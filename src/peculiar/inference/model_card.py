@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
 from peculiar.simulate.lagrangian import LagrangianInputs
+from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "residual"
@@ -121,8 +123,32 @@ class EmulatorCard(_Card):
     splits: dict[str, str]
 
 
-AnyCard = ModelCard | EmulatorCard
-Task = Literal["reconstruct", "displace", "flow"]
+class PainterCard(_Card):
+    """What a painter of halos needs to be used and judged: from a 2LPT density to counts in bins of mass.
+
+    `cell_size` is that of the mesh [Mpc/h], `particles_per_cell` the 2LPT particles in a cell along a side of it;
+    `mass_edges` [Msun/h] and the bins of `halos` go from light to massive; `splits` are ranges of seeds, as "1-20".
+    """
+
+    task: Literal["paint"]
+    mass_edges: tuple[float, ...] = Field(min_length=2)
+    halos: HaloProperties
+    number_density: float = Field(gt=0, description="of all bins together [(h/Mpc)^3]")
+    particles_per_cell: int = Field(default=2, ge=1)
+    cosmology_range: dict[str, tuple[float, float]]
+    splits: dict[str, str]
+
+    @model_validator(mode="after")
+    def _usable(self) -> PainterCard:
+        if any(b <= a for a, b in pairwise(self.mass_edges)):
+            raise ValueError("mass_edges must rise")
+        if len(self.halos.mass_quantiles) != len(self.mass_edges) - 1:
+            raise ValueError("halos.mass_quantiles must have one entry for each bin of mass_edges")
+        return self
+
+
+AnyCard = ModelCard | EmulatorCard | PainterCard
+Task = Literal["reconstruct", "displace", "flow", "paint"]
 
 
 def weights_checksum(path: Path | str) -> str:
@@ -133,7 +159,13 @@ def weights_checksum(path: Path | str) -> str:
 
 def task_of(card: AnyCard) -> Task:
     """Return what a model is for."""
-    return card.task if isinstance(card, EmulatorCard) else "reconstruct"
+    return "reconstruct" if isinstance(card, ModelCard) else card.task
+
+
+def _card_class(entries: Mapping[str, Any]) -> type[ModelCard] | type[EmulatorCard] | type[PainterCard]:
+    if "task" not in entries:
+        return ModelCard
+    return PainterCard if entries["task"] == "paint" else EmulatorCard
 
 
 def read_card(path: Path | str) -> AnyCard:
@@ -160,7 +192,7 @@ def read_card(path: Path | str) -> AnyCard:
             "the version of peculiar that wrote it"
         )
     try:
-        return (EmulatorCard if "task" in entries else ModelCard).model_validate(entries)
+        return _card_class(entries).model_validate(entries)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the card"
@@ -180,8 +212,8 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     directory : path
         An existing directory, in most cases a temporary one of `peculiar.core.output.atomic_output`.
     **entries
-        The entries of `ModelCard`, or with `task` those of `EmulatorCard`, but `weights_sha256`, which is taken from
-        the file.
+        The entries of `ModelCard`, or with `task` those of `EmulatorCard` or `PainterCard`, but `weights_sha256`, which
+        is taken from the file.
     """
     from safetensors.torch import save_file
 
@@ -189,8 +221,7 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     weights = directory / f"{entries['name']}.safetensors"
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     save_file(state, weights, metadata={"name": str(entries["name"]), "schema_version": str(SCHEMA_VERSION)})
-    kind = EmulatorCard if "task" in entries else ModelCard
-    card = kind(**entries, weights_sha256=weights_checksum(weights))
+    card = _card_class(entries)(**entries, weights_sha256=weights_checksum(weights))
     weights.with_suffix(".json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from peculiar.catalogues import read_catalogue, read_table, write_objects
-from peculiar.core import Box, InputError, OutputExistsError
+from peculiar.catalogues import read_catalogue, read_table, write_catalogue, write_objects
+from peculiar.core import Box, Catalogue, InputError, OutputExistsError
 
 ADDED = ["vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real"]
 
@@ -126,3 +126,23 @@ def test_objects_in_a_column(tmp_path, table):
 def test_unknown_ending(tmp_path, table):
     with pytest.raises(InputError, match="must end in"):
         write_objects(tmp_path / "out.txt", table, **reconstruction(len(table)))
+
+
+@pytest.mark.parametrize("suffix", ["h5", "fits", "parquet", "ecsv", "csv"])
+def test_a_written_catalogue_is_read_back(tmp_path, suffix):
+    random = np.random.default_rng(1)
+    halos = Catalogue(
+        positions=random.uniform(0, 50, (20, 3)),
+        box=Box(50.0),
+        redshift=0.5,
+        space="real",
+        velocities=random.normal(0, 300, (20, 3)),
+        masses=random.uniform(1e12, 1e14, 20),
+        weights=random.uniform(1, 2, 20),
+    )
+    path = write_catalogue(tmp_path / f"halos.{suffix}", halos, provenance={"seed": 1})
+    back = read_catalogue(path, box=Box(50.0), space="real", redshift=0.5)
+    for name in ("positions", "velocities", "masses", "weights"):
+        assert np.allclose(getattr(back, name), getattr(halos, name))
+    with pytest.raises(OutputExistsError, match="--force"):
+        write_catalogue(path, halos)

@@ -1,0 +1,54 @@
+"""Commands for makers of mocks: paint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peculiar.cli.app import Force, app
+
+
+@app.command()
+def paint(
+    out: Annotated[Path, typer.Option(help="Catalogue: .h5, .fits, .parquet, .ecsv or .csv.")],
+    seed: Annotated[int, typer.Option(help="Of the halos, and of the initial conditions of --box.")],
+    box: Annotated[float | None, typer.Option(help="Side of a box with its own 2LPT field [Mpc/h].")] = None,
+    density: Annotated[
+        Path | None, typer.Option(help="Zarr with your 'density' and, in most cases, 'velocity' [km/s].")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A painter of `peculiar models`, or a .safetensors file.")
+    ] = "painter",
+    number_density: Annotated[
+        float | None,
+        typer.Option(help="Keep the most massive halos [(h/Mpc)^3].", show_default="all that are painted"),
+    ] = None,
+    space: Annotated[str, typer.Option(help="Positions in real or redshift space.")] = "real",
+    line_of_sight: Annotated[str, typer.Option(help="x, y or z: the axis of redshift space.")] = "z",
+    cosmology: Annotated[
+        str | None,
+        typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="the model's"),
+    ] = None,
+    redshift: Annotated[float | None, typer.Option(help="Redshift.", show_default="the model's")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Paint halos on a 2LPT density: x, y, z [Mpc/h], vx, vy, vz [km/s] and mass [Msun/h]."""
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.paint import PaintOptions, paint_file
+
+    options = PaintOptions(
+        seed=seed,
+        model=model,
+        cosmology=None if cosmology is None else parse_cosmology(cosmology),
+        redshift=redshift,
+        number_density=number_density,
+        space=space,  # type: ignore[arg-type]
+        line_of_sight=line_of_sight,  # type: ignore[arg-type]
+        device=device,
+    )
+    typer.echo(f"{paint_file(out, options, size=box, density=density, force=force)}")

@@ -1,0 +1,189 @@
+"""Painters of halos in use: from a 2LPT density to counts in cells, and on to a catalogue."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
+from peculiar.inference.model_card import CELL_TOLERANCE, PainterCard, load_model
+from peculiar.inference.tiles import apply_network
+from peculiar.inference.whole import half_precision
+from peculiar.models.channels import log_density
+from peculiar.models.painter import OFFSETS, Painter
+from peculiar.simulate.populate import populate
+from peculiar.simulate.second_order import SecondOrderFields
+
+DENSITY_FLOOR = 1.0  # the painter sees ln(2 + delta)
+TILE = 160
+"""Largest side [cells] that the network sees at once: 0.8 GB."""
+
+
+@dataclass(frozen=True, eq=False)
+class HaloPainter:
+    """A network that paints halos on a density.
+
+    Parameters
+    ----------
+    module : Painter
+        In evaluation mode, on the device that it shall run on.
+    card : PainterCard
+    max_side : int
+        Largest mesh side that the density's features are found on at once [cells]; larger meshes go in tiles.
+
+    Examples
+    --------
+    >>> painter = HaloPainter.load("painter")  # doctest: +SKIP
+    """
+
+    module: Painter = field(repr=False)
+    card: PainterCard
+    max_side: int = TILE
+
+    @classmethod
+    def load(cls, name_or_path: Path | str, *, max_side: int = TILE) -> HaloPainter:
+        """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
+        module, card = load_model(name_or_path)
+        if not isinstance(card, PainterCard) or not isinstance(module, Painter):
+            raise InputError(f"model must be for the task 'paint', got {card.name!r}: see `peculiar models`")
+        return cls(module, card, max_side)
+
+    @property
+    def passes(self) -> int:
+        """Steps of progress that `counts` reports."""
+        return len(OFFSETS) * self.module.config.bins
+
+    def check(self, box: Box, cosmology: Cosmology, *, redshift: float) -> None:
+        """Refuse a mesh that cannot be painted, and warn (`OutOfRangeWarning`) of what the painter was not trained on.
+
+        Raises
+        ------
+        InputError
+            If the box is not periodic, or its cells are odd in number or more than 10 % off the card's size.
+        """
+        card = self.card
+        if not box.periodic:
+            raise InputError(f"box must be periodic to paint halos, got {box}: use Box(size, cells)")
+        if box.mesh % 2:
+            raise InputError(
+                f"cells must be even along each side to paint halos, got {box.mesh}: use one more"
+            )
+        off = abs(box.cell_size / card.cell_size - 1)
+        sizes = f"cell size {box.cell_size:.4g} Mpc/h differs from {card.cell_size:.4g} Mpc/h of model {card.name!r}"
+        if off > 0.1:
+            raise InputError(
+                f"{sizes}: counts in cells hold for one size; use {round(box.size / card.cell_size / 2) * 2} cells, or "
+                "train a painter"
+            )
+        if off > CELL_TOLERANCE:
+            _warn(sizes)
+        if abs(redshift - card.redshift) > 0.01:
+            _warn(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
+        for name, (low, high) in card.cosmology_range.items():
+            value = getattr(cosmology, name)
+            if not 0.99 * low <= value <= 1.01 * high:
+                _warn(
+                    f"{name} {value:.4g} is outside {low:.4g} to {high:.4g}, the range of model {card.name!r}"
+                )
+
+    def mean_counts(self, density: Field) -> Field:
+        """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
+        features = self._features(density)
+        with torch.inference_mode():
+            mean = self.module.log_mean(features[None])[0].exp()
+        return self._counts(mean, density.box)
+
+    def counts(
+        self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
+    ) -> Field:
+        """Draw counts of halos in the cells of a periodic box, one channel for each mass bin.
+
+        Parameters
+        ----------
+        density : Field
+            2LPT overdensity, one channel, on a mesh that `check` accepts.
+        seed : int
+            Equal seeds give equal counts on one kind of device.
+        advance : callable
+            Called `passes` times with 1.
+        """
+        features = self._features(density)
+        generator = torch.Generator(features.device).manual_seed(seed)
+        with half_precision(features.device):
+            drawn = self.module.draw(features[None], generator=generator, advance=advance)
+        return self._counts(drawn, density.box)
+
+    def catalogue(
+        self,
+        fields: SecondOrderFields,
+        *,
+        seed: int,
+        redshift: float | None = None,
+        number_density: float | None = None,
+        advance: Callable[[int], None] = lambda units: None,
+    ) -> Catalogue:
+        """Paint halos with masses, positions and velocities, in real space.
+
+        Parameters
+        ----------
+        fields : SecondOrderFields
+            2LPT density and velocity of a periodic box that `check` accepts.
+        seed : int
+            Of counts, masses, positions and velocities.
+        redshift : float, optional
+            Default: the card's.
+        number_density : float, optional
+            [(h/Mpc)^3]; the most massive halos are kept. Default: all that are painted.
+        advance : callable
+            As in `counts`.
+
+        Raises
+        ------
+        InputError
+            If fewer halos are painted than asked for.
+        """
+        redshift = self.card.redshift if redshift is None else redshift
+        counts = self.counts(fields.density, seed=seed, advance=advance)
+        halos = populate(counts.data, fields, self.card.halos, seed=seed, redshift=redshift)
+        return halos if number_density is None else most_massive(halos, number_density)
+
+    def _features(self, density: Field) -> torch.Tensor:
+        device = next(self.module.parameters()).device
+        inputs = log_density(density.data.float().to(device), floor=DENSITY_FLOOR)
+        return apply_network(self.module.encoder, inputs, periodic=True, max_side=self.max_side)
+
+    def _counts(self, data: torch.Tensor, box: Box) -> Field:
+        return Field(data.cpu(), box, [f"counts_{i}" for i in range(len(data))], "halos per cell")
+
+
+def most_massive(catalogue: Catalogue, number_density: float) -> Catalogue:
+    """Keep the most massive objects, to a number density [(h/Mpc)^3].
+
+    Raises
+    ------
+    InputError
+        If there are no masses, or the catalogue holds fewer objects.
+    """
+    if catalogue.masses is None or catalogue.velocities is None:
+        raise InputError("catalogue must hold masses and velocities to be cut by abundance, got None")
+    number = round(number_density * catalogue.box.volume)
+    if not 1 <= number <= len(catalogue):
+        raise InputError(
+            f"number_density must lie in {1 / catalogue.box.volume:.3g} to {catalogue.number_density:.4g} (h/Mpc)^3, "
+            f"the objects that there are, got {number_density:g}"
+        )
+    kept = np.sort(np.argpartition(-catalogue.masses, number - 1)[:number])
+    return catalogue.replace(
+        positions=catalogue.positions[kept],
+        velocities=catalogue.velocities[kept],
+        masses=catalogue.masses[kept],
+    )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, OutOfRangeWarning, stacklevel=4)

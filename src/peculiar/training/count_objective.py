@@ -1,0 +1,98 @@
+"""Training of painters of halo counts: the likelihood, and how the mean and a draw compare with simulated halos."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from peculiar.core.box import Box
+from peculiar.core.errors import InputError
+from peculiar.core.field import Field
+from peculiar.models.painter import Painter
+from peculiar.statistics.power import compare_power, power_spectrum
+from peculiar.training.losses import Mesh, interior
+
+JUDGED = (0.05, 0.1, 0.3, 0.4)
+"""Edges [h/Mpc] of the bands in which draws and means are compared with halos."""
+DRAW_SEED = 2019
+
+
+class Counts:
+    """Mean negative log-likelihood of counts in cells, summed over mass bins.
+
+    The likelihood given neighbours trains the painter's draws, that of Poisson counts its mean; both count alike.
+
+    Parameters
+    ----------
+    margin : int
+        Outer cells of a crop that the loss leaves out; at least the painter's reach + 3.
+    cell_size : float
+        [Mpc/h], for the wavenumbers of the validation.
+    """
+
+    name = "all"
+    target_vectors = ()
+
+    def __init__(self, *, margin: int, cell_size: float) -> None:
+        if margin < 0 or cell_size <= 0:
+            raise InputError(
+                f"margin must be >= 0 and cell_size > 0 Mpc/h, got {margin} and {cell_size}: see the recipe"
+            )
+        self.margin, self.cell_size = margin, cell_size
+
+    def trained(self, network: nn.Module) -> nn.Module:
+        """Return the whole network."""
+        return network
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return minus the two log-likelihoods per cell."""
+        painter = _painter(network)
+        parts = painter.log_likelihood(inputs, targets, periodic=not crop)
+        margin = self.margin if crop else 0
+        return -torch.stack([interior(part, margin).sum(dim=1).mean() for part in parts]).sum().float()
+
+    def validate(
+        self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the loss, the log-likelihood per cell, r(k) of the mean, and ratios of a draw to the halos.
+
+        "power_ratio" and "variance_ratio" are those of the bin that is furthest from one; powers hold shot noise and
+        are taken at k of 0.1 to 0.3 h/Mpc, "r_mean" at 0.3 to 0.4 h/Mpc of all halos together.
+        """
+        painter = _painter(network)
+        box = Box(self.cell_size * inputs.shape[-1], inputs.shape[-1])
+        joint, poisson = (part.sum(dim=1).mean() for part in painter.log_likelihood(inputs, targets))
+        features = painter.encoder(inputs)
+        generator = torch.Generator(inputs.device).manual_seed(DRAW_SEED)
+        drawn = painter.draw(features, generator=generator)
+        true, mean = targets[0].float(), painter.log_mean(features)[0].exp()
+        together = compare_power(_overdensity(mean.sum(0), box), _overdensity(true.sum(0), box), edges=JUDGED)
+        powers = [[_band_power(counts, box) for counts in several] for several in (drawn, true)]
+        ratios = torch.tensor(powers[0]) / torch.tensor(powers[1])
+        variances = drawn.flatten(1).var(1) / true.flatten(1).var(1)
+        return {
+            "loss": -(joint + poisson).float(),
+            "log_likelihood": joint.float(),
+            "r_mean": torch.tensor(float(together.correlation_coefficient[2])),
+            "power_ratio": _furthest_from_one(ratios),
+            "variance_ratio": _furthest_from_one(variances),
+        }
+
+
+def _painter(network: nn.Module) -> Painter:
+    if not isinstance(network, Painter):
+        raise InputError(f"loss.kind 'counts' must go with painter, got {type(network).__name__}")
+    return network
+
+
+def _overdensity(counts: torch.Tensor, box: Box) -> Field:
+    return Field((counts / counts.mean().clamp(min=1e-12) - 1)[None], box, ["counts"])
+
+
+def _band_power(counts: torch.Tensor, box: Box) -> float:
+    # A painter that is hardly trained may draw none: no power, where a comparison of spectra would refuse.
+    return float(power_spectrum(_overdensity(counts, box), edges=JUDGED).power[1])
+
+
+def _furthest_from_one(ratios: torch.Tensor) -> torch.Tensor:
+    return ratios[(ratios.nan_to_num(1.0).log().abs()).argmax()]
