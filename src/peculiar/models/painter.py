@@ -277,7 +277,7 @@ def _surprise(counts: Mesh, log_mean: Mesh) -> Mesh:
     return (counts - mean) / (1 + mean).sqrt()
 
 
-def _places(offset: tuple[int, int, int]) -> tuple[slice, ...]:
+def _places(offset: tuple[int, ...]) -> tuple[slice, ...]:
     return (slice(None), slice(None), *(slice(start, None, 2) for start in offset))
 
 

@@ -77,17 +77,18 @@ def measure_halo_properties(
     """
     if not boxes:
         raise InputError("boxes must hold at least one simulated box, got none: simulate boxes first")
-    masses, logs, theory, velocities, pairs = [], [], [], [], []
+    parts: list[tuple[np.ndarray, ...]] = []
+    pairs: list[np.ndarray] = []
+    before = 0
     for simulated, fields in boxes:
         halos = simulated.halos
         kept = (halos.masses >= mass_edges[0]) & (halos.masses < mass_edges[-1])
         positions = wrap(halos.positions[kept].astype(np.float64), Box(simulated.box.size))
-        pairs.append(_close_pairs(positions, fields.density.box) + sum(map(len, masses)))
-        masses.append(halos.masses[kept])
-        logs.append(_log_density(fields.density, positions))
-        theory.append(fields.velocity.at(positions))
-        velocities.append(halos.velocities[kept])
-    mass, log, flow, velocity = (np.concatenate(parts) for parts in (masses, logs, theory, velocities))
+        pairs.append(_close_pairs(positions, fields.density.box) + before)
+        before += len(positions)
+        log, flow = _log_density(fields.density, positions), fields.velocity.at(positions)
+        parts.append((halos.masses[kept], log, flow, halos.velocities[kept]))
+    mass, log, flow, velocity = (np.concatenate(part) for part in zip(*parts, strict=True))
     if len(mass) < _LEAST_HALOS:
         raise InputError(f"boxes must hold at least {_LEAST_HALOS} halos in the bins, got {len(mass)}")
     nodes, slope, dispersion = _velocity_statistics(log, flow, velocity)
