@@ -103,6 +103,10 @@ class Training(lightning.LightningModule):
         # Networks of other stages give their final answer.
         self.network.eval()
         self.trained.train()
+        if self.progress >= self.settings.frozen_norm:
+            for module in self.trained.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Return the loss of one batch."""

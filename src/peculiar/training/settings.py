@@ -67,6 +67,9 @@ class TrainSettings(Frozen):
     optimiser: Literal["adam", "adamw"] = "adamw"
     weight_decay: float = Field(1e-4, ge=0)
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 for no limit")
+    frozen_norm: float = Field(
+        1.0, ge=0, le=1, description="fraction of the run after which batch norm keeps its running statistics"
+    )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     crop: int = Field(56, ge=0, description="cells along a side of a crop; 0 for whole periodic boxes")
     batch_size: int = Field(1, gt=0)

@@ -146,3 +146,25 @@ def test_loss_and_network_must_fit():
     stage = PublishedStage(PublishedLoss(), "density")
     with pytest.raises(InputError, match="xiao2024"):
         stage.trained(network)
+
+
+def test_batch_norm_keeps_its_statistics_at_the_end(pairs, tmp_path):
+    def statistics(frozen_norm, name):
+        torch.manual_seed(0)
+        network = models.build("he2019", {"in_channels": 7, "out_channels": 7, "widths": [3, 3, 3]})
+        fit(
+            network,
+            training=pairs,
+            validation=pairs[:1],
+            objective=Components(ComponentLoss(margin=0)),
+            settings=TrainSettings(steps=3, crop=0, accelerator="cpu", ema=0.0, frozen_norm=frozen_norm),
+            directory=tmp_path / name,
+            seed=0,
+            vectors=VECTORS,
+            announce=lambda line: None,
+        )
+        return network.fine[0].norm.running_mean.clone()
+
+    start = torch.zeros(3)
+    assert torch.equal(statistics(0.0, "frozen"), start)
+    assert not torch.equal(statistics(1.0, "free"), start)
