@@ -37,7 +37,7 @@ def paint(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Paint halos on a 2LPT density: x, y, z [Mpc/h], vx, vy, vz [km/s] and mass [Msun/h]."""
+    """Paint halos on a 2LPT density: x, y, z in Mpc/h, vx, vy, vz in km/s and mass in Msun/h."""
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.paint import PaintOptions, paint_file
 

@@ -12,7 +12,7 @@ def test_lists_become_tuples():
 @pytest.mark.parametrize(
     ("name", "config", "text"),
     [
-        ("unet", {}, "he2019, residual, .*wu2021, xiao2024"),
+        ("unet", {}, "he2019, .*residual, .*wu2021, xiao2024"),
         ("residual", {"in_channels": 7, "widht": 4}, "widht"),
         ("residual", {"in_channels": 7, "input_scale": [1.0]}, "7 entries"),
         ("residual", {"in_channels": 7, "velocity": [5, 6, 7]}, "7 input channels"),
