@@ -54,10 +54,6 @@ def lagrangian_fields(
     redshift : float
     mesh_factor : int
         Cells of the force mesh per particle, along a side.
-
-    Notes
-    -----
-    Memory 2.3 GB for 256^3 particles and a 512^3 force mesh.
     """
     first, second = displacements(modes, box)
     first *= cosmology.growth(redshift)
