@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Box, Cosmology, Field, InputError, OutOfRangeWarning
+from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.fields.calculus import helmholtz
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
-from peculiar.inference.model_card import CELL_TOLERANCE, EmulatorCard, Task, VectorTransfer, load_model
+from peculiar.inference.model_card import EmulatorCard, Task, VectorTransfer, load_model, warn_outside
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
@@ -85,8 +84,7 @@ class DisplacementEmulator:
             raise InputError(
                 f"redshift must be {card.redshift:g} for model {card.name!r}, got {redshift:g}: train one for it"
             )
-        _warn_of_cell(card, box)
-        _warn_of_cosmology(card, cosmology)
+        warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
         inputs = lagrangian_inputs(theory, cosmology, redshift=redshift, spec=card.inputs)
         outputs = _averaged(self.module, card, inputs, max_side=self.max_side, symmetries=symmetries)
         results = {"displacement": outputs[:3]}
@@ -129,14 +127,7 @@ class FlowEmulator:
         """
         card = self.card
         assert isinstance(card.inputs, DensityInputs)
-        cell = density.box.cell_size
-        if abs(cell / card.cell_size - 1) > CELL_TOLERANCE:
-            _warn(
-                f"cell size {cell:.4g} Mpc/h differs from {card.cell_size:.4g} Mpc/h of model {card.name!r}"
-            )
-        if abs(redshift - card.redshift) > 0.01:
-            _warn(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
-        _warn_of_cosmology(card, cosmology)
+        warn_outside(card, cell_size=density.box.cell_size, redshift=redshift, cosmology=cosmology)
         outputs = _averaged(self.module, card, density_inputs(density, card.inputs), max_side=self.max_side)
         outputs = outputs * cosmology.velocity_factor(redshift)
         fields = {
@@ -193,22 +184,3 @@ def _averaged(
         output_vectors=[(i, i + 1, i + 2) for i in range(0, len(outputs), 3)],
     )
     return (outputs + len(others) * rest) / (1 + len(others))
-
-
-def _warn_of_cell(card: EmulatorCard, box: Box) -> None:
-    if abs(box.cell_size / card.cell_size - 1) > CELL_TOLERANCE:
-        _warn(
-            f"cells (or particles' separation) of {box.cell_size:.4g} Mpc/h differ from {card.cell_size:.4g} Mpc/h of "
-            f"model {card.name!r}"
-        )
-
-
-def _warn_of_cosmology(card: EmulatorCard, cosmology: Cosmology) -> None:
-    for name, (low, high) in card.cosmology_range.items():
-        value = getattr(cosmology, name)
-        if not 0.99 * low <= value <= 1.01 * high:
-            _warn(f"{name} {value:.4g} is outside {low:.4g} to {high:.4g}, the range of model {card.name!r}")
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, OutOfRangeWarning, stacklevel=4)

@@ -358,3 +358,34 @@ def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology:
     for text in texts:
         warnings.warn(text, OutOfRangeWarning, stacklevel=2)
     return texts
+
+
+def warn_outside(
+    card: EmulatorCard | PainterCard, *, cell_size: float, redshift: float, cosmology: Cosmology
+) -> None:
+    """Warn (`OutOfRangeWarning`), with the numbers, of what an emulator or painter was not trained on.
+
+    Parameters
+    ----------
+    card : EmulatorCard or PainterCard
+    cell_size : float
+        Of the mesh, or the particles' separation [Mpc/h].
+    redshift : float
+    cosmology : Cosmology
+    """
+    texts = []
+    if abs(cell_size / card.cell_size - 1) > CELL_TOLERANCE:
+        texts.append(
+            f"spacing of particles and cell size {cell_size:.4g} Mpc/h differ from {card.cell_size:.4g} Mpc/h of "
+            f"model {card.name!r}"
+        )
+    if abs(redshift - card.redshift) > 0.01:
+        texts.append(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
+    for name, (low, high) in card.cosmology_range.items():
+        value = getattr(cosmology, name)
+        if not 0.99 * low <= value <= 1.01 * high:
+            texts.append(
+                f"{name} {value:.4g} is outside {low:.4g} to {high:.4g}, the range of model {card.name!r}"
+            )
+    for text in texts:
+        warnings.warn(text, OutOfRangeWarning, stacklevel=3)

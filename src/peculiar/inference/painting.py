@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
-from peculiar.inference.model_card import CELL_TOLERANCE, PainterCard, load_model
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.inference.model_card import PainterCard, load_model, warn_outside
 from peculiar.inference.tiles import apply_network
 from peculiar.inference.whole import half_precision
 from peculiar.models.channels import log_density
@@ -80,16 +79,7 @@ class HaloPainter:
                 f"{sizes}: counts in cells hold for one size; use {round(box.size / card.cell_size / 2) * 2} cells, or "
                 "train a painter"
             )
-        if off > CELL_TOLERANCE:
-            _warn(sizes)
-        if abs(redshift - card.redshift) > 0.01:
-            _warn(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
-        for name, (low, high) in card.cosmology_range.items():
-            value = getattr(cosmology, name)
-            if not 0.99 * low <= value <= 1.01 * high:
-                _warn(
-                    f"{name} {value:.4g} is outside {low:.4g} to {high:.4g}, the range of model {card.name!r}"
-                )
+        warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
 
     def mean_counts(self, density: Field) -> Field:
         """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
@@ -183,7 +173,3 @@ def most_massive(catalogue: Catalogue, number_density: float) -> Catalogue:
         velocities=catalogue.velocities[kept],
         masses=catalogue.masses[kept],
     )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, OutOfRangeWarning, stacklevel=4)

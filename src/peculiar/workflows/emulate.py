@@ -109,8 +109,10 @@ def emulate(
     del modes
     found = emulator.emulate(theory, box, cosmology, redshift=redshift, symmetries=symmetries)
     displacement = found["displacement"]
-    source = f"model {emulator.card.name}" if "velocity" in found else SECOND_ORDER
-    velocity = found.get("velocity", second_order_velocity(theory, cosmology, redshift=redshift))
+    if "velocity" in found:
+        velocity, source = found["velocity"], f"model {emulator.card.name}"
+    else:
+        velocity, source = second_order_velocity(theory, cosmology, redshift=redshift), SECOND_ORDER
     position = (lattice(box.mesh, box.size, displacement.device) + displacement).remainder_(box.size)
     position.masked_fill_(position >= box.size, 0.0)
     return EmulatedParticles(

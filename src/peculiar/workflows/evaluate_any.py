@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,24 +77,25 @@ def evaluate_any(
     tuning = [] if tune_on is None else select_boxes(run, tune_on)
     settings = {"run": str(run), "models": list(models)}
     box = SimulatedBox.open(paths[0])
-    predictors = {
-        name: predictor
-        for emulator in emulators
-        for name, predictor in (
-            (emulator.card.name, _predictor(emulator, box)),
-            (f"{emulator.card.name}, unbiased power", _predictor(emulator, box, suffix="_unbiased")),
-        )
-    }
+    predictors: dict[str, Predictor] = {}
+    for emulator in emulators:
+        predictors |= _predictors(emulator, box)
     rule = {} if "velocity" not in given else {"velocity": given["velocity"]}
     return evaluate_flow(paths, predictors, settings=settings, tune_on=tuning, **rule, **common)
 
 
-def _predictor(emulator: FlowEmulator, box: SimulatedBox, *, suffix: str = "") -> Predictor:
-    def predict(density: Field) -> Mapping[str, Field]:
-        fields = emulator.flow(density, box.cosmology, redshift=box.redshift)
-        return {name: fields[name + suffix] for name in ("velocity", "momentum")}
+def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predictor]:
+    """Fields of least error and of unbiased power; both are asked for one density after the other."""
 
-    return predict
+    @lru_cache(maxsize=1)
+    def flow(density: Field) -> Mapping[str, Field]:
+        return emulator.flow(density, box.cosmology, redshift=box.redshift)
+
+    def predictor(suffix: str) -> Predictor:
+        return lambda density: {name: flow(density)[name + suffix] for name in ("velocity", "momentum")}
+
+    name = emulator.card.name
+    return {name: predictor(""), f"{name}, unbiased power": predictor("_unbiased")}
 
 
 def _task(run: str | Path, models: Sequence[str] | None) -> Task:
