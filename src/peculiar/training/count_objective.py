@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -11,9 +13,11 @@ from peculiar.core.field import Field
 from peculiar.models.painter import Painter
 from peculiar.statistics.power import compare_power, power_spectrum
 from peculiar.training.losses import Mesh, interior
+from peculiar.training.settings import CountLoss
 
-JUDGED = (0.05, 0.1, 0.3, 0.4)
-"""Edges [h/Mpc] of the bands in which draws and means are compared with halos."""
+JUDGED = (0.06, 0.12, 0.36, 0.48)
+"""Edges of the bands in which draws and means are compared with halos, in units of the mesh's Nyquist frequency: 0.05,
+0.1, 0.3 and 0.4 h/Mpc for cells of 3.75 Mpc/h."""
 DRAW_SEED = 2019
 
 
@@ -22,23 +26,14 @@ class Counts:
 
     The likelihood given neighbours trains the painter's draws, that of Poisson counts its mean; both count alike.
 
-    Parameters
-    ----------
-    margin : int
-        Outer cells of a crop that the loss leaves out; at least the painter's reach + 3.
-    cell_size : float
-        [Mpc/h], for the wavenumbers of the validation.
+    Crops lose a margin of cells in the loss, which is to be at least the painter's reach + 3.
     """
 
     name = "all"
     target_vectors = ()
 
-    def __init__(self, *, margin: int, cell_size: float) -> None:
-        if margin < 0 or cell_size <= 0:
-            raise InputError(
-                f"margin must be >= 0 and cell_size > 0 Mpc/h, got {margin} and {cell_size}: see the recipe"
-            )
-        self.margin, self.cell_size = margin, cell_size
+    def __init__(self, settings: CountLoss) -> None:
+        self.margin = settings.margin
 
     def trained(self, network: nn.Module) -> nn.Module:
         """Return the whole network."""
@@ -57,10 +52,10 @@ class Counts:
         """Return the loss, the log-likelihood per cell, r(k) of the mean, and ratios of a draw to the halos.
 
         "power_ratio" and "variance_ratio" are those of the bin that is furthest from one; powers hold shot noise and
-        are taken at k of 0.1 to 0.3 h/Mpc, "r_mean" at 0.3 to 0.4 h/Mpc of all halos together.
+        are taken in the second band of `JUDGED`, "r_mean" in the third, of all halos together.
         """
         painter = _painter(network)
-        box = Box(self.cell_size * inputs.shape[-1], inputs.shape[-1])
+        box = Box(math.pi * inputs.shape[-1], inputs.shape[-1])  # its Nyquist frequency is one
         joint, poisson = (part.sum(dim=1).mean() for part in painter.log_likelihood(inputs, targets))
         features = painter.encoder(inputs)
         generator = torch.Generator(inputs.device).manual_seed(DRAW_SEED)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field as Setting
 
 from peculiar.core.box import Box
 from peculiar.core.errors import InputError
@@ -20,10 +22,40 @@ from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.second_order import box_of_cells, second_order_fields
 from peculiar.training.cache import box_key
 from peculiar.training.dataset import MeshPair
+from peculiar.training.settings import Frozen
 
 MASS_EDGES = tuple(float(mass) for mass in np.logspace(12, 14, 5))
 """Edges of the four bins of Kodi Ramanah et al. 2019 [Msun/h]."""
 FORMAT = 1
+
+
+class CountInputs(Frozen):
+    """What painters of halos see, and what they count; part of a recipe.
+
+    ln(2 + delta) of the 2LPT density of a box, on a mesh with cells as near to `cell_size` as fit.
+    """
+
+    kind: Literal["second order"] = "second order"
+    cell_size: float = Setting(3.75, gt=0, description="[Mpc/h]")
+    particles_per_cell: int = Setting(2, ge=1, description="2LPT particles in a cell along a side of it")
+    mass_edges: tuple[float, ...] = Setting(
+        MASS_EDGES, min_length=2, description="edges of the bins, the lightest first [Msun/h]"
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return ("log_density",)
+
+    @property
+    def vectors(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels that are the components of one vector: none."""
+        return ()
+
+    @property
+    def bins(self) -> int:
+        """Bins of mass."""
+        return len(self.mass_edges) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +76,8 @@ class CountPair(MeshPair):
 
 def cached_counts(
     paths: Sequence[Path],
+    inputs: CountInputs = CountInputs(),
     *,
-    cell_size: float = 3.75,
-    mass_edges: Sequence[float] = MASS_EDGES,
     directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[CountPair]:
@@ -58,10 +89,8 @@ def cached_counts(
     ----------
     paths : sequence of path
         Simulated boxes.
-    cell_size : float
-        Of the mesh [Mpc/h]; see `box_of_cells`.
-    mass_edges : sequence of float
-        Edges of the bins, the lightest first [Msun/h].
+    inputs : CountInputs
+        Cells, lattice and bins of mass.
     directory : path
         Where the files are kept.
     advance : callable
@@ -73,11 +102,11 @@ def cached_counts(
         If the edges do not rise, cells of that size do not fit a box, or a box's lightest halos are heavier than the
         lowest edge.
     """
-    edges = tuple(float(edge) for edge in mass_edges)
+    edges = inputs.mass_edges
     pairs = []
     for path in paths:
         simulated = SimulatedBox.open(path)
-        box = box_of_cells(simulated.box.size, cell_size=cell_size)
+        box = box_of_cells(simulated.box.size, cell_size=inputs.cell_size)
         folder = directory / path.stem
         targets = folder / f"counts-{box_key(simulated, FORMAT, box.mesh, edges)}.npy"
         if not targets.exists():
@@ -91,16 +120,22 @@ def cached_counts(
             kind = np.uint8 if counts.max() <= np.iinfo(np.uint8).max else np.uint16
             with atomic_output(targets) as temporary:
                 np.save(temporary, counts.astype(kind))
-        inputs = folder / f"second-order-{box_key(simulated, FORMAT, box.mesh)}.npy"
-        if not inputs.exists():
+        density = (
+            folder / f"second-order-{box_key(simulated, FORMAT, box.mesh, inputs.particles_per_cell)}.npy"
+        )
+        if not density.exists():
             theory = second_order_fields(
-                box, simulated.cosmology, seed=simulated.seed, redshift=simulated.redshift
+                box,
+                simulated.cosmology,
+                seed=simulated.seed,
+                redshift=simulated.redshift,
+                per_cell=inputs.particles_per_cell,
             )
             logarithm = log_density(theory.density.data, floor=DENSITY_OFFSET)
-            with atomic_output(inputs) as temporary:
+            with atomic_output(density) as temporary:
                 np.save(temporary, logarithm.to(torch.float16).numpy())
         factor = simulated.cosmology.velocity_factor(simulated.redshift)
-        pairs.append(CountPair(inputs, targets, factor, path.stem, box=box, mass_edges=edges))
+        pairs.append(CountPair(density, targets, factor, path.stem, box=box, mass_edges=edges))
         advance(1)
     return pairs
 

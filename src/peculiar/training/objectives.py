@@ -11,6 +11,7 @@ from peculiar.core.errors import InputError
 from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY
 from peculiar.models.flow import rho_of
 from peculiar.models.xiao2024 import STAGES, Xiao2024
+from peculiar.training.count_objective import Counts
 from peculiar.training.dataset import Vectors
 from peculiar.training.losses import (
     Mesh,
@@ -22,7 +23,15 @@ from peculiar.training.losses import (
     interior,
     vector_loss,
 )
-from peculiar.training.settings import ComponentLoss, DisplacementLoss, FlowLoss, LossSettings, PublishedLoss
+from peculiar.training.settings import (
+    AdversarialLoss,
+    ComponentLoss,
+    CountLoss,
+    DisplacementLoss,
+    FlowLoss,
+    LossSettings,
+    PublishedLoss,
+)
 
 Values = dict[str, torch.Tensor]
 
@@ -74,6 +83,10 @@ def objectives(settings: LossSettings) -> list[Objective]:
         return [Displacements(settings)]
     if isinstance(settings, FlowLoss):
         return [Flows(settings)]
+    if isinstance(settings, CountLoss):
+        return [Counts(settings)]
+    if isinstance(settings, AdversarialLoss):
+        raise InputError("loss.kind must not be 'adversarial' here: two networks have no common loss")
     return [Components(settings)]
 
 

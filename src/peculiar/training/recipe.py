@@ -16,6 +16,7 @@ from peculiar.linear.inputs import InputSpec
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import VelocityRule
 from peculiar.training.cache import Variant
+from peculiar.training.counts import CountInputs
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -28,20 +29,24 @@ class NetworkSettings(Frozen):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-Task = Literal["reconstruct", "displace", "flow"]
-"""Tracers to fields, Lagrangian displacements to N-body ones, density to velocity."""
+Task = Literal["reconstruct", "displace", "flow", "paint"]
+"""Tracers to fields, Lagrangian displacements to N-body ones, density to velocity, density to halos."""
 
 _TASKS: dict[str, Task] = {
     "moved": "reconstruct",
     "published": "reconstruct",
     "lagrangian": "displace",
     "density": "flow",
+    "second order": "paint",
 }
 _LOSSES: dict[Task, tuple[str, ...]] = {
     "reconstruct": ("components", "published"),
     "displace": ("displacement",),
     "flow": ("flow",),
+    "paint": ("counts", "adversarial"),
 }
+_NETWORKS = {"published": "xiao2024", "counts": "painter", "adversarial": "ramanah2019"}
+"""Losses that belong to one network, and it to them."""
 
 
 class DataSettings(Frozen):
@@ -86,7 +91,7 @@ class Recipe(Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: NetworkSettings
-    inputs: Annotated[InputSpec | LagrangianInputs | DensityInputs, Field(discriminator="kind")]
+    inputs: Annotated[InputSpec | LagrangianInputs | DensityInputs | CountInputs, Field(discriminator="kind")]
     loss: LossSettings
     data: DataSettings = DataSettings()
     train: TrainSettings
@@ -98,9 +103,11 @@ class Recipe(Frozen):
             v.line_of_sight != "z" for v in self.data.variants
         ):
             raise ValueError("data.symmetries 'line of sight' needs data.variants with line_of_sight z")
-        published = self.loss.kind == "published"
-        if published != (self.network.architecture == "xiao2024"):
-            raise ValueError("loss.kind 'published' and network.architecture 'xiao2024' belong together")
+        for kind, architecture in _NETWORKS.items():
+            if (self.loss.kind == kind) != (self.network.architecture == architecture):
+                raise ValueError(
+                    f"loss.kind {kind!r} and network.architecture {architecture!r} belong together"
+                )
         if self.loss.kind not in _LOSSES[self.task]:
             raise ValueError(
                 f"loss.kind must be {' or '.join(_LOSSES[self.task])} for inputs {self.inputs.kind!r}"

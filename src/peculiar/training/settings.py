@@ -52,8 +52,26 @@ class FlowLoss(Frozen):
     margin: int = Field(6, ge=0, description="outer cells of a crop that the loss leaves out")
 
 
+class CountLoss(Frozen):
+    """The likelihood of counts in cells (see `peculiar.training.count_objective`)."""
+
+    kind: Literal["counts"] = "counts"
+    margin: int = Field(10, ge=0, description="outer cells of a crop that the loss leaves out")
+
+
+class AdversarialLoss(Frozen):
+    """A critic, as in Kodi Ramanah et al. 2019 (see `peculiar.training.adversarial`)."""
+
+    kind: Literal["adversarial"] = "adversarial"
+    critic_updates: int = Field(5, gt=0, description="of the critic before each of the generator's")
+    gradient_penalty: float = Field(10.0, ge=0, description="lambda of eq. 3.1")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
+    validation_patches: int = Field(16, gt=0, description="on which the critic is asked")
+
+
 LossSettings = Annotated[
-    ComponentLoss | PublishedLoss | DisplacementLoss | FlowLoss, Field(discriminator="kind")
+    ComponentLoss | PublishedLoss | DisplacementLoss | FlowLoss | CountLoss | AdversarialLoss,
+    Field(discriminator="kind"),
 ]
 
 

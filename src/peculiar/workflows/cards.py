@@ -26,12 +26,17 @@ from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.linear.inputs import InputSpec
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
+from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
+from peculiar.simulate.populate import measure_halo_properties
+from peculiar.simulate.second_order import box_of_cells, second_order_fields
 from peculiar.training.calibration import fit_transfer, fit_vector_transfer
+from peculiar.training.counts import CountInputs
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
 from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 from peculiar.workflows.training_data import seed_of, seed_ranges
 
@@ -49,12 +54,12 @@ def write_model(
     seed: int,
 ) -> AnyCard:
     """Write NAME.safetensors and NAME.json into a directory, and return the card."""
-    entries: dict[str, Any] = {
+    entries: dict[str, Any] = {} if settings.task == "paint" else {"inputs": settings.inputs}
+    entries |= {
         "name": settings.name,
         "package_version": peculiar.__version__,
         "architecture": settings.network.architecture,
         "configuration": network_settings(settings),
-        "inputs": settings.inputs,
         "symmetry_average": settings.card.symmetry_average,
         "metrics": {name: round(value, 6) for name, value in metrics.items()},
         "seeds": {"training": seed},
@@ -64,6 +69,8 @@ def write_model(
         entries |= _displacement_entries(splits)
     elif settings.task == "flow":
         entries |= _flow_entries(network, settings, splits, entries)
+    elif settings.task == "paint":
+        entries |= _painter_entries(settings, splits)
     else:
         entries |= _reconstructor_entries(network, settings, splits, validation, entries)
     with TemporaryDirectory(dir=out) as temporary:
@@ -119,6 +126,45 @@ def _flow_entries(
         k, potential, rotational = fit_vector_transfer(found[name], truth[name])
         transfers[name] = VectorTransfer(k=k, potential=potential, rotational=rotational)
     return entries | {"transfers": transfers}
+
+
+def _painter_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
+    spec = settings.inputs
+    assert isinstance(spec, CountInputs)
+    boxes = [SimulatedBox.open(path) for path in splits["train"]]
+    one = boxes[0]
+    mesh = box_of_cells(one.box.size, cell_size=spec.cell_size)
+
+    theory = []
+    with progress_bar("2LPT of the training boxes", total=len(boxes)) as advance:
+        for box in boxes:
+            theory.append(
+                second_order_fields(
+                    mesh,
+                    box.cosmology,
+                    seed=box.seed,
+                    redshift=box.redshift,
+                    per_cell=spec.particles_per_cell,
+                )
+            )
+            advance(1)
+    halos = measure_halo_properties(list(zip(boxes, theory, strict=True)), mass_edges=spec.mass_edges)
+    low, high = spec.mass_edges[0], spec.mass_edges[-1]
+    number = sum(int(((box.halos.masses >= low) & (box.halos.masses < high)).sum()) for box in boxes)
+    return {
+        "task": "paint",
+        "normalisation": {"density_floor": DENSITY_OFFSET},
+        "cosmology": cosmology_settings(one.cosmology),
+        "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
+        "redshift": one.redshift,
+        "cell_size": mesh.cell_size,
+        "velocity_definition": "momentum over density of the 2LPT particles",
+        "particles_per_cell": spec.particles_per_cell,
+        "mass_edges": spec.mass_edges,
+        "halos": halos,
+        "number_density": number / sum(box.box.volume for box in boxes),
+        "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
+    }
 
 
 def _cosmology_range(cosmologies: Sequence[Cosmology]) -> dict[str, tuple[float, float]]:
@@ -178,8 +224,11 @@ def _transfer(
 
 
 def network_settings(settings: Recipe) -> dict[str, Any]:
-    """Return the network's settings, with the number of input channels that the inputs have."""
+    """Return the network's settings, with the number of input channels or mass bins that the inputs have."""
     given = dict(settings.network.settings)
-    if "in_channels" in config_keys(settings.network.architecture):
+    known = config_keys(settings.network.architecture)
+    if "in_channels" in known:
         given.setdefault("in_channels", len(settings.inputs.names))
+    if "bins" in known and isinstance(settings.inputs, CountInputs):
+        given.setdefault("bins", settings.inputs.bins)
     return given

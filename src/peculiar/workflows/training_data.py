@@ -19,6 +19,7 @@ from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import open_run
 from peculiar.simulate.pairs import DisplacementPair, open_pairs
 from peculiar.training.cache import cached_flows, cached_pairs
+from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
@@ -68,6 +69,9 @@ def training_pairs(
     pairs: Sequence[TrainingPair]
     if isinstance(spec, LagrangianInputs):
         pairs = [LagrangianPair(DisplacementPair.open(path), spec) for path in paths]
+    elif isinstance(spec, CountInputs):
+        with progress_bar("counts", total=len(paths)) as advance:
+            pairs = cached_counts(paths, spec, directory=run / "cache", advance=advance)
     elif isinstance(spec, DensityInputs):
         pairs = _flows(settings, spec, paths, run / "cache")
     else:

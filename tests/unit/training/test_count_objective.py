@@ -4,6 +4,7 @@ import torch
 from peculiar import models
 from peculiar.core import InputError
 from peculiar.training.count_objective import Counts
+from peculiar.training.settings import CountLoss
 
 
 @pytest.fixture
@@ -23,12 +24,12 @@ def pair():
 
 def test_loss_is_minus_both_likelihoods_of_a_cell(painter, pair):
     joint, poisson = painter.log_likelihood(*pair)
-    loss = Counts(margin=5, cell_size=4.0).loss(painter, *pair, crop=False)
+    loss = Counts(CountLoss(margin=5)).loss(painter, *pair, crop=False)
     assert loss.item() == pytest.approx(-(joint + poisson).sum().item() / 16**3, rel=1e-5)
 
 
 def test_the_margin_of_a_crop_does_not_count(painter, pair):
-    objective = Counts(margin=6, cell_size=4.0)
+    objective = Counts(CountLoss(margin=6))
     inputs, targets = pair
     edge = targets.clone()
     edge[..., 0] += 5
@@ -45,7 +46,7 @@ def test_the_margin_of_a_crop_does_not_count(painter, pair):
 
 @torch.no_grad()
 def test_validation_knows_a_good_mean_and_a_draw_without_power(painter, pair):
-    objective = Counts(margin=6, cell_size=4.0)
+    objective = Counts(CountLoss(margin=6))
     inputs, targets = pair
     values = objective.validate(painter, inputs, targets, torch.ones(1))
     assert set(values) == {"loss", "log_likelihood", "r_mean", "power_ratio", "variance_ratio"}
@@ -56,8 +57,6 @@ def test_validation_knows_a_good_mean_and_a_draw_without_power(painter, pair):
     assert values["variance_ratio"] == 0
 
 
-def test_bad_settings_and_networks_are_refused(pair):
-    with pytest.raises(InputError, match="cell_size > 0"):
-        Counts(margin=5, cell_size=0.0)
+def test_another_network_is_refused(pair):
     with pytest.raises(InputError, match="must go with painter, got Identity"):
-        Counts(margin=5, cell_size=4.0).loss(torch.nn.Identity(), *pair, crop=False)
+        Counts(CountLoss(margin=5)).loss(torch.nn.Identity(), *pair, crop=False)

@@ -10,10 +10,11 @@ from peculiar.core.errors import InputError
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.second_order import second_order_fields
-from peculiar.training.counts import cached_counts, count_halos
+from peculiar.training.counts import CountInputs, cached_counts, count_halos
 from peculiar.training.dataset import Crops
 
 EDGES = (1e13, 1e14, 1e15, 1e16)
+INPUTS = CountInputs(cell_size=3.0, mass_edges=(3e12, 1e13, 3e13, 1e15))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture
 def pair(path, tmp_path):
-    return cached_counts([path], cell_size=3.0, mass_edges=(3e12, 1e13, 3e13, 1e15), directory=tmp_path)[0]
+    return cached_counts([path], INPUTS, directory=tmp_path)[0]
 
 
 def test_halos_are_counted_in_their_cell_and_bin():
@@ -78,23 +79,21 @@ def test_crops_keep_density_and_counts_together(pair):
 def test_meshes_are_made_once_and_again_for_other_settings(path, pair, tmp_path):
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")}
     told = []
-    again = cached_counts(
-        [path], cell_size=3.0, mass_edges=pair.mass_edges, directory=tmp_path, advance=told.append
-    )
+    again = cached_counts([path], INPUTS, directory=tmp_path, advance=told.append)
     assert again == [pair]
     assert told == [1]
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")} == before
-    other = cached_counts([path], cell_size=3.0, mass_edges=(3e12, 1e15), directory=tmp_path)[0]
+    other = cached_counts([path], CountInputs(cell_size=3.0, mass_edges=(3e12, 1e15)), directory=tmp_path)[0]
     assert other.inputs == pair.inputs
     assert other.targets != pair.targets
-    coarse = cached_counts([path], cell_size=6.0, mass_edges=pair.mass_edges, directory=tmp_path)[0]
+    coarse = cached_counts([path], INPUTS.model_copy(update={"cell_size": 6.0}), directory=tmp_path)[0]
     assert coarse.cells == 8
     assert coarse.crop((0, 0, 0), 0)[1].sum() == pair.crop((0, 0, 0), 0)[1].sum()
     os.utime(path)
-    changed = cached_counts([path], cell_size=3.0, mass_edges=pair.mass_edges, directory=tmp_path)[0]
+    changed = cached_counts([path], INPUTS, directory=tmp_path)[0]
     assert changed.inputs != pair.inputs
 
 
 def test_bins_below_the_resolution_are_refused(path, tmp_path):
     with pytest.raises(InputError, match="must begin where halos are resolved"):
-        cached_counts([path], cell_size=3.0, mass_edges=(1e10, 1e15), directory=tmp_path)
+        cached_counts([path], CountInputs(cell_size=3.0, mass_edges=(1e10, 1e15)), directory=tmp_path)
