@@ -76,7 +76,7 @@ class CountPair(MeshPair):
 
 def cached_counts(
     paths: Sequence[Path],
-    inputs: CountInputs = CountInputs(),
+    inputs: CountInputs,
     *,
     directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
