@@ -6,11 +6,11 @@ The critic learns a number that is larger for patches of true counts than for pa
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,26 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from peculiar.core.box import Box
 from peculiar.core.errors import InputError
+from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
 from peculiar.fields.symmetry import Symmetry, symmetries
 from peculiar.models.ramanah2019 import REACH, Critic, Ramanah2019
+from peculiar.statistics.power import compare_power
+from peculiar.training.count_objective import JUDGED
 from peculiar.training.dataset import Crops, Pair, TrainingPair
-from peculiar.training.loop import CHECKPOINT
+from peculiar.training.loop import CHECKPOINT, learning_rate
 from peculiar.training.losses import Mesh, interior
 from peculiar.training.objectives import correlation
-from peculiar.training.settings import AdversarialSettings
+from peculiar.training.report import Metrics
+from peculiar.training.settings import AdversarialLoss, TrainSettings
 
 CURVE = ("train_loss", "wasserstein", "gradient_penalty")
 """Means over the critic's updates since the last row of metrics.csv: eq. 3.1, and its two parts."""
 SECONDS_BETWEEN_LINES = 30.0
+SMALLEST_PATCH = 19 + 2 * REACH
+"""Cells along a side of what goes in, so that what comes out is large enough for the critic."""
 
 
 def fit_adversarial(
@@ -40,13 +47,15 @@ def fit_adversarial(
     *,
     training: Sequence[TrainingPair],
     validation: Sequence[TrainingPair],
-    settings: AdversarialSettings,
+    loss: AdversarialLoss,
+    settings: TrainSettings,
     directory: Path,
     seed: int,
+    line_of_sight: str | None = None,
     resume: bool = False,
     announce: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train a generator in place, and a critic with it.
+    """Train a generator in place, and a critic with it; the generator ends with its averaged weights.
 
     Parameters
     ----------
@@ -54,11 +63,17 @@ def fit_adversarial(
         From `peculiar.models.build`; its initial weights are the caller's.
     training, validation : sequence of TrainingPair
         From `cached_counts`, with as many bins of mass as the generator paints.
-    settings : AdversarialSettings
+    loss : AdversarialLoss
+    settings : TrainSettings
+        A step is an update of the generator, after those of the critic. A crop is what goes in; what comes out, and
+        what the critic sees, has 8 cells fewer along a side. Optimiser, rate and clipping are those of both networks;
+        the average is the generator's, and validation's.
     directory : path
-        For ``last.ckpt`` (both networks, their optimisers) and ``metrics.csv``, the loss curve.
+        For ``last.ckpt`` (both networks, the average, both optimisers) and ``metrics.csv``, the loss curve.
     seed : int
         Of the critic's initial weights, patches, rotations, and mixtures of true and painted ones.
+    line_of_sight : "x", "y", "z" or None
+        Axis that the rotations keep.
     resume : bool
         Go on from ``last.ckpt`` if it is there. Without a time limit the result is that of an uninterrupted run; on the
         CPU, bit by bit.
@@ -68,13 +83,14 @@ def fit_adversarial(
     Returns
     -------
     dict of float
-        "validation_wasserstein" on patches; over whole boxes "mean_ratio", of all painted halos to all true ones, and
-        "correlation" of counts in cells; "steps", the updates of the generator, and "minutes".
+        "validation_wasserstein" on patches; over whole boxes "mean_ratio", of all painted halos to all true ones,
+        "correlation" of counts in cells, and "power_ratio" and "r" of `band_ratios`; "steps" and "minutes".
 
     Raises
     ------
     InputError
-        If the bins of the pairs are not the generator's, or patches are larger than the boxes.
+        If the bins of the pairs are not the generator's, patches are too small, or larger than the boxes, or the
+        accelerator is neither a CPU nor a GPU.
     """
     channels = training[0].crop((0, 0, 0), 1)[1].shape[0]
     if channels != generator.config.bins:
@@ -82,16 +98,19 @@ def fit_adversarial(
             f"bins of the generator must be those of the pairs ({channels}), got {generator.config.bins}: change its "
             "bins, or the pairs' mass_edges"
         )
-    device = _device(settings.device)
-    generator.to(device).train()
+    if settings.crop < SMALLEST_PATCH:
+        raise InputError(
+            f"train.crop must be at least {SMALLEST_PATCH} cells for a critic, got {settings.crop}"
+        )
+    device = _device(settings.accelerator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        critic = Critic(settings.patch - 2 * REACH, bins=channels).to(device)
-    optimisers = [
-        torch.optim.Adam(network.parameters(), lr=settings.lr, betas=settings.betas)
-        for network in (generator, critic)
-    ]
-    parts: dict[str, Any] = {"generator": generator, "critic": critic}
+        critic = Critic(settings.crop - 2 * REACH, bins=channels)
+    for network in (generator.train(), critic):
+        network.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    averaged = deepcopy(generator).requires_grad_(False)
+    optimisers = [_optimiser(network, loss, settings) for network in (generator, critic)]
+    parts: dict[str, Any] = {"generator": generator, "averaged": averaged, "critic": critic}
     parts |= {"generator_optimiser": optimisers[0], "critic_optimiser": optimisers[1]}
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / CHECKPOINT
@@ -102,10 +121,13 @@ def fit_adversarial(
             part.load_state_dict(state[name])
         done, before, since = state["update"], state["seconds"], state["since"]
         totals = state["totals"].cpu()
-    curve = LossCurve(directory / "metrics.csv", start=done)
-    turns = settings.critic_updates + 1
-    patches = _patches(training, settings, steps=settings.updates * turns, seed=seed, start=done * turns)
-    judged = _patches(validation, settings, steps=settings.validation_patches, seed=seed)
+    curve = Metrics(directory / "metrics.csv", start=done)
+    turns = loss.critic_updates + 1
+    elements = rotations(line_of_sight)
+    patches = _patches(
+        training, settings, elements, steps=settings.steps * turns, seed=seed, start=done * turns
+    )
+    judged = _patches(validation, settings, elements, steps=loss.validation_patches, seed=seed)
     began = last = time.monotonic()
 
     def seconds() -> float:
@@ -120,37 +142,45 @@ def fit_adversarial(
     limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
     update = done
     with closing(iter(patches)) as batches:  # type: ignore[type-var]  # a generator, which ends its thread
-        while update < settings.updates and seconds() < limit:
+        while update < settings.steps and seconds() < limit:
+            rate = learning_rate(max(update / settings.steps, seconds() / limit), settings)
+            for optimiser in optimisers:
+                optimiser.param_groups[0]["lr"] = rate
             totals += _improve_critic(
-                generator, critic, optimisers[1], batches, settings, random=(seed, update), device=device
+                generator,
+                critic,
+                optimisers[1],
+                batches,
+                loss,
+                settings,
+                random=(seed, update),
+                device=device,
             )
-            since += settings.critic_updates
-            _improve_generator(generator, critic, optimisers[0], next(batches)[0].to(device))
+            since += loss.critic_updates
+            _improve_generator(generator, critic, optimisers[0], next(batches)[0].to(device), settings)
             update += 1
-            if update % settings.validate_every == 0 or update == settings.updates:
-                measured = _validate(generator, critic, validation, judged, device=device)
-                row = {"step": update, "minutes": round(seconds() / 60, 3), "learning_rate": settings.lr}
+            _average(averaged, generator, decay=min(settings.ema, update / (update + 9)))
+            told = f"update {update} of {settings.steps}"
+            if update % settings.validate_every == 0 or update == settings.steps:
                 means = dict(zip(CURVE, (totals / since).tolist(), strict=True))
+                measured = _validate(averaged, critic, validation, judged, device=device)
+                row = {"step": update, "minutes": round(seconds() / 60, 3), "learning_rate": rate}
                 curve.append({**row, **means, **measured})
-                announce(
-                    f"update {update} of {settings.updates}: {_told(means | measured, skip='train_loss')}"
-                )
+                announce(f"{told}: {_told(means | measured, skip='train_loss')}")
                 totals, since = torch.zeros_like(totals), 0
             elif time.monotonic() - last >= SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
                 pace = (last - began) / (update - done)
-                left = timedelta(seconds=round(min(pace * (settings.updates - update), limit - seconds())))
-                distance = float(totals[1]) / since
-                announce(
-                    f"update {update} of {settings.updates}: wasserstein {distance:.4g}, about {left} left"
-                )
+                left = timedelta(seconds=round(min(pace * (settings.steps - update), limit - seconds())))
+                announce(f"{told}: wasserstein {float(totals[1]) / since:.4g}, about {left} left")
             if update % settings.checkpoint_every == 0:
                 save(update)
     if update > done:
         save(update)
     minutes = seconds() / 60
-    result = _validate(generator, critic, validation, judged, device=device)
+    generator.load_state_dict(averaged.state_dict())
     generator.eval()
+    result = _validate(generator, critic, validation, judged, device=device)
     return {**result, "steps": float(update), "minutes": minutes}
 
 
@@ -173,41 +203,58 @@ def gradient_penalty(
     return (torch.linalg.vector_norm(slope.flatten(1), dim=1) - 1).square().mean()
 
 
-def rotations() -> list[Symmetry]:
-    """Return the 24 rotations among the symmetries of the cube."""
+def rotations(line_of_sight: str | None = None) -> list[Symmetry]:
+    """Return the rotations among the symmetries of the cube: all 24, or those that keep an axis."""
     return [
         symmetry
-        for symmetry in symmetries()
+        for symmetry in symmetries(line_of_sight)
         # Row i of the matrix holds one number, +1 or -1, in the column of the old axis.
         if np.linalg.det(np.eye(3)[list(symmetry.permutation)] * (1 - 2 * np.array(symmetry.flips)[:, None]))
         > 0
     ]
 
 
-class LossCurve:
-    """Rows of a CSV file, written as they come.
+def band_ratios(painted: Mesh, true: Mesh) -> dict[str, float]:
+    """Compare painted counts with true ones on large and on small scales.
 
     Parameters
     ----------
-    path : path
-        Rows beyond `start` (of a run that was interrupted) are removed.
-    start : int
-        Updates done before.
+    painted, true : (1, bins, n, n, n)
+
+    Returns
+    -------
+    dict of float
+        "power_ratio" in the second and "r" in the third band of `JUDGED`, of the sums over bins; powers hold shot
+        noise. NaN where there are no halos.
     """
+    box = Box(math.pi * true.shape[-1], true.shape[-1])  # its Nyquist frequency is one
+    fields = [counts[0].sum(0).float() for counts in (painted, true)]
+    if any(float(counts.std()) == 0 for counts in fields):
+        return {"power_ratio": math.nan, "r": math.nan}
+    contrasts = [Field((counts / counts.mean() - 1)[None], box, ["counts"]) for counts in fields]
+    found = compare_power(*contrasts, edges=JUDGED)
+    return {
+        "power_ratio": float(found.power_ratio[1]),
+        "r": float(found.correlation_coefficient[2]),
+    }
 
-    def __init__(self, path: Path, *, start: int) -> None:
-        self.path, self.rows = path, list[dict[str, object]]()
-        if start and path.exists():
-            with path.open(newline="") as file:
-                self.rows = [{**row} for row in csv.DictReader(file) if int(row["step"]) <= start]
 
-    def append(self, row: dict[str, object]) -> None:
-        """Add a row."""
-        self.rows.append(row)
-        with atomic_output(self.path, overwrite=True) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            writer.writeheader()
-            writer.writerows(self.rows)
+def _optimiser(network: nn.Module, loss: AdversarialLoss, settings: TrainSettings) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(network.parameters(), lr=settings.lr, betas=loss.betas, weight_decay=settings.weight_decay)
+
+
+def _paint(generator: Ramanah2019, inputs: Mesh, settings: TrainSettings) -> Mesh:
+    """Paint patches for training: in bfloat16 if the settings say so. The critic always works in single precision."""
+    inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        return generator.unpadded(inputs).float()
+
+
+def _step(network: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings) -> None:
+    if settings.clip:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+    optimiser.step()
 
 
 def _improve_critic(
@@ -215,37 +262,49 @@ def _improve_critic(
     critic: Critic,
     optimiser: torch.optim.Optimizer,
     batches: Iterator[Pair],
-    settings: AdversarialSettings,
+    loss: AdversarialLoss,
+    settings: TrainSettings,
     *,
     random: tuple[int, int],
     device: torch.device,
 ) -> Float[torch.Tensor, " 3"]:
     """Update the critic some times; return the sums of `CURVE` over the updates."""
     sums = torch.zeros(len(CURVE), dtype=torch.float64)
-    for turn in range(settings.critic_updates):
+    for turn in range(loss.critic_updates):
         inputs, targets = (mesh.to(device) for mesh in next(batches))
         real = interior(targets, REACH)
         with torch.no_grad():
-            fake = generator.unpadded(inputs)
+            fake = _paint(generator, inputs, settings)
         mix = np.random.default_rng([*random, turn, 0]).random(len(real), dtype=np.float32)
         distance = (critic(real) - critic(fake)).mean()
         penalty = gradient_penalty(critic, real, fake, mix=torch.from_numpy(mix).to(device))
-        loss = settings.gradient_penalty * penalty - distance
+        total = loss.gradient_penalty * penalty - distance
         optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        sums += torch.stack([loss, distance, penalty]).detach().cpu()
+        total.backward()
+        _step(critic, optimiser, settings)
+        sums += torch.stack([total, distance, penalty]).detach().cpu()
     return sums
 
 
 def _improve_generator(
-    generator: Ramanah2019, critic: Critic, optimiser: torch.optim.Optimizer, inputs: Mesh
+    generator: Ramanah2019,
+    critic: Critic,
+    optimiser: torch.optim.Optimizer,
+    inputs: Mesh,
+    settings: TrainSettings,
 ) -> None:
     critic.requires_grad_(False)
     optimiser.zero_grad()
-    (-critic(generator.unpadded(inputs)).mean()).backward()
-    optimiser.step()
+    (-critic(_paint(generator, inputs, settings)).mean()).backward()
+    _step(generator, optimiser, settings)
     critic.requires_grad_(True)
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, *, decay: float) -> None:
+    """Move the averaged weights towards the network's; the average is shorter at the start of training."""
+    for mean, new in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(new, 1 - decay)
 
 
 @torch.no_grad()
@@ -262,33 +321,44 @@ def _validate(
         inputs, targets = (mesh.to(device) for mesh in patches.batch(step))
         painted = generator.unpadded(inputs)
         distances.append((critic(interior(targets, REACH)) - critic(painted)).mean().item())
-    totals, correlations = np.zeros(2), []
+    totals, values = np.zeros(2), []
     for pair in validation:
         inputs, targets = (mesh[None].to(device) for mesh in pair.crop((0, 0, 0), 0))
         painted = generator(inputs, periodic=True)
         totals += [painted.double().sum().item(), targets.double().sum().item()]
-        correlations.append(correlation(painted, targets).item())
+        values.append({"correlation": correlation(painted, targets).item(), **band_ratios(painted, targets)})
     return {
         "validation_wasserstein": float(np.mean(distances)),
-        "correlation": float(np.mean(correlations)),
         "mean_ratio": float(totals[0] / totals[1]) if totals[1] else math.nan,
+        **{name: float(np.mean([value[name] for value in values])) for name in values[0]},
     }
 
 
 def _patches(
-    pairs: Sequence[TrainingPair], settings: AdversarialSettings, *, steps: int, seed: int, start: int = 0
+    pairs: Sequence[TrainingPair],
+    settings: TrainSettings,
+    elements: list[Symmetry],
+    *,
+    steps: int,
+    seed: int,
+    start: int = 0,
 ) -> Crops:
     patches = Crops(
-        pairs, crop=settings.patch, batch_size=settings.batch_size, steps=steps, seed=seed, start=start
+        pairs, crop=settings.crop, batch_size=settings.batch_size, steps=steps, seed=seed, start=start
     )
-    patches.elements = rotations()
+    patches.elements = elements
     return patches
 
 
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _device(accelerator: str) -> torch.device:
+    """Return the device of an accelerator as lightning, which trains the other networks, calls it."""
+    kinds = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
+    kinds["auto"] = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator not in kinds:
+        raise InputError(
+            f"train.accelerator must be auto, cpu or gpu to train with a critic, got {accelerator!r}"
+        )
+    return torch.device(kinds[accelerator])
 
 
 def _told(values: dict[str, float], *, skip: str) -> str:

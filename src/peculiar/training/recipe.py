@@ -47,6 +47,8 @@ _LOSSES: dict[Task, tuple[str, ...]] = {
 }
 _NETWORKS = {"published": "xiao2024", "counts": "painter", "adversarial": "ramanah2019"}
 """Losses that belong to one network, and it to them."""
+_WITHOUT_A_CRITIC = {"frozen_norm": 1.0, "devices": "auto", "strategy": "auto"}
+"""Settings of training that a network and its critic, on one device and without batch norm, cannot follow."""
 
 
 class DataSettings(Frozen):
@@ -112,6 +114,10 @@ class Recipe(Frozen):
             raise ValueError(
                 f"loss.kind must be {' or '.join(_LOSSES[self.task])} for inputs {self.inputs.kind!r}"
             )
+        if self.loss.kind == "adversarial":
+            for name, neutral in _WITHOUT_A_CRITIC.items():
+                if getattr(self.train, name) != neutral:
+                    raise ValueError(f"train.{name} must be {neutral!r} with loss.kind 'adversarial'")
         return self
 
     @property

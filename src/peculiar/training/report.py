@@ -12,8 +12,41 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from peculiar.core.output import atomic_output
+
 COLUMNS = ("step", "minutes", "learning_rate", "train_loss")
 """First columns of the CSV file; what validation measures comes after them."""
+
+
+class Metrics:
+    """Rows of a CSV file, written as they come.
+
+    Parameters
+    ----------
+    path : path
+        Rows beyond `start` (of a run that was interrupted) are removed.
+    start : int
+        Steps done before.
+    """
+
+    def __init__(self, path: Path, *, start: int) -> None:
+        self.path = path
+        rows: list[dict[str, Any]] = []
+        if path.exists() and start:
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
+        self._write(rows)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row; "step" is among its columns."""
+        self._write([*self.rows, row])
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        with atomic_output(self.path, overwrite=True) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0] if rows else COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 class Report(Callback):
@@ -34,21 +67,10 @@ class Report(Callback):
     def __init__(
         self, path: Path, *, steps: int, start: int, announce: Callable[[str], None], every: float = 30.0
     ) -> None:
-        self.path, self.steps, self.start, self.announce, self.every = path, steps, start, announce, every
+        self.metrics = Metrics(path, start=start)
+        self.steps, self.start, self.announce, self.every = steps, start, announce, every
         self.total, self.count = torch.zeros(()), 0
         self.last = self.began = time.monotonic()
-        rows = []
-        if path.exists() and start:
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
-        self._write(rows)
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        self.rows = rows
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0] if rows else COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
@@ -87,6 +109,6 @@ class Report(Callback):
             **measured,
         }
         self.total, self.count = torch.zeros(()), 0
-        self._write([*self.rows, row])
+        self.metrics.append(row)
         found = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measured.items())
         self.announce(f"step {trainer.global_step} of {self.steps}: {found}")

@@ -100,22 +100,3 @@ class TrainSettings(Frozen):
     max_minutes: float | None = Field(
         None, gt=0, description="time limit: the schedule ends then, if the steps are not done before"
     )
-
-
-class AdversarialSettings(Frozen):
-    """How a painter of halos and its critic are trained; the defaults are those of Kodi Ramanah et al. 2019."""
-
-    updates: int = Field(500_000, gt=0, description="of the generator")
-    critic_updates: int = Field(5, gt=0, description="of the critic before each of the generator's")
-    gradient_penalty: float = Field(10.0, ge=0, description="lambda of eq. 3.1")
-    lr: float = Field(1e-4, gt=0, description="of Adam, for both networks")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
-    batch_size: int = Field(1, gt=0)
-    patch: int = Field(
-        58, ge=27, description="cells along a side of what goes in; what comes out has 8 fewer"
-    )
-    device: str = Field("auto", description="cpu, cuda, or auto: cuda where there is one")
-    checkpoint_every: int = Field(500, gt=0, description="updates")
-    validate_every: int = Field(500, gt=0, description="updates")
-    validation_patches: int = Field(16, gt=0, description="on which the critic is asked")
-    max_minutes: float | None = Field(None, gt=0, description="time limit")

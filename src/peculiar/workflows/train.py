@@ -13,9 +13,12 @@ from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output
 from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
+from peculiar.models.ramanah2019 import Ramanah2019
+from peculiar.training.adversarial import fit_adversarial
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import Recipe, load_recipe
+from peculiar.training.settings import AdversarialLoss
 from peculiar.workflows.cards import network_settings, write_model
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.training_data import split_files, training_pairs
@@ -69,26 +72,34 @@ def train(
     out = Path(out)
     _prepare(out, settings, splits, profile=profile, seed=seed, resume=resume, force=force)
     training, validation = training_pairs(settings, splits, run=Path(run))
-    stages = objectives(settings.loss)
+    common: dict[str, Any] = {
+        "training": training,
+        "validation": validation,
+        "settings": settings.train,
+        "seed": seed,
+        "line_of_sight": settings.line_of_sight,
+        "resume": resume,
+        "announce": announce,
+    }
     metrics: dict[str, float] = {}
-    for objective in stages:
-        alone = len(stages) == 1
-        if not alone:
-            announce(f"stage {objective.name}")
-        found = fit(
-            network,
-            training=training,
-            validation=validation,
-            objective=objective,
-            settings=settings.train,
-            directory=out if alone else out / objective.name,
-            seed=seed,
-            vectors=settings.inputs.vectors,
-            line_of_sight=settings.line_of_sight,
-            resume=resume,
-            announce=announce,
-        )
-        metrics.update({k if alone or k != "loss" else f"{objective.name}_loss": v for k, v in found.items()})
+    if isinstance(network, Ramanah2019) and isinstance(settings.loss, AdversarialLoss):
+        metrics = fit_adversarial(network, loss=settings.loss, directory=out, **common)
+    else:
+        stages = objectives(settings.loss)
+        for objective in stages:
+            alone = len(stages) == 1
+            if not alone:
+                announce(f"stage {objective.name}")
+            found = fit(
+                network,
+                objective=objective,
+                directory=out if alone else out / objective.name,
+                vectors=settings.inputs.vectors,
+                **common,
+            )
+            metrics.update(
+                {k if alone or k != "loss" else f"{objective.name}_loss": v for k, v in found.items()}
+            )
     return write_model(network, settings, splits, validation, metrics, out=out, seed=seed)
 
 

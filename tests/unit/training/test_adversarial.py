@@ -10,7 +10,7 @@ from peculiar.fields.symmetry import IDENTITY, apply_symmetry
 from peculiar.training import adversarial
 from peculiar.training.adversarial import fit_adversarial, gradient_penalty, rotations
 from peculiar.training.dataset import Crops, MeshPair
-from peculiar.training.settings import AdversarialSettings
+from peculiar.training.settings import AdversarialLoss, TrainSettings
 
 UPDATES = 4
 
@@ -33,23 +33,28 @@ def painter(**settings):
     return models.build("ramanah2019", {"filters": 2} | settings)
 
 
-def train(pairs, directory, *, network=None, resume=False, lines=None, **changes):
+def train(pairs, directory, *, network=None, resume=False, lines=None, critic_updates=2, **changes):
     network = network or painter()
     values = {
-        "updates": UPDATES,
-        "critic_updates": 2,
-        "patch": 27,
-        "device": "cpu",
+        "steps": UPDATES,
+        "optimiser": "adam",
+        "weight_decay": 0.0,
+        "clip": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "ema": 0.5,
+        "crop": 27,
+        "accelerator": "cpu",
         "lr": 1e-3,
         "checkpoint_every": 2,
         "validate_every": 2,
-        "validation_patches": 2,
     }
     found = fit_adversarial(
         network,
         training=pairs[:1],
         validation=pairs[1:],
-        settings=AdversarialSettings(**(values | changes)),
+        loss=AdversarialLoss(critic_updates=critic_updates, validation_patches=2),
+        settings=TrainSettings(**(values | changes)),
         directory=directory,
         seed=3,
         resume=resume,
@@ -135,7 +140,7 @@ def test_resumed_run_ends_with_the_same_networks_and_curve(pairs, tmp_path, monk
 
 
 def test_rows_beyond_the_checkpoint_are_written_again(pairs, tmp_path):
-    train(pairs, tmp_path, updates=3, validate_every=1, checkpoint_every=10)
+    train(pairs, tmp_path, steps=3, validate_every=1, checkpoint_every=10)
     state = torch.load(tmp_path / "last.ckpt")
     torch.save(state | {"update": 2}, tmp_path / "last.ckpt")
     train(pairs, tmp_path, validate_every=1, resume=True)
@@ -149,7 +154,7 @@ def test_training_learns(pairs, tmp_path, monkeypatch):
         pairs,
         tmp_path,
         network=network,
-        updates=24,
+        steps=24,
         critic_updates=3,
         validate_every=6,
         checkpoint_every=100,
@@ -171,7 +176,7 @@ def test_training_learns(pairs, tmp_path, monkeypatch):
 
 
 def test_time_limit_stops(pairs, tmp_path):
-    _, found = train(pairs, tmp_path, updates=10_000, max_minutes=1e-6)
+    _, found = train(pairs, tmp_path, steps=10_000, max_minutes=1e-6)
     assert found["steps"] <= 1
 
 
@@ -179,4 +184,4 @@ def test_refuses_other_bins_and_patches_that_do_not_fit(pairs, tmp_path):
     with pytest.raises(InputError, match="bins of the generator must be"):
         train(pairs, tmp_path, network=painter(bins=2))
     with pytest.raises(InputError, match="crop must be at most"):
-        train(pairs, tmp_path, patch=30)
+        train(pairs, tmp_path, crop=30)
