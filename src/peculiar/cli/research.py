@@ -205,6 +205,10 @@ def evaluate(
     tune_on: Annotated[
         str | None, typer.Option(help="Seeds of other boxes to tune the baselines on, as 501-504.")
     ] = None,
+    tune_run: Annotated[
+        Path | None,
+        typer.Option(help="Run that holds these boxes, for painters.", show_default="the run itself"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the satellites.", show_default="0")] = None,
     velocity: Annotated[
         VelocityRule | None,
@@ -234,6 +238,7 @@ def evaluate(
             "number_density": number_density,
             "seed": seed,
             "velocity": None if velocity is None else velocity.value,
+            "tune_run": tune_run,
         },
         figures=figures,
         force=force,

@@ -10,16 +10,19 @@ from typing import Any
 from peculiar.core import Field, InputError
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import Task, available_models, find_model, read_card, task_of
+from peculiar.inference.painting import HaloPainter
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.workflows.evaluate import evaluate, select_boxes
 from peculiar.workflows.evaluate_displacement import evaluate_displacements
 from peculiar.workflows.evaluate_flow import Predictor, evaluate_flow
+from peculiar.workflows.evaluate_paint import evaluate_paint
 from peculiar.workflows.reconstruct import CLASSICAL
 
 OPTIONS: dict[Task, tuple[str, ...]] = {
     "reconstruct": ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on"),
     "displace": (),
     "flow": ("velocity", "tune_on"),
+    "paint": ("number_density", "tune_on", "tune_run"),
 }
 """What each kind of evaluation may be told beside run, models, seeds and figures."""
 
@@ -35,7 +38,7 @@ def evaluate_any(
     figures: bool = True,
     force: bool = False,
 ) -> Path:
-    """Evaluate models on a run: `evaluate`, `evaluate_displacements` or `evaluate_flow`, as run and models are.
+    """Evaluate models on a run: `evaluate` or one of its siblings for displacements, flows or painted halos.
 
     Parameters
     ----------
@@ -48,7 +51,8 @@ def evaluate_any(
     seeds, tune_on : sequence of int, optional
         Boxes or pairs to evaluate, and other boxes to tune the baselines on.
     options : mapping
-        Settings of the evaluation; None for those that were not given.
+        Settings of the evaluation; None for those that were not given. "tune_run" is the run that holds the boxes of
+        `tune_on`, by default the one that is evaluated.
     figures, force : bool
         See `evaluate`.
 
@@ -72,10 +76,15 @@ def evaluate_any(
         chosen = models or [*available_models(), *CLASSICAL]
         return evaluate(run, models=chosen, boxes=seeds, **given, **common)
     assert models is not None
-    emulators = [FlowEmulator.load(name) for name in models]
     paths = select_boxes(run, seeds)
-    tuning = [] if tune_on is None else select_boxes(run, tune_on)
+    tuning = [] if tune_on is None else select_boxes(given.get("tune_run", run), tune_on)
     settings = {"run": str(run), "models": list(models)}
+    if task == "paint":
+        painters = [HaloPainter.load(name) for name in models]
+        named = {painter.card.name: painter for painter in painters}
+        chosen_density = {name: given[name] for name in ("number_density",) if name in given}
+        return evaluate_paint(paths, named, settings=settings, tune_on=tuning, **chosen_density, **common)
+    emulators = [FlowEmulator.load(name) for name in models]
     box = SimulatedBox.open(paths[0])
     predictors: dict[str, Predictor] = {}
     for emulator in emulators:

@@ -12,6 +12,7 @@ from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.plots import draw
 from peculiar.workflows.plots_displacement import displacement_plots
 from peculiar.workflows.plots_flow import plots_of_flow
+from peculiar.workflows.plots_paint import plots_of_paint
 from peculiar.workflows.provenance import provenance
 
 
@@ -55,6 +56,8 @@ def evaluation_plots(evaluation: Evaluation) -> list[Plot]:
         return displacement_plots(evaluation)
     if kind == "flow":
         return plots_of_flow(evaluation)
+    if kind == "paint":
+        return plots_of_paint(evaluation)
     return [
         replace(plot, name=f"{plot.name}_satellites{100 * fraction:02.0f}")
         for fraction in evaluation.fractions

@@ -1,0 +1,104 @@
+"""What painters are evaluated on: ranges of mass, the 2LPT twin of a box, its halos in cells, and tuned baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from peculiar.core import Box, InputError
+from peculiar.inference.painting import HaloPainter
+from peculiar.linear.local_bias import LocalBias, fit_local_bias, linear_bias
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.second_order import SecondOrderFields, box_of_cells, second_order_fields
+from peculiar.training.counts import count_halos
+
+Counts = Float[Tensor, "x y z"]
+
+
+@dataclass(frozen=True)
+class MassRange:
+    """Halos of a range of masses [Msun/h], the upper edge left out."""
+
+    low: float
+    high: float
+
+    @property
+    def label(self) -> str:
+        """Logarithms of both masses, as "12-12.5"."""
+        return "-".join(f"{round(float(np.log10(mass)), 3):g}" for mass in (self.low, self.high))
+
+    def bins_of(self, edges: Sequence[float]) -> slice | None:
+        """Bins that together are the range, or None where they cut it."""
+        found = [int(np.argmin(np.abs(np.log(np.divide(edges, mass))))) for mass in (self.low, self.high)]
+        if not all(np.isclose(edges[i], mass) for i, mass in zip(found, (self.low, self.high), strict=True)):
+            return None
+        return slice(*found)
+
+
+def mass_ranges(all_edges: Sequence[Sequence[float]]) -> list[MassRange]:
+    """Return what is measured: all halos of each painter, then each of its bins; equal ones once."""
+    found: dict[str, MassRange] = {}
+    for edges in all_edges:
+        whole = MassRange(edges[0], edges[-1])
+        found.setdefault(whole.label, whole)
+    for edges in all_edges:
+        for low, high in pairwise(edges):
+            one = MassRange(low, high)
+            found.setdefault(one.label, one)
+    return list(found.values())
+
+
+def second_order_twin(simulated: SimulatedBox, painter: HaloPainter) -> SecondOrderFields:
+    """2LPT of a box's own waves, on the painter's cells."""
+    return second_order_fields(
+        box_of_cells(simulated.box.size, cell_size=painter.card.cell_size),
+        simulated.cosmology,
+        seed=simulated.seed,
+        redshift=simulated.redshift,
+        per_cell=painter.card.particles_per_cell,
+    )
+
+
+def halos_in_cells(simulated: SimulatedBox, box: Box, ranges: Sequence[MassRange]) -> list[Counts]:
+    """Halos of a box in cells, one mesh for each range."""
+    halos = simulated.halos
+    found = []
+    for one in ranges:
+        if halos.masses.min() > one.low:
+            raise InputError(
+                f"mass bins must begin where halos are resolved, got {one.low:.3g} Msun/h for {simulated.path}, whose "
+                f"lightest halo has {halos.masses.min():.3g}: simulate more particles"
+            )
+        counts = count_halos(halos.positions, halos.masses, box, mass_edges=(one.low, one.high))[0]
+        if not counts.sum() > 0:
+            raise InputError(
+                f"boxes must hold halos in every mass bin, got none of {one.label} in {simulated.path}"
+            )
+        found.append(counts)
+    return found
+
+
+def fit_baselines(
+    tuning: Sequence[SimulatedBox],
+    ranges: Sequence[MassRange],
+    painter: HaloPainter,
+    advance: Callable[[int], None],
+) -> list[tuple[LocalBias, float]]:
+    """Local and linear bias of each range, fitted on boxes that are not evaluated."""
+    densities, counts = [], []
+    for simulated in tuning:
+        density = second_order_twin(simulated, painter).density
+        densities.append(density)
+        counts.append(halos_in_cells(simulated, density.box, ranges))
+        advance(1)
+    found = []
+    for i in range(len(ranges)):
+        pairs = [(density, several[i]) for density, several in zip(densities, counts, strict=True)]
+        found.append((fit_local_bias(pairs), linear_bias(pairs)))
+        advance(1)
+    return found
