@@ -18,8 +18,9 @@ _FEWEST = 50
 class FluxLimit:
     """What makes a flux-limited sample, and how its absolute magnitudes are computed.
 
-    Absolute magnitudes are ``M = m - 5 log10(d_L) - 25 - K(z) + E(z)`` with the luminosity distance d_L in Mpc/h, so that
-    they stand for M - 5 log10(h), ``K(z) = k_correction * z`` and ``E(z) = evolution * z`` (galaxies were brighter).
+    Absolute magnitudes are ``M = m - 5 log10(d_L) - 25 - K(z) + E(z)`` with the luminosity distance d_L in Mpc/h, so
+    that they stand for M - 5 log10(h), ``K(z) = k_correction * z`` and ``E(z) = evolution * z`` (galaxies were
+    brighter).
 
     Parameters
     ----------
@@ -107,8 +108,8 @@ def fit_schechter(
 ) -> Schechter:
     """Fit a Schechter function by the maximum likelihood of Sandage, Tammann & Yahil (1979, ApJ 232, 352).
 
-    The probability of a galaxy's magnitude given its redshift is phi(M) over the integral of phi to the faintest magnitude
-    that could be seen there: the density along the line of sight drops out, and with it all structure.
+    The probability of a galaxy's magnitude given its redshift is phi(M) over the integral of phi to the faintest
+    magnitude that could be seen there: the density along the line of sight drops out, and with it all structure.
 
     Parameters
     ----------
@@ -162,8 +163,8 @@ def fit_schechter(
     )
     if at_edge or not (determinant > 0 and curvature[0, 0] > 0):
         raise InputError(
-            f"magnitudes must tell M_star and alpha, got a best fit of {found.x[0]:.2f} and {found.x[1]:.2f} at the edge "
-            "of what is possible: take a wider range of absolute magnitudes, or radial = 'measured'"
+            f"magnitudes must tell M_star and alpha, got a best fit of {found.x[0]:.2f} and {found.x[1]:.2f} at the "
+            "edge of what is possible: take a wider range of absolute magnitudes, or radial = 'measured'"
         )
     errors = np.sqrt(np.diag(np.linalg.inv(curvature)))
     return Schechter(float(found.x[0]), float(found.x[1]), (float(errors[0]), float(errors[1])))
@@ -208,8 +209,8 @@ def largest_departure(
 ) -> float:
     """Return by what factor, minus 1, a Schechter function misses the C- estimate where it certainly does.
 
-    The larger one over the smaller one of the two cumulative functions, both 1 at the faintest galaxy, at the magnitude
-    with at least `fewest` brighter galaxies where they differ most; 0 where they differ by less than `significance` standard
+    The larger over the smaller of the two cumulative functions, both 1 at the faintest galaxy, at the magnitude with at
+    least `fewest` brighter galaxies where they differ most; 0 where they differ by less than `significance` standard
     errors.
     """
     ordered, logarithm, error = cumulative_luminosity_function(magnitudes, faint_ends)
