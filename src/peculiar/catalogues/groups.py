@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from pydantic import ConfigDict
 
 from peculiar.catalogues.selection import RadialSelection
 from peculiar.core import InputError
@@ -36,6 +38,8 @@ class Linking:
     InputError
         If a length is not positive.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # survey files are checked with it
 
     perpendicular: float = 0.14
     parallel: float = 0.75

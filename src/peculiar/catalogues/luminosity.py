@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import ConfigDict
 
 from peculiar.catalogues.selection import RadialSelection
 from peculiar.core import Cosmology, InputError
@@ -36,6 +38,8 @@ class FluxLimit:
     InputError
         If the absolute magnitudes are not in order.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # survey files are checked with it
 
     faintest: float
     absolute: tuple[float, float] = (-24.0, -17.0)

@@ -1,0 +1,167 @@
+"""Survey descriptions: what a redshift survey is, as data that a TOML file holds."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from peculiar.catalogues.frames import RedshiftFrame
+from peculiar.catalogues.groups import Linking
+from peculiar.catalogues.luminosity import FluxLimit
+from peculiar.core import Box, InputError
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+RadialKind = Literal["flat", "measured", "flux-limited"]
+GroupUse = Literal["ignore", "collapse", "replace"]
+COLUMNS = ("ra", "dec", "z", "mass", "weight", "magnitude")
+"""Names of columns that a survey may have."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SurveyBox(_Frozen):
+    """A cube in comoving coordinates with the observer at (0, 0, 0), x to ra 0, z to the north pole."""
+
+    size: float = Field(gt=0, description="side [Mpc/h]")
+    origin: tuple[float, float, float] = Field(description="lower corner [Mpc/h]")
+
+    def box(self) -> Box:
+        """Return it as a box, without a mesh."""
+        return Box(self.size, origin=self.origin, periodic=False)
+
+
+class Survey(_Frozen):
+    """A redshift survey: frame, footprint, limits, radial selection, mesh and groups.
+
+    The fields are the keys of a survey file; paths in a file are relative to the file.
+    """
+
+    name: str = ""
+    frame: RedshiftFrame | None = Field(
+        None, description="rest frame of the redshifts; taken as cmb, with a warning, where not stated"
+    )
+    mask: Path | None = Field(None, description="HEALPix map of the angular completeness")
+    complete_above: float | None = Field(None, gt=0, le=1, description="mask values above count as 1")
+    randoms: Path | None = Field(None, description="catalogue of random points with the survey's selection")
+    distances: tuple[float, float] | None = Field(None, description="comoving limits [Mpc/h]")
+    redshifts: tuple[float, float] | None = Field(
+        None, description="limits, of redshifts in the frame of the CMB"
+    )
+    radial: RadialKind = "flat"
+    smoothing: float = Field(40.0, gt=0, description="of a measured radial selection [Mpc/h]")
+    flux_limit: FluxLimit | None = Field(None, description="for radial = 'flux-limited'")
+    full_density: float | None = Field(
+        None,
+        gt=0,
+        description="number density that counts as complete [(h/Mpc)^3]; the largest where not given",
+    )
+    columns: dict[str, str] = Field(default_factory=dict, description="names of columns that differ")
+    cell_size: float | None = Field(None, gt=0, description="[Mpc/h]; the model's where not given")
+    padding: float = Field(25.0, ge=0, description="empty margin around the survey [Mpc/h]")
+    box: SurveyBox | None = Field(None, description="in place of the cube around the survey")
+    groups: GroupUse = Field(
+        "ignore", description="collapse fingers of God, or replace galaxies by their groups, before painting"
+    )
+    linking: Linking = Field(Linking(), description="lengths of the group finder")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Survey:
+        if self.distances is not None and self.redshifts is not None:
+            raise ValueError("give distances or redshifts, not both")
+        for name, limits in (("distances", self.distances), ("redshifts", self.redshifts)):
+            if limits is not None and not 0 <= limits[0] < limits[1]:
+                raise ValueError(f"{name} must be 0 <= low < high, got {limits[0]:g}, {limits[1]:g}")
+        if (self.radial == "flux-limited") != (self.flux_limit is not None):
+            raise ValueError(
+                "radial = 'flux-limited' and a table flux_limit with the faintest magnitude belong together"
+            )
+        unknown = set(self.columns) - set(COLUMNS)
+        if unknown:
+            raise ValueError(f"columns must map {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
+        return self
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Survey:
+        """Return the survey with other settings; None leaves one as it is, columns are added to those that are there.
+
+        Limits in distance replace those in redshift, and the reverse.
+
+        Raises
+        ------
+        InputError
+            If a setting is wrong.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        if "distances" in given:
+            given["redshifts"] = None
+        elif "redshifts" in given:
+            given["distances"] = None
+        if "columns" in given:
+            given["columns"] = self.columns | dict(given["columns"])
+        if given.get("radial", "flux-limited") != "flux-limited":
+            given["flux_limit"] = None
+        settings = {name: getattr(self, name) for name in Survey.model_fields}
+        return make_survey(settings | given)
+
+
+def make_survey(settings: Mapping[str, Any], *, where: str = "survey") -> Survey:
+    """Check settings and return the survey.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or a value wrong; `where` and the path of the key are told.
+    """
+    try:
+        return Survey.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        own = first["type"] == "value_error"
+        got = "" if own or first["type"] == "missing" else f", got {first['input']!r}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path or 'settings'} must be valid in {where}: {message}{got}") from None
+
+
+def survey_names() -> list[str]:
+    """Return the surveys that come with the package."""
+    return sorted(path.stem for path in EXAMPLES.glob("*/*.toml"))
+
+
+def load_survey(survey: str | Path) -> Survey:
+    """Read a survey file.
+
+    Parameters
+    ----------
+    survey : str or path
+        A TOML file, or a name of `survey_names`.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no TOML, or a key or value is wrong.
+
+    Examples
+    --------
+    >>> load_survey("sdss_dr7").frame
+    'heliocentric'
+    """
+    shipped = {path.stem: path for path in EXAMPLES.glob("*/*.toml")}
+    path = Path(survey) if str(survey).endswith(".toml") else shipped.get(str(survey))
+    if path is None or not path.is_file():
+        known = ", ".join(sorted(shipped))
+        raise InputError(f"survey must be a .toml file that exists or one of {known}, got {str(survey)!r}")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"survey must be TOML, got {path} ({error})") from None
+    for key in ("mask", "randoms"):
+        if isinstance(settings.get(key), str):
+            settings[key] = path.parent / settings[key]
+    return make_survey(settings, where=path.name)
