@@ -1,0 +1,271 @@
+"""Velocities of a field fitted to measured distances by a forward likelihood.
+
+The likelihood is that of a distance modulus given the redshift (the redshift-space, or "forward", variant of VELMOD:
+Strauss & Willick 1995, Willick et al. 1997; with fields as in Carrick et al. 2015 and Boruah et al. 2020),
+
+    P(mu | z) = int dr p(r) N(v(r; z) | beta v_field(r) + V_ext . n, sigma_v) N(mu | mu(r) + zero point, sigma_mu)
+                / int dr p(r) N(v(r; z) | beta v_field(r) + V_ext . n, sigma_v)
+
+with v(r; z) the radial velocity that gives an object at r its redshift, and p(r) ~ r^2 (1 + delta)^bias n(r). It is
+not changed by any selection on redshift and direction, and p(r) is the correction for Malmquist bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.core.cosmology import Cosmology
+from peculiar.core.errors import InputError
+from peculiar.fields.sight import SightLines, distance_modulus
+from peculiar.statistics.distances import DistanceSample, RadialVelocities, log_distance_velocities
+
+PARAMETERS = ("beta", "V_x", "V_y", "V_z", "sigma_v", "zero_point")
+SIGMA_RANGE = (50.0, 1000.0)
+"""Where sigma_v is looked for [km/s]; the lower end is the step of `sight_lines` for which the integrals hold."""
+REACH = 3000.0
+"""How far from the observed redshift objects are looked for [km/s]: fast fields, dipoles and 3 sigma_v together."""
+_SCALES = np.array(
+    [1.0, 100.0, 100.0, 100.0, 1.0, 0.1]
+)  # of the minimiser's variables, sigma_v as its logarithm
+_NEWTON_STEPS = 8
+_SIGMA = 4  # its place among the parameters
+
+
+@dataclass(frozen=True, eq=False)
+class VelocityFit:
+    """Parameters of greatest likelihood.
+
+    Attributes
+    ----------
+    values, errors : (6,)
+        `PARAMETERS`: beta; the external velocity V_ext [km/s] in the axes of the field; sigma_v [km/s]; zero point
+        [mag]. The errors are the scatter of the bootstrap samples, or from `covariance` where there are none.
+    covariance : (6, 6)
+        Inverse of the observed information; zero for a sigma_v that was given or is at an end of its range.
+    samples : (bootstrap, 6)
+        Fits to objects drawn with replacement.
+    sigma_at_limit : bool
+        Whether sigma_v is at an end of `SIGMA_RANGE`, so that it has no error.
+    log_likelihood : float
+        Sum of ln P(mu | z) at the maximum.
+    """
+
+    values: Float[np.ndarray, "6"]
+    errors: Float[np.ndarray, "6"]
+    covariance: Float[np.ndarray, "6 6"]
+    samples: Float[np.ndarray, "bootstrap 6"]
+    sigma_at_limit: bool
+    log_likelihood: float
+
+    @property
+    def beta(self) -> float:
+        """Scale of the field's velocities."""
+        return float(self.values[0])
+
+    @property
+    def external(self) -> Float[np.ndarray, "3"]:
+        """V_ext [km/s]."""
+        return self.values[1:4]
+
+    @property
+    def sigma_v(self) -> float:
+        """Scatter of radial velocities about the prediction [km/s]."""
+        return float(self.values[_SIGMA])
+
+    @property
+    def zero_point(self) -> float:
+        """Offset of the measured distance moduli from those for H0 = 100 km/s/Mpc [mag]."""
+        return float(self.values[5])
+
+
+def fit_velocities(
+    sample: DistanceSample,
+    sight: SightLines,
+    *,
+    log_prior: Float[np.ndarray, "n m"] | None = None,
+    sigma_v: float | None = None,
+    bootstraps: int = 100,
+    seed: int = 0,
+) -> VelocityFit:
+    """Fit the scale of a field's velocities, an external velocity, the scatter and the zero point of distances.
+
+    Parameters
+    ----------
+    sample : DistanceSample
+    sight : SightLines
+        Of the same objects, from `sight_lines` with a reach of `REACH` and a step of at most 50 km/s.
+    log_prior : (n, m), optional
+        ln p(r); by default that of objects that follow the matter, `SightLines.log_prior`.
+    sigma_v : float, optional
+        Held at this value [km/s]; fitted where not given.
+    bootstraps : int
+        Sets of objects drawn with replacement for the errors; 0 takes them from the likelihood's curvature.
+    seed : int
+        Of those sets.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 20 objects, shapes differ, or sigma_v lies outside `SIGMA_RANGE`.
+    """
+    if len(sample) < 20:
+        raise InputError(f"distances must hold at least 20 objects for six parameters, got {len(sample)}")
+    if len(sight.distances) != len(sample):
+        raise InputError(f"sight must have one line per object ({len(sample)}), got {len(sight.distances)}")
+    if bootstraps == 1 or bootstraps < 0:
+        raise InputError(f"bootstraps must be 0 or at least 2, got {bootstraps}")
+    low, high = SIGMA_RANGE
+    if sigma_v is not None and not low <= sigma_v <= high:
+        raise InputError(f"sigma_v must lie in [{low:g}, {high:g}] km/s, got {sigma_v}")
+    likelihood = _Likelihood(sample, sight, sight.log_prior() if log_prior is None else log_prior)
+    bounds: list[tuple[float | None, float | None]] = [(None, None)] * 6
+    bounds[_SIGMA] = (np.log(sigma_v or low), np.log(sigma_v or high))
+    start = np.array([1.0, 0.0, 0.0, 0.0, np.log(sigma_v or 200.0), likelihood.guess() / _SCALES[5]])
+    best = _maximise(likelihood, start, np.ones(len(sample)), bounds)
+    at_limit = sigma_v is None and not low * 1.001 < np.exp(best[_SIGMA]) < high / 1.001
+    free = [i for i in range(6) if i != _SIGMA or (sigma_v is None and not at_limit)]
+    covariance = _covariance(likelihood, best, free)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(sample), np.full(len(sample), 1 / len(sample)), size=bootstraps)
+    samples = np.array([_physical(_maximise_near(likelihood, best, w, covariance, bounds)) for w in drawn])
+    errors = samples.std(axis=0, ddof=1) if bootstraps else np.sqrt(np.diag(covariance))
+    if _SIGMA not in free:
+        errors[_SIGMA] = np.nan
+    negative, _ = likelihood(best, np.ones(len(sample)))
+    return VelocityFit(_physical(best), errors, covariance, samples.reshape(-1, 6), at_limit, -negative)
+
+
+def radial_velocities(
+    sample: DistanceSample,
+    sight: SightLines,
+    fit: VelocityFit,
+    *,
+    cosmology: Cosmology,
+    log_prior: Float[np.ndarray, "n m"] | None = None,
+) -> RadialVelocities:
+    """Return the velocities that distances measure and those that a fitted field predicts.
+
+    Each object's prediction is the mean over its places r with the weights p(r) N(v(r; z) | ...) of the likelihood,
+    which know its redshift and not its distance.
+    """
+    measured, error = log_distance_velocities(sample, cosmology=cosmology, zero_point=fit.zero_point)
+    external = sample.directions @ fit.external
+    residual = sight.needed - fit.beta * sight.velocity - external[:, None]
+    log_weight = (sight.log_prior() if log_prior is None else log_prior) - residual**2 / (2 * fit.sigma_v**2)
+    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    predicted = (weight * sight.needed).sum(axis=1) / weight.sum(axis=1)
+    return RadialVelocities(measured, error, predicted, external)
+
+
+class _Likelihood:
+    """Minus the log-likelihood of objects with weights, and its gradient, in the minimiser's variables."""
+
+    def __init__(self, sample: DistanceSample, sight: SightLines, log_prior: np.ndarray) -> None:
+        self.sample, self.sight = sample, sight
+        self.log_prior = log_prior
+        # Behind the observer p(r) is 0, whatever the modulus there.
+        modulus = distance_modulus(sight.distances, sample.redshift[:, None])
+        self.excess = sample.modulus[:, None] - np.where(np.isfinite(modulus), modulus, 0.0)
+        self.precision = (1 / sample.modulus_error**2)[:, None]
+
+    def guess(self) -> float:
+        """Return a zero point to start from: the median excess at the places of the redshifts."""
+        return float(np.median(self.excess[:, self.excess.shape[1] // 2]))
+
+    def __call__(self, x: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        values = _physical(x)
+        beta, external, sigma, zero_point = values[0], values[1:4], values[_SIGMA], values[5]
+        velocity, n = self.sight.velocity, self.sample.directions
+        u = (self.sight.needed - beta * velocity - (n @ external)[:, None]) / sigma
+        t = self.excess - zero_point
+        before = self.log_prior - u**2 / 2  # of the places, given the redshift
+        after = before - self.precision * t**2 / 2  # given the distance modulus too
+        (log_b, b), (log_a, a) = _normalise(before), _normalise(after)
+        difference = a - b
+        by_u = (difference * u).sum(axis=1) / sigma
+        gradient = np.array(
+            [
+                weights @ (difference * u * velocity).sum(axis=1) / sigma,
+                *(weights * by_u) @ n,
+                weights @ (difference * u**2).sum(axis=1),
+                weights @ (a * t * self.precision).sum(axis=1),
+            ]
+        )
+        constant = np.log(2 * np.pi * self.sample.modulus_error**2) / 2
+        return -float(weights @ (log_a - log_b - constant)), -gradient * _SCALES
+
+
+def _normalise(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    peak = log_weight.max(axis=1, keepdims=True)
+    weight = np.exp(log_weight - peak)
+    total = weight.sum(axis=1, keepdims=True)
+    return (peak + np.log(total))[:, 0], weight / total
+
+
+def _physical(x: np.ndarray) -> np.ndarray:
+    values = x * _SCALES
+    values[_SIGMA] = np.exp(x[_SIGMA])
+    return values
+
+
+def _maximise(likelihood: _Likelihood, start: np.ndarray, weights: np.ndarray, bounds: list) -> np.ndarray:
+    from scipy.optimize import minimize
+
+    found = minimize(
+        likelihood,
+        start,
+        args=(weights,),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-10},
+    )
+    if not np.isfinite(found.x).all() or not np.isfinite(found.fun):
+        raise InputError(
+            "the likelihood of the distances must have a maximum, got none: check moduli and errors"
+        )
+    return np.asarray(found.x)
+
+
+def _maximise_near(
+    likelihood: _Likelihood, best: np.ndarray, weights: np.ndarray, covariance: np.ndarray, bounds: list
+) -> np.ndarray:
+    """Maximise for other weights: Newton steps with the known curvature, the minimiser where they do not settle."""
+    scale = _unit_of_variables(best)
+    curvature = covariance / np.outer(scale, scale)
+    tolerance = 0.02 * np.sqrt(np.diag(curvature)) + 1e-12
+    x = best
+    for _ in range(_NEWTON_STEPS):
+        step = -curvature @ likelihood(x, weights)[1]
+        x = x + step
+        x[_SIGMA] = np.clip(x[_SIGMA], *bounds[_SIGMA])
+        if (np.abs(step) < tolerance).all():
+            return x
+    return _maximise(likelihood, best, weights, bounds)
+
+
+def _unit_of_variables(x: np.ndarray) -> np.ndarray:
+    """Return what one unit of each of the minimiser's variables is in the parameters' units."""
+    scale = _SCALES.copy()
+    scale[_SIGMA] = np.exp(x[_SIGMA])
+    return scale
+
+
+def _covariance(likelihood: _Likelihood, best: np.ndarray, free: list[int]) -> np.ndarray:
+    """Return the inverse of the information, from differences of the gradient, in physical units."""
+    weights, step = np.ones(len(likelihood.sample)), 1e-3
+    information = np.zeros((6, 6))
+    for index in free:
+        shift = step * np.eye(6)[index]
+        information[index] = (likelihood(best + shift, weights)[1] - likelihood(best - shift, weights)[1]) / (
+            2 * step
+        )
+    information = (information + information.T) / 2
+    scale = _unit_of_variables(best)
+    covariance = np.zeros((6, 6))
+    inside = np.ix_(free, free)
+    covariance[inside] = np.linalg.inv(information[inside]) * np.outer(scale, scale)[inside]
+    return covariance
