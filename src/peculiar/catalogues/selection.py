@@ -1,24 +1,16 @@
-"""What fraction of the objects a survey saw, and surveys on the sky as catalogues in a box."""
+"""What fraction of the objects a survey saw: radial selection, and completeness on a mesh."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.catalogues.columns import find_columns, numbers, refuse_duplicates
-from peculiar.catalogues.read import optional_numbers, read_table
-from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask, survey_box, to_cartesian
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-
-if TYPE_CHECKING:
-    from astropy.table import Table
+from peculiar.catalogues.sky import ORIGIN, SkyMask
+from peculiar.core import Box, Field, InputError
 
 Radial = Literal["flat", "measured"]
 _SHELLS = 8
@@ -47,6 +39,14 @@ class RadialSelection:
     def peak(self) -> float:
         """Largest density [(h/Mpc)^3]."""
         return float(self.density.max())
+
+    def scaled(self, factor: float) -> RadialSelection:
+        """Return the same shape at another density."""
+        return RadialSelection(self.distances, self.density * factor)
+
+    def capped(self, density: float) -> RadialSelection:
+        """Return the selection with no more than a density [(h/Mpc)^3]."""
+        return RadialSelection(self.distances, np.minimum(self.density, density))
 
 
 def radial_selection(
@@ -156,126 +156,6 @@ def completeness(
         values[i // samples] += plane.reshape(n, samples, n, samples).sum(axis=(1, 3))
     values /= samples**3 * n_of_r.peak
     return Field(torch.from_numpy(values)[None], box, names=("completeness",), space="redshift")
-
-
-def sky_positions(
-    path: str | Path | Table, *, cosmology: Cosmology, columns: Mapping[str, str] | None = None
-) -> Float[np.ndarray, "n 3"]:
-    """Return the position of every row of a survey, observer at the origin, (n, 3) [comoving Mpc/h, redshift space].
-
-    The rows of `read_sky_catalogue` before any is left out; the columns and errors are the same.
-    """
-    from astropy.table import Table
-
-    table = path if isinstance(path, Table) else read_table(path)
-    unknown = set(columns or {}) - {"ra", "dec", "z", "mass", "weight"}
-    if unknown:
-        raise InputError(f"columns must map ra, dec, z, mass, weight, got {', '.join(sorted(unknown))}")
-    names = find_columns(table, ("ra", "dec", "z"), columns=columns)
-    assert names is not None
-    ra, dec, z = numbers(table, names, what="sky coordinates").T
-    return to_cartesian(ra, dec, redshift=z, cosmology=cosmology)
-
-
-def read_sky_catalogue(
-    path: str | Path | Table,
-    *,
-    mask: str | Path | SkyMask,
-    cosmology: Cosmology,
-    box: Box | None = None,
-    cell_size: float = 225 / 96,
-    padding: float = 25.0,
-    distance_range: tuple[float, float] | None = None,
-    radial: Radial = "flat",
-    columns: Mapping[str, str] | None = None,
-) -> Catalogue:
-    """Read a survey on the sky as a catalogue in a cube, with its completeness.
-
-    Parameters
-    ----------
-    path : path or astropy Table
-        Columns ``ra``, ``dec`` [deg], ``z`` (redshift), and optional ``mass`` (anything that ranks) and ``weight``.
-    mask : path or SkyMask
-        HEALPix map of the angular completeness, see `read_mask`.
-    cosmology : Cosmology
-        Gives the distances.
-    box : Box, optional
-        The region to keep, in comoving coordinates with the observer at the origin, x to ra 0, z to the north pole.
-        Where not given, the cube around the survey, see `survey_box`.
-    cell_size : float
-        Side of a mesh cell [Mpc/h], where `box` has no mesh.
-    padding : float
-        Empty margin around the survey [Mpc/h], where no `box` is given.
-    distance_range, radial
-        Limits [Mpc/h] and kind of the radial selection, see `radial_selection`.
-    columns : mapping, optional
-        The names above to the file's own, for those that differ.
-
-    Returns
-    -------
-    Catalogue
-        The objects in the box, in the mask and in the range, in the order of the file, with the line of sight
-        "radial", the observer at (0, 0, 0), the median redshift, and the completeness on the mesh of its box.
-
-    Raises
-    ------
-    InputError
-        If coordinates are out of range, the mask excludes most of the objects, or nothing is left.
-    """
-    from astropy.table import Table
-
-    table = path if isinstance(path, Table) else read_table(path)
-    sky_mask = mask if isinstance(mask, SkyMask) else read_mask(mask)
-    positions = sky_positions(table, cosmology=cosmology, columns=columns)
-    refuse_duplicates(positions, what="sky positions and redshifts")
-    masses, weights = (optional_numbers(table, name, columns) for name in ("mass", "weight"))
-
-    covered = sky_mask.at(positions) > 0
-    if covered.mean() < 0.5:
-        raise InputError(
-            f"mask must cover the survey, got {int((~covered).sum())} of {len(covered)} objects outside it: is it "
-            "another survey's, in another frame (COORDSYS), or are ra and dec in other units than degrees?"
-        )
-    distances = np.linalg.norm(positions, axis=1)
-    n_of_r = radial_selection(
-        distances[covered],
-        solid_angle=sky_mask.solid_angle,
-        weights=None if weights is None else weights[covered],
-        distance_range=distance_range,
-        radial=radial,
-    )
-    kept = covered & (n_of_r.at(distances) > 0)
-    if box is None:
-        box = survey_box(positions[kept], cell_size=cell_size, padding=padding)
-    elif box.cells is None:
-        box = box.with_cells(max(2, round(box.size / cell_size)))
-    if box.periodic:
-        raise InputError(
-            "box of a survey must not be periodic, got periodic=True: use Box(..., periodic=False)"
-        )
-    kept &= box.contains(positions)
-    if not kept.any():
-        raise InputError(
-            f"box must hold some of the survey, got {box.size:g} Mpc/h at {box.origin} with none of {len(kept)} "
-            "objects: its coordinates have the observer at (0, 0, 0)"
-        )
-    left_out = int((~kept).sum())
-    if left_out > 0.01 * len(kept):
-        warnings.warn(
-            f"{left_out} of {len(kept)} objects lie outside the mask, the distance range or the box, and are not used",
-            stacklevel=2,
-        )
-    return Catalogue(
-        positions=positions[kept],
-        box=box,
-        redshift=float(cosmology.redshift_at(np.median(distances[kept]))),
-        line_of_sight="radial",
-        space="redshift",
-        masses=None if masses is None else masses[kept],
-        weights=None if weights is None else weights[kept],
-        observer=ORIGIN,
-        completeness=completeness(box, sky_mask, n_of_r=n_of_r),
-    )
 
 
 def _refuse_not_flat(distances: np.ndarray, weights: np.ndarray, low: float, high: float) -> None:

@@ -1,38 +1,10 @@
-import healpy
 import numpy as np
 import pytest
-from astropy.table import Table
 
-from peculiar.catalogues import (
-    RadialSelection,
-    SkyMask,
-    completeness,
-    radial_selection,
-    read_sky_catalogue,
-    sky_positions,
-    to_sky,
-)
-from peculiar.core import Box, Cosmology, InputError
+from peculiar.catalogues import RadialSelection, SkyMask, completeness, radial_selection
+from peculiar.core import Box, InputError
 
-COSMOLOGY = Cosmology(Omega_m=0.3)
 FULL = SkyMask(np.ones(12 * 8**2))
-
-
-def wedge(nside=32):
-    """A mask over ra 340 to 20, dec -20 to 20: across ra = 0."""
-    ra, dec = healpy.pix2ang(nside, np.arange(12 * nside**2), lonlat=True)
-    return SkyMask(((np.minimum(ra, 360 - ra) < 20) & (np.abs(dec) < 20)).astype(float))
-
-
-@pytest.fixture
-def survey():
-    """Uniform objects in the wedge, 40 to 100 Mpc/h away, and the density that they have."""
-    rng = np.random.default_rng(5)
-    points = rng.uniform((20, -50, -50), (110, 50, 50), (40000, 3))
-    distance = np.linalg.norm(points, axis=1)
-    points = points[(wedge().at(points) > 0) & (distance > 40) & (distance < 100)]
-    ra, dec, z = to_sky(points, cosmology=COSMOLOGY)
-    return Table({"ra": ra, "dec": dec, "z": z}), 40000 / (90 * 100 * 100)
 
 
 def test_density_of_a_uniform_sample_flat_and_measured():
@@ -87,70 +59,3 @@ def test_completeness_is_mask_times_relative_density():
     centre = np.array([box.coordinates(0)[6] - 5, box.coordinates(1)[3], box.coordinates(2)[12]])
     expected = 0.5 * (1 - 0.5 * np.linalg.norm(centre) / 100)
     assert values[6, 3, 12] == pytest.approx(expected, rel=2e-3)
-
-
-def test_a_survey_across_ra_zero_in_a_small_box(survey):
-    table, density = survey
-    catalogue = read_sky_catalogue(table, mask=wedge(), cosmology=COSMOLOGY, cell_size=4.0, padding=8.0)
-    assert catalogue.line_of_sight == "radial"
-    assert catalogue.observer == (0.0, 0.0, 0.0)
-    assert len(catalogue) == len(table)
-    assert catalogue.box.size < 112  # not the 200 of a footprint torn apart at ra = 0
-    assert catalogue.number_density == pytest.approx(density, rel=0.05)
-    assert COSMOLOGY.comoving_distance(catalogue.redshift) == pytest.approx(80, rel=0.05)
-    np.testing.assert_allclose(
-        catalogue.sight_lines()[:, 0], np.cos(np.radians(table["ra"])) * np.cos(np.radians(table["dec"]))
-    )
-    # nobody lives where nobody can be seen
-    cells = ((catalogue.positions - catalogue.box.origin) / catalogue.box.cell_size).astype(int)
-    assert (catalogue.completeness.data[0].numpy()[tuple(cells.T)] > 0).mean() > 0.99
-
-
-def test_a_given_box_keeps_what_it_holds(survey):
-    table, _ = survey
-    table["mass"] = np.arange(len(table), dtype=float)
-    box = Box(40.0, origin=(45.0, -20.0, -20.0), periodic=False)
-    with pytest.warns(UserWarning, match="lie outside the mask, the distance range or the box"):
-        catalogue = read_sky_catalogue(table, mask=wedge(), cosmology=COSMOLOGY, box=box, cell_size=4.0)
-    inside = box.contains(sky_positions(table, cosmology=COSMOLOGY))
-    np.testing.assert_array_equal(catalogue.masses, np.flatnonzero(inside))
-    assert catalogue.box.cells == 10
-    with pytest.raises(InputError, match="must not be periodic"):
-        read_sky_catalogue(table, mask=wedge(), cosmology=COSMOLOGY, box=Box(40.0), cell_size=4.0)
-
-
-def test_a_box_beside_the_survey(survey):
-    box = Box(40.0, 8, origin=(-90.0, 0.0, 0.0), periodic=False)
-    with pytest.raises(InputError, match="none of"):
-        read_sky_catalogue(survey[0], mask=wedge(), cosmology=COSMOLOGY, box=box)
-
-
-def test_a_mask_of_another_survey(survey):
-    ra, _ = healpy.pix2ang(8, np.arange(12 * 8**2), lonlat=True)
-    with pytest.raises(InputError, match="mask must cover the survey, got"):
-        read_sky_catalogue(
-            survey[0], mask=SkyMask((np.abs(ra - 180) < 60).astype(float)), cosmology=COSMOLOGY
-        )
-
-
-def test_a_box_given_as_a_survey():
-    table = Table({"x": [1.0], "y": [1.0], "z": [1.0]})
-    with pytest.raises(InputError, match="in a box, which is read with --box"):
-        sky_positions(table, cosmology=COSMOLOGY)
-
-
-def test_columns_of_other_names(survey):
-    table, _ = survey
-    expected = sky_positions(table, cosmology=COSMOLOGY)
-    table.rename_columns(["ra", "z"], ["RA", "Z_CMB"])
-    with pytest.raises(InputError, match="'ra': 'RA', 'z': 'Z_CMB'"):
-        sky_positions(table, cosmology=COSMOLOGY)
-    found = sky_positions(table, cosmology=COSMOLOGY, columns={"ra": "RA", "z": "Z_CMB"})
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_rows_twice(survey):
-    from astropy.table import vstack
-
-    with pytest.raises(InputError, match="rows that repeat another exactly"):
-        read_sky_catalogue(vstack([survey[0], survey[0]]), mask=wedge(), cosmology=COSMOLOGY)

@@ -1,0 +1,237 @@
+"""Surveys on the sky as catalogues in a box: groups, completeness and weights on the survey's mesh."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.catalogues.frames import RedshiftFrame
+from peculiar.catalogues.groups import Groups
+from peculiar.catalogues.randoms import completeness_from_randoms
+from peculiar.catalogues.read import read_table
+from peculiar.catalogues.sample import CELL_SIZE, SurveySample, read_survey, sky_places
+from peculiar.catalogues.selection import Radial, RadialSelection, completeness, radial_selection
+from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask
+from peculiar.catalogues.survey import make_survey
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyCatalogue:
+    """What is painted, and where every row of the table stands.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+        Galaxies or groups in the survey's box.
+    positions : (n, 3) [Mpc/h]
+        Of every row; members of groups stand at the distance of their group where groups were used.
+    groups : Groups or None
+        Of the rows that the sample kept.
+    """
+
+    catalogue: Catalogue
+    positions: Float[np.ndarray, "n 3"]
+    groups: Groups | None = None
+
+
+def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
+    """Put a survey's objects into a box with their completeness.
+
+    Parameters
+    ----------
+    sample : SurveySample
+    box : Box
+        With a mesh, not periodic, observer at (0, 0, 0); see `SurveySample.box`.
+
+    Returns
+    -------
+    SurveyCatalogue
+        The objects in the box with the line of sight "radial", the observer at (0, 0, 0), the median redshift and the
+        completeness on the mesh. With ``groups = "collapse"`` galaxies stand at the distance of their group; with
+        "replace" each group is one object whose mass is its luminosity or its number of members.
+
+    Raises
+    ------
+    InputError
+        If the box is periodic or holds none of the objects.
+    """
+    if box.periodic:
+        raise InputError(
+            "box of a survey must not be periodic, got periodic=True: use Box(..., periodic=False)"
+        )
+    survey, cosmology = sample.survey, sample.cosmology
+    kept, n_of_r = sample.kept, sample.n_of_r
+    positions = sample.positions
+    groups = None if survey.groups == "ignore" else sample.groups()
+    if groups is not None:
+        positions = positions.copy()
+        positions[kept] = groups.collapsed(positions[kept])
+    points = positions[kept]
+    masses, weights = (None if values is None else values[kept] for values in (sample.masses, sample.weights))
+    if groups is not None and survey.groups == "replace":
+        points, masses = groups.positions, groups.mass_proxy
+        if weights is not None:
+            weights = np.bincount(groups.group, weights=weights) / groups.members
+        n_of_r = _selection_of_groups(sample, points, weights)
+    distances = np.linalg.norm(points, axis=1)
+    even = n_of_r if survey.full_density is None else n_of_r.capped(survey.full_density)
+    if survey.full_density is not None:
+        # Where the survey is denser than counts as complete, its objects weigh less: none is thrown away.
+        own = np.ones(len(points)) if weights is None else weights
+        weights = own * even.at(distances) / np.maximum(n_of_r.at(distances), 1e-300)
+    inside = box.contains(points)
+    if not inside.any():
+        raise InputError(
+            f"box must hold some of the survey, got {box.size:g} Mpc/h at {box.origin} with none of {len(points)} "
+            "objects: its coordinates have the observer at (0, 0, 0)"
+        )
+    left_out = len(kept) - int((box.contains(positions) & kept).sum())
+    if left_out > 0.01 * len(kept):
+        limits = "the distance range or the box" if survey.flux_limit is None else "the limits or the box"
+        warnings.warn(
+            f"{left_out} of {len(kept)} objects lie outside the mask, {limits}, and are not used",
+            stacklevel=2,
+        )
+    catalogue = Catalogue(
+        positions=points[inside],
+        box=box,
+        redshift=float(cosmology.redshift_at(np.median(distances[inside]))),
+        line_of_sight="radial",
+        space="redshift",
+        masses=None if masses is None else masses[inside],
+        weights=None if weights is None else weights[inside],
+        observer=ORIGIN,
+        completeness=_completeness(sample, box, n_of_r=n_of_r, even=even),
+    )
+    return SurveyCatalogue(catalogue, positions, groups)
+
+
+def sky_positions(
+    path: str | Path | Table,
+    *,
+    cosmology: Cosmology,
+    columns: Mapping[str, str] | None = None,
+    frame: RedshiftFrame = "cmb",
+) -> Float[np.ndarray, "n 3"]:
+    """Return the position of every row of a survey, observer at the origin, (n, 3) [comoving Mpc/h, redshift space].
+
+    The rows of `read_sky_catalogue` before any is left out; the columns and errors are the same.
+    """
+    from astropy.table import Table
+
+    table = path if isinstance(path, Table) else read_table(path)
+    return sky_places(table, cosmology=cosmology, columns=columns, frame=frame)[1]
+
+
+def read_sky_catalogue(
+    path: str | Path | Table,
+    *,
+    mask: str | Path | SkyMask,
+    cosmology: Cosmology,
+    box: Box | None = None,
+    cell_size: float = CELL_SIZE,
+    padding: float = 25.0,
+    distance_range: tuple[float, float] | None = None,
+    radial: Radial = "flat",
+    columns: Mapping[str, str] | None = None,
+    frame: RedshiftFrame = "cmb",
+) -> Catalogue:
+    """Read a survey on the sky as a catalogue in a cube, with its completeness.
+
+    For randoms, flux limits and groups see `read_survey` and `to_catalogue`.
+
+    Parameters
+    ----------
+    path : path or astropy Table
+        Columns ``ra``, ``dec`` [deg], ``z`` (redshift), and optional ``mass`` (anything that ranks) and ``weight``.
+    mask : path or SkyMask
+        HEALPix map of the angular completeness, see `read_mask`.
+    cosmology : Cosmology
+        Gives the distances.
+    box : Box, optional
+        The region to keep, in comoving coordinates with the observer at the origin, x to ra 0, z to the north pole.
+        Where not given, the cube around the survey, see `survey_box`.
+    cell_size : float
+        Side of a mesh cell [Mpc/h], where `box` has no mesh.
+    padding : float
+        Empty margin around the survey [Mpc/h], where no `box` is given.
+    distance_range, radial
+        Limits [Mpc/h] and kind of the radial selection, see `radial_selection`.
+    columns : mapping, optional
+        The names above to the file's own, for those that differ.
+    frame : "heliocentric", "cmb" or "local-group"
+        Rest frame of the redshifts; they are converted to that of the CMB.
+
+    Returns
+    -------
+    Catalogue
+        The objects in the box, in the mask and in the range, in the order of the file, with the line of sight
+        "radial", the observer at (0, 0, 0), the median redshift, and the completeness on the mesh of its box.
+
+    Raises
+    ------
+    InputError
+        If coordinates are out of range, the mask excludes most of the objects, or nothing is left.
+    """
+    survey = make_survey(
+        {
+            "frame": frame,
+            "distances": distance_range,
+            "radial": radial,
+            "padding": padding,
+            "cell_size": cell_size,
+            "columns": dict(columns or {}),
+        },
+        where="read_sky_catalogue",
+    )
+    sky_mask = mask if isinstance(mask, SkyMask) else read_mask(mask)
+    sample = read_survey(path, survey, cosmology=cosmology, mask=sky_mask)
+    if box is None:
+        box = sample.box()
+    elif box.cells is None:
+        box = box.with_cells(max(2, round(box.size / cell_size)))
+    return to_catalogue(sample, box).catalogue
+
+
+def _selection_of_groups(
+    sample: SurveySample, positions: Float[np.ndarray, "m 3"], weights: Float[np.ndarray, " m"] | None
+) -> RadialSelection:
+    """Return n(r) of groups: measured as the galaxies' was, or the galaxies' shape where a model gave that."""
+    survey, galaxies = sample.survey, sample.n_of_r
+    total = float(len(positions)) if weights is None else float(weights.sum())
+    if sample.randoms is not None or survey.flux_limit is not None:
+        return galaxies.scaled(total / sample.total)
+    return radial_selection(
+        np.linalg.norm(positions, axis=1),
+        solid_angle=sample.mask.solid_angle,
+        weights=weights,
+        distance_range=(float(galaxies.distances[0]), float(galaxies.distances[-1])),
+        radial="measured" if survey.radial == "measured" else "flat",
+        smoothing=survey.smoothing,
+    )
+
+
+def _completeness(sample: SurveySample, box: Box, *, n_of_r: RadialSelection, even: RadialSelection) -> Field:
+    """Return the fraction of the densest sampling of `even`: mask times `even`, or randoms thinned to it."""
+    randoms = sample.randoms
+    if randoms is None:
+        return completeness(box, sample.mask, n_of_r=even)
+    distance = np.linalg.norm(randoms.positions, axis=1)
+    own = np.ones(len(distance)) if randoms.weights is None else randoms.weights
+    per_galaxy = own.sum() / sample.total
+    return completeness_from_randoms(
+        randoms.positions,
+        box,
+        peak=sample.n_of_r.peak * per_galaxy * even.peak / n_of_r.peak,
+        weights=own * even.at(distance) / np.maximum(n_of_r.at(distance), 1e-300),
+    )
