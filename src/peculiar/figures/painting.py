@@ -43,7 +43,7 @@ def count_slices(
     panels = {"N-body halos": truth, **painted}
     columns = min(4, len(panels) + 1)
     rows = -(-(len(panels) + 1) // columns)
-    figure = Figure(figsize=(2.5 * columns + 0.9, 2.55 * rows + 0.3))
+    figure = Figure(figsize=(2.45 * columns + 1.7, 2.45 * rows + 0.5))
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     flat = axes.ravel()
     where = {"origin": "lower", "extent": (0, size, 0, size), "rasterized": True}
@@ -66,6 +66,8 @@ def count_slices(
         label = rf"halos in a column of {depth:g} $h^{{-1}}$ Mpc"
         figure.colorbar(shown, ax=axes, pad=0.01, shrink=0.8, extend="max").set_label(label)
     bar = figure.colorbar(ground, ax=axes, pad=0.02, shrink=0.8)
+    bar.set_ticks([0.2, 0.5, 1, 2, 5], labels=["0.2", "0.5", "1", "2", "5"])
+    bar.minorticks_off()
     bar.set_label(r"$1+\delta$")
     return figure
 
@@ -109,6 +111,7 @@ def conditional_counts(joints: Mapping[str, Map], *, largest: int) -> Figure:
         yscale="log",
         xlim=(-10, 10),
         ylim=(1e-6, 1.5),
+        box_aspect=1,
     )
     if shown is not None:
         bar = figure.colorbar(shown, ax=list(axes[:-1]), pad=0.01, shrink=0.8)
@@ -170,7 +173,7 @@ def counts_given_density(
     least : int
         Cells that a bin must hold.
     """
-    figure = Figure(figsize=(5.6, 4.9))
+    figure = Figure(figsize=(6.7, 4.9))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.4, 1))
     middle = np.sqrt(edges[1:] * edges[:-1])
     kept = truth.sum(axis=1) >= least
@@ -181,7 +184,7 @@ def counts_given_density(
         lower.plot(middle[kept], ratio, **look)
     lower.axhline(1, color="0.3", lw=0.7)
     upper.set(xscale="log", yscale="log", ylabel="mean count")
-    lower.set(xlabel=r"$1+\delta$ of 2LPT in the cell", ylabel="variance / mean", ylim=(0, None))
+    lower.set(xlabel=r"$1+\delta$ of 2LPT in the cell", ylabel="variance / mean", ylim=(0.5, None))
     legend_below(figure, *upper.get_legend_handles_labels())
     return figure
 
@@ -236,10 +239,10 @@ def mass_functions(
     return figure
 
 
-def name_masses(panel: Axes, label: str) -> None:
-    """Write a range of masses, as "12-12.5", into a panel."""
+def title_masses(panel: Axes, label: str) -> None:
+    """Write a range of masses, as "12-12.5", above a panel."""
     low, high = label.split("-")
-    name_panel(panel, rf"$10^{{{low}}}$ to $10^{{{high}}}\,h^{{-1}}M_\odot$")
+    panel.set_title(rf"$10^{{{low}}}$ to $10^{{{high}}}\,h^{{-1}}M_\odot$")
 
 
 def _differences(joint: Map) -> tuple[np.ndarray, np.ndarray]:

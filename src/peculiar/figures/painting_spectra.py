@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from peculiar.figures.painting import name_masses
-from peculiar.figures.style import LABELS, TRUTH, legend_below, line_style, name_panel, styled
+from peculiar.figures.painting import title_masses
+from peculiar.figures.style import LABELS, TRUTH, legend_below, line_style, styled
 
 Boxes = Float[np.ndarray, "box k"]
 POWER = r"$P$ [$h^{-3}$ Mpc$^3$]"
@@ -72,7 +73,7 @@ def halo_powers(k: Float[np.ndarray, " k"], models: Mapping[str, PaintedPower]) 
         noise.plot(k, true * (1 - model.correlation**2), **look)
     transfer.axhline(1, color=TRUTH, lw=0.8)
     transfer.axhspan(np.sqrt(0.9), np.sqrt(1.1), color=GOAL, lw=0, zorder=0)
-    power.set(xscale="log", yscale="log", ylabel=POWER)
+    power.set(yscale="log", ylabel=POWER, xlim=(0, None))
     transfer.set(ylim=(0.4, 1.6), ylabel=r"draws: $T(k)=\sqrt{P/P_{\rm true}}$")
     correlation.set(ylim=(None, 1.02), ylabel=r"mean field: $r(k)$", xlabel=LABELS["k"])
     noise.set(
@@ -101,9 +102,9 @@ def powers_by_mass(k: Float[np.ndarray, " k"], bins: Mapping[str, Mapping[str, P
             lower.plot(k, model.correlation, **look)
         upper.axhline(1, color=TRUTH, lw=0.8)
         upper.axhspan(0.9, 1.1, color=GOAL, lw=0, zorder=0)
-        upper.set(xscale="log", ylim=(0.3, 2.2))
+        upper.set(ylim=(0.3, 2.2), xlim=(0, None))
         lower.set(ylim=(0, 1.02), xlabel=LABELS["k"])
-        name_masses(upper, label)
+        title_masses(upper, label)
     axes[0, 0].set_ylabel(r"draws: $P/P_{\rm true}$")
     axes[1, 0].set_ylabel(r"mean field: $r(k)$")
     handles = {label: handle for panel in axes[0] for handle, label in zip(*_legend(panel), strict=True)}
@@ -145,7 +146,7 @@ def bispectra(
         lower.axhline(1, color=TRUTH, lw=0.8)
         lower.axhspan(0.9, 1.1, color=GOAL, lw=0, zorder=0)
         lower.set(ylim=(0, 2.2), xlabel=r"$\theta/\pi$", ylabel=r"$B/B_{\rm true}$", xlim=(0, 1))
-        name_panel(lower, titles[name])
+        upper.set_title(titles[name])
     legend_below(figure, *axes[0, 0].get_legend_handles_labels())
     return figure
 
@@ -178,7 +179,7 @@ def bispectra_by_mass(
             panel.axhline(1, color=TRUTH, lw=0.8)
             panel.axhspan(0.9, 1.1, color=GOAL, lw=0, zorder=0)
             panel.set(ylim=(0, 2.2), xlim=(0, 1))
-        name_masses(column[0], label)
+        title_masses(column[0], label)
         column[-1].set_xlabel(r"$\theta/\pi$")
     for panel, title in zip(axes[:, 0], titles.values(), strict=True):
         panel.set_ylabel(r"$B/B_{\rm true}$" + f"\n{title}")
@@ -191,6 +192,8 @@ def bispectra_by_mass(
 def catalogue_powers(
     k: Float[np.ndarray, " k"],
     models: Mapping[str, Mapping[str, tuple[Boxes, Boxes]]],
+    *,
+    scales: Mapping[str, str],
 ) -> Figure:
     """Draw power in real space and multipoles in redshift space, and their ratio to the halos' below.
 
@@ -200,6 +203,8 @@ def catalogue_powers(
     models : name -> quantity -> (painted, true)
         Quantities are titles of panels, (box, k) [(Mpc/h)^3] each. Every model has halos of its own range of masses
         beside it.
+    scales : quantity -> quantity
+        In terms of whose true power differences are drawn.
     """
     quantities = list(next(iter(models.values())))
     figure = Figure(figsize=(2.45 * len(quantities) + 0.5, 4.6))
@@ -211,14 +216,16 @@ def catalogue_powers(
             upper.plot(k, k * middle, color=TRUTH, lw=2.2 if index == 0 else 1.0, label="N-body halos")
             upper.plot(k, k * painted.mean(axis=0), label=name, **look)
             error = true.std(axis=0, ddof=1) / np.sqrt(len(true)) if len(true) > 1 else np.zeros(len(k))
-            _band(lower, k, (painted - true).mean(axis=0) / np.abs(middle), error / np.abs(middle), look)
+            # Higher orders pass through zero: their differences are given in terms of the monopole.
+            scale = found[scales[quantity]][1].mean(axis=0)
+            _band(lower, k, (painted - true).mean(axis=0) / scale, error / scale, look)
         upper.axhline(0, color="0.3", lw=0.7)
         lower.axhline(0, color=TRUTH, lw=0.8)
         lower.axhspan(-0.1, 0.1, color=GOAL, lw=0, zorder=0)
-        lower.set(ylim=(-0.6, 0.6), xlabel=LABELS["k"])
-        name_panel(upper, quantity, low=True)
-    axes[0, 0].set_ylabel(r"$k\,P$ [$h^{-2}$ Mpc$^2$]")
-    axes[1, 0].set_ylabel("difference / |N-body|")
+        lower.set(ylim=(-0.5, 0.5), xlabel=LABELS["k"])
+        upper.set_title(quantity)
+    axes[0, 0].set_ylabel(r"$k\,P_\ell$ [$h^{-2}$ Mpc$^2$]")
+    axes[1, 0].set_ylabel(r"$\Delta P_\ell / P_{0,\,\rm true}$")
     handles = {label: handle for handle, label in zip(*_legend(axes[0, 0]), strict=True)}
     legend_below(figure, list(handles.values()), list(handles))
     return figure
@@ -237,6 +244,6 @@ def _band(
     panel.fill_between(x, middle - spread, middle + spread, color=str(look["color"]), alpha=0.18, lw=0)
 
 
-def _legend(panel: Axes) -> tuple[list[object], list[str]]:
+def _legend(panel: Axes) -> tuple[list[Artist], list[str]]:
     handles, labels = panel.get_legend_handles_labels()
     return list(handles), list(labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,12 +18,16 @@ from peculiar.fields.smooth import gaussian
 
 Form = Literal["monotone", "power law"]
 Pair = tuple[Field, Float[Tensor, "x y z"]]
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 SMOOTHINGS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""Gaussian radii that are tried [Mpc/h]."""
+ENVIRONMENTS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+"""Gaussian radii that are tried for the density of a cell, and for that of its surroundings [Mpc/h]."""
+EXPONENTS = (-8.0, 2.0)
+"""Range of the exponent of the surroundings."""
 LARGE_SCALES = 0.1
 """Largest wavenumber of the linear bias [h/Mpc]."""
-_BINS = 240
+_BINS, _AROUND = 240, 80
 _LOWEST = 0.01  # 1 + delta of emptier cells
 _RAREST = 1e-12  # mean counts of a cell; its logarithm is finite
 
@@ -65,49 +69,60 @@ def linear_bias(boxes: Sequence[Pair], *, k_max: float = LARGE_SCALES) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LocalBias:
-    """Mean counts of halos in a cell as a function of the smoothed density there.
+    """Mean counts of halos in a cell as a function of the density there and of the surroundings' density.
+
+    n = f(1 + delta_s) (1 + delta_e)^c: delta_s and delta_e are smoothed by a small and a large Gaussian.
 
     Parameters
     ----------
     form : "monotone" or "power law"
-        How it was fitted.
-    smoothing : float
-        Gaussian radius [Mpc/h].
+        How f was fitted.
+    smoothing, environment : float
+        Both Gaussian radii [Mpc/h].
+    exponent : float
+        c.
     log_density : (node,)
-        ln(1 + delta), rising; the ends hold beyond them.
+        ln(1 + delta_s), rising; the ends hold beyond them.
     mean : (node,)
-        Counts per cell.
+        f there, counts per cell.
     """
 
     form: Form
     smoothing: float
+    environment: float
+    exponent: float
     log_density: Float[np.ndarray, " node"]
     mean: Float[np.ndarray, " node"]
 
     def mean_counts(self, density: Field) -> Float[Tensor, "x y z"]:
         """Return the mean counts given an overdensity, float32."""
-        log = _log_density(gaussian(density, self.smoothing))
-        return torch.from_numpy(np.interp(log, self.log_density, self.mean).astype(np.float32))
+        mean = np.interp(_log_density(density, self.smoothing), self.log_density, self.mean)
+        mean *= np.exp(self.exponent * _log_density(density, self.environment))
+        return torch.from_numpy(mean.astype(np.float32))
 
     def draw(self, density: Field, *, seed: int) -> Float[Tensor, "x y z"]:
         """Draw Poisson counts about the mean."""
         return torch.poisson(self.mean_counts(density), generator=torch.Generator().manual_seed(seed))
 
 
-def fit_local_bias(boxes: Sequence[Pair], *, smoothings: Sequence[float] = SMOOTHINGS) -> LocalBias:
-    """Fit the mean counts given the smoothed density by the likelihood of Poisson counts.
+def fit_local_bias(
+    boxes: Sequence[Pair],
+    *,
+    smoothings: Sequence[float] = SMOOTHINGS,
+    environments: Sequence[float] = ENVIRONMENTS,
+) -> LocalBias:
+    """Fit the mean counts given the density by the likelihood of Poisson counts.
 
-    Every radius is tried with two functions: any that rises with the density (isotonic regression in steps of the
-    logarithm), and n = A (1 + delta)^b exp(-((1 + delta) / rho)^-e) (Neyrinck et al. 2014). The pair of radius and
-    function with the greatest likelihood of boxes left out of its fit is fitted to all of them; of one box, its halves
-    take turns.
+    f is any function that rises with the density (isotonic regression in steps of the logarithm), or
+    A (1 + delta)^b exp(-((1 + delta) / rho)^-e) (Neyrinck et al. 2014). Radii, exponent and kind of function are those
+    with the greatest likelihood of boxes left out of the fit; of one box, its halves take turns. Then all are fitted.
 
     Parameters
     ----------
     boxes : sequence of (density, counts)
         Overdensity of matter, and halos in the same cells, (x, y, z).
-    smoothings : sequence of float
-        Gaussian radii to try [Mpc/h].
+    smoothings, environments : sequence of float
+        Gaussian radii to try [Mpc/h]; first the large one with the first of the small ones, then the small one.
 
     Raises
     ------
@@ -115,22 +130,35 @@ def fit_local_bias(boxes: Sequence[Pair], *, smoothings: Sequence[float] = SMOOT
         If there is no box or radius, or a box holds no halos.
     """
     _check(boxes)
-    if not smoothings:
-        raise InputError("smoothings must hold at least one radius, got none")
-    best, chosen = -np.inf, (_FORMS["monotone"], "monotone", 0.0)
-    for radius in smoothings:
-        log, cells, halos = _binned(boxes, radius)
-        for form, fit in _FORMS.items():
-            found = sum(
-                _likelihood(fit(log, cells.sum(0) - cells[i], halos.sum(0) - halos[i]), cells[i], halos[i])
-                for i in range(len(cells))
-            )
-            if found > best:
-                best, chosen = found, (fit, form, radius)
-    fit, form, radius = chosen
-    log, cells, halos = _binned(boxes, radius)
-    kind: Form = "monotone" if form == "monotone" else "power law"
-    return LocalBias(kind, radius, log, fit(log, cells.sum(0), halos.sum(0)))
+    if not smoothings or not environments:
+        raise InputError("smoothings and environments must hold at least one radius each, got none")
+    environment = max(environments, key=lambda radius: _best(_binned(boxes, smoothings[0], radius))[1])
+    smoothing = max(smoothings, key=lambda radius: _best(_binned(boxes, radius, environment))[1])
+    binned = _binned(boxes, smoothing, environment)
+    exponent, rising = _best(binned)
+    form: Form = "monotone" if rising >= _held_out(binned, _power_law, exponent) else "power law"
+    fit = _monotone if form == "monotone" else _power_law
+    mean = fit(binned.local, *binned.together(exponent))
+    return LocalBias(form, smoothing, environment, exponent, binned.local, mean)
+
+
+@dataclass(frozen=True, eq=False)
+class _Binned:
+    """Cells and halos in bins of both logarithms of density, (part, local, surroundings): all that a bias sees."""
+
+    local: Float[np.ndarray, " bin"]
+    surroundings: Float[np.ndarray, " bin"]
+    cells: Float[np.ndarray, "part local around"]
+    halos: Float[np.ndarray, "part local around"]
+
+    def parts(self, exponent: float) -> tuple[np.ndarray, np.ndarray]:
+        """Cells, each counted as often as its surroundings multiply halos, and halos: (part, local)."""
+        return self.cells @ np.exp(exponent * self.surroundings), self.halos.sum(axis=-1)
+
+    def together(self, exponent: float) -> tuple[np.ndarray, np.ndarray]:
+        """The same of all parts."""
+        cells, halos = self.parts(exponent)
+        return cells.sum(axis=0), halos.sum(axis=0)
 
 
 def _check(boxes: Sequence[Pair]) -> None:
@@ -140,25 +168,56 @@ def _check(boxes: Sequence[Pair]) -> None:
         raise InputError("boxes must hold halos to fit a bias, got one without: take wider mass bins")
 
 
-def _log_density(density: Field) -> Float[np.ndarray, "x y z"]:
-    return (1 + density.data[0].double()).clamp(min=_LOWEST).log().numpy()
+def _log_density(density: Field, radius: float) -> Float[np.ndarray, "x y z"]:
+    return (1 + gaussian(density, radius).data[0].double()).clamp(min=_LOWEST).log().numpy()
 
 
-def _binned(boxes: Sequence[Pair], radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres of bins of ln(1 + delta), and cells and halos in them, (part, bin): all that a local function sees."""
-    logs = [_log_density(gaussian(density, radius)) for density, _ in boxes]
+def _binned(boxes: Sequence[Pair], smoothing: float, environment: float) -> _Binned:
+    logs = [[_log_density(density, radius) for density, _ in boxes] for radius in (smoothing, environment)]
     counts = [halos.double().numpy() for _, halos in boxes]
     if len(boxes) == 1:
-        logs, counts = np.array_split(logs[0], 2), np.array_split(counts[0], 2)
-    edges = np.linspace(min(part.min() for part in logs), max(part.max() for part in logs) + 1e-9, _BINS + 1)
-    cells, halos = (
-        np.stack(
-            [np.histogram(log, edges, weights=weights)[0] for log, weights in zip(logs, values, strict=True)]
-        )
-        for values in ([None] * len(logs), counts)
+        logs = [np.array_split(several[0], 2) for several in logs]
+        counts = np.array_split(counts[0], 2)
+    shape = (_BINS, _AROUND)
+    edges = [
+        np.linspace(min(map(np.min, several)), max(map(np.max, several)) + 1e-9, bins + 1)
+        for several, bins in zip(logs, shape, strict=True)
+    ]
+    cells, halos = [], []
+    for own, around, number in zip(*logs, counts, strict=True):
+        place = [
+            ((log - edge[0]) / (edge[1] - edge[0])).astype(np.int64).clip(0, len(edge) - 2)
+            for log, edge in zip((own, around), edges, strict=True)
+        ]
+        index = (place[0] * _AROUND + place[1]).ravel()
+        cells.append(np.bincount(index, minlength=_BINS * _AROUND).reshape(shape).astype(np.float64))
+        halos.append(np.bincount(index, weights=number.ravel(), minlength=_BINS * _AROUND).reshape(shape))
+    centres = [0.5 * (edge[1:] + edge[:-1]) for edge in edges]
+    used = np.sum(cells, axis=(0, 2)) > 0
+    return _Binned(centres[0][used], centres[1], np.stack(cells)[:, used], np.stack(halos)[:, used])
+
+
+def _best(binned: _Binned) -> tuple[float, float]:
+    """Exponent of the surroundings with the greatest likelihood left out, and this likelihood."""
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda exponent: -_held_out(binned, _monotone, exponent),
+        bounds=EXPONENTS,
+        method="bounded",
+        options={"xatol": 0.01},
     )
-    used = cells.sum(0) > 0
-    return 0.5 * (edges[1:] + edges[:-1])[used], cells[:, used], halos[:, used]
+    return float(found.x), float(-found.fun)
+
+
+def _held_out(binned: _Binned, fit: Fit, exponent: float) -> float:
+    """Log-likelihood of each part given a fit to the others."""
+    cells, halos = binned.parts(exponent)
+    total = float((binned.halos.sum(axis=(0, 1)) * binned.surroundings).sum()) * exponent
+    for own_cells, own_halos in zip(cells, halos, strict=True):
+        mean = fit(binned.local, cells.sum(axis=0) - own_cells, halos.sum(axis=0) - own_halos)
+        total += _likelihood(mean, own_cells, own_halos)
+    return total
 
 
 def _likelihood(mean: np.ndarray, cells: np.ndarray, halos: np.ndarray) -> float:
@@ -194,9 +253,3 @@ def _power_law(log: np.ndarray, cells: np.ndarray, halos: np.ndarray) -> np.ndar
         options={"maxiter": 1000, "xatol": 1e-3, "fatol": 1e-7},
     )
     return mean(found.x)
-
-
-_FORMS: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-    "monotone": _monotone,
-    "power law": _power_law,
-}

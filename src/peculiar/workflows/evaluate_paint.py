@@ -137,7 +137,7 @@ def evaluate_paint(
     arrays = {name: np.stack(values) for name, values in rows.items()} | once
     models = [*painters, LOCAL, BIASED]
     labels = [one.label for one in ranges]
-    results = []
+    results: list[dict[str, Any]] = []
     for (model, sample), entries in scores.items():
         found = {key: average([entry[key] for entry in entries]) for key in entries[0]}
         found |= (
@@ -156,7 +156,13 @@ def evaluate_paint(
         "baselines": [LOCAL, BIASED],
         "samples": labels,
         "baseline_settings": {
-            one.label: {"form": local.form, "smoothing": local.smoothing, "bias": bias}
+            one.label: {
+                "form": local.form,
+                "smoothing": local.smoothing,
+                "environment": local.environment,
+                "exponent": local.exponent,
+                "bias": bias,
+            }
             for one, (local, bias) in zip(ranges, baselines, strict=True)
         },
         "tuned_on": [Path(path).name for path in tune_on],
@@ -283,6 +289,7 @@ def _measure_catalogues(
     cells = 2 * round(FINER * theory.density.box.mesh / 2)
 
     def statistics(catalogue: Catalogue) -> dict[str, np.ndarray]:
+        assert catalogue.masses is not None
         masses = np.histogram(catalogue.masses, edges)[0].astype(np.float64)
         chosen = most_massive(catalogue, number / simulated.box.volume)
         return catalogue_statistics(chosen, simulated.cosmology, cells=cells) | {"masses": masses}

@@ -124,8 +124,8 @@ def plots_of_paint(evaluation: Evaluation) -> list[Plot]:
         {name: rows.sum(axis=0) for name, rows in of(whole, drawn, "density").items()},
     )
     text = (
-        f"{masses} Cells of {cell:g} Mpc/h of {sample}; bins of 100 cells or more. Poisson counts have a variance equal "
-        "to their mean."
+        f"{masses} Cells of {cell:g} Mpc/h of {sample}; bins of 100 cells or more. The variance of Poisson counts is "
+        "their mean."
     )
     plots.append(Plot("counts_given_density", "Counts given the 2LPT density", text, figure, vector=True))
     return plots + _catalogue_plots(evaluation)
@@ -159,10 +159,12 @@ def _catalogue_plots(evaluation: Evaluation) -> list[Plot]:
             }
             for name in painters
         },
+        scales={title: "real space" if title == "real space" else r"$\ell=0$" for title in quantities},
     )
     text = (
         f"Catalogues of at most {record['settings']['number_density']:g} (h/Mpc)^3 by abundance, painted and N-body "
-        "alike; mean of three lines of sight, shot noise subtracted; bands: standard error of the N-body halos."
+        "alike; mean of three lines of sight, shot noise subtracted. Below, differences from the N-body halos over "
+        "their power in real space or their monopole; bands: standard error of the N-body halos; grey: 10 %."
     )
     plots.append(Plot("catalogue_multipoles", "Multipoles of catalogues", text, figure, vector=True))
     figure = painting_spectra.bispectra(

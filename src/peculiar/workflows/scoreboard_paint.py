@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,8 @@ def pooled_scores(arrays: Arrays, model: str, sample: str) -> dict[str, Score]:
     def lost(rows: list[int], name: str) -> float:
         """Mean 1 - r^2 of the modes on large scales."""
         kept = k < LARGE_SCALES
+        if not kept.any():
+            return float("nan")
         cross, power = (arrays[f"{sample}/{name}/mean/{kind}"][rows].mean(0) for kind in ("cross", "power"))
         r2 = cross**2 / (power * arrays[f"{truth}/power"][rows].mean(0))
         return float((modes * (1 - r2))[kept].sum() / modes[kept].sum())
@@ -142,12 +145,10 @@ def pooled_scores(arrays: Arrays, model: str, sample: str) -> dict[str, Score]:
     found = {
         f"power_deviation_{name}": _pooled(deviation(*limits), count)
         for name, limits in BANDS.items()
-        if k[-1] >= limits[0]
+        if np.nanmax(k) >= limits[0]
     }
     for low, high in WIDE_BANDS:
-        found[f"power_ratio_{low:g}_{high:g}"] = _pooled(
-            lambda rows, low=low, high=high: ratio(rows, low, high), count
-        )
+        found[f"power_ratio_{low:g}_{high:g}"] = _pooled(partial(ratio, low=low, high=high), count)
     found["stochasticity_ratio"] = _pooled(lambda rows: lost(rows, model) / lost(rows, BIASED), count)
     return {
         name: score
@@ -181,6 +182,10 @@ def catalogue_scores(arrays: Arrays, model: str) -> dict[str, Score]:
 
         return ratio
 
+    def whole(name: str, rows: list[int]) -> float:
+        drawn, true = both(rows, name)
+        return float(np.nanmean(drawn) / np.nanmean(true))
+
     def masses(rows: list[int]) -> np.ndarray:
         drawn, true = (arrays[f"{prefix}/{key}"][rows].sum(0) for key in ("masses", "true_masses"))
         kept = arrays[f"{prefix}/true_masses"].sum(0) >= LEAST_MASSES
@@ -195,12 +200,7 @@ def catalogue_scores(arrays: Arrays, model: str) -> dict[str, Score]:
         "quadrupole_ratio": _pooled(total("multipole/2"), count),
     }
     for name in TRIANGLES:
-        found[f"bispectrum_{name}_ratio"] = _pooled(
-            lambda rows, name=name: float(
-                np.divide(*(np.nanmean(v) for v in both(rows, f"bispectrum/{name}")))
-            ),
-            count,
-        )
+        found[f"bispectrum_{name}_ratio"] = _pooled(partial(whole, f"bispectrum/{name}"), count)
     return found
 
 
@@ -262,7 +262,8 @@ def paint_markdown(record: Mapping[str, Any]) -> str:
         if columns:
             lines += ["", f"## {sample_title(record, sample)}", "", *score_lines(columns, sample)]
     settings = "; ".join(
-        f"{label}: {one['form']}, Gaussian of {one['smoothing']:g} Mpc/h, linear bias {one['bias']:.2f}"
+        f"{label}: {one['form']}, Gaussian of {one['smoothing']:g} Mpc/h, surroundings of {one['environment']:g} Mpc/h "
+        f"to the power {one['exponent']:.1f}, linear bias {one['bias']:.2f}"
         for label, one in record["baseline_settings"].items()
     )
     lines += ["", f"Baselines, fitted on {len(record['tuned_on'])} other boxes: {settings}."]
@@ -313,23 +314,26 @@ def goals_table(record: Mapping[str, Any]) -> str:
 
 
 def _bispectrum_scores(arrays: Arrays, own: str, truth: str, count: int) -> dict[str, Score]:
+    def ratios(key: str, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        drawn, true = (arrays[f"{one}/{key}"][rows].mean(0) for one in (own, truth))
+        seen = np.isfinite(drawn) & np.isfinite(true)
+        return drawn[seen], true[seen]
+
+    def together(key: str, rows: list[int]) -> float:
+        drawn, true = ratios(key, rows)
+        return float(drawn.sum() / true.sum())
+
+    def apart(key: str, reduce: Callable[[np.ndarray], np.floating[Any]], rows: list[int]) -> float:
+        drawn, true = ratios(key, rows)
+        return float(reduce(np.abs(drawn / true - 1)))
+
     found: dict[str, Score] = {}
     for name in TRIANGLES:
-
-        def ratios(rows: list[int], key: str = f"bispectrum/{name}") -> tuple[np.ndarray, np.ndarray]:
-            drawn, true = (arrays[f"{one}/{key}"][rows].mean(0) for one in (own, truth))
-            seen = np.isfinite(drawn) & np.isfinite(true)
-            return drawn[seen], true[seen]
-
-        if len(ratios([0])[0]):
-            found[f"bispectrum_{name}_ratio"] = _pooled(
-                lambda rows, of=ratios: float(np.divide(*(v.sum() for v in of(rows)))), count
-            )
-            for kind, reduce in (("mean", np.mean), ("max", np.max)):
-                found[f"bispectrum_{name}_{kind}"] = _pooled(
-                    lambda rows, of=ratios, reduce=reduce: float(reduce(np.abs(np.divide(*of(rows)) - 1))),
-                    count,
-                )
+        key = f"bispectrum/{name}"
+        if len(ratios(key, list(range(count)))[0]):
+            found[f"bispectrum_{name}_ratio"] = _pooled(partial(together, key), count)
+            found[f"bispectrum_{name}_mean"] = _pooled(partial(apart, key, np.mean), count)
+            found[f"bispectrum_{name}_max"] = _pooled(partial(apart, key, np.max), count)
     return found
 
 

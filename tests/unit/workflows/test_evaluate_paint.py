@@ -1,0 +1,244 @@
+"""Scores of painters, against painters whose errors are known, on boxes whose halos follow the 2LPT density."""
+
+import json
+import shutil
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from peculiar.cli import app
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutputExistsError
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.second_order import second_order_fields
+from peculiar.training.counts import count_halos
+from peculiar.workflows import figures
+from peculiar.workflows.evaluate_paint import evaluate_paint
+from peculiar.workflows.evaluation import Evaluation
+from peculiar.workflows.scoreboard_paint import BIASED, CATALOGUE, LOCAL
+
+MESH = Box(96.0, 24)
+EDGES = (1e12, 1e13, 1e15)
+PARTICLE = 5e10
+
+
+def make_box(path, seed: int) -> None:
+    """Halos that are Poisson counts about 0.25 (1 + delta)^1.5, at random places in their cells."""
+    fields = second_order_fields(MESH, PRESETS["xiao2024"], seed=seed, redshift=0.5)
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.poisson(0.25 * (1 + fields.density.data[0]).clamp(min=0) ** 1.5, generator=generator)
+    random = np.random.default_rng(seed)
+    cells = np.repeat(np.argwhere(counts.numpy() >= 0), counts.numpy().astype(int).ravel(), axis=0)
+    positions = (cells + random.random((len(cells), 3))) * MESH.cell_size % 96.0
+    number = np.where(random.random(len(cells)) < 0.7, 20, 400)
+    with h5py.File(path, "w") as file:
+        file.attrs.update(
+            schema=1,
+            seed=seed,
+            redshift=0.5,
+            box_size=96.0,
+            cells=8,
+            cosmology=json.dumps(asdict(PRESETS["xiao2024"])),
+            velocity_definition="2LPT",
+        )
+        for name in ("density", "linear_density"):
+            file[name] = np.zeros((8, 8, 8), np.float32)
+        file["velocity"] = np.zeros((3, 8, 8, 8), np.float32)
+        file["halos/position"] = positions
+        file["halos/velocity"] = fields.velocity.at(positions)
+        file["halos/mass"] = number * PARTICLE
+        file["halos/count"] = number
+        for name, shape in (("displacement", (0, 3)), ("velocity", (0, 3)), ("host", (0,))):
+            file[f"members/{name}"] = np.zeros(shape, np.int64 if name == "host" else float)
+
+
+class Oracle:
+    """A painter that knows the halos of some boxes, and returns `factor` times their counts."""
+
+    stochastic = True
+
+    def __init__(self, paths, *, factor: float = 1.0, edges=EDGES) -> None:
+        self.boxes = [SimulatedBox.open(path) for path in paths]
+        self.factor = factor
+        self.card = SimpleNamespace(mass_edges=edges, cell_size=4.0, particles_per_cell=2)
+        self.twins = {
+            box.seed: second_order_fields(MESH, box.cosmology, seed=box.seed, redshift=0.5).density
+            for box in self.boxes
+        }
+
+    def check(self, box, cosmology, *, redshift) -> None:
+        assert (box, redshift) == (MESH, 0.5)
+
+    def _box(self, density: Field) -> SimulatedBox:
+        return next(box for box in self.boxes if torch.equal(self.twins[box.seed].data, density.data))
+
+    def mean_counts(self, density: Field) -> Field:
+        halos = self._box(density).halos
+        counts = count_halos(halos.positions, halos.masses, MESH, mass_edges=self.card.mass_edges)
+        return Field(self.factor * counts, MESH, [f"counts_{i}" for i in range(len(counts))])
+
+    def counts(self, density: Field, *, seed: int) -> Field:
+        return self.mean_counts(density)
+
+    def catalogue(self, fields, *, seed: int, redshift: float) -> Catalogue:
+        halos = self._box(fields.density).halos
+        return Catalogue(
+            halos.positions,
+            Box(96.0),
+            redshift=redshift,
+            space="real",
+            velocities=halos.velocities,
+            masses=halos.masses,
+        )
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run")
+    made = [directory / f"box-{seed:05d}.h5" for seed in (1, 2, 3)]
+    for seed, path in enumerate(made, start=1):
+        make_box(path, seed)
+    return made
+
+
+@pytest.fixture(scope="module")
+def out(paths, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "evaluation"
+    painters = {
+        "oracle": Oracle(paths),
+        "double": Oracle(paths, factor=2.0, edges=(1e12, 1e15)),
+    }
+    settings = {"models": "oracles"}
+    return evaluate_paint(
+        paths[:2], painters, out=out, settings=settings, tune_on=paths[2:], draws=1, figures=False
+    )
+
+
+@pytest.fixture(scope="module")
+def scores(out):
+    record = json.loads((out / "scores.json").read_text())
+    return {(row["model"], row["sample"]): row["scores"] for row in record["results"]}
+
+
+def test_a_painter_of_the_truth_has_perfect_scores(scores):
+    for sample in ("12-15", "12-13", "13-15"):
+        own = scores["oracle", sample]
+        assert own["number_ratio"]["mean"] == pytest.approx(1)
+        assert own["power_deviation_0.3"]["mean"] == pytest.approx(0, abs=1e-6)
+        assert own["variance_ratio_4"]["mean"] == pytest.approx(1)
+        assert own["stochasticity_ratio"]["mean"] == pytest.approx(0, abs=1e-6)
+        assert own["bispectrum_large_max"]["mean"] == pytest.approx(0, abs=1e-6)
+    catalogue = scores["oracle", CATALOGUE]
+    for key in ("mass_function_max", "real_power_deviation", "monopole_deviation"):
+        assert catalogue[key]["mean"] == pytest.approx(0, abs=1e-6)
+    for key in ("speed_ratio", "quadrupole_ratio", "bispectrum_large_ratio"):
+        assert catalogue[key]["mean"] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_painter_of_other_bins_is_judged_on_those_it_has(scores):
+    assert scores["double", "12-15"]["number_ratio"]["mean"] == pytest.approx(2)
+    assert scores["double", "12-15"]["variance_ratio_1"]["mean"] == pytest.approx(4)
+    assert ("double", "12-13") not in scores
+
+
+def test_the_baselines_are_tuned_on_another_box(scores, out):
+    # Halos are Poisson counts about a local function of the density: the baseline is as good as can be.
+    local = scores[LOCAL, "12-15"]
+    assert local["number_ratio"]["mean"] == pytest.approx(1, abs=0.1)
+    assert local["variance_ratio_1"]["mean"] == pytest.approx(1, abs=0.1)
+    assert local["r_mean_0.3"]["mean"] > scores[BIASED, "12-15"]["r_mean_0.3"]["mean"]
+    assert scores[BIASED, "12-15"]["stochasticity_ratio"]["mean"] == 1
+    record = json.loads((out / "scores.json").read_text())
+    assert record["tuned_on"] == ["box-00003.h5"]
+    assert 1 < record["baseline_settings"]["12-15"]["bias"] < 2.5
+    assert len(record["provenance"]["inputs"]) == 3
+
+
+def test_goals_are_in_the_table(out):
+    record = json.loads((out / "scores.json").read_text())
+    goals = record["goals"]
+    assert goals["oracle"]["power_deviation_0.3"]["reached"]
+    assert goals["oracle"]["r_mean_0.1"]["reached"]
+    assert not goals["double"]["variance_ratio_1"]["reached"]
+    text = (out / "scores.md").read_text()
+    assert "| 1 ± 0.05 | 1.000 in " in text
+    assert text.count("\n## ") == 4
+    assert "Kodi Ramanah et al. 2019" in text
+
+
+def test_arrays_are_whole(out):
+    arrays = Evaluation.open(out).arrays
+    assert arrays["12-15/oracle/power"].shape == (2, len(arrays["k"]))
+    assert arrays["12-13/truth/histogram/2"].sum() == 2 * 12**3
+    assert arrays["truth/slice/counts"].shape == (24, 24)
+    np.testing.assert_allclose(arrays["oracle/slice/draw"], arrays["truth/slice/counts"])
+
+
+def test_figures_have_captions(out, tmp_path, monkeypatch):
+    def touch(figure, stem, *, about):
+        stem.with_suffix(".png").write_text(about["Software"])
+
+    monkeypatch.setattr(figures, "save", touch)
+    figures.draw_evaluation(Evaluation.open(out), tmp_path / "figures")
+    names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert names == {
+        "fig08_slices",
+        "fig09_conditional",
+        "fig10_power",
+        "fig11_bispectrum",
+        "fig13_power_by_mass",
+        "fig14_bispectrum_by_mass",
+        "counts_in_cells",
+        "counts_given_density",
+        "mass_function",
+        "catalogue_multipoles",
+        "catalogue_bispectrum",
+    }
+    captions = (tmp_path / "figures" / "figures.md").read_text()
+    assert all(f"**{name}**: " in captions for name in names)
+
+
+def test_refuses_before_it_works(paths, tmp_path):
+    out = tmp_path / "out"
+    oracle = Oracle(paths[:1])
+
+    def run(boxes=paths[:1], painters=None, tune_on=paths[1:], **options):
+        chosen = {"oracle": oracle} if painters is None else painters
+        return evaluate_paint(boxes, chosen, out=out, settings={}, tune_on=tune_on, **options)
+
+    with pytest.raises(InputError, match="one simulated box and one painter"):
+        run(boxes=[])
+    with pytest.raises(InputError, match="--tune-on 501-502"):
+        run(tune_on=[])
+    with pytest.raises(InputError, match=r"not evaluated, got the seeds \[1\]"):
+        run(tune_on=paths[:1])
+    with pytest.raises(InputError, match="baseline's name"):
+        run(painters={BIASED: oracle})
+    with pytest.raises(InputError, match="draws must be >= 1"):
+        run(draws=0)
+    with pytest.raises(InputError, match="halos are resolved, got 1e\\+11"):
+        run(painters={"light": Oracle(paths[:1], edges=(1e11, 1e13))})
+    with pytest.raises(InputError, match="halos in every mass bin, got none of 15-16"):
+        run(painters={"heavy": Oracle(paths[:1], edges=(1e12, 1e15, 1e16))})
+    other = tmp_path / "box-00004.h5"
+    shutil.copy(paths[0], other)
+    with h5py.File(other, "a") as file:
+        file.attrs["redshift"] = 0.7
+    with pytest.raises(InputError, match="one kind and cosmology"):
+        run(boxes=[*paths[:1], other])
+    with pytest.raises(InputError, match="size and redshift"):
+        run(tune_on=[other])
+    out.write_text("something else")
+    with pytest.raises(OutputExistsError):
+        run()
+
+
+def test_the_command_says_which_options_belong_to_painters(paths, tmp_path):
+    run = ["evaluate", str(paths[0].parent), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*run, "--model", "linear", "--tune-run", str(paths[0].parent)])
+    assert result.exit_code != 0
+    assert "--tune-run must not be given for models of the task 'reconstruct'" in result.stderr
