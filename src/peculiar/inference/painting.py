@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from peculiar.inference.tiles import apply_network
 from peculiar.inference.whole import half_precision
 from peculiar.models.channels import log_density
 from peculiar.models.painter import OFFSETS, Painter
+from peculiar.models.ramanah2019 import REACH, Ramanah2019
 from peculiar.simulate.populate import populate
 from peculiar.simulate.second_order import SecondOrderFields
 
@@ -24,70 +26,51 @@ TILE = 160
 
 
 @dataclass(frozen=True, eq=False)
-class HaloPainter:
-    """A network that paints halos on a density.
+class HaloPainter(ABC):
+    """A network that paints halos on a density; `load` gives the kind that belongs to a model.
 
     Parameters
     ----------
-    module : Painter
+    module : torch.nn.Module
         In evaluation mode, on the device that it shall run on.
     card : PainterCard
     max_side : int
-        Largest mesh side that the density's features are found on at once [cells]; larger meshes go in tiles.
+        Largest mesh side that the network sees at once [cells]; larger meshes go in tiles.
 
     Examples
     --------
     >>> painter = HaloPainter.load("painter")  # doctest: +SKIP
     """
 
-    module: Painter = field(repr=False)
+    module: torch.nn.Module = field(repr=False)
     card: PainterCard
     max_side: int = TILE
 
-    @classmethod
-    def load(cls, name_or_path: Path | str, *, max_side: int = TILE) -> HaloPainter:
+    @staticmethod
+    def load(name_or_path: Path | str, *, max_side: int = TILE) -> HaloPainter:
         """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
         module, card = load_model(name_or_path)
-        if not isinstance(card, PainterCard) or not isinstance(module, Painter):
-            raise InputError(f"model must be for the task 'paint', got {card.name!r}: see `peculiar models`")
-        return cls(module, card, max_side)
+        if isinstance(card, PainterCard) and isinstance(module, Painter):
+            return DrawnCounts(module, card, max_side)
+        if isinstance(card, PainterCard) and isinstance(module, Ramanah2019):
+            return PaintedField(module, card, max_side)
+        raise InputError(f"model must be for the task 'paint', got {card.name!r}: see `peculiar models`")
 
     @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether halos are drawn from a distribution; if not, one field is all that the network knows."""
+
+    @property
+    @abstractmethod
     def passes(self) -> int:
         """Steps of progress that `counts` reports."""
-        return len(OFFSETS) * self.module.config.bins
 
-    def check(self, box: Box, cosmology: Cosmology, *, redshift: float) -> None:
-        """Refuse a mesh that cannot be painted, and warn (`OutOfRangeWarning`) of what the painter was not trained on.
-
-        Raises
-        ------
-        InputError
-            If the box is not periodic, or its cells are odd in number or more than 10 % off the card's size.
-        """
-        card = self.card
-        if not box.periodic:
-            raise InputError(f"box must be periodic to paint halos, got {box}: use Box(size, cells)")
-        if box.mesh % 2:
-            raise InputError(
-                f"cells must be even along each side to paint halos, got {box.mesh}: use one more"
-            )
-        off = abs(box.cell_size / card.cell_size - 1)
-        sizes = f"cell size {box.cell_size:.4g} Mpc/h differs from {card.cell_size:.4g} Mpc/h of model {card.name!r}"
-        if off > 0.1:
-            raise InputError(
-                f"{sizes}: counts in cells hold for one size; use {round(box.size / card.cell_size / 2) * 2} cells, or "
-                "train a painter"
-            )
-        warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
-
+    @abstractmethod
     def mean_counts(self, density: Field) -> Field:
         """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
-        features = self._features(density)
-        with torch.inference_mode():
-            mean = self.module.log_mean(features[None])[0].exp()
-        return self._counts(mean, density.box)
 
+    @abstractmethod
     def counts(
         self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
     ) -> Field:
@@ -102,11 +85,32 @@ class HaloPainter:
         advance : callable
             Called `passes` times with 1.
         """
-        features = self._features(density)
-        generator = torch.Generator(features.device).manual_seed(seed)
-        with half_precision(features.device):
-            drawn = self.module.draw(features[None], generator=generator, advance=advance)
-        return self._counts(drawn, density.box)
+
+    def check(self, box: Box, cosmology: Cosmology, *, redshift: float) -> None:
+        """Refuse a mesh that cannot be painted, and warn (`OutOfRangeWarning`) of what the painter was not trained on.
+
+        Raises
+        ------
+        InputError
+            If the box is not periodic, or its cells are more than 10 % off the card's size, or of a number that the
+            network cannot take.
+        """
+        card = self.card
+        if not box.periodic:
+            raise InputError(f"box must be periodic to paint halos, got {box}: use Box(size, cells)")
+        self._check_cells(box.mesh)
+        off = abs(box.cell_size / card.cell_size - 1)
+        sizes = f"cell size {box.cell_size:.4g} Mpc/h differs from {card.cell_size:.4g} Mpc/h of model {card.name!r}"
+        if off > 0.1:
+            raise InputError(
+                f"{sizes}: counts in cells hold for one size; use {round(box.size / card.cell_size / 2) * 2} cells, or "
+                "train a painter"
+            )
+        warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
+
+    @abstractmethod
+    def _check_cells(self, cells: int) -> None:
+        """Refuse a number of cells along a side that the network cannot take."""
 
     def catalogue(
         self,
@@ -142,13 +146,82 @@ class HaloPainter:
         halos = populate(counts.data, fields, self.card.halos, seed=seed, redshift=redshift)
         return halos if number_density is None else most_massive(halos, number_density)
 
-    def _features(self, density: Field) -> torch.Tensor:
+    def _inputs(self, density: Field) -> torch.Tensor:
         device = next(self.module.parameters()).device
-        inputs = log_density(density.data.float().to(device), floor=DENSITY_FLOOR)
+        return log_density(density.data.float().to(device), floor=DENSITY_FLOOR)
+
+
+class DrawnCounts(HaloPainter):
+    """Counts drawn from the distribution that our painter learned."""
+
+    module: Painter
+    stochastic = True
+
+    @property
+    def passes(self) -> int:
+        """Eight sublattices for each bin of mass."""
+        return len(OFFSETS) * self.module.config.bins
+
+    def mean_counts(self, density: Field) -> Field:
+        """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
+        features = self._features(density)
+        with torch.inference_mode():
+            mean = self.module.log_mean(features[None])[0].exp()
+        return _field(mean, density.box)
+
+    def counts(
+        self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
+    ) -> Field:
+        """Draw counts in cells, from the most massive bin to the lightest; see `HaloPainter.counts`."""
+        features = self._features(density)
+        generator = torch.Generator(features.device).manual_seed(seed)
+        with half_precision(features.device):
+            drawn = self.module.draw(features[None], generator=generator, advance=advance)
+        return _field(drawn, density.box)
+
+    def _features(self, density: Field) -> torch.Tensor:
+        inputs = self._inputs(density)
         return apply_network(self.module.encoder, inputs, periodic=True, max_side=self.max_side)
 
-    def _counts(self, data: torch.Tensor, box: Box) -> Field:
-        return Field(data.cpu(), box, [f"counts_{i}" for i in range(len(data))], "halos per cell")
+    def _check_cells(self, cells: int) -> None:
+        if cells % 2:
+            raise InputError(f"cells must be even along each side to paint halos, got {cells}: use one more")
+
+
+class PaintedField(HaloPainter):
+    """The one field of real numbers that the generator of Kodi Ramanah et al. 2019 paints.
+
+    The paper compares this field with halos. Where whole halos are asked for, it is rounded at random, up or down, so
+    that the mean is kept: two draws of one density differ by this rounding alone, not as halos scatter.
+    """
+
+    module: Ramanah2019
+    stochastic = False
+    passes = 1
+
+    def mean_counts(self, density: Field) -> Field:
+        """Return the network's output, one channel for each mass bin."""
+        painted = apply_network(self.module, self._inputs(density), periodic=True, max_side=self.max_side)
+        return _field(painted, density.box)
+
+    def counts(
+        self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
+    ) -> Field:
+        """Round the network's output x to whole numbers, floor(x + u) with uniform u; see `HaloPainter.counts`."""
+        painted = self.mean_counts(density)
+        uniform = torch.rand(painted.data.shape, generator=torch.Generator().manual_seed(seed))
+        advance(1)
+        return painted.replace(data=(painted.data + uniform).floor())
+
+    def _check_cells(self, cells: int) -> None:
+        if cells < 2 * REACH + 1:
+            raise InputError(
+                f"cells must be at least {2 * REACH + 1} along each side to paint halos, got {cells}: use more"
+            )
+
+
+def _field(counts: torch.Tensor, box: Box) -> Field:
+    return Field(counts.cpu(), box, [f"counts_{i}" for i in range(len(counts))], "halos per cell")
 
 
 def most_massive(catalogue: Catalogue, number_density: float) -> Catalogue:
