@@ -74,12 +74,14 @@ class CountDistribution:
         -------
         (...) float32, on the device of the parameters.
         """
-        shape = self.log_rate.shape
-        rate, weights = self.log_rate.exp().flatten(), self.log_weights.exp().flatten(1)
-        left = uniform.double().flatten() * self._sums()[0].flatten()
-        counts = torch.zeros_like(left)
-        # Most cells are empty: only those whose sum is not reached go on.
-        cells = torch.arange(len(left), device=left.device)
+        counts = torch.zeros_like(self.log_rate, dtype=torch.float32).flatten()
+        # Most cells are empty: only those go on that may hold a halo.
+        cells = (uniform * self._largest_sum() >= 1).flatten().nonzero()[:, 0]
+        some = CountDistribution(
+            self.log_rate.flatten()[cells], self.log_weights.flatten(1).index_select(1, cells)
+        )
+        rate, weights = some.log_rate.exp(), some.log_weights.exp()
+        left = uniform.double().flatten()[cells] * some._sums()[0]
         term = torch.ones_like(left)
         for n in range(1, _LONGEST):
             weight = 1.0 if n < 3 else weights[min(n - 1, len(weights) + 1) - 2]
@@ -90,7 +92,16 @@ class CountDistribution:
             cells, left, term = cells[stay], left[stay], term[stay] * rate[stay] / n
             rate, weights = rate[stay], weights[:, stay]
             counts[cells] = n
-        return counts.float().reshape(shape)
+        return counts.reshape(self.log_rate.shape)
+
+    def _largest_sum(self) -> Tensor:
+        """Return what the sum of 1 does not exceed, in single precision: 1 + lambda + w lambda^2 exp(lambda) / 2.
+
+        w is the largest weight. No term is negative, so rounding stays far below the part in 10^5 that is added.
+        """
+        rate = self.log_rate.float().exp()
+        largest = self.log_weights.amax(0).float().exp()
+        return (1 + rate + largest * rate.square() * rate.exp() / 2) * (1 + 1e-5)
 
     def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
         """Sums of 1, n and n^2 over all counts, not normalised: Poisson's own, corrected where the weight differs."""

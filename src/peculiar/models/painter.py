@@ -113,11 +113,20 @@ class CountStage(nn.Module):
                 nn.init.normal_(layer.weight, std=0.02)
         self.last.zero()
 
-    def context(self, heavier: Mesh | None, features: Mesh) -> Mesh:
-        """Sum of what does not depend on this bin's own counts, (batch, hidden, x, y, z)."""
-        mesh = self.features(features)
+    def context(self, heavier: Mesh | None, features: Mesh, *, step: int = 1) -> Mesh:
+        """Sum of what does not depend on this bin's own counts, (batch, hidden, x, y, z).
+
+        Parameters
+        ----------
+        heavier : (batch, bins above, ...), optional
+            Surprises with the neighbours of the first and last cells of `features`.
+        features : (batch, width, x, y, z)
+        step : int
+            Cells of `heavier` to one of `features`: 2 on a sublattice.
+        """
+        mesh = _pointwise(self.features, features)
         if self.heavier is not None and heavier is not None:
-            mesh = mesh + functional.conv3d(_wrap(heavier, 1), self.heavier.weight)
+            mesh = mesh + _packed(functional.conv3d(heavier, self.heavier.weight, stride=step))
         return mesh
 
     def forward(self, context: Mesh, own: Mesh, log_mean: Mesh, *, order: torch.Tensor) -> Mesh:
@@ -134,9 +143,9 @@ class CountStage(nn.Module):
             Which of `OFFSETS` each batch entry is.
         """
         place = self.sublattice(order)[:, :, None, None, None]
-        mesh = self.act(context + functional.conv3d(own, self.own.weight, stride=2) + place)
+        mesh = self.act(context + _packed(functional.conv3d(own, self.own.weight, stride=2)) + place)
         with torch.autocast(mesh.device.type, enabled=False):
-            parameters = self.last(mesh.float())
+            parameters = _pointwise(self.last, mesh.float())
         return torch.cat([parameters[:, :1] + log_mean, parameters[:, 1:]], dim=1)
 
 
@@ -190,7 +199,7 @@ class Painter(nn.Module):
         """Return ln of the mean counts from the encoder's features."""
         # Single precision: in bfloat16 the mean would come in steps of 2 percent.
         with torch.autocast(features.device.type, enabled=False):
-            return self.mean(features.float()).clamp(-15, 4.5)
+            return _pointwise(self.mean, features.float()).clamp(-15, 4.5)
 
     def log_likelihood(self, inputs: Mesh, counts: Mesh, *, periodic: bool = True) -> tuple[Mesh, Mesh]:
         """Return ln p(counts | density, counts drawn before), and that of Poisson counts about the mean alone.
@@ -215,9 +224,8 @@ class Painter(nn.Module):
         values = []
         for b in range(self.config.bins):
             stage = cast(CountStage, self.stages[b])
-            context = _split(
-                stage.context(surprise[:, b + 1 :] if b + 1 < self.config.bins else None, features)
-            )
+            heavier = _wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
+            context = _split(stage.context(heavier, features))
             own = torch.cat([_around(_drawn(surprise[:, b : b + 1], p), p) for p in range(len(OFFSETS))])
             parameters = stage(context, own, _split(fixed[:, b : b + 1]), order=order)
             found = CountDistribution.of_channels(parameters).log_prob(_split(counts[:, b : b + 1])[:, 0])
@@ -252,23 +260,41 @@ class Painter(nn.Module):
         shape = features.shape[2:]
         if any(side % 2 for side in shape):
             raise InputError(f"cells must be even along each side to paint halos, got {tuple(shape)}")
-        log_mean = self.log_mean(features)
-        surprise, counts = torch.zeros_like(log_mean), torch.zeros_like(log_mean)
+        # What convolutions see is kept in the precision in which they work, and each sublattice in one piece.
+        kind = torch.bfloat16 if torch.is_autocast_enabled(features.device.type) else features.dtype
+        counts = self.log_mean(features)
+        log_means = [counts[_places(offset)].clone() for offset in OFFSETS]
+        parts = [_packed(features[_places(offset)].to(kind)) for offset in OFFSETS]
+        surprise = torch.zeros_like(counts, dtype=kind)
         for b in reversed(range(self.config.bins)):
             stage = cast(CountStage, self.stages[b])
-            own, mean = surprise[:, b : b + 1], log_mean[:, b : b + 1]
-            context = stage.context(surprise[:, b + 1 :] if b + 1 < self.config.bins else None, features)
+            own = surprise[:, b : b + 1]
+            heavier = _wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
             for p, offset in enumerate(OFFSETS):
                 place = _places(offset)
+                mean = log_means[p][:, b : b + 1]
+                above = None if heavier is None else _cut(heavier, p)
+                context = stage.context(above, parts[p], step=2)
                 order = torch.tensor([p], device=features.device)
-                parameters = stage(context[place], _around(own, p), mean[place], order=order)
+                parameters = stage(context, _around(own, p), mean, order=order)
                 distribution = CountDistribution.of_channels(parameters)
                 uniform = torch.rand(distribution.log_rate.shape, generator=generator, device=features.device)
                 found = distribution.draw(uniform)[:, None]
                 counts[:, b : b + 1][place] = found
-                own[place] = _surprise(found, mean[place])
+                own[place] = _surprise(found, mean).to(kind)
                 advance(1)
         return counts[0]
+
+
+def _pointwise(layer: Conv, mesh: Mesh) -> Mesh:
+    """Apply a convolution of 1^3 as the product of matrices that it is, several times faster on a CPU."""
+    conv = layer.conv
+    return functional.linear(mesh.movedim(1, -1), conv.weight.flatten(1), conv.bias).movedim(-1, 1)
+
+
+def _packed(mesh: Mesh) -> Mesh:
+    """Put the channels of a cell next to each other in memory."""
+    return mesh.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _surprise(counts: Mesh, log_mean: Mesh) -> Mesh:
@@ -294,10 +320,13 @@ def _wrap(mesh: Mesh, pad: int) -> Mesh:
 
 
 def _around(own: Mesh, p: int) -> Mesh:
-    """Cut the mesh so that a convolution of stride 2 falls on the sublattice of pass p."""
-    shape, offset = own.shape[2:], OFFSETS[p]
-    inner = tuple(slice(start, start + n + 2 * _REACH - 1) for start, n in zip(offset, shape, strict=True))
-    return _wrap(own, _REACH)[(slice(None), slice(None), *inner)]
+    """Wrap and cut the mesh so that a convolution of stride 2 falls on the sublattice of pass p."""
+    return _cut(_wrap(own, _REACH), p)
+
+
+def _cut(wrapped: Mesh, p: int) -> Mesh:
+    inner = tuple(slice(start, start + n - 1) for start, n in zip(OFFSETS[p], wrapped.shape[2:], strict=True))
+    return wrapped[(slice(None), slice(None), *inner)]
 
 
 def _split(mesh: Mesh) -> Mesh:

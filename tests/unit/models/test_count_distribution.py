@@ -86,3 +86,15 @@ def test_extreme_parameters_stay_finite():
     assert torch.isfinite(found.log_prob(torch.tensor([0.0, 3.0, 50.0]))).all()
     assert torch.isfinite(found.variance()).all()
     assert torch.isfinite(found.draw(torch.tensor([0.5, 0.5, 0.999]))).all()
+
+
+def test_cells_that_are_passed_over_are_empty():
+    """Whatever the weights: a draw equals that of each cell alone, and where the uniform number is below p(0), zero."""
+    random = torch.Generator().manual_seed(2)
+    log_rate = 4 * torch.randn(2000, generator=random) - 3
+    weights = 5 * torch.randn(3, 2000, generator=random)
+    uniform = torch.rand(2000, generator=random)
+    distribution = CountDistribution(log_rate, weights)
+    empty = uniform < distribution.log_prob(torch.zeros(2000)).exp()
+    assert 0.2 < empty.float().mean() < 0.95
+    assert torch.equal(distribution.draw(uniform) == 0, empty)
