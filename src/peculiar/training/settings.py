@@ -66,6 +66,9 @@ class AdversarialLoss(Frozen):
     critic_updates: int = Field(5, gt=0, description="of the critic before each of the generator's")
     gradient_penalty: float = Field(10.0, ge=0, description="lambda of eq. 3.1")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
+    anchor: float = Field(
+        0.0, ge=0, description="weight of the distance to the true counts on large scales; 0 as published"
+    )
     validation_patches: int = Field(16, gt=0, description="on which the critic is asked")
 
 

@@ -8,8 +8,9 @@ from peculiar import models
 from peculiar.core.errors import InputError
 from peculiar.fields.symmetry import IDENTITY, apply_symmetry
 from peculiar.training import adversarial
-from peculiar.training.adversarial import fit_adversarial, gradient_penalty, rotations
+from peculiar.training.adversarial import anchor_distance, fit_adversarial, gradient_penalty, rotations
 from peculiar.training.dataset import Crops, MeshPair
+from peculiar.training.recipe import load_recipe
 from peculiar.training.settings import AdversarialLoss, TrainSettings
 
 UPDATES = 4
@@ -33,7 +34,9 @@ def painter(**settings):
     return models.build("ramanah2019", {"filters": 2} | settings)
 
 
-def train(pairs, directory, *, network=None, resume=False, lines=None, critic_updates=2, **changes):
+def train(
+    pairs, directory, *, network=None, resume=False, lines=None, critic_updates=2, anchor=0.0, **changes
+):
     network = network or painter()
     values = {
         "steps": UPDATES,
@@ -53,7 +56,7 @@ def train(pairs, directory, *, network=None, resume=False, lines=None, critic_up
         network,
         training=pairs[:1],
         validation=pairs[1:],
-        loss=AdversarialLoss(critic_updates=critic_updates, validation_patches=2),
+        loss=AdversarialLoss(critic_updates=critic_updates, anchor=anchor, validation_patches=2),
         settings=TrainSettings(**(values | changes)),
         directory=directory,
         seed=3,
@@ -185,3 +188,53 @@ def test_refuses_other_bins_and_patches_that_do_not_fit(pairs, tmp_path):
         train(pairs, tmp_path, network=painter(bins=2))
     with pytest.raises(InputError, match="crop must be at most"):
         train(pairs, tmp_path, crop=30)
+
+
+def test_anchor_sees_blocks_of_cells_alone():
+    """Halos that move within a block do not count; one that leaves it does, with a slope of one in all."""
+    true = torch.zeros(1, 1, 10, 10, 10)
+    true[..., 1, 2, 3] = 1.0
+    assert anchor_distance(true.roll(1, 2), true) == 0
+    moved = true.roll(5, 2).requires_grad_()
+    distance = anchor_distance(moved, true)
+    assert distance.item() == pytest.approx(2**0.5 * 5**-1.5, rel=1e-5)
+    (slope,) = torch.autograd.grad(distance, moved)
+    assert slope.norm().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_an_anchor_moves_the_generator_towards_the_true_counts(pairs, tmp_path):
+    networks = [painter(filters=3) for _ in range(3)]  # as it starts, without an anchor, with one
+    for network, anchor in zip(networks[1:], (0.0, 1e4), strict=True):
+        train(pairs, tmp_path / str(anchor), network=network, steps=8, lr=4e-3, anchor=anchor)
+    inputs, targets = (mesh[None] for mesh in pairs[1].crop((0, 0, 0), 0))
+    with torch.no_grad():
+        start, free, held = (anchor_distance(network(inputs), targets).item() for network in networks)
+    assert held < 0.9 * min(start, free)
+
+
+def test_settings_that_do_not_apply_are_refused(pairs, tmp_path):
+    with pytest.raises(InputError, match=r"train.crop must be at least 27"):
+        train(pairs, tmp_path, crop=26)
+    with pytest.raises(InputError, match=r"train.accelerator must be auto, cpu or gpu"):
+        train(pairs, tmp_path, accelerator="tpu")
+    for name, value in (("frozen_norm", "0.5"), ("devices", "2"), ("strategy", "ddp")):
+        with pytest.raises(InputError, match=f"train.{name} must be"):
+            load_recipe("ramanah2019", profile="smoke", changes=[f"train.{name}={value}"])
+
+
+def test_schedule_clip_and_decay_are_followed(pairs, tmp_path):
+    still, _ = train(pairs, tmp_path / "a", steps=1, lr=1e-9, ema=0.0)
+    start = painter().state_dict()
+    assert all(torch.allclose(still[key], start[key], atol=1e-6) for key in start)
+    train(pairs, tmp_path / "b", steps=4, validate_every=1, schedule="cosine", warmup=0.5)
+    assert [float(row["learning_rate"]) for row in rows(tmp_path / "b")] == pytest.approx(
+        [1e-5, 5e-4, 1e-3, 5.05e-4]
+    )
+    plain, _ = train(pairs, tmp_path / "c", steps=1, ema=0.0)
+    clipped, _ = train(
+        pairs, tmp_path / "d", steps=1, ema=0.0, clip=1e-9
+    )  # Adam's epsilon is no longer small
+    decayed, _ = train(pairs, tmp_path / "e", steps=1, ema=0.0, weight_decay=300.0, optimiser="adamw")
+    key = "hidden.0.weight"
+    assert (clipped[key] - start[key]).norm() < 0.5 * (plain[key] - start[key]).norm()
+    assert decayed[key].norm() < 0.8 * plain[key].norm()
