@@ -61,7 +61,7 @@ def halo_powers(k: Float[np.ndarray, " k"], models: Mapping[str, PaintedPower]) 
     k : (k,) [h/Mpc]
     models : name -> PaintedPower
     """
-    figure = Figure(figsize=(7.4, 5.6))
+    figure = Figure(figsize=(8.9, 5.6))
     (power, transfer), (correlation, noise) = figure.subplots(2, 2, sharex=True)
     true = next(iter(models.values())).true_power.mean(axis=0)
     power.plot(k, true, color=TRUTH, lw=2.2, label="N-body halos")
@@ -130,7 +130,7 @@ def bispectra(
     titles : configuration -> str
         What stands in the panel.
     """
-    figure = Figure(figsize=(3.6 * len(truth) + 0.6, 4.8))
+    figure = Figure(figsize=(4.2 * len(truth) + 0.5, 4.8))
     axes = figure.subplots(2, len(truth), sharex=True, squeeze=False, height_ratios=(1.4, 1))
     part = angles / np.pi
     for (upper, lower), (name, true) in zip(axes.T, truth.items(), strict=True):

@@ -121,15 +121,16 @@ def evaluate_paint(
     tuning = [SimulatedBox.open(path) for path in tune_on]
     _check(boxes, tuning, painters, draws=draws, number_density=number_density)
     ranges = mass_ranges([painter.card.mass_edges for painter in painters.values()])
-    steps = (len(boxes) * (1 + draws * len(painters)), len(tuning) + len(ranges))
-    with progress_bar("baselines", total=steps[1]) as advance:
+    with progress_bar("baselines", total=len(tuning) + len(ranges)) as advance:
         baselines = fit_baselines(tuning, ranges, next(iter(painters.values())), advance)
     scores: dict[tuple[str, str], list[dict[str, float]]] = {}
     rows: dict[str, list[np.ndarray]] = {}
     once: dict[str, np.ndarray] = {}
-    with progress_bar("painting", total=steps[0]) as advance:
+    steps = 1 + 2 * len(painters) + len(ranges)
+    with progress_bar("painting", total=len(boxes) * steps) as advance:
         for simulated in boxes:
             theory = second_order_twin(simulated, next(iter(painters.values())))
+            advance(1)
             _measure_box(
                 simulated, theory, painters, baselines, ranges, draws=draws, number_density=number_density,
                 scores=scores, rows=rows, once=once, advance=advance,
@@ -208,11 +209,11 @@ def _measure_box(
     drawn: dict[str, tuple[list[Tensor], Tensor]] = {}
     for name, painter in painters.items():
         painter.check(density.box, simulated.cosmology, redshift=simulated.redshift)
-        fields = []
-        for seed in seeds if _stochastic(painter) else seeds[:1]:
-            fields.append(painter.counts(density, seed=seed).data)
-            advance(1)
-        drawn[name] = (fields, painter.mean_counts(density).data)
+        mean = painter.mean_counts(density).data
+        # One field of real numbers is all that some painters know: it stands for draws as well.
+        fields = [painter.counts(density, seed=seed).data for seed in seeds] if painter.stochastic else [mean]
+        drawn[name] = (fields, mean)
+        advance(1)
 
     def add(label: str, arrays: Mapping[str, np.ndarray]) -> None:
         for key, values in arrays.items():
@@ -240,19 +241,15 @@ def _measure_box(
             add(f"{one.label}/{name}", measured.arrays)
         if i == 0 and "truth/slice/density" not in once:
             once |= _slices(truth, density, painted)
+        advance(1)
     for name, painter in painters.items():
-        if _stochastic(painter):
+        if painter.stochastic:
             found = _measure_catalogues(
                 simulated, theory, painter, seeds[:CATALOGUES], number_density, once=once
             )
             scores.setdefault((name, CATALOGUE), []).append({"objects": float(found.pop("objects"))})
             add(f"{name}/{CATALOGUE}", found)
-    advance(1)
-
-
-def _stochastic(painter: HaloPainter) -> bool:
-    """Whether draws differ."""
-    return True
+        advance(1)
 
 
 def _measure_catalogues(

@@ -124,8 +124,8 @@ def plots_of_paint(evaluation: Evaluation) -> list[Plot]:
         {name: rows.sum(axis=0) for name, rows in of(whole, drawn, "density").items()},
     )
     text = (
-        f"{masses} Cells of {cell:g} Mpc/h of {sample}; bins of 100 cells or more. The variance of Poisson counts is "
-        "their mean."
+        f"{masses} Cells of {cell:g} Mpc/h of {sample}; bins of 100 cells or more. Poisson counts have a variance "
+        "equal to their mean; where the mean depends on more than this density, its scatter adds to it."
     )
     plots.append(Plot("counts_given_density", "Counts given the 2LPT density", text, figure, vector=True))
     return plots + _catalogue_plots(evaluation)
