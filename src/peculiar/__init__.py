@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
     from peculiar.inference.model_card import available_models, load_model
     from peculiar.workflows.field_files import read_fields, write_fields
+    from peculiar.workflows.query import query
     from peculiar.workflows.reconstruct import at_objects, reconstruct
+    from peculiar.workflows.sky_field import read_sky_field
 
 # Name to module: torch takes seconds to import, and `peculiar --help` needs none of it.
 _HOMES = {
@@ -33,9 +35,11 @@ _HOMES = {
     "at_objects": "peculiar.workflows.reconstruct",
     "available_models": "peculiar.inference.model_card",
     "load_model": "peculiar.inference.model_card",
+    "query": "peculiar.workflows.query",
     "read_catalogue": "peculiar.catalogues",
     "read_fields": "peculiar.workflows.field_files",
     "read_sky_catalogue": "peculiar.catalogues",
+    "read_sky_field": "peculiar.workflows.sky_field",
     "reconstruct": "peculiar.workflows.reconstruct",
     "write_fields": "peculiar.workflows.field_files",
     "write_objects": "peculiar.catalogues",
@@ -52,9 +56,11 @@ __all__ = [
     "at_objects",
     "available_models",
     "load_model",
+    "query",
     "read_catalogue",
     "read_fields",
     "read_sky_catalogue",
+    "read_sky_field",
     "reconstruct",
     "write_fields",
     "write_objects",

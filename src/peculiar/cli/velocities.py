@@ -1,0 +1,181 @@
+"""Commands about the velocities of a reconstructed field: query, compare."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from peculiar.cli.app import Force, announce, app, numbers, pairs
+from peculiar.cli.reconstruct import RadialName, SpaceName
+
+
+class FrameName(StrEnum):
+    """Rest frames of redshifts."""
+
+    heliocentric = "heliocentric"
+    cmb = "cmb"
+    local_group = "local-group"
+
+
+FieldPath = Annotated[Path, typer.Argument(help="zarr of `peculiar reconstruct`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ObserverText = Annotated[
+    str | None,
+    typer.Option(help="Observer in the field's box [Mpc/h].", metavar="X,Y,Z", show_default="the field's"),
+]
+CosmologyText = Annotated[
+    str | None,
+    typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="the field's"),
+]
+Columns = Annotated[
+    list[str] | None, typer.Option(help="NAME=COLUMN where the file's name differs; may be repeated.")
+]
+
+
+def _sky_field(field: Path, observer: str | None, cosmology: str | None) -> Any:
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.sky_field import read_sky_field
+
+    return read_sky_field(
+        field,
+        observer=numbers("--observer", observer, 3),
+        cosmology=None if cosmology is None else parse_cosmology(cosmology),
+    )
+
+
+@app.command()
+def query(
+    field: FieldPath,
+    ra: Annotated[str | None, typer.Option(help="Right ascension [deg], or several: 10,20.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Declination [deg], or several.")] = None,
+    z: Annotated[str | None, typer.Option(help="Redshift, or several.")] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="Table with ra, dec and z, instead of numbers.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The table with the answers beside its columns.")] = None,
+    frame: Annotated[FrameName, typer.Option(help="Rest frame of z.")] = FrameName.cmb,
+    space: Annotated[
+        SpaceName, typer.Option(help="real: z is a distance and holds no peculiar velocity.")
+    ] = SpaceName.redshift,
+    sigma: Annotated[
+        float | None,
+        typer.Option(help="Error of cz and motions about the field [km/s].", show_default="250"),
+    ] = None,
+    observer: ObserverText = None,
+    cosmology: CosmologyText = None,
+    column: Columns = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Velocity, its line-of-sight part and density of a field at places on the sky."""
+    from peculiar.core import InputError
+    from peculiar.workflows.query import query as ask
+    from peculiar.workflows.query import query_file
+    from peculiar.workflows.reconstruct import DISPERSION
+
+    given = {"--ra": ra, "--dec": dec, "--z": z}
+    some = [name for name, text in given.items() if text is not None]
+    if catalogue is None and len(some) < 3:
+        raise InputError(
+            f"query needs --ra, --dec and --z, or --catalogue and --out, got {', '.join(some) or 'none'}"
+        )
+    if catalogue is not None and (some or out is None):
+        raise InputError("--catalogue needs --out for the answers, and takes no --ra, --dec or --z")
+    if catalogue is None and (out is not None or column):
+        raise InputError("--out and --column are for --catalogue, got them with numbers")
+    sky = _sky_field(field, observer, cosmology)
+    options: dict[str, Any] = {
+        "frame": frame.value,
+        "space": space.value,
+        "sigma": DISPERSION if sigma is None else sigma,
+    }
+    if catalogue is not None and out is not None:
+        columns = pairs("--column", column)
+        result = query_file(field, catalogue, out=out, sky=sky, columns=columns, force=force, **options)
+    else:
+        places = {name[2:]: numbers(name, text, text.count(",") + 1) for name, text in given.items() if text}
+        result = ask(sky, **places, **options)
+    if result.outside:
+        announce(f"peculiar: {result.outside} of {len(result)} objects lie outside the field: NaN")
+    if json:
+        from json import dumps
+
+        typer.echo(dumps(result.records(), indent=1))
+    elif out is not None:
+        typer.echo(f"{out}")
+    else:
+        typer.echo("    v_los  scatter       vx       vy       vz    delta  z_cosmological  solutions")
+        for row in range(len(result)):
+            vx, vy, vz = result.velocities[row]
+            typer.echo(
+                f"{result.v_los[row]:9.1f}{result.v_los_scatter[row]:9.1f}{vx:9.1f}{vy:9.1f}{vz:9.1f}"
+                f"{result.delta[row]:9.3f}{result.z_cosmological[row]:16.6f}{result.solutions[row]:11d}"
+            )
+
+
+@app.command()
+def compare(
+    distances: Annotated[
+        Path, typer.Argument(help="Table with ra, dec or l, b; cz [km/s] or z; mu and mu_error [mag].")
+    ],
+    field: Annotated[Path, typer.Option(help="zarr of `peculiar reconstruct`.")],
+    frame: Annotated[FrameName, typer.Option(help="Rest frame of cz or z.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Directory: comparison.json, the figure, the objects with velocities.")
+    ] = None,
+    cz: Annotated[
+        str | None, typer.Option(help="LOW,HIGH: objects to use, CMB frame [km/s].", metavar="LOW,HIGH")
+    ] = None,
+    shells: Annotated[
+        str | None, typer.Option(help="Limits of shells of cz [km/s].", show_default="4 of equal numbers")
+    ] = None,
+    density_bias: Annotated[float, typer.Option(help="Objects are as dense as (1 + delta)^bias.")] = 1.0,
+    radial: Annotated[
+        RadialName, typer.Option(help="Density of objects with distance: even, or as counted.")
+    ] = RadialName.flat,
+    sigma_v: Annotated[
+        float | None, typer.Option(help="Scatter about the field [km/s].", show_default="fitted")
+    ] = None,
+    bootstraps: Annotated[int, typer.Option(help="Sets of objects drawn with replacement.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of those sets.")] = 0,
+    observer: ObserverText = None,
+    cosmology: CosmologyText = None,
+    column: Columns = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Test the velocities of a field against measured distances: beta, dipole, scatter, correlations."""
+    from peculiar.workflows.compare import CompareOptions, compare_file, summary
+
+    options = CompareOptions(
+        frame=frame.value,
+        columns=pairs("--column", column),
+        cz_range=numbers("--cz", cz, 2),
+        shells=None if shells is None else numbers("--shells", shells, shells.count(",") + 1),
+        density_bias=density_bias,
+        radial=radial.value,
+        sigma_v=sigma_v,
+        bootstraps=bootstraps,
+        seed=seed,
+    )
+    result = compare_file(
+        distances,
+        field=field,
+        options=options,
+        sky=_sky_field(field, observer, cosmology),
+        out=out,
+        force=force,
+    )
+    if result.outside:
+        announce(f"peculiar: {result.outside} objects lie outside the field and are not used")
+    if json:
+        from json import dumps
+
+        typer.echo(dumps(result.record(), indent=1))
+    else:
+        typer.echo(summary(result))
+        if out is not None:
+            typer.echo(f"{out}")

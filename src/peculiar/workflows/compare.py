@@ -1,0 +1,383 @@
+"""`peculiar compare`: the velocities of a reconstructed field against measured distances."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from peculiar.catalogues import radial_selection, read_table
+from peculiar.catalogues.distances import DistanceCatalogue, read_distances
+from peculiar.catalogues.frames import RedshiftFrame, galactic_directions, to_galactic
+from peculiar.core import InputError
+from peculiar.core.cosmology import SPEED_OF_LIGHT
+from peculiar.core.output import atomic_output, check_output
+from peculiar.fields.sight import SightLines, in_box, sight_lines
+from peculiar.statistics.distances import (
+    DistanceSample,
+    RadialVelocities,
+    ShellCorrelation,
+    shell_correlation,
+)
+from peculiar.statistics.velocity_fit import (
+    PARAMETERS,
+    REACH,
+    SIGMA_RANGE,
+    VelocityFit,
+    fit_velocities,
+    radial_velocities,
+)
+from peculiar.workflows.provenance import provenance
+from peculiar.workflows.sky_field import SkyField, read_sky_field
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+SHELLS = 4
+PIXELS_NSIDE = 4
+FEWEST_PER_PIXEL = 3
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How distances are compared with a field.
+
+    Parameters
+    ----------
+    frame : "heliocentric", "cmb" or "local-group"
+        Rest frame of the catalogue's redshifts.
+    columns : mapping, optional
+        ra, dec, l, b, cz, z, mu, mu_error to the file's own names.
+    cz_range : (2,) [km/s], optional
+        Objects that are used, in the frame of the microwave background.
+    shells : sequence of float [km/s], optional
+        Limits of the shells of c z; four with equal numbers of objects where not given.
+    density_bias : float
+        Objects are as dense as (1 + delta)^density_bias.
+    radial : "flat" or "measured"
+        Whether objects are as dense at all distances, or as they are counted in the catalogue.
+    sigma_v : float [km/s], optional
+        Scatter about the field; fitted where not given.
+    bootstraps, seed : int
+        Sets of objects drawn with replacement, for the errors.
+    """
+
+    frame: RedshiftFrame
+    columns: Mapping[str, str] | None = None
+    cz_range: tuple[float, float] | None = None
+    shells: Sequence[float] | None = None
+    density_bias: float = 1.0
+    radial: Literal["flat", "measured"] = "flat"
+    sigma_v: float | None = None
+    bootstraps: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.radial not in ("flat", "measured"):
+            raise InputError(f"radial must be 'flat' or 'measured', got {self.radial!r}")
+        if not 0 <= self.density_bias <= 5:
+            raise InputError(f"density_bias must lie in [0, 5], got {self.density_bias}")
+        if self.bootstraps < 2:
+            raise InputError(f"bootstraps must be at least 2, got {self.bootstraps}: they give the errors")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What distances say about a field's velocities.
+
+    Attributes
+    ----------
+    fit : VelocityFit
+    velocities : RadialVelocities
+        Of the objects that are used.
+    shells : ShellCorrelation
+    catalogue : DistanceCatalogue
+        The objects that are used; its `used` tells which rows of the table they are.
+    outside : int
+        Objects of the catalogue that lie outside the field.
+    chi2 : float
+        Mean of (measured - predicted)^2 / (error^2 + sigma_v^2).
+    """
+
+    fit: VelocityFit
+    velocities: RadialVelocities
+    shells: ShellCorrelation
+    catalogue: DistanceCatalogue
+    outside: int
+    chi2: float
+
+    @property
+    def dipole(self) -> dict[str, Any]:
+        """V_ext: components in celestial and galactic axes, speed and galactic direction, each with its error.
+
+        The speed and its direction are those of the components; noise alone makes the speed positive, so whether there
+        is a dipole is told by `chi2`, of 3 degrees of freedom for none.
+        """
+        vector, samples = self.fit.external, self.fit.samples[:, 1:4]
+        speed = float(np.linalg.norm(vector))
+        longitude, latitude = (float(angle[0]) for angle in to_galactic(vector[None]))
+        along = samples @ (vector / speed)
+        sample_l, sample_b = to_galactic(samples)
+        turn = (sample_l - longitude + 180) % 360 - 180
+        galactic = _to_galactic_axes(np.vstack([vector, samples]))
+        return {
+            "speed": speed,
+            "speed_error": float(along.std(ddof=1)),
+            "l": longitude,
+            "l_error": float(turn.std(ddof=1)),
+            "b": latitude,
+            "b_error": float(sample_b.std(ddof=1)),
+            "celestial": vector.tolist(),
+            "celestial_error": samples.std(axis=0, ddof=1).tolist(),
+            "galactic": galactic[0].tolist(),
+            "galactic_error": galactic[1:].std(axis=0, ddof=1).tolist(),
+            "chi2": float(vector @ np.linalg.solve(np.cov(samples.T), vector)),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as JSON holds it."""
+        fit, shells = self.fit, self.shells
+        hubble = 100 * 10 ** (-fit.zero_point / 5)
+        return {
+            "objects": len(self.catalogue),
+            "outside_field": self.outside,
+            "beta": fit.beta,
+            "beta_error": float(fit.errors[0]),
+            "dipole": self.dipole,
+            "sigma_v": fit.sigma_v,
+            "sigma_v_error": _number(fit.errors[4]),
+            "sigma_v_at_limit": fit.sigma_at_limit,
+            "zero_point": fit.zero_point,
+            "zero_point_error": float(fit.errors[5]),
+            "H0": hubble,
+            "H0_error": float(hubble * np.log(10) / 5 * fit.errors[5]),
+            "chi2_per_object": self.chi2,
+            "log_likelihood": fit.log_likelihood,
+            "shells": [
+                {
+                    "cz": [float(shells.edges[i]), float(shells.edges[i + 1])],
+                    "objects": int(shells.counts[i]),
+                    "r": _number(shells.correlation[i]),
+                    "r_error": _number(shells.error[i]),
+                    "r_expected": _number(shells.expected[i]),
+                }
+                for i in range(len(shells.counts))
+            ],
+            "parameters": list(PARAMETERS),
+            "bootstrap_covariance": np.cov(fit.samples.T).tolist(),
+        }
+
+
+def compare(
+    field: SkyField | Path | str, catalogue: DistanceCatalogue, options: CompareOptions
+) -> Comparison:
+    """Fit a field's velocities to measured distances.
+
+    Parameters
+    ----------
+    field : SkyField or path
+    catalogue : DistanceCatalogue
+        From `read_distances`.
+    options : CompareOptions
+
+    Raises
+    ------
+    InputError
+        If fewer than 20 objects lie in the field.
+    """
+    sky = field if isinstance(field, SkyField) else read_sky_field(field)
+    observed = np.asarray(sky.cosmology.comoving_distance(catalogue.redshift))
+    inside = in_box(sky.velocity, sky.observer, catalogue.directions, observed)
+    if inside.sum() < 20:
+        raise InputError(
+            f"distances must have at least 20 objects in the field, got {int(inside.sum())} of {len(catalogue)}: is it "
+            f"the field of another part of the sky, or of redshifts other than {catalogue.redshift.min():.4g} to "
+            f"{catalogue.redshift.max():.4g}?"
+        )
+    used = catalogue.keep(inside)
+    sample = DistanceSample(used.directions, used.redshift, used.modulus, used.modulus_error)
+    sight = sight_lines(
+        sky.velocity,
+        sky.density,
+        observer=sky.observer,
+        directions=used.directions,
+        redshift=used.redshift,
+        cosmology=sky.cosmology,
+        reach=REACH,
+        step=SIGMA_RANGE[0],
+    )
+    log_prior = _log_prior(sight, observed[inside], options)
+    fit = fit_velocities(
+        sample,
+        sight,
+        log_prior=log_prior,
+        sigma_v=options.sigma_v,
+        bootstraps=options.bootstraps,
+        seed=options.seed,
+    )
+    velocities = radial_velocities(sample, sight, fit, cosmology=sky.cosmology, log_prior=log_prior)
+    cz = SPEED_OF_LIGHT * used.redshift
+    edges = (
+        np.quantile(cz, np.linspace(0, 1, SHELLS + 1)) if options.shells is None else np.array(options.shells)
+    )
+    shells = shell_correlation(
+        velocities, cz, edges=edges, sigma_v=fit.sigma_v, bootstraps=options.bootstraps, seed=options.seed
+    )
+    noise = velocities.error**2 + fit.sigma_v**2
+    chi2 = float(np.mean((velocities.measured - velocities.predicted) ** 2 / noise))
+    return Comparison(fit, velocities, shells, used, int((~inside).sum()), chi2)
+
+
+def compare_file(
+    distances: Path | str,
+    *,
+    field: Path | str,
+    options: CompareOptions,
+    sky: SkyField | None = None,
+    out: Path | str | None = None,
+    force: bool = False,
+) -> Comparison:
+    """Compare a table of distances with a field, and write what was found.
+
+    Parameters
+    ----------
+    distances : path
+        Table, see `peculiar.catalogues.distances.read_distances`.
+    field : path
+        zarr of `peculiar reconstruct`.
+    options : CompareOptions
+    sky : SkyField, optional
+        The field, if it was read already, or with another observer or cosmology.
+    out : path, optional
+        Directory: comparison.json, velocities.pdf and .png, and objects.ecsv with the table's rows that were used.
+    force : bool
+        Replace an output that is there.
+    """
+    if out is not None:
+        check_output(out, overwrite=force)
+    table = read_table(distances)
+    catalogue = read_distances(table, frame=options.frame, cz_range=options.cz_range, columns=options.columns)
+    result = compare(sky or read_sky_field(field), catalogue, options)
+    if out is not None:
+        settings = asdict(options) | {"field": str(field)}
+        record = result.record() | {"provenance": provenance(settings, inputs=[distances], seed=options.seed)}
+        with atomic_output(out, overwrite=force) as temporary:
+            _write(temporary, table, result, record)
+    return result
+
+
+def summary(result: Comparison) -> str:
+    """Say in a few lines what a comparison found."""
+    record, dipole = result.record(), result.dipole
+    sigma = (
+        "at the end of its range"
+        if result.fit.sigma_at_limit
+        else _pm(record["sigma_v"], record["sigma_v_error"])
+    )
+    lines = [
+        f"objects     {record['objects']}",
+        f"beta        {record['beta']:.3f} +- {record['beta_error']:.3f}",
+        f"dipole      {_pm(dipole['speed'], dipole['speed_error'])} km/s towards l = {dipole['l']:.0f}, b = "
+        f"{dipole['b']:.0f} (chi2 of none: {dipole['chi2']:.1f}, 3 degrees of freedom)",
+        f"sigma_v     {record['sigma_v']:.0f} km/s, {sigma}"
+        if result.fit.sigma_at_limit
+        else f"sigma_v     {sigma} km/s",
+        f"zero point  {record['zero_point']:.4f} +- {record['zero_point_error']:.4f} mag (H0 = {record['H0']:.2f} +- "
+        f"{record['H0_error']:.2f} km/s/Mpc if the distances are absolute)",
+        f"chi2        {record['chi2_per_object']:.2f} an object",
+    ]
+    for shell in record["shells"]:
+        low, high = shell["cz"]
+        found = "too few" if shell["r"] is None else f"{shell['r']:.3f} +- {shell['r_error']:.3f}"
+        wanted = "" if shell["r"] is None else f", expected {shell['r_expected']:.3f}"
+        lines.append(
+            f"r           {found} at cz = {low:.0f} to {high:.0f} km/s ({shell['objects']} objects{wanted})"
+        )
+    return "\n".join(lines)
+
+
+def _log_prior(
+    sight: SightLines, observed: Float[np.ndarray, " n"], options: CompareOptions
+) -> Float[np.ndarray, "n m"]:
+    prior = sight.log_prior(options.density_bias)
+    if options.radial == "flat":
+        return prior
+    n_of_r = radial_selection(observed, solid_angle=4 * np.pi, radial="measured")
+    # Beyond the nearest and farthest object the density is held: a cut in redshift is none in distance.
+    density = np.interp(sight.distances, n_of_r.distances, n_of_r.density)
+    return prior + np.log(np.maximum(density, 1e-6 * n_of_r.peak))
+
+
+def _write(directory: Path, table: Table, result: Comparison, record: Mapping[str, Any]) -> None:
+    import astropy.units as u
+    from astropy.table import Column
+
+    from peculiar.figures.compare import comparison_figure
+    from peculiar.figures.style import save
+
+    directory.mkdir()
+    (directory / "comparison.json").write_text(
+        json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8"
+    )
+    chosen = table[_rows(result.catalogue.used)]
+    for name, values, meaning in (
+        ("v_measured", result.velocities.measured, "radial velocity by the log-distance estimator"),
+        ("v_error", result.velocities.error, "Gaussian error of v_measured"),
+        ("v_predicted", result.velocities.predicted, "of beta v_field + V_ext, given the redshift"),
+    ):
+        chosen[name] = Column(values, unit=u.km / u.s, description=meaning)
+    chosen.write(directory / "objects.ecsv", format="ascii.ecsv")
+    save(comparison_figure(_figure_data(result)), directory / "velocities")
+
+
+def _figure_data(result: Comparison) -> Any:
+    import healpy
+
+    from peculiar.figures.compare import ComparisonData
+
+    velocities, fit, dipole = result.velocities, result.fit, result.dipole
+    weight = 1 / (velocities.error**2 + fit.sigma_v**2)
+    longitude, latitude = to_galactic(result.catalogue.directions)
+    count = healpy.nside2npix(PIXELS_NSIDE)
+    pixels = healpy.ang2pix(PIXELS_NSIDE, longitude, latitude, lonlat=True)
+    unexplained = velocities.measured - velocities.predicted + velocities.external
+    total = np.bincount(pixels, weight, count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sky = np.bincount(pixels, weight * unexplained, count) / total
+    sky[np.bincount(pixels, minlength=count) < FEWEST_PER_PIXEL] = np.nan
+    return ComparisonData(
+        velocities.predicted,
+        velocities.measured,
+        weight,
+        sky,
+        np.array(dipole["galactic"]),
+        np.array(dipole["galactic_error"]),
+        result.shells.edges,
+        result.shells.correlation,
+        result.shells.error,
+        result.shells.expected,
+        rf"{len(result.catalogue)} objects: $\beta$ = {fit.beta:.2f} $\pm$ {fit.errors[0]:.2f}, "
+        rf"$\sigma_v$ = {fit.sigma_v:.0f} km s$^{{-1}}$, $H_0$ zero point {fit.zero_point:.3f} mag",
+    )
+
+
+def _to_galactic_axes(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    axes = galactic_directions(np.array([0.0, 90.0, 0.0]), np.array([0.0, 0.0, 90.0]))
+    return np.asarray(vectors @ axes.T)
+
+
+def _rows(used: Bool[np.ndarray, " row"]) -> np.ndarray:
+    return np.flatnonzero(used)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _pm(value: float, error: float | None) -> str:
+    return f"{value:.0f}" if error is None else f"{value:.0f} +- {error:.0f}"

@@ -1,0 +1,114 @@
+"""A reconstructed field with its observer and cosmology, as objects on the sky need it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.catalogues import directions
+from peculiar.core import Cosmology, Field, InputError
+from peculiar.workflows.field_files import read_fields
+
+Observer = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class SkyField:
+    """Velocity and density about an observer.
+
+    Parameters
+    ----------
+    velocity : Field
+        A vector [km/s], in real space.
+    density : Field
+        Overdensity, on the same box.
+    observer : (3,) [Mpc/h]
+        In the box's coordinates, whose axes are celestial: x to ra 0, z to the north pole.
+    cosmology : Cosmology
+        Gives distances.
+
+    Raises
+    ------
+    InputError
+        If the fields are of other kinds, in redshift space, or on different boxes.
+    """
+
+    velocity: Field
+    density: Field
+    observer: Observer
+    cosmology: Cosmology
+
+    def __post_init__(self) -> None:
+        for name, field, kind in (("velocity", self.velocity, "vector"), ("density", self.density, "scalar")):
+            if field.kind != kind or field.space != "real":
+                raise InputError(
+                    f"{name} must be a {kind} in real space, got a {field.kind} in {field.space} space: "
+                    "give an output of reconstruct"
+                )
+        self.velocity.require_same_box(self.density)
+        if self.velocity.unit != "km/s":
+            raise InputError(f"velocity must be in km/s, got unit {self.velocity.unit!r}: convert it")
+
+
+def read_sky_field(
+    path: Path | str, *, observer: Observer | None = None, cosmology: Cosmology | None = None
+) -> SkyField:
+    """Read the velocity and density that `peculiar reconstruct` wrote.
+
+    Parameters
+    ----------
+    path : path
+        zarr directory.
+    observer : (3,) [Mpc/h], optional
+        By default the one that the field was made with.
+    cosmology : Cosmology, optional
+        By default the one that the field was made with.
+
+    Raises
+    ------
+    InputError
+        If the field is missing, has no velocity or density, or has no observer or cosmology where none is given.
+    """
+    import xarray
+
+    fields = read_fields(path)
+    missing = [name for name in ("velocity", "density") if name not in fields]
+    if missing:
+        raise InputError(
+            f"field must hold velocity and density, got {', '.join(fields) or 'nothing'} in {path}: give an output of "
+            "reconstruct"
+        )
+    with xarray.open_zarr(path) as dataset:
+        attributes = dict(dataset.attrs)
+    if observer is None:
+        if "observer" not in attributes:
+            raise InputError(
+                f"field must have an observer for objects on the sky, got none in {path} (line of sight "
+                f"{attributes.get('line_of_sight', 'not stated')}): give --observer X,Y,Z, or reconstruct with --sky"
+            )
+        x, y, z = attributes["observer"]
+        observer = (float(x), float(y), float(z))
+    if cosmology is None:
+        if "cosmology" not in attributes:
+            raise InputError(
+                f"field must have a cosmology for distances, got none in {path}: give --cosmology"
+            )
+        cosmology = Cosmology(**json.loads(attributes["cosmology"]))
+    return SkyField(fields["velocity"], fields["density"], observer, cosmology)
+
+
+def sky_directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """Unit vectors of ra and dec [deg]; InputError where one is out of range or not finite."""
+    for name, values, low, high in (("ra", ra, 0, 360), ("dec", dec, -90, 90)):
+        bad = ~((values >= low) & (values <= high))
+        if bad.any():
+            row = int(bad.argmax())
+            raise InputError(
+                f"{name} must lie in [{low}, {high}] deg, got {int(bad.sum())} of {len(values)} outside (first: row "
+                f"{row}, {values[row]:.6g}): give degrees"
+            )
+    return directions(ra, dec)

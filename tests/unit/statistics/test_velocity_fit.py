@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from peculiar.core import PRESETS, InputError
+from peculiar.fields.sight import SightLines, distance_modulus
+from peculiar.statistics.distances import DistanceSample
+from peculiar.statistics.velocity_fit import fit_velocities, radial_velocities
+
+COSMOLOGY = PRESETS["xiao2024"]
+C = 299792.458
+
+
+def mock(count=400, *, seed=0, error=0.1, sigma_v=150.0, beta=1.0):
+    """Objects at 50 Mpc/h on average, each in a flow of its own that is even along its line of sight."""
+    rng = np.random.default_rng(seed)
+    sight = rng.standard_normal((count, 3))
+    sight /= np.linalg.norm(sight, axis=1, keepdims=True)
+    true, flow = rng.uniform(30, 70, count), 400 * rng.standard_normal(count)
+    radial = beta * flow + sigma_v * rng.standard_normal(count)
+    z = (1 + COSMOLOGY.redshift_at(true)) * (1 + radial / C) - 1
+    modulus = distance_modulus(true, z) + error * rng.standard_normal(count)
+    distances = true[:, None] + np.linspace(-25, 25, 101)
+    needed = C * ((1 + z)[:, None] / (1 + COSMOLOGY.redshift_at(distances)) - 1)
+    lines = SightLines(distances, np.repeat(flow[:, None], 101, axis=1), np.zeros_like(distances), needed)
+    return DistanceSample(sight, z, modulus, np.full(count, error)), lines
+
+
+def flat(lines):
+    """The mock's p(r) is even in distance."""
+    return np.zeros_like(lines.distances)
+
+
+def test_the_minimum_has_no_slope_and_a_shift_of_moduli_moves_the_zero_point_alone():
+    sample, lines = mock(error=0.05)
+    first = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=0)
+    moved = DistanceSample(sample.directions, sample.redshift, sample.modulus + 0.7, sample.modulus_error)
+    second = fit_velocities(moved, lines, log_prior=flat(lines), bootstraps=0)
+    shift = np.abs(second.values - first.values - [0, 0, 0, 0, 0, 0.7])
+    assert (shift < [1e-3, 1, 1, 1, 1, 1e-4]).all(), shift
+    assert first.beta == pytest.approx(1, abs=3 * first.errors[0])
+    assert first.sigma_v == pytest.approx(150, abs=3 * first.errors[4])
+    assert first.zero_point == pytest.approx(0, abs=3 * first.errors[5])
+
+
+def test_the_gradient_is_that_of_the_likelihood():
+    from scipy.optimize import check_grad
+
+    from peculiar.statistics.velocity_fit import _Likelihood
+
+    sample, lines = mock(60)
+    likelihood, weights = _Likelihood(sample, lines, lines.log_prior()), np.ones(60)
+    at = np.array([0.7, 0.5, -1.0, 0.3, np.log(180.0), 0.2])
+    slope = np.abs(likelihood(at, weights)[1]).max()
+    assert (
+        check_grad(lambda x: likelihood(x, weights)[0], lambda x: likelihood(x, weights)[1], at)
+        < 1e-4 * slope
+    )
+
+
+def test_a_scatter_that_cannot_be_found_is_said_to_be_at_the_limit_and_can_be_given():
+    sample, lines = mock(200, error=0.02, sigma_v=5.0)
+    found = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=2)
+    assert found.sigma_at_limit
+    assert found.sigma_v == pytest.approx(50)
+    assert np.isnan(found.errors[4])
+    held = fit_velocities(sample, lines, log_prior=flat(lines), sigma_v=120.0, bootstraps=0)
+    assert held.sigma_v == pytest.approx(120)
+    assert not held.sigma_at_limit
+
+
+def test_predictions_follow_the_field_and_know_no_distance():
+    sample, lines = mock(300, error=0.05)
+    fit = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=0)
+    velocities = radial_velocities(sample, lines, fit, cosmology=COSMOLOGY, log_prior=flat(lines))
+    expected = fit.beta * lines.velocity[:, 0] + velocities.external
+    np.testing.assert_allclose(velocities.predicted, expected, atol=5)
+    far = DistanceSample(sample.directions, sample.redshift, sample.modulus + 0.3, sample.modulus_error)
+    again = radial_velocities(far, lines, fit, cosmology=COSMOLOGY, log_prior=flat(lines))
+    np.testing.assert_array_equal(again.predicted, velocities.predicted)
+    assert (again.measured < velocities.measured).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigma_v": 10.0}, r"sigma_v must lie in \[50, 1000\]"),
+        ({"bootstraps": 1}, "bootstraps must be 0 or at least 2"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    sample, lines = mock(30)
+    with pytest.raises(InputError, match=message):
+        fit_velocities(sample, lines, **options)
+    with pytest.raises(InputError, match="at least 20 objects"):
+        fit_velocities(*mock(10))

@@ -1,0 +1,184 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from typer.testing import CliRunner
+
+import peculiar
+from peculiar.catalogues import directions
+from peculiar.catalogues.frames import convert_redshift
+from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.query import query, query_file
+from peculiar.workflows.sky_field import SkyField, read_sky_field
+
+COSMOLOGY = PRESETS["xiao2024"]
+BOX = Box(160.0, 32, origin=(-80.0, -80.0, -80.0), periodic=False)
+OBSERVER = (0.0, 0.0, 0.0)
+C = 299792.458
+
+
+def sky_field(speed, delta=0.0):
+    """A field whose velocity is a function of the mesh's x, y, z."""
+    x, y, z = np.meshgrid(*(BOX.coordinates(axis) for axis in range(3)), indexing="ij")
+    data = np.stack(np.broadcast_arrays(*speed(x, y, z), x)[:3]).astype(np.float32)
+    velocity = Field(torch.from_numpy(data), BOX, names=("x", "y", "z"), unit="km/s", kind="vector")
+    density = Field(torch.full((1, 32, 32, 32), float(delta)), BOX, names=("density",))
+    return SkyField(velocity, density, OBSERVER, COSMOLOGY)
+
+
+def write(path, sky, *, names=("velocity", "density"), **attributes):
+    fields = {"velocity": sky.velocity, "density": sky.density}
+    given = {"observer": list(OBSERVER), "cosmology": cosmology_settings(COSMOLOGY)} | attributes
+    given = {key: value for key, value in given.items() if value is not None}
+    peculiar.write_fields(path, {name: fields[name] for name in names}, attributes=given)
+    return path
+
+
+def run(*arguments):
+    from peculiar.cli import app
+
+    return CliRunner().invoke(app, ["query", *map(str, arguments)])
+
+
+def test_a_uniform_flow_has_its_part_along_the_line_of_sight_everywhere():
+    sky = sky_field(lambda x, y, z: (300.0, -200.0, 100.0), delta=0.5)
+    ra, dec = np.array([0.0, 90.0, 180.0, 45.0]), np.array([0.0, 0.0, 0.0, 60.0])
+    result = query(sky, ra=ra, dec=dec, z=0.02)
+    expected = directions(ra, dec) @ [300.0, -200.0, 100.0]
+    np.testing.assert_allclose(result.v_los, expected, atol=0.01)
+    np.testing.assert_allclose(result.velocities, [[300.0, -200.0, 100.0]] * 4, atol=0.01)
+    np.testing.assert_allclose(result.delta, 0.5, atol=1e-6)
+    np.testing.assert_allclose(result.z_cosmological, 1.02 / (1 + expected / C) - 1, rtol=1e-6)
+    assert (result.v_los_scatter < 0.01).all()
+    assert (result.solutions == 1).all()
+    # r^2 draws the mean place away by 2 sigma^2 / r.
+    distance = np.linalg.norm(result.positions_real, axis=1)
+    true = COSMOLOGY.comoving_distance(result.z_cosmological)
+    np.testing.assert_allclose(distance, true + 2 * 2.5**2 / true, atol=0.05)
+
+
+def test_the_place_of_an_outflow_is_found_and_not_that_of_the_redshift():
+    sky = sky_field(lambda x, y, z: (20.0 * x, 20.0 * y, 20.0 * z))  # km/s, away from the observer
+    z = np.array([0.01, 0.02])
+    result = query(sky, ra=30.0, dec=[20.0, -70.0], z=z, sigma=20.0)
+    naive = 20.0 * COSMOLOGY.comoving_distance(z)
+    np.testing.assert_allclose(result.v_los, naive / 1.2, rtol=0.005)
+    there = query(sky, ra=30.0, dec=[20.0, -70.0], z=z, space="real")
+    np.testing.assert_allclose(there.v_los, naive, rtol=1e-4)
+    np.testing.assert_allclose(there.z_cosmological, z)
+
+
+def test_three_places_are_counted_and_averaged_where_the_flow_converges():
+    # Towards a sheet at x = 50 Mpc/h, faster than the expansion closes the gap.
+    sky = sky_field(lambda x, y, z: (-900.0 * np.sinh((x - 50) / 5) / np.cosh((x - 50) / 5) ** 2, 0.0, 0.0))
+    z = COSMOLOGY.redshift_at(np.array([50.0, 20.0]))
+    result = query(sky, ra=0.0, dec=0.0, z=z)
+    assert result.solutions.tolist() == [3, 1]
+    assert abs(result.v_los[0]) < 60
+    assert result.v_los_scatter[0] > 200
+    assert result.v_los_scatter[1] < 50
+
+
+def test_redshifts_are_converted_from_their_frame():
+    sky = sky_field(lambda x, y, z: (5.0 * x, 0.0, 3.0 * y))
+    ra, dec, z = np.array([168.0, 20.0]), np.array([-7.0, 50.0]), np.array([0.015, 0.02])
+    converted = convert_redshift(z, directions(ra, dec), source="heliocentric")
+    found = query(sky, ra=ra, dec=dec, z=z, frame="heliocentric")
+    expected = query(sky, ra=ra, dec=dec, z=converted)
+    np.testing.assert_array_equal(found.v_los, expected.v_los)
+    assert not np.allclose(found.v_los, query(sky, ra=ra, dec=dec, z=z).v_los, atol=1)
+
+
+def test_objects_outside_have_no_values_and_are_counted(tmp_path):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (100.0, 0.0, 0.0)))
+    done = run(path, "--ra", "0,0", "--dec", "0,0", "--z", "0.02,0.5", "--json")
+    assert done.exit_code == 0
+    assert "1 of 2 objects lie outside the field: NaN" in done.stderr
+    first, second = json.loads(done.stdout)
+    assert first["v_los"] == pytest.approx(100.0, abs=0.01)
+    assert second["v_los"] is None
+    assert second["solutions"] == 0
+    text = run(path, "--ra", 0, "--dec", "-3.5", "--z", 0.02)
+    assert text.exit_code == 0
+    assert len(text.stdout.splitlines()) == 2
+
+
+def test_a_table_keeps_its_columns_and_gets_the_answers(tmp_path):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (100.0, 0.0, 0.0)))
+    table = Table(
+        {"name": ["a", "b"], "RA": [0.0, 180.0], "dec": [0.0, 0.0], "z": [0.02, 0.5], "v_los": [1.0, 2.0]}
+    )
+    table.write(tmp_path / "sn.fits")
+    done = run(path, "--catalogue", tmp_path / "sn.fits", "--out", tmp_path / "out.fits", "--column", "ra=RA")
+    assert done.exit_code == 0, done.output
+    written = Table.read(tmp_path / "out.fits")
+    assert written["v_los_in"].tolist() == [1.0, 2.0]
+    assert written["v_los"][0] == pytest.approx(100.0, abs=0.01)
+    assert np.isnan(np.ma.filled(written["v_los"], np.nan)[1])  # astropy masks NaN of FITS files
+    assert written["solutions"].tolist() == [1, 0]
+    assert written["z_cosmological"].unit is None
+    assert "peculiar" in " ".join(written.meta["comments"])
+    with pytest.raises(InputError, match="must not exist"):
+        query_file(path, tmp_path / "sn.fits", out=tmp_path / "out.fits")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"z": 6000.0}, "divide velocities in km/s by 299792.458"),
+        ({"z": -0.001}, "z must be >= 0 in the frame"),
+        ({"ra": [1.0, 2.0], "z": [0.1, 0.1, 0.1]}, "of one length, got 2, 1, 3"),
+        ({"ra": 400.0}, r"ra must lie in \[0, 360\]"),
+        ({"dec": np.nan}, r"dec must lie in \[-90, 90\]"),
+        ({"frame": "galactic"}, "frame must be one of heliocentric, cmb, local-group"),
+        ({"sigma": 0.0}, r"sigma must lie in \[20, 2000\]"),
+        ({"space": "sky"}, "space must be 'redshift' or 'real'"),
+        ({"ra": np.zeros((2, 2))}, "one-dimensional"),
+    ],
+)
+def test_bad_places_are_refused(changes, message):
+    sky = sky_field(lambda x, y, z: (0.0, 0.0, 0.0))
+    with pytest.raises(InputError, match=message):
+        query(sky, **({"ra": 10.0, "dec": 10.0, "z": 0.02} | changes))
+
+
+def test_fields_without_what_is_needed_are_refused(tmp_path):
+    sky = sky_field(lambda x, y, z: (0.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="must hold velocity and density, got density"):
+        read_sky_field(write(tmp_path / "a.zarr", sky, names=("density",)))
+    path = write(tmp_path / "b.zarr", sky, observer=None, line_of_sight="z")
+    with pytest.raises(InputError, match=r"must have an observer.*line of sight z.*give --observer"):
+        read_sky_field(path)
+    assert read_sky_field(path, observer=(1.0, 2.0, 3.0)).observer == (1.0, 2.0, 3.0)
+    path = write(tmp_path / "c.zarr", sky, cosmology=None)
+    with pytest.raises(InputError, match="must have a cosmology"):
+        read_sky_field(path)
+    assert read_sky_field(path, cosmology=COSMOLOGY).cosmology == COSMOLOGY
+    with pytest.raises(InputError, match="fields must be a zarr directory"):
+        read_sky_field(tmp_path / "none.zarr")
+    with pytest.raises(InputError, match="velocity must be in km/s"):
+        SkyField(sky.velocity.replace(unit="Mpc/h"), sky.density, OBSERVER, COSMOLOGY)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ra", 1, "--dec", 2], "needs --ra, --dec and --z"),
+        (["--catalogue", "a.fits"], "needs --out"),
+        (["--ra", 1, "--dec", 2, "--z", 0.1, "--out", "b.fits"], "are for --catalogue"),
+        (["--ra", "x", "--dec", 2, "--z", 0.1], "--ra must be 1 numbers"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, options, message):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (0.0, 0.0, 0.0)))
+    done = run(path, *options)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_the_package_offers_query(tmp_path):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (0.0, 250.0, 0.0)))
+    assert peculiar.query(path, ra=90.0, dec=0.0, z=0.02).v_los[0] == pytest.approx(250.0, abs=0.01)
