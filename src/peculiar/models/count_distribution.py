@@ -18,9 +18,10 @@ _LONGEST = 1000  # counts; a rate of exp(4.5) = 90 never comes near it
 class CountDistribution:
     """Poisson probabilities reweighted: p(n) = w_n lambda^n / (n! Z), with w_0 = w_1 = 1.
 
-    The weights of 2 ... m + 1 are free and the last one holds for all larger counts, so every count has a probability
-    and the tail is that of a Poisson distribution. Weights below one give less scatter than Poisson (halos exclude
-    each other), weights above one more. All weights one: Poisson.
+    The weights of 2 ... m + 1 are free. For larger counts the last one holds, or, where it is below the one before,
+    goes on falling by the same factor. So every count has a probability, the tail is that of a Poisson distribution,
+    and counts that training never saw do not come back where two or three already hardly occur. Weights below one give
+    less scatter than Poisson (halos exclude each other), weights above one more. All weights one: Poisson.
 
     Parameters
     ----------
@@ -50,17 +51,16 @@ class CountDistribution:
         last = len(self.log_weights) + 1
         index = n.clamp(2, last).long()[None] - 2
         weight = torch.where(n < 2, 0.0, self.log_weights.gather(0, index)[0])
-        return n * self.log_rate - torch.lgamma(n + 1) + weight - self._sums()[0].log()
+        weight = weight + (n - last).clamp(min=0) * self._log_fall()
+        return n * self.log_rate - torch.lgamma(n + 1) + weight - self._sum(0).log()
 
     def mean(self) -> Float[Tensor, "..."]:
         """Return the expected count."""
-        total, first, _ = self._sums()
-        return first / total
+        return self._sum(1) / self._sum(0)
 
     def variance(self) -> Float[Tensor, "..."]:
         """Return the variance of the count."""
-        total, first, second = self._sums()
-        return second / total - (first / total).square()
+        return self._sum(2) / self._sum(0) - self.mean().square()
 
     def draw(self, uniform: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Return the counts at which the cumulative probability passes uniform numbers.
@@ -80,17 +80,20 @@ class CountDistribution:
         some = CountDistribution(
             self.log_rate.flatten()[cells], self.log_weights.flatten(1).index_select(1, cells)
         )
-        rate, weights = some.log_rate.exp(), some.log_weights.exp()
-        left = uniform.double().flatten()[cells] * some._sums()[0]
+        rate, weights, fall = some.log_rate.exp(), some.log_weights.exp(), some._log_fall().exp()
+        last = len(weights) + 1
+        left = uniform.double().flatten()[cells] * some._sum(0)
         term = torch.ones_like(left)
         for n in range(1, _LONGEST):
-            weight = 1.0 if n < 3 else weights[min(n - 1, len(weights) + 1) - 2]
+            weight = 1.0 if n < 3 else weights[min(n - 1, last) - 2]
             left = left - term * weight
             stay = left >= 0
             if not stay.any():
                 break
+            if n == last + 1:
+                rate = rate * fall  # from here on weights fall with each count
             cells, left, term = cells[stay], left[stay], term[stay] * rate[stay] / n
-            rate, weights = rate[stay], weights[:, stay]
+            rate, weights, fall = rate[stay], weights[:, stay], fall[stay]
             counts[cells] = n
         return counts.reshape(self.log_rate.shape)
 
@@ -103,15 +106,32 @@ class CountDistribution:
         largest = self.log_weights.amax(0).float().exp()
         return (1 + rate + largest * rate.square() * rate.exp() / 2) * (1 + 1e-5)
 
-    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of 1, n and n^2 over all counts, not normalised: Poisson's own, corrected where the weight differs."""
+    def _log_fall(self) -> Tensor:
+        """Return ln of the factor from one count's weight to the next beyond the last free one."""
+        before = self.log_weights[-2] if len(self.log_weights) > 1 else 0.0
+        return (self.log_weights[-1] - before).clamp(max=0)
+
+    def _sum(self, power: int) -> Tensor:
+        """Sum of n^power over all counts, not normalised; power 0, 1 or 2.
+
+        The tail is one of Poisson with rate x = lambda * fall; P(a, x), the regularised incomplete gamma function, is
+        its share from the count a on.
+        """
         rate, weights = self.log_rate.exp(), self.log_weights.exp()
-        last = weights[-1]
-        whole = last * rate.exp()
-        total, first, second = whole, whole * rate, whole * (rate + rate.square())
+        last, log_fall = len(weights) + 1, self._log_fall()
+        x = rate * log_fall.exp()
+
+        def share(count: int) -> Tensor:
+            return torch.special.gammainc(torch.full_like(x, count), x) if count else torch.ones_like(x)
+
+        moment = {
+            0: lambda: share(last),
+            1: lambda: x * share(last - 1),
+            2: lambda: x * share(last - 1) + x.square() * share(last - 2),
+        }[power]()
+        total = moment * (self.log_weights[-1] - last * log_fall + x).exp()
         term = torch.ones_like(rate)
-        for n in range(len(weights) + 1):
-            excess = ((1.0 if n < 2 else weights[n - 2]) - last) * term
-            total, first, second = total + excess, first + n * excess, second + n * n * excess
+        for n in range(last):
+            total = total + n**power * (term if n < 2 else weights[n - 2] * term)
             term = term * rate / (n + 1)
-        return total, first, second
+        return total

@@ -14,7 +14,8 @@ def poisson(rates, weights=3):
 def brute(rate, weights, largest=400):
     """Probabilities of 0 ... largest, summed term by term."""
     n = np.arange(largest)
-    log_w = np.concatenate([[0, 0], weights, np.full(largest, weights[-1])])[:largest]
+    fall = min(weights[-1] - (weights[-2] if len(weights) > 1 else 0.0), 0.0)
+    log_w = np.concatenate([[0, 0], weights, weights[-1] + fall * np.arange(1, largest)])[:largest]
     logs = log_w + stats.poisson.logpmf(n, rate)
     p = np.exp(logs - logs.max())
     return n, p / p.sum()
@@ -30,7 +31,7 @@ def test_weights_of_one_are_poisson(rate):
 
 
 @pytest.mark.parametrize("rate", [1e-3, 0.5, 7.0])
-@pytest.mark.parametrize("weights", [(-3.0, -4.0, 1.0), (2.0, 3.0, 5.0), (-0.7,)])
+@pytest.mark.parametrize("weights", [(-3.0, -4.0, 1.0), (2.0, 3.0, 5.0), (-0.7,), (-2.0, -5.0)])
 def test_probabilities_and_moments_equal_sums_term_by_term(rate, weights):
     n, p = brute(rate, np.array(weights))
     shape = (30,)
@@ -48,8 +49,16 @@ def test_it_can_scatter_less_than_poisson():
     assert found.variance() < 0.6 * found.mean()
 
 
-def test_draws_are_the_inverse_of_the_cumulative_distribution():
-    rate, weights = 2.5, np.array([-0.5, 0.8])
+def test_counts_that_never_occur_do_not_come_back():
+    """One halo or two at most: a rate of 24 with falling weights must not bring 24 of them."""
+    found = CountDistribution(torch.tensor([3.18]), torch.tensor([[-4.04], [-8.43], [-15.0]]))
+    assert found.mean().item() < 2
+    assert found.draw(torch.tensor([0.999])).item() < 5
+
+
+@pytest.mark.parametrize("weights", [(-0.5, 0.8), (0.8, -0.5)])
+def test_draws_are_the_inverse_of_the_cumulative_distribution(weights):
+    rate, weights = 2.5, np.array(weights)
     _, p = brute(rate, weights)
     edges = np.cumsum(p)
     uniform = torch.tensor(
