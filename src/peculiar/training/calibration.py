@@ -1,14 +1,17 @@
-"""Transfer functions that make a network's fields unbiased in power, fitted on validation boxes."""
+"""What is fitted once a network is trained: transfer functions for unbiased power, and painters' numbers of halos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.models.painter import Painter
 from peculiar.statistics.power import compare_power, helmholtz_power
+from peculiar.training.dataset import TrainingPair
 
 LARGEST_K = 0.6
 """Beyond this wavenumber [h/Mpc] the factor stays what it is there: what a network does not see is not made up."""
@@ -44,6 +47,42 @@ def fit_transfer(
     powers = np.stack([(s.predicted.power, s.truth.power) for s in spectra])
     k, (transfer,) = _transfers(spectra[0].k, spectra[0].truth.modes, powers[:, None], largest=LARGEST_K)
     return k, transfer
+
+
+@torch.no_grad()
+def fit_numbers(painter: Painter, pairs: Sequence[TrainingPair]) -> tuple[float, ...]:
+    """Set the bias of each bin's mean count to its most likely value on training boxes, in place.
+
+    That is where predicted and true halos are equally many; steps of training leave the mean a few percent off.
+
+    Parameters
+    ----------
+    painter : Painter
+    pairs : sequence of TrainingPair
+        Boxes that it was trained on, from `peculiar.training.counts.cached_counts`.
+
+    Returns
+    -------
+    tuple of float
+        For each bin, predicted over true number before.
+
+    Raises
+    ------
+    InputError
+        If a bin holds no halo.
+    """
+    device = next(painter.parameters()).device
+    predicted, true = (torch.zeros(painter.config.bins, dtype=torch.float64) for _ in range(2))
+    for pair in pairs:
+        inputs, counts = pair.crop((0, 0, 0), 0)
+        predicted += painter(inputs[None].to(device))[0].double().exp().sum(dim=(1, 2, 3)).cpu()
+        true += counts.double().sum(dim=(1, 2, 3))
+    if (true == 0).any():
+        raise InputError(f"mass bins must each hold halos, got {true.tolist()}: use more boxes or wider bins")
+    ratios = predicted / true
+    assert painter.mean.conv.bias is not None
+    painter.mean.conv.bias -= ratios.log().float().to(device)
+    return tuple(ratios.tolist())
 
 
 def fit_vector_transfer(

@@ -6,8 +6,9 @@ from peculiar.core import Box, Field
 from peculiar.core.errors import InputError
 from peculiar.fields.calculus import helmholtz
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.models import build
 from peculiar.statistics.power import compare_power
-from peculiar.training.calibration import fit_transfer, fit_vector_transfer
+from peculiar.training.calibration import fit_numbers, fit_transfer, fit_vector_transfer
 
 BOX = Box(100.0, 32)
 
@@ -64,3 +65,33 @@ def test_vector_transfer_takes_each_helmholtz_part_back():
     assert np.allclose(across, 4.0, atol=1e-3)
     with pytest.raises(InputError, match="one to one"):
         fit_vector_transfer(found, true[:1])
+
+
+class Counted:
+    """One box for a painter."""
+
+    cells, velocity_factor = 8, 1.0
+
+    def __init__(self, seed, rates):
+        random = torch.Generator().manual_seed(seed)
+        self.inputs = torch.rand(1, 8, 8, 8, generator=random)
+        self.counts = torch.poisson(
+            torch.tensor(rates)[:, None, None, None].expand(-1, 8, 8, 8), generator=random
+        )
+
+    def crop(self, corner, size):
+        return self.inputs, self.counts
+
+
+def test_painted_halos_are_as_many_as_true_ones_after_the_fit():
+    painter = build("painter", {"bins": 2, "width": 4, "blocks": 1, "hidden": 4, "start": [0.3, 0.1]})
+    pairs = [Counted(seed, [0.6, 0.05]) for seed in range(3)]
+    ratios = fit_numbers(painter, pairs)
+    assert ratios[0] < 0.8 and ratios[1] > 1.5
+    assert fit_numbers(painter, pairs) == pytest.approx((1.0, 1.0), abs=1e-5)
+
+
+def test_numbers_of_an_empty_bin_are_refused():
+    painter = build("painter", {"bins": 2, "width": 4, "blocks": 1, "hidden": 4})
+    with pytest.raises(InputError, match="must each hold halos"):
+        fit_numbers(painter, [Counted(0, [0.5, 0.0])])
