@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,14 +16,13 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.fields.redshift_space import wrap
-from peculiar.simulate.mocks import SimulatedBox
+from peculiar.fields.calculus import gradient
+from peculiar.fields.smooth import gaussian
+from peculiar.simulate.placement import place, sharpen
 from peculiar.simulate.second_order import SecondOrderFields
 
-QUANTILES = 33
-NODES = 8
-_SUBCELLS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-_LEAST_HALOS = 50  # for a mean and a dispersion at a node
+INFALL_SMOOTHING = 0.4
+"""Of the density that halos fall along the gradient of [cells]."""
 
 
 class HaloProperties(BaseModel):
@@ -36,8 +36,14 @@ class HaloProperties(BaseModel):
     mass_quantiles: tuple[tuple[float, ...], ...] = Setting(
         description="for each bin, the lightest first: masses at equal steps of the cumulative distribution"
     )
+    position_exponent: tuple[float, ...] = Setting(
+        description="for each bin: power of 1 + delta that places in a cell are drawn in proportion to"
+    )
     log_density: tuple[float, ...] = Setting(description="nodes of ln(2 + delta) of the 2LPT density")
     velocity_slope: tuple[float, ...] = Setting(description="halos' velocity over that of 2LPT, at the nodes")
+    velocity_infall: tuple[float, ...] = Setting(
+        description="velocity over the gradient of ln(1 + delta), at the nodes [km/s Mpc/h]"
+    )
     velocity_dispersion: tuple[float, ...] = Setting(
         description="standard deviation of a component of the rest, at the nodes [km/s]"
     )
@@ -49,61 +55,49 @@ class HaloProperties(BaseModel):
     def _usable(self) -> HaloProperties:
         if any(len(masses) < 2 or any(b < a for a, b in pairwise(masses)) for masses in self.mass_quantiles):
             raise ValueError("mass_quantiles must hold at least two masses for each bin, and rise")
-        if not len(self.log_density) == len(self.velocity_slope) == len(self.velocity_dispersion) > 0:
+        if len(self.position_exponent) != len(self.mass_quantiles):
+            raise ValueError("position_exponent must hold one number for each bin of mass_quantiles")
+        nodes = (self.log_density, self.velocity_slope, self.velocity_infall, self.velocity_dispersion)
+        if len({len(values) for values in nodes}) != 1 or not self.log_density:
             raise ValueError(
-                "log_density, velocity_slope and velocity_dispersion must have one length, at least 1"
+                "log_density, velocity_slope, velocity_infall and velocity_dispersion must have one length, at least 1"
             )
         if any(b <= a for a, b in pairwise(self.log_density)):
             raise ValueError("log_density must rise")
         return self
 
 
-def measure_halo_properties(
-    boxes: Sequence[tuple[SimulatedBox, SecondOrderFields]], *, mass_edges: Sequence[float]
-) -> HaloProperties:
-    """Measure masses inside bins, and velocities against those of 2LPT, on simulated halos.
+@dataclass(frozen=True)
+class Guides:
+    """What tells halos their places and velocities: fields on a mesh and what follows from them.
 
     Parameters
     ----------
-    boxes : sequence of (SimulatedBox, SecondOrderFields)
-        The fields with the mesh that halos are painted on.
-    mass_edges : sequence of float
-        Edges of the bins, the lightest first [Msun/h].
-
-    Raises
-    ------
-    InputError
-        If no box is given, a bin holds fewer than two halos, or all bins together fewer than 50.
+    fields : SecondOrderFields
+    sharp : Field
+        The density as `sharpen` gives it.
+    pull : Field
+        Gradient of ln(1 + delta), delta smoothed by 0.4 cells and at least -0.9 [h/Mpc].
     """
-    if not boxes:
-        raise InputError("boxes must hold at least one simulated box, got none: simulate boxes first")
-    parts: list[tuple[np.ndarray, ...]] = []
-    pairs: list[np.ndarray] = []
-    before = 0
-    for simulated, fields in boxes:
-        halos = simulated.halos
-        kept = (halos.masses >= mass_edges[0]) & (halos.masses < mass_edges[-1])
-        positions = wrap(halos.positions[kept].astype(np.float64), Box(simulated.box.size))
-        pairs.append(_close_pairs(positions, fields.density.box) + before)
-        before += len(positions)
-        log, flow = _log_density(fields.density, positions), fields.velocity.at(positions)
-        parts.append((halos.masses[kept], log, flow, halos.velocities[kept]))
-    mass, log, flow, velocity = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if len(mass) < _LEAST_HALOS:
-        raise InputError(f"boxes must hold at least {_LEAST_HALOS} halos in the bins, got {len(mass)}")
-    nodes, slope, dispersion = _velocity_statistics(log, flow, velocity)
-    rest = (velocity - np.interp(log, nodes, slope)[:, None] * flow) / np.interp(log, nodes, dispersion)[
-        :, None
-    ]
-    i, j = np.concatenate(pairs).T
-    coherence = float((rest[i] * rest[j]).mean() / rest.var()) if len(i) else 0.0
-    return HaloProperties(
-        mass_quantiles=tuple(_quantiles(mass, low, high) for low, high in pairwise(mass_edges)),
-        log_density=tuple(nodes.tolist()),
-        velocity_slope=tuple(slope.tolist()),
-        velocity_dispersion=tuple(dispersion.tolist()),
-        velocity_coherence=min(max(coherence, 0.0), 1.0),
-    )
+
+    fields: SecondOrderFields
+    sharp: Field
+    pull: Field
+
+    @classmethod
+    def of(cls, fields: SecondOrderFields) -> Guides:
+        """Derive them from the fields of a periodic box with an even mesh."""
+        density = fields.density
+        smooth = gaussian(density, INFALL_SMOOTHING * density.box.cell_size)
+        logarithm = torch.log1p(smooth.data.clamp(min=-0.9))
+        return cls(fields, sharpen(density), gradient(density.replace(data=logarithm)))
+
+    def at(
+        self, positions: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3 2"]]:
+        """Return ln(2 + delta), and the velocity [km/s] beside the pull [h/Mpc], at positions [Mpc/h]."""
+        log = np.log1p(np.maximum(1 + self.fields.density.at(positions)[:, 0], 0))
+        return log, np.stack([self.fields.velocity.at(positions), self.pull.at(positions)], axis=2)
 
 
 def populate(
@@ -116,16 +110,17 @@ def populate(
 ) -> Catalogue:
     """Give halos counted in cells masses, positions and velocities, in real space.
 
-    A mass is drawn from the simulated halos of its bin. A position is drawn in the cell, in proportion to the density
-    in its eight eighths. A velocity is that of 2LPT times a slope, plus a Gaussian part; slope and dispersion depend
-    on the density, and a share of the Gaussian part is common to neighbours.
+    A mass is drawn from the simulated halos of its bin. A position is drawn in the cell, in proportion to a power of
+    the density, see `place`. A velocity is that of 2LPT times a slope, plus an infall along the gradient of
+    ln(1 + delta), plus a Gaussian part; their strengths depend on the density, and a share of the Gaussian part is
+    common to neighbours.
 
     Parameters
     ----------
     counts : (bins, x, y, z)
         Whole numbers, on the mesh of the fields; bins as in `properties`, the lightest first.
     fields : SecondOrderFields
-        Density and velocity of the periodic box that was painted.
+        Density and velocity of the periodic box that was painted, with an even mesh.
     properties : HaloProperties
     seed : int
     redshift : float
@@ -150,79 +145,46 @@ def populate(
         np.exp(np.interp(random.random(len(row)), steps, np.log(quantiles)))
         for row, quantiles in zip(cells, properties.mass_quantiles, strict=True)
     ]
-    positions = _positions(np.concatenate(cells), fields.density, random)
+    exponents = np.repeat(properties.position_exponent, [len(row) for row in cells])
+    guides = Guides.of(fields)
+    positions = place(np.concatenate(cells), exponents, guides.sharp, random=random)
+    mean, rest = halo_velocities(positions, guides, properties, random)
     return Catalogue(
         positions=positions,
         box=Box(box.size, origin=box.origin),
         redshift=redshift,
         space="real",
-        velocities=_velocities(positions, fields, properties, random),
+        velocities=mean + rest,
         masses=np.concatenate(masses),
     )
 
 
-def _positions(cells: np.ndarray, density: Field, random: np.random.Generator) -> np.ndarray:
-    box = density.box
-    corner = np.stack(np.unravel_index(cells, (box.mesh,) * 3), axis=1)
-    origin = np.asarray(box.origin)
-    rho = np.stack(
-        [density.at((corner + 0.25 + 0.5 * part) * box.cell_size + origin)[:, 0] for part in _SUBCELLS]
-    )
-    cumulative = np.cumsum(np.maximum(1 + rho, 1e-3), axis=0)
-    chosen = (cumulative < random.random(len(cells)) * cumulative[-1]).sum(axis=0)
-    inside = 0.5 * (_SUBCELLS[chosen] + random.random((len(cells), 3)))
-    return wrap(origin + (corner + inside) * box.cell_size, box)
-
-
-def _velocities(
-    positions: np.ndarray, fields: SecondOrderFields, properties: HaloProperties, random: np.random.Generator
-) -> np.ndarray:
-    box = fields.density.box
-    log = _log_density(fields.density, positions)
-    slope = np.interp(log, properties.log_density, properties.velocity_slope)
+def halo_velocities(
+    positions: Float[np.ndarray, "n 3"],
+    guides: Guides,
+    properties: HaloProperties,
+    random: np.random.Generator,
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+    """Return the part of halos' velocities that the fields say, and the part that is drawn [km/s]."""
+    velocity = guides.fields.velocity
+    box = velocity.box
+    log, features = guides.at(positions)
+    strengths = at_nodes(log, properties.log_density, [properties.velocity_slope, properties.velocity_infall])
     dispersion = np.interp(log, properties.log_density, properties.velocity_dispersion)
     noise = random.standard_normal((3, *(box.mesh,) * 3), dtype=np.float32)
-    common = fields.velocity.replace(data=torch.from_numpy(noise)).at(positions)
+    common = velocity.replace(data=torch.from_numpy(noise)).at(positions)
     # Interpolated noise has the variance of the sum of its squared weights.
     part = ((positions - np.asarray(box.origin)) / box.cell_size - 0.5) % 1
     common /= np.sqrt(((1 - part) ** 2 + part**2).prod(axis=1))[:, None]
     share = properties.velocity_coherence
     rest = np.sqrt(share) * common + np.sqrt(1 - share) * random.standard_normal(positions.shape)
-    return slope[:, None] * fields.velocity.at(positions) + dispersion[:, None] * rest
+    return np.einsum("nij,nj->ni", features, strengths), dispersion[:, None] * rest
 
 
-def _log_density(density: Field, positions: np.ndarray) -> np.ndarray:
-    return np.log1p(np.maximum(1 + density.at(positions)[:, 0], 0))
-
-
-def _velocity_statistics(
-    log: np.ndarray, flow: np.ndarray, velocity: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slope and dispersion in bins of density with equally many halos."""
-    edges = np.unique(np.quantile(log, np.linspace(0, 1, min(NODES, len(log) // _LEAST_HALOS) + 1)))
-    index = np.clip(np.searchsorted(edges, log, side="right") - 1, 0, max(len(edges) - 2, 0))
-    number = np.bincount(index)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(index, weights=values) / number
-
-    slope = mean((flow * velocity).sum(axis=1)) / np.maximum(mean((flow**2).sum(axis=1)), 1e-30)
-    dispersion = np.sqrt(mean(((velocity - slope[index, None] * flow) ** 2).mean(axis=1)))
-    return mean(log), slope, dispersion
-
-
-def _close_pairs(positions: np.ndarray, box: Box) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(positions, boxsize=box.size)
-    return tree.query_pairs(box.cell_size / 2, output_type="ndarray").reshape(-1, 2)
-
-
-def _quantiles(masses: np.ndarray, low: float, high: float) -> tuple[float, ...]:
-    inside = masses[(masses >= low) & (masses < high)]
-    if len(inside) < 2:
-        raise InputError(
-            f"mass bins must hold at least two halos each, got {len(inside)} from {low:.3g} to {high:.3g} Msun/h: "
-            "use more boxes or wider bins"
-        )
-    return tuple(np.quantile(inside, np.linspace(0, 1, QUANTILES)).tolist())
+def at_nodes(
+    log: Float[np.ndarray, " n"],
+    nodes: Sequence[float] | np.ndarray,
+    values: Iterable[Sequence[float] | np.ndarray],
+) -> Float[np.ndarray, "n row"]:
+    """Interpolate rows of values at nodes of ln(2 + delta), each row its own column."""
+    return np.stack([np.interp(log, nodes, row) for row in values], axis=1)

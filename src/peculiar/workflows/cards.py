@@ -27,9 +27,9 @@ from peculiar.linear.inputs import InputSpec
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
+from peculiar.simulate.halo_properties import measure_halo_properties
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
-from peculiar.simulate.populate import measure_halo_properties
 from peculiar.simulate.second_order import box_of_cells, second_order_fields
 from peculiar.training.calibration import fit_transfer, fit_vector_transfer
 from peculiar.training.counts import CountInputs

@@ -1,19 +1,19 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from peculiar.core import Box, Field, InputError
-from peculiar.simulate.populate import HaloProperties, measure_halo_properties, populate
+from peculiar.simulate.populate import HaloProperties, populate
 from peculiar.simulate.second_order import SecondOrderFields
 
 BOX = Box(64.0, 16, origin=(-10.0, 0.0, 5.0))
 PROPERTIES = HaloProperties(
     mass_quantiles=((1e12, 2e12, 3e12), (3e12, 5e12, 1e13)),
+    position_exponent=(0.0, 3.0),
     log_density=(0.5, 1.0),
     velocity_slope=(1.1, 1.1),
+    velocity_infall=(0.0, 0.0),
     velocity_dispersion=(80.0, 80.0),
     velocity_coherence=0.6,
 )
@@ -60,16 +60,29 @@ def test_velocities_are_the_flow_times_the_slope_and_a_part_that_neighbours_shar
     assert 0.35 < together / rest.var() < 0.6
 
 
-def test_positions_follow_the_density_inside_cells():
-    box = Box(32.0, 16)
-    halos = populate(counts((30, 0)), fields(box, contrast=0.9), PROPERTIES, seed=1, redshift=0.5)
-    cell = np.floor(halos.positions[:, 0] / box.cell_size).astype(int)
-    high = (halos.positions[:, 0] / box.cell_size) % 1 > 0.5
-    for where in (3, 4, 11, 12):
-        rho = 1 + fields(box, contrast=0.9).density.at(
-            np.array([[(where + part) * box.cell_size, 1.0, 1.0] for part in (0.25, 0.75)])
-        )
-        assert high[cell == where].mean() == pytest.approx(rho[1, 0] / rho.sum(), abs=0.015)
+def test_positions_follow_the_density_by_the_power_of_their_bin():
+    halos = populate(counts((30, 30)), fields(contrast=0.9), PROPERTIES, seed=1, redshift=0.5)
+    x = (halos.positions[:, 0] + 10) / BOX.cell_size
+    for light, expected in ((True, 0.5), (False, None)):
+        rows = (halos.masses < 3e12) == light
+        share = (x[rows & (np.floor(x) == 4)] % 1 > 0.5).mean()  # on the flank of the wave
+        if expected is None:
+            rho = 1 + 0.9 * np.cos(2 * np.pi * (np.array([4.25, 4.75]) - 0.5) / 16)
+            expected = rho[1] ** 3 / (rho**3).sum()
+        assert share == pytest.approx(expected, abs=0.015)
+
+
+def test_halos_fall_along_the_gradient_of_the_density():
+    falling = PROPERTIES.model_copy(update={"velocity_infall": (1000.0, 1000.0)})
+    theory = fields(contrast=0.3)
+    with_infall, without = (
+        populate(counts(), theory, properties, seed=1, redshift=0.5) for properties in (falling, PROPERTIES)
+    )
+    gain = with_infall.velocities - without.velocities
+    phase = 2 * np.pi / BOX.size * (with_infall.positions[:, 0] + 10 - 0.5 * BOX.cell_size)
+    expected = -1000 * 0.3 * 2 * np.pi / BOX.size * np.sin(phase) / (1 + 0.3 * np.cos(phase))
+    assert np.allclose(gain[:, 0], expected, atol=1.5)
+    assert np.abs(gain[:, 1:]).max() < 0.01
 
 
 def test_halos_follow_their_seed():
@@ -88,27 +101,10 @@ def test_bins_must_agree_and_hold_halos():
         populate(counts((0, 0)), fields(), PROPERTIES, seed=1, redshift=0.5)
 
 
-def test_measured_properties_are_those_that_halos_were_given():
-    box = Box(64.0, 16)
-    theory = fields(box, contrast=0.9)
-    halos = populate(counts((3, 2)), theory, PROPERTIES, seed=4, redshift=0.5)
-    simulated = SimpleNamespace(
-        box=box,
-        halos=SimpleNamespace(positions=halos.positions, velocities=halos.velocities, masses=halos.masses),
-    )
-    found = measure_halo_properties([(simulated, theory)], mass_edges=(1e12, 3e12, 1e13))
-    assert np.allclose(found.velocity_slope, 1.1, atol=0.05)
-    assert np.allclose(found.velocity_dispersion, 80, rtol=0.05)
-    assert found.velocity_coherence == pytest.approx(
-        0.6 * 0.85, abs=0.1
-    )  # interpolated noise fades in a cell
-    assert found.mass_quantiles[0][16] == pytest.approx(2e12, rel=0.03)
-    with pytest.raises(InputError, match="at least two halos each"):
-        measure_halo_properties([(simulated, theory)], mass_edges=(1e12, 3e12, 1e13, 1e15))
-
-
 def test_properties_must_make_sense():
     with pytest.raises(ValidationError, match="log_density must rise"):
         HaloProperties(**(PROPERTIES.model_dump() | {"log_density": (1.0, 0.5)}))
     with pytest.raises(ValidationError, match="one length"):
         HaloProperties(**(PROPERTIES.model_dump() | {"velocity_slope": (1.0,)}))
+    with pytest.raises(ValidationError, match="one number for each bin"):
+        HaloProperties(**(PROPERTIES.model_dump() | {"position_exponent": (1.0,)}))

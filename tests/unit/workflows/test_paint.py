@@ -37,8 +37,10 @@ def entries():
         "mass_edges": (1e12, 1e13, 1e15),
         "halos": {
             "mass_quantiles": ((1e12, 3e12, 1e13), (1e13, 2e13, 1e15)),
+            "position_exponent": (2.0, 3.0),
             "log_density": (0.5, 1.0),
             "velocity_slope": (1.0, 1.1),
+            "velocity_infall": (300.0, 900.0),
             "velocity_dispersion": (50.0, 100.0),
             "velocity_coherence": 0.5,
         },
