@@ -9,7 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from lightning.pytorch.callbacks import Callback
 
 from peculiar.core.output import atomic_output
@@ -47,6 +49,16 @@ class Metrics:
             writer = csv.DictWriter(file, rows[0] if rows else COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " row"]]:
+    """Return the columns of a CSV file that `Metrics` wrote; NaN where there is no value."""
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        return {
+            name: np.array([float(row[name] or "nan") for row in rows]) for name in reader.fieldnames or ()
+        }
 
 
 class Report(Callback):

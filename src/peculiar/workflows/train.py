@@ -13,11 +13,14 @@ from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output
 from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
+from peculiar.models.painter import Painter
 from peculiar.models.ramanah2019 import Ramanah2019
 from peculiar.training.adversarial import fit_adversarial
+from peculiar.training.calibration import fit_numbers
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import Recipe, load_recipe
+from peculiar.training.report import read_metrics
 from peculiar.training.settings import AdversarialLoss
 from peculiar.workflows.cards import network_settings, write_model
 from peculiar.workflows.provenance import provenance
@@ -49,7 +52,7 @@ def train(
     run : path
         Directory of `peculiar simulate`; meshes for training are kept in its ``cache``.
     out : path
-        Directory for ``run.json``, checkpoints, ``metrics.csv``, NAME.safetensors and NAME.json.
+        Directory for ``run.json``, checkpoints, ``metrics.csv`` and its picture, NAME.safetensors and NAME.json.
     changes : sequence of str
         Single settings, as ``train.lr=1e-4``.
     resume : bool
@@ -69,6 +72,7 @@ def train(
     settings = load_recipe(recipe, profile=profile, changes=changes)
     splits = split_files(run, settings)
     network = build_network(settings, seed=seed)
+    announce(f"{settings.name}: {sum(p.numel() for p in network.parameters()):,} weights")
     out = Path(out)
     _prepare(out, settings, splits, profile=profile, seed=seed, resume=resume, force=force)
     training, validation = training_pairs(settings, splits, run=Path(run))
@@ -100,7 +104,29 @@ def train(
             metrics.update(
                 {k if alone or k != "loss" else f"{objective.name}_loss": v for k, v in found.items()}
             )
-    return write_model(network, settings, splits, validation, metrics, out=out, seed=seed)
+    if isinstance(network, Painter):
+        fit_numbers(network, training)
+    card = write_model(network, settings, splits, validation, metrics, out=out, seed=seed)
+    for path in sorted(out.rglob("metrics.csv")):
+        draw_curves(path)
+    return card
+
+
+def draw_curves(metrics: Path) -> list[Path]:
+    """Write ``training.pdf`` and ``training.png``, the loss curve, beside a run's ``metrics.csv``.
+
+    Returns
+    -------
+    list of Path
+        What was written: nothing if the run ended before its first validation.
+    """
+    from peculiar.figures.style import save
+    from peculiar.figures.training import training_curves
+
+    columns = read_metrics(metrics)
+    if not len(columns.get("step", ())):
+        return []
+    return save(training_curves(columns), metrics.with_name("training"), about={"Title": "Training"})
 
 
 def build_network(settings: Recipe, *, seed: int) -> torch.nn.Module:
