@@ -232,6 +232,14 @@ def available_models(task: Task | None = "reconstruct") -> list[str]:
     return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]
 
 
+def parameter_count(weights: Path | str) -> int:
+    """Return the number of trained weights in a .safetensors file; statistics of batch norm are none."""
+    from safetensors.torch import load_file
+
+    values = load_file(weights).items()
+    return sum(value.numel() for key, value in values if "running_" not in key and "num_batches" not in key)
+
+
 def find_model(name_or_path: Path | str) -> Path:
     """Return the card's path of a shipped model's name, or of a .json or .safetensors file.
 

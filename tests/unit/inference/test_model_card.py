@@ -12,6 +12,7 @@ from peculiar.inference.model_card import (
     check_range,
     find_model,
     load_model,
+    parameter_count,
     read_card,
     save_model,
 )
@@ -155,3 +156,19 @@ def test_mass_weighted_model_needs_masses(saved, halos):
     massive = card.model_copy(update={"inputs": card.inputs.model_copy(update={"weighting": "mass"})})
     with pytest.raises(InputError, match=r"Catalogue.masses must be given"):
         check_range(massive, halos(masses=None), cells=32, cosmology=PRESETS["xiao2024"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("ramanah2019", {}), ("wu2021", {"width": 4, "velocity_scale": 2.0, "momentum_scale": 4.0})],
+)
+def test_parameters_are_counted_without_statistics_of_batch_norm(tmp_path, name, settings):
+    from safetensors.torch import save_file
+
+    from peculiar.models import build
+
+    network = build(name, settings)
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    count = parameter_count(tmp_path / "a.safetensors")
+    assert count == sum(p.numel() for p in network.parameters())
+    assert name != "ramanah2019" or count == 31_930
