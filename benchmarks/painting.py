@@ -84,6 +84,9 @@ def painting_text(records: Sequence[Record]) -> str:
                 "",
                 f"### Other cosmologies, {painter}",
                 "",
+                "Number of boxes in parentheses. Boxes of one seed have the same phases; networks and baselines are "
+                "those of the first column.",
+                "",
                 *_cosmology_lines(records, painter),
             ]
     catalogues = _columns(first, CATALOGUE)
@@ -142,7 +145,9 @@ def _mass_lines(record: Record, painter: str) -> list[str]:
 
 def _cosmology_lines(records: Sequence[Record], painter: str) -> list[str]:
     """Rows are scores of all halos, columns cosmologies."""
-    titles = [f"Omega_m = {record['box']['cosmology']['Omega_m']:g}" for record in records]
+    titles = [
+        f"Omega_m = {record['box']['cosmology']['Omega_m']:g} ({len(record['boxes'])})" for record in records
+    ]
     lines = [f"| | {' | '.join(titles)} |", "| --- |" + " ---: |" * len(records)]
     for key in BY_COSMOLOGY:
         cells = [

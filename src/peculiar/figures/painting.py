@@ -101,6 +101,7 @@ def conditional_counts(joints: Mapping[str, Map], *, largest: int) -> Figure:
             ylim=(edges[0], edges[-1]),
             aspect="equal",
         )
+        panel.locator_params(integer=True, nbins=6)
         name_panel(panel, name)
         difference, chance = _differences(joint)
         axes[-1].plot(difference, chance, drawstyle="steps-mid", label=name, **line_style(index))

@@ -46,8 +46,8 @@ class CountMeasurement:
     ----------
     scores : name -> number
     arrays : name -> array
-        "power", "cross" of draws (mean over draws), "mean/power", "mean/cross" of the mean field, (k,); the arrays of
-        `count_statistics`, mean over draws; "joint" (true count, drawn count), cells.
+        "power", "cross" of draws (mean over draws), "mean/power", "mean/cross" of the mean field, (k,), "draws/power"
+        (draw, k); the arrays of `count_statistics`, mean over draws; "joint" (true count, drawn count), cells.
     """
 
     scores: dict[str, float]
@@ -138,6 +138,7 @@ def measure_counts(
         ).counts
         every.append(arrays)
     arrays = {name: np.mean([one[name] for one in every], axis=0) for name in every[0]}
+    arrays["draws/power"] = np.stack([one["power"] for one in every])
     arrays |= {f"mean/{name}": values for name, values in _powers(mean, true_modes, box).items()}
     scores = {
         "number_ratio": float(np.mean([float(counts.sum() / truth.sum()) for counts in draws])),

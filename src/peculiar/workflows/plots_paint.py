@@ -35,11 +35,11 @@ def plots_of_paint(evaluation: Evaluation) -> list[Plot]:
 
     slices: dict[str, np.ndarray] = {}
     for name in models:
-        if name == BIASED:
-            slices[name] = arrays[f"{name}/slice/mean"]
+        draw, mean = (arrays[f"{name}/slice/{kind}"] for kind in ("draw", "mean"))
+        if np.array_equal(draw, mean):
+            slices[name] = mean
         else:
-            slices |= {f"{name}, draw": arrays[f"{name}/slice/draw"]}
-            slices |= {f"{name}, mean": arrays[f"{name}/slice/mean"]}
+            slices |= {f"{name}, draw": draw, f"{name}, mean": mean}
     figure = painting.count_slices(
         arrays["truth/slice/density"],
         arrays["truth/slice/counts"],

@@ -30,7 +30,9 @@ ROWS: tuple[Row, ...] = (
     Row("number_ratio", "number of halos / true", "", 3, target=1.0),
     Row("power_deviation_0.3", "draws: largest \\|P / P_true - 1\\| of bands, k < 0.3", "", 3, target=0.0,
         published="< 0.1"),
+    Row("power_noise_0.3", "noise of that band, from the scatter of draws", "", 3),
     Row("power_deviation_0.4", "the same, 0.3 < k < 0.4", "", 3, target=0.0, published="< 0.1"),
+    Row("power_noise_0.4", "noise of that band", "", 3),
     *(Row(f"power_ratio_{low:g}_{high:g}", f"draws: P / P_true, {low:g} < k < {high:g}", "", 3, target=1.0)
       for low, high in WIDE_BANDS),
     *(Row(f"r_mean_{at}", f"mean field: r({at})", "", 3, target=1.0, published="0.7" if at == "0.4" else "")
@@ -120,6 +122,7 @@ def pooled_scores(arrays: Arrays, model: str, sample: str) -> dict[str, Score]:
     """
     k, modes = arrays["k"], arrays["modes"]
     own, truth = f"{sample}/{model}", f"{sample}/truth"
+    count = len(arrays[f"{truth}/power"])
 
     def ratio(rows: list[int], low: float, high: float) -> float:
         kept = (k >= low) & (k < high)
@@ -132,6 +135,19 @@ def pooled_scores(arrays: Arrays, model: str, sample: str) -> dict[str, Score]:
         edges = np.arange(low, high - 1e-9, BAND)
         return lambda rows: _largest([ratio(rows, edge, edge + BAND) - 1 for edge in edges])
 
+    def noise(low: float, high: float) -> float:
+        """What the band that is furthest off would be off for a perfect painter: halos scatter like draws."""
+        edges = np.arange(low, high - 1e-9, BAND)
+        off = [abs(ratio(list(range(count)), edge, edge + BAND) - 1) for edge in edges]
+        several = arrays[f"{own}/draws/power"]
+        if several.shape[1] < 2 or not np.isfinite(off).any():
+            return float("nan")
+        edge = edges[int(np.nanargmax(off))]
+        kept = (k >= edge) & (k < edge + BAND)
+        scatter = (modes * several)[..., kept].sum(-1).std(axis=1, ddof=1) * np.sqrt(1 + 1 / several.shape[1])
+        true = (modes * arrays[f"{truth}/power"])[:, kept].sum()
+        return float(np.sqrt((scatter**2).sum()) / true)
+
     def lost(rows: list[int], name: str) -> float:
         """Mean 1 - r^2 of the modes on large scales."""
         kept = k < LARGE_SCALES
@@ -141,12 +157,13 @@ def pooled_scores(arrays: Arrays, model: str, sample: str) -> dict[str, Score]:
         r2 = cross**2 / (power * arrays[f"{truth}/power"][rows].mean(0))
         return float((modes * (1 - r2))[kept].sum() / modes[kept].sum())
 
-    count = len(arrays[f"{truth}/power"])
     found = {
         f"power_deviation_{name}": _pooled(deviation(*limits), count)
         for name, limits in BANDS.items()
         if np.nanmax(k) >= limits[0]
     }
+    for name, limits in BANDS.items():
+        found[f"power_noise_{name}"] = {"mean": noise(*limits), "error": float("nan"), "boxes": []}
     for low, high in WIDE_BANDS:
         found[f"power_ratio_{low:g}_{high:g}"] = _pooled(partial(ratio, low=low, high=high), count)
     found["stochasticity_ratio"] = _pooled(lambda rows: lost(rows, model) / lost(rows, BIASED), count)
@@ -222,6 +239,9 @@ def goals_reached(
             found[goal.score] = {
                 "value": value, "goal": goal.text, "sample": sample, "reached": goal.reached(value),
             }  # fmt: skip
+            noise = goal.score.replace("deviation", "noise")
+            if noise != goal.score and noise in own[sample]:
+                found[goal.score]["noise"] = float(own[sample][noise]["mean"])
     for at in ("0.1", "0.3"):
         key = f"r_mean_{at}"
         if key in own[samples[0]]:
@@ -293,12 +313,7 @@ def goals_table(record: Mapping[str, Any]) -> str:
     for key in keys:
         held = [record["goals"][name].get(key) for name in names]
         goal = next(one["goal"] for one in held if one)
-        cells = [
-            "–"
-            if one is None
-            else f"{one['value']:.3f} in {one['sample']}, {'yes' if one['reached'] else 'no'}"
-            for one in held
-        ]
+        cells = ["–" if one is None else _goal_text(one) for one in held]
         lines.append(f"| {labels[key]} | {goal} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -341,3 +356,8 @@ def _largest(values: Sequence[float] | np.ndarray) -> float:
     held = np.abs(np.asarray(values))
     held = held[np.isfinite(held)]
     return float(held.max()) if len(held) else float("nan")
+
+
+def _goal_text(goal: Mapping[str, Any]) -> str:
+    noise = f" (noise {goal['noise']:.3f})" if "noise" in goal else ""
+    return f"{goal['value']:.3f}{noise} in {goal['sample']}, {'yes' if goal['reached'] else 'no'}"

@@ -15,6 +15,7 @@ def arrays(ratio: np.ndarray, loss: float) -> dict[str, np.ndarray]:
     for name, lost in (("model", loss), (BIASED, 0.2)):
         found |= {
             f"s/{name}/power": true * ratio,
+            f"s/{name}/draws/power": true[:, None] * ratio * np.array([0.9, 1.1])[:, None],
             f"s/{name}/mean/power": true,
             f"s/{name}/mean/cross": true * np.sqrt(1 - lost),
         }
@@ -33,6 +34,9 @@ def test_the_band_that_is_furthest_off_decides():
     assert scores["stochasticity_ratio"]["mean"] == pytest.approx(0.5)
     assert scores["bispectrum_small_max"]["mean"] == pytest.approx(0.2)
     assert scores["power_deviation_0.3"]["error"] == pytest.approx(0)
+    # The band at 0.12 decides. Two draws of 0.94 -+ 0.094 in each box, one of them thrice as bright.
+    scatter = 0.94 * np.sqrt(2) * 0.1 * np.sqrt(1.5) * np.sqrt(1 + 9) / 4
+    assert scores["power_noise_0.3"]["mean"] == pytest.approx(scatter)
 
 
 def test_boxes_are_averaged_first_and_errors_are_the_jackknifes():
