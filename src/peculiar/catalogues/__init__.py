@@ -12,7 +12,7 @@ from peculiar.catalogues.survey_catalogue import (
     sky_positions,
     to_catalogue,
 )
-from peculiar.catalogues.write import write_catalogue, write_objects
+from peculiar.catalogues.write import write_catalogue, write_objects, write_table
 
 __all__ = [
     "Groups",
@@ -38,4 +38,5 @@ __all__ = [
     "to_sky",
     "write_catalogue",
     "write_objects",
+    "write_table",
 ]

@@ -80,16 +80,9 @@ def write_objects(
     if values.shape != (len(table), len(ADDED)):
         raise InputError(f"values must have one row per object ({len(table)}), got {values.shape[0]}")
     result = _with_columns(table, values)
-    if provenance is not None:
-        comments = [
-            *result.meta.get("comments", []),
-            "peculiar " + json.dumps(provenance, sort_keys=True, default=str),
-        ]
-        result.meta["comments"] = comments
     refuse_unwritable(result, kind)
     with atomic_output(path, overwrite=overwrite) as temporary:
-        options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
-        result.write(temporary, format=kind, **options)
+        write_table(temporary, result, kind=kind, provenance=provenance)
     return Path(path)
 
 
@@ -149,12 +142,23 @@ def write_catalogue(
         space=catalogue.space,
         los=catalogue.line_of_sight,
     )
-    if provenance is not None:
-        table.meta["comments"] = ["peculiar " + json.dumps(provenance, sort_keys=True, default=str)]
     with atomic_output(path, overwrite=overwrite) as temporary:
-        options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
-        table.write(temporary, format=kind, **options)
+        write_table(temporary, table, kind=kind, provenance=provenance)
     return Path(path)
+
+
+def write_table(
+    path: str | Path, table: Table, *, kind: str, provenance: Mapping[str, Any] | None = None
+) -> None:
+    """Write a table in a format of `table_format`, with its provenance in the comments; the table gets them too.
+
+    The path is written as it is: give the temporary one of `peculiar.core.output.atomic_output`.
+    """
+    if provenance is not None:
+        record = "peculiar " + json.dumps(provenance, sort_keys=True, default=str)
+        table.meta["comments"] = [*table.meta.get("comments", []), record]
+    options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
+    table.write(path, format=kind, **options)
 
 
 def refuse_unwritable(table: Table, kind: str) -> None:

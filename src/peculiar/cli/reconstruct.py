@@ -9,6 +9,21 @@ from typing import Annotated
 import typer
 
 from peculiar.cli.app import Force, Sight, app, numbers, pairs
+from peculiar.cli.surveys import (
+    CellSize,
+    Columns,
+    CompleteAbove,
+    Distances,
+    Frame,
+    GroupUse,
+    MagnitudeLimit,
+    Mask,
+    Padding,
+    Radial,
+    Randoms,
+    SurveyFile,
+    survey_from,
+)
 
 
 class SpaceName(StrEnum):
@@ -16,13 +31,6 @@ class SpaceName(StrEnum):
 
     redshift = "redshift"
     real = "real"
-
-
-class RadialName(StrEnum):
-    """Kinds of radial selection."""
-
-    flat = "flat"
-    measured = "measured"
 
 
 @app.command()
@@ -55,21 +63,24 @@ def reconstruct(
             show_default="model's",
         ),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=COLUMN where the file's name differs, as x=X_GAL; may be repeated."),
-    ] = None,
+    column: Columns = None,
     sky: Annotated[
-        bool, typer.Option("--sky", help="A survey with ra, dec [deg] and z (redshift); needs --mask.")
+        bool,
+        typer.Option(
+            "--sky", help="A survey with ra, dec [deg] and z (redshift); needs --survey, --mask or --randoms."
+        ),
     ] = False,
-    mask: Annotated[Path | None, typer.Option(help="HEALPix map of the survey's completeness.")] = None,
-    complete_above: Annotated[
-        float | None, typer.Option(help="Completeness from which on the mask counts as 1, for a noisy map.")
-    ] = None,
-    distances: Annotated[
-        str | None, typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH")
-    ] = None,
-    radial: Annotated[RadialName, typer.Option(help="Radial selection of the survey.")] = RadialName.flat,
+    survey: SurveyFile = None,
+    frame: Frame = None,
+    mask: Mask = None,
+    complete_above: CompleteAbove = None,
+    randoms: Randoms = None,
+    distances: Distances = None,
+    radial: Radial = None,
+    magnitude_limit: MagnitudeLimit = None,
+    groups: GroupUse = None,
+    padding: Padding = None,
+    cell_size: CellSize = None,
     periodic: Annotated[bool, typer.Option(help="Whether opposite faces of the box are one.")] = True,
     origin: Annotated[
         str | None, typer.Option(help="Lower corner of the box [Mpc/h].", metavar="X,Y,Z")
@@ -89,8 +100,26 @@ def reconstruct(
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 
-    if sky != (mask is not None):
-        raise InputError("--sky and --mask must be given together: a survey is read with its mask")
+    columns = pairs("--column", column) or None
+    described = survey_from(
+        survey=survey,
+        frame=frame,
+        mask=mask,
+        complete_above=complete_above,
+        randoms=randoms,
+        distances=distances,
+        radial=radial,
+        magnitude_limit=magnitude_limit,
+        groups=groups,
+        padding=padding,
+        cell_size=cell_size,
+        columns=columns if sky else None,
+    )
+    if sky != (described is not None):
+        raise InputError(
+            "--sky must come with --survey, --mask or --randoms, and these only with --sky, got "
+            + ("--sky alone" if sky else "options of a survey without --sky")
+        )
     options = CatalogueOptions(
         box_size=box,
         origin=numbers("--origin", origin, 3),
@@ -99,11 +128,8 @@ def reconstruct(
         observer=numbers("--observer", observer, 3),
         space=space.value,
         redshift=redshift,
-        columns=pairs("--column", column),
-        mask=mask,
-        complete_above=complete_above,
-        distance_range=numbers("--distances", distances, 2),
-        radial=radial.value,
+        columns=None if sky else columns,
+        survey=described,
     )
     summary = reconstruct_file(
         catalogue,
@@ -133,6 +159,7 @@ def models() -> None:
         WEIGHTS,
         ModelCard,
         available_models,
+        parameter_count,
         read_card,
     )
     from peculiar.workflows.reconstruct import CLASSICAL
@@ -141,13 +168,16 @@ def models() -> None:
         typer.echo(f"{name:16}  reconstruct: classical, no weights")
     for name in available_models(None):
         card = read_card(WEIGHTS / f"{name}.json")
+        weights = f"{parameter_count(WEIGHTS / f'{name}.safetensors'):,} weights"
         if not isinstance(card, ModelCard):
-            typer.echo(f"{name:16}  {card.task}: z = {card.redshift:g}, cells of {card.cell_size:g} Mpc/h")
+            typer.echo(
+                f"{name:16}  {card.task}: z = {card.redshift:g}, cells of {card.cell_size:g} Mpc/h, {weights}"
+            )
             continue
         low, high = card.number_density_range
         typer.echo(
             f"{name:16}  reconstruct: {card.architecture}, z = {card.redshift:g}, {low:g} to {high:g} (h/Mpc)^3, "
-            f"cells of {card.cell_size:g} Mpc/h{' (default)' if name == DEFAULT_MODEL else ''}"
+            f"cells of {card.cell_size:g} Mpc/h, {weights}{' (default)' if name == DEFAULT_MODEL else ''}"
         )
 
 

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from peculiar.cli.app import Force, announce, app, numbers, pairs
-from peculiar.cli.reconstruct import RadialName, SpaceName
+from peculiar.cli.reconstruct import SpaceName
+from peculiar.cli.surveys import FrameName
 
 
-class FrameName(StrEnum):
-    """Rest frames of redshifts."""
+class RadialName(StrEnum):
+    """Densities of objects with distance."""
 
-    heliocentric = "heliocentric"
-    cmb = "cmb"
-    local_group = "local-group"
+    flat = "flat"
+    measured = "measured"
 
 
 FieldPath = Annotated[Path, typer.Argument(help="zarr of `peculiar reconstruct`.")]

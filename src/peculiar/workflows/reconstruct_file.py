@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,14 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues import (
+    Survey,
     read_catalogue,
-    read_mask,
-    read_sky_catalogue,
+    read_survey,
     read_table,
-    sky_positions,
+    to_catalogue,
     write_objects,
 )
 from peculiar.catalogues.read import table_format
-from peculiar.catalogues.selection import Radial
 from peculiar.catalogues.write import refuse_unwritable
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import LineOfSight
@@ -29,6 +28,7 @@ from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.inference.model_card import DEFAULT_MODEL
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import save_dataset, to_dataset
+from peculiar.workflows.memory import require_memory
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import (
@@ -47,9 +47,13 @@ FIELD_BYTES = (
 )  # a cell's density, velocity and momentum; compression saves about as much as is kept in reserve
 
 
+WORK_BYTES = 600
+"""Memory of a reconstruction per mesh cell, see docs/surveys.md for what was measured."""
+
+
 @dataclass(frozen=True)
 class CatalogueOptions:
-    """How a catalogue file is to be read: a box (with `box_size`) or a survey on the sky (with `mask`).
+    """How a catalogue file is to be read: a box (with `box_size`) or a survey on the sky (with `survey`).
 
     Parameters
     ----------
@@ -68,20 +72,14 @@ class CatalogueOptions:
     redshift : float, optional
         Effective redshift of a box; the model's if not given.
     columns : mapping, optional
-        Canonical names to the file's own.
-    mask : path, optional
-        HEALPix map of a survey's completeness.
-    complete_above : float, optional
-        Completeness from which on a pixel of the mask counts as complete, for noisy maps.
-    distance_range : (2,) [Mpc/h], optional
-        Of a survey.
-    radial : "flat" or "measured"
-        Radial selection of a survey.
+        Canonical names to the file's own, in a box; a survey has its own.
+    survey : Survey, optional
+        What a survey on the sky is.
 
     Raises
     ------
     InputError
-        If both or neither of `box_size` and `mask` are given, or an option of the other kind.
+        If both or neither of `box_size` and `survey` are given, or an option of the other kind.
     """
 
     box_size: float | None = None
@@ -92,22 +90,15 @@ class CatalogueOptions:
     space: Space = "redshift"
     redshift: float | None = None
     columns: Mapping[str, str] | None = None
-    mask: Path | None = None
-    complete_above: float | None = None
-    distance_range: tuple[float, float] | None = None
-    radial: Radial = "flat"
+    survey: Survey | None = None
 
     def __post_init__(self) -> None:
-        if self.mask is None:
+        if self.survey is None:
             if self.box_size is None:
                 raise InputError(
                     "a catalogue needs --box SIZE in Mpc/h, or --sky and --mask for a survey, got neither"
                 )
             Box(self.box_size)  # its own error
-            if self.distance_range is not None or self.complete_above is not None or self.radial != "flat":
-                raise InputError(
-                    "distance range, completeness and radial selection are for surveys (--sky), got them with --box"
-                )
             if self.line_of_sight == "radial" and self.observer is None:
                 raise InputError("a radial line of sight in a box needs --observer X,Y,Z in Mpc/h, got none")
             if self.periodic and self.line_of_sight == "radial":
@@ -118,6 +109,8 @@ class CatalogueOptions:
             raise InputError(
                 "a survey (--sky) takes no --box, --origin, --observer or --redshift: they follow from it"
             )
+        elif self.columns is not None:
+            raise InputError("columns of a survey are part of it, got them beside it")
         elif self.space != "redshift":
             raise InputError(f"a survey (--sky) is in redshift space, got --space {self.space}")
 
@@ -173,9 +166,19 @@ def reconstruct_file(
         For bad input, before the work starts where it can be known; nothing is then left behind.
     """
     source = Path(source)
-    outputs = _check_outputs(source, out=out, objects=objects, hdf5=hdf5, mask=options.mask, force=force)
-    if cells is not None and options.mask is not None:
-        raise InputError("a survey (--sky) takes no --cells: its mesh has the model's cell size")
+    outputs = _check_outputs(
+        source, out=out, objects=objects, hdf5=hdf5, inputs=_inputs(options), force=force
+    )
+    if cells is not None and options.survey is not None:
+        raise InputError(
+            "a survey (--sky) takes no --cells: its mesh has the model's cell size, or --cell-size"
+        )
+    if source.is_file():
+        require_memory(
+            source.stat().st_size,
+            what="the catalogue",
+            remedy="keep only the columns and rows that are used, or cut it into regions",
+        )
     table = read_table(source)
     if objects is not None:
         refuse_unwritable(table, table_format(objects))
@@ -183,10 +186,12 @@ def reconstruct_file(
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
     redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)
-    catalogue, positions = _read(table, options, cosmology=cosmology, redshift=redshift, cell_size=cell_size)
+    catalogue, positions, limits = _read(
+        table, options, cosmology=cosmology, redshift=redshift, cell_size=cell_size
+    )
     if cells is None:
         cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
-    catalogue.box.with_cells(cells)  # its own error
+    require_mesh_memory(catalogue.box.with_cells(cells))
     for path in outputs:
         require_space(path, size=FIELD_BYTES * cells**3)
     with progress_bar("reconstruct", total=3) as advance:
@@ -196,6 +201,7 @@ def reconstruct_file(
             source,
             catalogue,
             options=options,
+            limits=limits,
             cosmology=cosmology,
             cells=cells,
             model=str(model),
@@ -233,7 +239,7 @@ def _check_outputs(
     out: Path | str,
     objects: Path | str | None,
     hdf5: Path | str | None,
-    mask: Path | None,
+    inputs: Mapping[str, Path],
     force: bool,
 ) -> tuple[Path, ...]:
     """Refuse outputs that cannot be written or are one another or an input; return those of the fields."""
@@ -244,8 +250,7 @@ def _check_outputs(
     if objects is not None:
         table_format(objects)
     taken = {source.resolve(): "the catalogue"}
-    if mask is not None:
-        taken[Path(mask).resolve()] = "the mask"
+    taken |= {path.expanduser().resolve(): f"the {name}" for name, path in inputs.items()}
     for name, path in (("--out", out), ("--hdf5", hdf5), ("--at-objects", objects)):
         if path is None:
             continue
@@ -259,19 +264,19 @@ def _check_outputs(
 
 def _read(
     table: Table, options: CatalogueOptions, *, cosmology: Cosmology, redshift: float, cell_size: float
-) -> tuple[Catalogue, Float[np.ndarray, "n 3"]]:
-    """Return the catalogue, and the position of every row of the table, also of those that it leaves out."""
-    if options.mask is not None:
-        survey = read_sky_catalogue(
-            table,
-            mask=read_mask(options.mask, complete_above=options.complete_above),
-            cosmology=cosmology,
-            cell_size=cell_size,
-            distance_range=options.distance_range,
-            radial=options.radial,
-            columns=options.columns,
-        )
-        return survey, sky_positions(table, cosmology=cosmology, columns=options.columns)
+) -> tuple[Catalogue, Float[np.ndarray, "n 3"], tuple[float, float] | None]:
+    """Return the catalogue, the position of every row of the table, and the limits of a survey [Mpc/h].
+
+    Rows that the catalogue leaves out have a position too. Galaxies of groups that a survey collapses stand at the
+    distance of their group: the flow is that of the group.
+    """
+    if options.survey is not None:
+        sample = read_survey(table, options.survey, cosmology=cosmology)
+        box = sample.box(cell_size=cell_size)
+        require_mesh_memory(box)
+        made = to_catalogue(sample, box)
+        near, far = sample.n_of_r.distances[[0, -1]].tolist()
+        return made.catalogue, made.positions, (near, far)
     assert options.box_size is not None  # CatalogueOptions demands one of the two
     catalogue = read_catalogue(
         table,
@@ -282,7 +287,31 @@ def _read(
         columns=options.columns,
         observer=options.observer,
     )
-    return catalogue, catalogue.positions
+    return catalogue, catalogue.positions, None
+
+
+def require_mesh_memory(box: Box) -> None:
+    """Refuse a mesh whose reconstruction does not fit in memory.
+
+    Raises
+    ------
+    InputError
+        With the numbers and the remedy.
+    """
+    require_memory(
+        WORK_BYTES * float(box.mesh) ** 3,
+        what=f"a mesh of {box.mesh}^3 cells ({box.size:.4g} Mpc/h in cells of {box.cell_size:.3g} Mpc/h)",
+        remedy="take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file, or "
+        "run the network in blocks (docs/reconstruct.md, Larger than memory)",
+    )
+
+
+def _inputs(options: CatalogueOptions) -> dict[str, Path]:
+    """Files that are read beside the catalogue."""
+    if options.survey is None:
+        return {}
+    named = {"mask": options.survey.mask, "randoms": options.survey.randoms}
+    return {name: Path(path) for name, path in named.items() if path is not None}
 
 
 def _attributes(
@@ -290,14 +319,18 @@ def _attributes(
     catalogue: Catalogue,
     *,
     options: CatalogueOptions,
+    limits: tuple[float, float] | None,
     cosmology: Cosmology,
     cells: int,
     model: str,
     name: str,
 ) -> dict[str, Any]:
     """Attributes of the fields: what a reader needs to use them, and their provenance."""
-    inputs = [source] if options.mask is None else [source, options.mask]
-    settings = asdict(options) | {"cells": cells, "model": model, "cosmology": cosmology_settings(cosmology)}
+    inputs = [source, *_inputs(options).values()]
+    survey = None if options.survey is None else options.survey.model_dump(mode="json")
+    settings: dict[str, Any] = asdict(replace(options, survey=None)) if survey is None else {"survey": survey}
+    settings["distance_range"] = limits
+    settings |= {"cells": cells, "model": model, "cosmology": cosmology_settings(cosmology)}
     attributes: dict[str, Any] = {
         "package": "peculiar",
         "model": name,

@@ -1,0 +1,133 @@
+"""`peculiar groups`: from a catalogue of galaxies to a catalogue of groups."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from peculiar.catalogues import Groups, Survey, SurveySample, read_survey, read_table, to_sky, write_table
+from peculiar.catalogues.read import table_format
+from peculiar.catalogues.write import refuse_unwritable
+from peculiar.core import Cosmology, InputError
+from peculiar.core.output import atomic_output, check_output
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.provenance import provenance
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """What `find_groups_file` wrote: paths, and the numbers of groups, galaxies, groups of two or more, members."""
+
+    written: tuple[Path, ...]
+    groups: int
+    galaxies: int
+    several: int
+    largest: int
+
+
+def find_groups_file(
+    source: Path | str,
+    *,
+    out: Path | str,
+    survey: Survey,
+    cosmology: Cosmology,
+    members: Path | str | None = None,
+    force: bool = False,
+) -> GroupSummary:
+    """Find the groups of a survey and write them, all outputs or none.
+
+    Parameters
+    ----------
+    source : path
+        See `peculiar.catalogues.read_survey`.
+    out : path
+        Table of groups (FITS, HDF5, Parquet, ECSV or CSV), by decreasing number of members: ``group``, ``ra``, ``dec``
+        [deg], ``z`` (mean, frame of the CMB), ``distance`` [Mpc/h], ``members``, ``dispersion`` [km/s] and ``mass``
+        (what ranks: total luminosity if there is one, else members).
+    survey : Survey
+    cosmology : Cosmology
+        Gives distances.
+    members : path, optional
+        The rows and columns of the input with ``group``; -1 for rows that take no part.
+    force : bool
+        Replace outputs that are there.
+
+    Raises
+    ------
+    InputError
+        For bad input, before the work starts where it can be known.
+    """
+    source = Path(source)
+    outputs = [Path(path) for path in (out, members) if path is not None]
+    for path in outputs:
+        table_format(path)
+        check_output(path, overwrite=force)
+    if len({path.expanduser().resolve() for path in (source, *outputs)}) <= len(outputs):
+        raise InputError("--out and --members must be files of their own, got one name twice")
+    table = read_table(source)
+    if members is not None:
+        refuse_unwritable(table, table_format(members))
+    sample = read_survey(table, survey, cosmology=cosmology)
+    groups = sample.groups()
+    inputs = [source, *(Path(path) for path in (survey.mask, survey.randoms) if path is not None)]
+    record = provenance(
+        {"survey": survey.model_dump(mode="json"), "cosmology": cosmology_settings(cosmology)}, inputs=inputs
+    )
+    tables = [_group_table(groups, cosmology=cosmology)]
+    if members is not None:
+        tables.append(_member_table(table, groups, sample))
+    with ExitStack() as stack:  # every output is whole under its temporary name before the first is renamed
+        for path, made in zip(outputs, tables, strict=True):
+            temporary = stack.enter_context(atomic_output(path, overwrite=force))
+            write_table(temporary, made, kind=table_format(path), provenance=record)
+    return GroupSummary(
+        written=tuple(outputs),
+        groups=len(groups),
+        galaxies=int(groups.members.sum()),
+        several=int((groups.members > 1).sum()),
+        largest=int(groups.members.max()),
+    )
+
+
+def _group_table(groups: Groups, *, cosmology: Cosmology) -> Table:
+    """One row per group."""
+    from astropy.table import Table
+
+    ra, dec, _ = to_sky(groups.positions, cosmology=cosmology)
+    return Table(
+        {
+            "group": np.arange(len(groups)),
+            "ra": ra,
+            "dec": dec,
+            "z": groups.redshifts,
+            "distance": np.linalg.norm(groups.positions, axis=1),
+            "members": groups.members,
+            "dispersion": groups.dispersions,
+            "mass": groups.mass_proxy,
+        },
+        units={"ra": "deg", "dec": "deg", "distance": "Mpc / h", "dispersion": "km / s"},
+        descriptions={
+            "z": "mean redshift, frame of the CMB",
+            "distance": "mean comoving distance",
+            "dispersion": "velocity dispersion along the line of sight (gapper), NaN for groups of one",
+            "mass": "proxy that ranks: total luminosity, or number of members",
+        },
+    )
+
+
+def _member_table(table: Table, groups: Groups, sample: SurveySample) -> Table:
+    """The input with each row's group."""
+    result = table.copy()
+    if "group" in result.colnames:
+        result.rename_column("group", "group_in")
+    own = np.full(len(table), -1)
+    own[sample.kept] = groups.group
+    result["group"] = own
+    return result
