@@ -22,6 +22,9 @@ SUBLATTICES = tuple(product((0, 1), repeat=3))
 do not touch, and are drawn at once."""
 _ORDER = (0, 7, 3, 4, 5, 2, 6, 1)  # far corners first: (0,0,0), (1,1,1), (0,1,1), (1,0,0), ...
 OFFSETS = tuple(SUBLATTICES[i] for i in _ORDER)
+_AT_ONCE = 2**16
+"""Cells of a sublattice that are drawn at once: larger tensors would not be kept by the allocator from one step to the
+next, and half of the time would go into memory pages."""
 _REACH = 2  # cells around a cell whose counts it sees
 
 
@@ -266,20 +269,27 @@ class Painter(nn.Module):
         log_means = [counts[_places(offset)].clone() for offset in OFFSETS]
         parts = [_packed(features[_places(offset)].to(kind)) for offset in OFFSETS]
         surprise = torch.zeros_like(counts, dtype=kind)
+        planes = max(1, _AT_ONCE // (shape[1] * shape[2] // 4))
         for b in reversed(range(self.config.bins)):
             stage = cast(CountStage, self.stages[b])
             own = surprise[:, b : b + 1]
             heavier = _wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
             for p, offset in enumerate(OFFSETS):
-                place = _places(offset)
-                mean = log_means[p][:, b : b + 1]
+                mean, around = log_means[p][:, b : b + 1], _around(own, p)
                 above = None if heavier is None else _cut(heavier, p)
-                context = stage.context(above, parts[p], step=2)
                 order = torch.tensor([p], device=features.device)
-                parameters = stage(context, _around(own, p), mean, order=order)
-                distribution = CountDistribution.of_channels(parameters)
-                uniform = torch.rand(distribution.log_rate.shape, generator=generator, device=features.device)
-                found = distribution.draw(uniform)[:, None]
+                uniform = torch.rand(mean[:, 0].shape, generator=generator, device=features.device)
+                found = torch.empty_like(mean)
+                for start in range(0, mean.shape[2], planes):
+                    slab = slice(start, start + planes)
+                    stop = min(start + planes, mean.shape[2])
+                    near = None if above is None else above[:, :, 2 * start : 2 * stop + 1]
+                    context = stage.context(near, parts[p][:, :, slab], step=2)
+                    cells = around[:, :, 2 * start : 2 * stop + 2 * _REACH - 1]
+                    parameters = stage(context, cells, mean[:, :, slab], order=order)
+                    distribution = CountDistribution.of_channels(parameters)
+                    found[:, 0, slab] = distribution.draw(uniform[:, slab])
+                place = _places(offset)
                 counts[:, b : b + 1][place] = found
                 own[place] = _surprise(found, mean).to(kind)
                 advance(1)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from peculiar.core import InputError
+from peculiar.models import painter as painting_network
 from peculiar.models.count_distribution import CountDistribution
 from peculiar.models.painter import OFFSETS, Painter, PainterConfig
 
@@ -133,3 +134,14 @@ def test_it_learns_that_neighbours_exclude_each_other():
         optimiser.step()
     assert poisson.mean().item() < -0.8  # the mean alone knows no better than a half
     assert found.mean().item() > -0.2
+
+
+@torch.no_grad()
+def test_slabs_draw_what_is_drawn_at_once(monkeypatch):
+    painter = make()
+    features = painter.encoder(density(12))
+    whole = painter.draw(features, generator=generator())
+    monkeypatch.setattr(
+        painting_network, "_AT_ONCE", 4 * 36
+    )  # four of the six planes of a sublattice, then two
+    assert torch.equal(whole, painter.draw(features, generator=generator()))
