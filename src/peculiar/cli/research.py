@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ class Kind(StrEnum):
 
     boxes = "boxes"
     pairs = "pairs"
+    painted = "painted"
 
 
 @app.command()
@@ -35,7 +37,8 @@ def simulate(
     kind: Annotated[
         Kind,
         typer.Option(
-            help="boxes of dark matter with halos, or pairs of Lagrangian and N-body displacements."
+            help="boxes of dark matter with halos, pairs of Lagrangian and N-body displacements, or boxes of 2LPT "
+            "with painted halos (seconds each)."
         ),
     ] = Kind.boxes,
     box: Annotated[
@@ -48,7 +51,8 @@ def simulate(
         int | None, typer.Option(help="Cells along a side of a box's stored fields.", show_default="96")
     ] = None,
     redshift: Annotated[
-        float | None, typer.Option(help="Redshift of the output.", show_default="0.59, pairs 0")
+        float | None,
+        typer.Option(help="Redshift of the output.", show_default="0.59, pairs 0, painted the painter's"),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Time steps from a = 0.1.", show_default="12, pairs 20")
@@ -56,7 +60,8 @@ def simulate(
     cosmology: Annotated[
         str | None,
         typer.Option(
-            help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="xiao2024, pairs he2019"
+            help="A preset, astropy's name, or Omega_m=0.3,h=0.7.",
+            show_default="xiao2024, pairs he2019, painted the painter's",
         ),
     ] = None,
     volume_velocity: Annotated[
@@ -65,18 +70,23 @@ def simulate(
     varied: Annotated[
         float | None, typer.Option(help="Fraction of pairs with Omega_m and A_s drawn at random.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Painter of halos: a name or a .safetensors file.", show_default="painter"),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what is there, make the others.")] = False,
     force: Force = False,
 ) -> None:
-    """Simulate boxes of dark matter with halos, or pairs of displacements."""
+    """Simulate boxes of dark matter with halos, pairs of displacements, or boxes with painted halos."""
     from peculiar.core.errors import InputError
     from peculiar.simulate.mocks import BoxSettings
     from peculiar.simulate.pairs import PairSettings
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.painted_boxes import PaintedSettings
     from peculiar.workflows.simulate import simulate as run
 
     given: dict[str, Any] = {
@@ -87,13 +97,14 @@ def simulate(
         "steps": None if steps is None else Steps(count=steps),
         "varied": varied,
         "volume_velocity": volume_velocity or None,
+        "model": model,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    foreign = {"cells", "volume_velocity"} if kind is Kind.pairs else {"varied"}
-    if unused := foreign & set(given):
-        name = unused.pop().replace("_", "-")
+    made = {Kind.boxes: BoxSettings, Kind.pairs: PairSettings, Kind.painted: PaintedSettings}[kind]
+    if unused := set(given) - {field.name for field in dataclasses.fields(made)}:
+        name = min(unused).replace("_", "-")
         raise InputError(f"--{name} must not be given for {kind.value}: leave it out")
-    settings = PairSettings(**given) if kind is Kind.pairs else BoxSettings(**given)
+    settings = made(**given)
     chosen = None if cosmology is None else parse_cosmology(cosmology)
     for path in run(
         out,

@@ -16,7 +16,7 @@ from peculiar.fields.paint import paint_interlaced_fourier
 from peculiar.fields.redshift_space import wrap
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.placement import place
-from peculiar.simulate.populate import Guides, HaloProperties, at_nodes, halo_velocities
+from peculiar.simulate.populate import MEMBER_MASS, Guides, HaloProperties, at_nodes, halo_velocities
 from peculiar.simulate.second_order import SecondOrderFields
 
 QUANTILES = 33
@@ -26,6 +26,7 @@ BAND = (0.15, 0.5)
 """Wavenumbers whose power is made to agree [Nyquist wavenumber of the mesh]."""
 _LEAST_HALOS = 50  # for a mean and a dispersion at a node
 _ENOUGH = 5000  # for an exponent
+_WELL_RESOLVED = 50  # particles of a halo, for its members
 _STEEPEST = 12.0
 _WIDEST = 3.0
 
@@ -95,6 +96,7 @@ def measure_halo_properties(
         mass_quantiles=quantiles,
         position_exponent=_exponents(samples, len(quantiles)),
         **_velocity_statistics(samples),
+        **_member_statistics([simulated for simulated, _ in boxes]),
     )
     scale = _dispersion_scale(samples, found)
     return found.model_copy(
@@ -209,6 +211,19 @@ def _velocity_statistics(samples: Sequence[_Sample]) -> dict[str, tuple[float, .
         "velocity_dispersion": tuple(dispersion.tolist()),
         "velocity_coherence": min(max(coherence, 0.0), 1.0),
     }
+
+
+def _member_statistics(boxes: Sequence[SimulatedBox]) -> dict[str, float]:
+    """Spread and dispersion of stored members, scaled to one mass as mass^(1/3); zero without well resolved halos."""
+    scaled: list[tuple[np.ndarray, np.ndarray]] = []
+    for simulated in boxes:
+        members, halos = simulated.members, simulated.halos
+        rows = halos.counts[members.host] >= _WELL_RESOLVED
+        scale = np.cbrt(halos.masses[members.host[rows]] / MEMBER_MASS)[:, None]
+        scaled.append((members.displacements[rows] / scale, members.velocities[rows] / scale))
+    widths = (np.concatenate(part).ravel() for part in zip(*scaled, strict=True))
+    spread, dispersion = (float(values.std()) if len(values) else 0.0 for values in widths)
+    return {"member_spread": spread, "member_dispersion": dispersion}
 
 
 def _shares(number: int) -> list[float]:

@@ -22,12 +22,12 @@ from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.velocity import from_momentum, nearest_particle
+from peculiar.simulate.box_files import SCHEMA, write_box
 from peculiar.simulate.halos import Halos, friends_of_friends
 from peculiar.simulate.initial import linear_density, linear_field
 from peculiar.simulate.particle_mesh import Steps, evolve
 from peculiar.simulate.satellites import Members, draw_satellites, sample_members
 
-SCHEMA = 1
 _ATTRIBUTES = ("seed", "redshift", "box_size", "cells", "cosmology", "velocity_definition")
 _ARRAYS = (
     "density",
@@ -142,34 +142,27 @@ def simulate_box(
         )
         members = sample_members(halos, positions, velocities, box_size=settings.size, seed=seed)
         linear = linear_field(mesh_box, cosmology, seed=seed, redshift=settings.redshift)
-        with h5py.File(temporary, "w") as file:
-            file.attrs.update(
-                schema=SCHEMA,
-                seed=seed,
-                redshift=settings.redshift,
-                box_size=settings.size,
-                cells=settings.cells,
-                particles=settings.particles,
-                particle_mass=settings.particle_mass(cosmology),
-                cosmology=json.dumps(dataclasses.asdict(cosmology)),
-                settings=json.dumps(dataclasses.asdict(settings)),
-                velocity_definition=velocity.definition,
-            )
-            for name, data, unit in (
-                ("density", density.numpy()[0], ""),
-                ("velocity", velocity.numpy(), "km/s"),
-                ("linear_density", linear.numpy(), ""),
-                ("halos/position", halos.positions, "Mpc/h"),
-                ("halos/velocity", halos.velocities, "km/s"),
-                ("halos/mass", halos.masses, "Msun/h"),
-                ("halos/count", halos.counts, ""),
-                ("members/displacement", members.displacements, "Mpc/h"),
-                ("members/velocity", members.velocities, "km/s"),
-                ("members/host", members.host, ""),
-            ):
-                file.create_dataset(name, data=data).attrs["unit"] = unit
-            if settings.volume_velocity:
-                nearest = nearest_particle(positions, velocities, mesh_box)
+        write_box(
+            temporary,
+            cosmology,
+            seed=seed,
+            redshift=settings.redshift,
+            fields={
+                "density": density,
+                "velocity": velocity,
+                "linear_density": Field(linear[None], mesh_box, ["linear_density"]),
+            },
+            halos=halos,
+            members=members,
+            attributes={
+                "particles": settings.particles,
+                "particle_mass": settings.particle_mass(cosmology),
+                "settings": json.dumps(dataclasses.asdict(settings)),
+            },
+        )
+        if settings.volume_velocity:
+            nearest = nearest_particle(positions, velocities, mesh_box)
+            with h5py.File(temporary, "a") as file:
                 stored = file.create_dataset(VOLUME_VELOCITY, data=nearest.numpy())
                 stored.attrs.update(unit="km/s", definition=nearest.definition)
 

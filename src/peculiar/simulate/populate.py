@@ -19,8 +19,11 @@ from peculiar.core.field import Field
 from peculiar.fields.calculus import gradient
 from peculiar.fields.smooth import gaussian
 from peculiar.simulate.placement import place, sharpen
+from peculiar.simulate.satellites import Members
 from peculiar.simulate.second_order import SecondOrderFields
 
+MEMBER_MASS = 1e13
+"""Of the halo that spread and dispersion of members are given for [Msun/h]."""
 INFALL_SMOOTHING = 0.4
 """Of the density that halos fall along the gradient of [cells]."""
 
@@ -49,6 +52,13 @@ class HaloProperties(BaseModel):
     )
     velocity_coherence: float = Setting(
         ge=0, le=1, description="correlation of the rest between halos closer than half a cell"
+    )
+
+    member_spread: float = Setting(
+        ge=0, description="standard deviation of a component of members' distances in a halo of 1e13 [Mpc/h]"
+    )
+    member_dispersion: float = Setting(
+        ge=0, description="standard deviation of a component of members' velocities in such a halo [km/s]"
     )
 
     @model_validator(mode="after")
@@ -157,6 +167,37 @@ def populate(
         velocities=mean + rest,
         masses=np.concatenate(masses),
     )
+
+
+def draw_members(
+    masses: Float[np.ndarray, " n"],
+    properties: HaloProperties,
+    *,
+    seed: int,
+    fewest: int = 4,
+    most: int = 512,
+) -> Members:
+    """Draw particles that satellites can stand on, for halos of given masses.
+
+    Distances and velocities are Gaussian and grow with mass^(1/3). Their numbers are those of `sample_members`.
+
+    Parameters
+    ----------
+    masses : (n,) [Msun/h]
+    properties : HaloProperties
+    seed : int
+    fewest, most : int
+        Members of a halo; those of a halo of mass M are M over the smallest mass where that is between.
+    """
+    random = np.random.default_rng([seed, 1991])
+    number = np.clip(np.floor(masses / masses.min()), fewest, most).astype(np.int64)
+    host = np.repeat(np.arange(len(masses), dtype=np.int32), number)
+    scale = np.cbrt(masses / MEMBER_MASS)[host, None]
+    displacements, velocities = (
+        (width * scale * random.standard_normal((len(host), 3))).astype(np.float16)
+        for width in (properties.member_spread, properties.member_dispersion)
+    )
+    return Members(displacements, velocities, host)
 
 
 def halo_velocities(

@@ -35,6 +35,10 @@ class SecondOrderFields:
     density: Field
     velocity: Field
 
+    def to(self, device: torch.device | str) -> SecondOrderFields:
+        """Return the fields on another device."""
+        return SecondOrderFields(self.density.to(device), self.velocity.to(device))
+
 
 def second_order_fields(
     box: Box,

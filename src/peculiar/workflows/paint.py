@@ -240,7 +240,7 @@ def _painted(
         )
     advance(1)
     halos = painter.catalogue(
-        SecondOrderFields(fields.density.to("cpu"), fields.velocity.to("cpu")),
+        fields.to("cpu"),
         seed=options.seed,
         redshift=redshift,
         number_density=options.number_density,

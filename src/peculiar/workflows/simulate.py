@@ -15,6 +15,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
+from peculiar.workflows.painted_boxes import PaintedSettings, paint_box, prepared_painter
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
 
@@ -23,7 +24,7 @@ def simulate(
     out: str | Path,
     *,
     seeds: Sequence[int],
-    settings: BoxSettings | PairSettings | None = None,
+    settings: BoxSettings | PairSettings | PaintedSettings | None = None,
     cosmology: Cosmology | None = None,
     device: str | None = None,
     resume: bool = False,
@@ -36,10 +37,10 @@ def simulate(
     out : path
         Directory; `run.json` holds the settings, `box-SEED.h5` one box, `pair-SEED.h5` one pair.
     seeds : sequence of int
-    settings : BoxSettings or PairSettings, optional
+    settings : BoxSettings, PairSettings or PaintedSettings, optional
         What is made. Default: boxes of 225 Mpc/h, 256^3 particles, 96^3 mesh, z = 0.59, 12 steps.
     cosmology : Cosmology, optional
-        Default: that of Xiao et al. 2024 for boxes, of He et al. 2019 for pairs.
+        Default: that of Xiao et al. 2024 for boxes, of He et al. 2019 for pairs, of the painter for painted halos.
     device : str, optional
         "cpu" or "cuda"; default: a GPU if torch sees one.
     resume : bool
@@ -54,19 +55,28 @@ def simulate(
     Raises
     ------
     InputError
-        If boxes exist and neither `resume` nor `force` is given, or the run has other settings.
+        If boxes exist and neither `resume` nor `force` is given, the run has other settings, or a box does not fit
+        the painter's cells.
 
     Notes
     -----
-    Memory 2.5 GB for boxes of 256^3 particles, 0.5 GB for pairs of 32^3.
+    Memory 2.5 GB for boxes of 256^3 particles, 0.5 GB for pairs of 32^3; see `paint_box` for painted halos.
     """
     out = Path(out)
     settings = settings or BoxSettings()
     pairs = isinstance(settings, PairSettings)
-    cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError(f"seeds must be distinct and >= 0, at least one, got {list(seeds)}")
-    plan = {"settings": dataclasses.asdict(settings), "cosmology": dataclasses.asdict(cosmology)}
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen not in ("cpu", "cuda") or (chosen == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device must be cpu, or cuda where torch sees a GPU, got {device!r}: leave it out")
+    plan: dict[str, Any] = {}
+    painter = None
+    if isinstance(settings, PaintedSettings):
+        painter, settings, cosmology = prepared_painter(settings, cosmology, device=chosen)
+        plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
+    cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
+    plan |= {"settings": dataclasses.asdict(settings), "cosmology": dataclasses.asdict(cosmology)}
     paths = [out / f"{'pair' if pairs else 'box'}-{seed:05d}.h5" for seed in seeds]
     record = out / "run.json"
     earlier: list[int] = []
@@ -85,9 +95,6 @@ def simulate(
             f"{out} must not hold these seeds yet, got {len(existing)} of them (first {existing[0].name}): "
             "use --resume to keep them or --force to make them again"
         )
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if chosen not in ("cpu", "cuda") or (chosen == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device must be cpu, or cuda where torch sees a GPU, got {device!r}: leave it out")
     out.mkdir(parents=True, exist_ok=True)
     with atomic_output(record, overwrite=True) as temporary:
         temporary.write_text(
@@ -98,6 +105,13 @@ def simulate(
         with progress_bar("pairs", total=len(todo)) as advance:
             for seed, path in todo:
                 simulate_pair(path, settings, cosmology, seed=seed, device=chosen, overwrite=True)
+                advance(1)
+        return paths
+    if isinstance(settings, PaintedSettings):
+        assert painter is not None
+        with progress_bar("boxes", total=len(todo)) as advance:
+            for seed, path in todo:
+                paint_box(path, settings, painter, cosmology, seed=seed, overwrite=True)
                 advance(1)
         return paths
     units = settings.steps.count + 2

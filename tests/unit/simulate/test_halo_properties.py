@@ -7,7 +7,7 @@ import torch
 from peculiar.core import Box, Field, InputError
 from peculiar.core.cosmology import PRESETS
 from peculiar.simulate.halo_properties import measure_halo_properties
-from peculiar.simulate.populate import HaloProperties, populate
+from peculiar.simulate.populate import HaloProperties, draw_members, populate
 from peculiar.simulate.second_order import SecondOrderFields
 
 BOX = Box(64.0, 16)
@@ -20,6 +20,8 @@ PROPERTIES = HaloProperties(
     velocity_infall=(300.0, 300.0),
     velocity_dispersion=(80.0, 80.0),
     velocity_coherence=0.6,
+    member_spread=0.3,
+    member_dispersion=150.0,
 )
 
 
@@ -43,7 +45,13 @@ def simulated(theory):
         box=BOX,
         cosmology=PRESETS["xiao2024"],
         redshift=0.5,
-        halos=SimpleNamespace(positions=halos.positions, velocities=halos.velocities, masses=halos.masses),
+        halos=SimpleNamespace(
+            positions=halos.positions,
+            velocities=halos.velocities,
+            masses=halos.masses,
+            counts=np.where(halos.masses > 2e12, 60, 20),
+        ),
+        members=draw_members(halos.masses, PROPERTIES, seed=1),
     )
 
 
@@ -76,7 +84,10 @@ def test_dispersion_is_scaled_to_the_power_of_redshift_space(simulated, theory, 
     """Halos at rest need none, whatever the power of their places is."""
     halos = simulated.halos
     still = SimpleNamespace(
-        positions=halos.positions, masses=halos.masses, velocities=np.zeros_like(halos.velocities)
+        positions=halos.positions,
+        masses=halos.masses,
+        counts=halos.counts,
+        velocities=np.zeros_like(halos.velocities),
     )
     at_rest = measure_halo_properties(
         [(SimpleNamespace(**(vars(simulated) | {"halos": still})), theory)], mass_edges=EDGES
@@ -84,11 +95,22 @@ def test_dispersion_is_scaled_to_the_power_of_redshift_space(simulated, theory, 
     assert max(at_rest.velocity_dispersion) < 1e-3 < min(found.velocity_dispersion)
 
 
+def test_members_are_measured_in_well_resolved_halos(simulated, theory, found):
+    assert (found.member_spread, found.member_dispersion) == pytest.approx((0.3, 150), rel=0.02)
+    unresolved = SimpleNamespace(
+        **(vars(simulated.halos) | {"counts": np.full(len(simulated.halos.masses), 20)})
+    )
+    box = SimpleNamespace(**(vars(simulated) | {"halos": unresolved}))
+    without = measure_halo_properties([(box, theory)], mass_edges=EDGES)
+    assert (without.member_spread, without.member_dispersion) == (0, 0)
+
+
 def test_rare_bins_take_the_exponent_of_lighter_ones(simulated, theory):
     heavy = np.flatnonzero(simulated.halos.masses >= 3e12)
     kept = np.setdiff1d(np.arange(len(simulated.halos.masses)), heavy[300:])
     halos = SimpleNamespace(**{name: values[kept] for name, values in vars(simulated.halos).items()})
-    few = SimpleNamespace(**(vars(simulated) | {"halos": halos}))
+    members = draw_members(halos.masses, PROPERTIES, seed=1)
+    few = SimpleNamespace(**(vars(simulated) | {"halos": halos, "members": members}))
     first, second = measure_halo_properties([(few, theory)], mass_edges=EDGES).position_exponent
     assert first == second == pytest.approx(1, abs=0.25)
 

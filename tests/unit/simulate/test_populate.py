@@ -4,7 +4,7 @@ import torch
 from pydantic import ValidationError
 
 from peculiar.core import Box, Field, InputError
-from peculiar.simulate.populate import HaloProperties, populate
+from peculiar.simulate.populate import HaloProperties, draw_members, populate
 from peculiar.simulate.second_order import SecondOrderFields
 
 BOX = Box(64.0, 16, origin=(-10.0, 0.0, 5.0))
@@ -16,6 +16,8 @@ PROPERTIES = HaloProperties(
     velocity_infall=(0.0, 0.0),
     velocity_dispersion=(80.0, 80.0),
     velocity_coherence=0.6,
+    member_spread=0.3,
+    member_dispersion=150.0,
 )
 
 
@@ -99,6 +101,17 @@ def test_bins_must_agree_and_hold_halos():
         populate(counts((1, 1, 1)), fields(), PROPERTIES, seed=1, redshift=0.5)
     with pytest.raises(InputError, match="at least one halo"):
         populate(counts((0, 0)), fields(), PROPERTIES, seed=1, redshift=0.5)
+
+
+def test_members_grow_with_the_mass_of_their_halo():
+    masses = np.array([8e13, 1e13, 2e12])
+    members = draw_members(masses, PROPERTIES, seed=1, most=30)
+    assert np.bincount(members.host).tolist() == [30, 5, 4]
+    many = draw_members(np.repeat(masses, 2000), PROPERTIES, seed=1)
+    for host, factor in ((0, 2.0), (1, 1.0)):
+        rows = many.host // 2000 == host
+        assert many.displacements[rows].astype(float).std() == pytest.approx(0.3 * factor, rel=0.02)
+        assert many.velocities[rows].astype(float).std() == pytest.approx(150 * factor, rel=0.02)
 
 
 def test_properties_must_make_sense():

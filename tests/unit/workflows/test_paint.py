@@ -8,54 +8,11 @@ from typer.testing import CliRunner
 import peculiar
 from peculiar.cli import app
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning, OutputExistsError
-from peculiar.inference.model_card import PainterCard, load_model, save_model, task_of
+from peculiar.inference.model_card import PainterCard, load_model, task_of
 from peculiar.inference.painting import HaloPainter, most_massive
-from peculiar.models import build
 from peculiar.simulate.second_order import second_order_fields
-from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.paint import PaintOptions, paint, paint_file
-
-CONFIGURATION = {"bins": 2, "width": 4, "blocks": 1, "hidden": 4, "start": [0.4, 0.1]}
-
-
-@pytest.fixture(scope="module")
-def entries():
-    return {
-        "name": "tiny",
-        "task": "paint",
-        "package_version": peculiar.__version__,
-        "architecture": "painter",
-        "configuration": CONFIGURATION,
-        "normalisation": {},
-        "cosmology": cosmology_settings(PRESETS["xiao2024"]),
-        "redshift": 0.5,
-        "cell_size": 4.0,
-        "velocity_definition": "momentum over density",
-        "metrics": {},
-        "seeds": {"training": 1},
-        "mass_edges": (1e12, 1e13, 1e15),
-        "halos": {
-            "mass_quantiles": ((1e12, 3e12, 1e13), (1e13, 2e13, 1e15)),
-            "position_exponent": (2.0, 3.0),
-            "log_density": (0.5, 1.0),
-            "velocity_slope": (1.0, 1.1),
-            "velocity_infall": (300.0, 900.0),
-            "velocity_dispersion": (50.0, 100.0),
-            "velocity_coherence": 0.5,
-        },
-        "number_density": 0.5 / 4.0**3,
-        "cosmology_range": {},
-        "splits": {"training": "1-2"},
-    }
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, entries):
-    torch.manual_seed(1)
-    directory = tmp_path_factory.mktemp("model")
-    save_model(build("painter", CONFIGURATION), directory, **entries)
-    return directory / "tiny.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +23,22 @@ def density(tmp_path_factory):
     return path
 
 
-def test_the_card_is_a_painters(model, entries):
-    _, card = load_model(model)
+def test_the_card_is_a_painters(tiny_painter, painter_entries):
+    _, card = load_model(tiny_painter)
     assert isinstance(card, PainterCard)
     assert task_of(card) == "paint"
     with pytest.raises(ValueError, match="one entry for each bin"):
-        PainterCard(**(entries | {"mass_edges": (1e12, 1e13)}), weights_sha256="0" * 64)
+        PainterCard(**(painter_entries | {"mass_edges": (1e12, 1e13)}), weights_sha256="0" * 64)
 
 
-def test_paint_writes_a_catalogue_that_can_be_read(model, tmp_path):
+def test_paint_writes_a_catalogue_that_can_be_read(tiny_painter, tmp_path):
     out = tmp_path / "halos.h5"
     result = CliRunner().invoke(
-        app, ["paint", "--box", "64", "--seed", "3", "--out", str(out), "--model", str(model)]
+        app, ["paint", "--box", "64", "--seed", "3", "--out", str(out), "--model", str(tiny_painter)]
     )
     assert result.exit_code == 0, result.output
     halos = peculiar.read_catalogue(out, box=Box(64.0), space="real", redshift=0.5)
-    direct = paint(64.0, PaintOptions(seed=3, model=model))
+    direct = paint(64.0, PaintOptions(seed=3, model=tiny_painter))
     assert np.allclose(halos.positions, direct.positions)
     assert np.allclose(halos.velocities, direct.velocities)
     assert np.allclose(halos.masses, direct.masses)
@@ -94,33 +51,35 @@ def test_paint_writes_a_catalogue_that_can_be_read(model, tmp_path):
     assert note["settings"]["model"] == "tiny"
     assert table.meta["box_size"] == 64.0
     with pytest.raises(OutputExistsError, match="--force"):
-        paint_file(out, PaintOptions(seed=3, model=model), size=64.0)
+        paint_file(out, PaintOptions(seed=3, model=tiny_painter), size=64.0)
 
 
-def test_a_density_of_the_users_gives_the_same_halos_as_the_box_it_came_from(model, density, tmp_path):
-    path = paint_file(tmp_path / "halos.fits", PaintOptions(seed=3, model=model), density=density)
+def test_a_density_of_the_users_gives_the_same_halos_as_the_box_it_came_from(tiny_painter, density, tmp_path):
+    path = paint_file(tmp_path / "halos.fits", PaintOptions(seed=3, model=tiny_painter), density=density)
     halos = peculiar.read_catalogue(path, box=Box(64.0), space="real", redshift=0.5)
-    direct = paint(64.0, PaintOptions(seed=3, model=model))
+    direct = paint(64.0, PaintOptions(seed=3, model=tiny_painter))
     assert np.allclose(halos.positions, direct.positions, atol=1e-4)
 
 
-def test_a_density_without_velocity_moves_by_linear_theory(model, tmp_path):
+def test_a_density_without_velocity_moves_by_linear_theory(tiny_painter, tmp_path):
     fields = second_order_fields(Box(64.0, 16), PRESETS["xiao2024"], seed=3, redshift=0.5)
     write_fields(tmp_path / "density.zarr", {"density": fields.density})
     with pytest.warns(OutOfRangeWarning, match="holds no velocity"):
         path = paint_file(
-            tmp_path / "halos.csv", PaintOptions(seed=3, model=model), density=tmp_path / "density.zarr"
+            tmp_path / "halos.csv",
+            PaintOptions(seed=3, model=tiny_painter),
+            density=tmp_path / "density.zarr",
         )
     halos = peculiar.read_catalogue(path, box=Box(64.0), space="real", redshift=0.5)
     theory = fields.velocity.at(halos.positions)
     assert np.corrcoef(halos.velocities.ravel(), theory.ravel())[0, 1] > 0.7
 
 
-def test_abundance_and_redshift_space(model):
-    options = {"seed": 3, "model": model, "number_density": 2e-3}
+def test_abundance_and_redshift_space(tiny_painter):
+    options = {"seed": 3, "model": tiny_painter, "number_density": 2e-3}
     real, moved = (paint(64.0, PaintOptions(**options, space=space)) for space in ("real", "redshift"))
     assert len(real) == round(2e-3 * 64**3)
-    whole = paint(64.0, PaintOptions(seed=3, model=model))
+    whole = paint(64.0, PaintOptions(seed=3, model=tiny_painter))
     assert real.masses.min() >= np.sort(whole.masses)[-len(real)]
     shift = (moved.positions - real.positions + 32) % 64 - 32
     factor = PRESETS["xiao2024"].redshift_space_factor(0.5)
@@ -137,13 +96,15 @@ def test_abundance_and_redshift_space(model):
         ({"model": "wu2021"}, "must be"),
     ],
 )
-def test_bad_options_are_refused_before_work(model, tmp_path, options, match):
+def test_bad_options_are_refused_before_work(tiny_painter, tmp_path, options, match):
     with pytest.raises(InputError, match=match):
-        paint_file(tmp_path / "halos.h5", PaintOptions(**({"seed": 1, "model": model} | options)), size=64.0)
+        paint_file(
+            tmp_path / "halos.h5", PaintOptions(**({"seed": 1, "model": tiny_painter} | options)), size=64.0
+        )
 
 
-def test_bad_sources_are_refused(model, density, tmp_path):
-    options = PaintOptions(seed=1, model=model)
+def test_bad_sources_are_refused(tiny_painter, density, tmp_path):
+    options = PaintOptions(seed=1, model=tiny_painter)
     for source in ({}, {"size": 64.0, "density": density}):
         with pytest.raises(InputError, match="and not both"):
             paint_file(tmp_path / "halos.h5", options, **source)
@@ -159,8 +120,8 @@ def test_bad_sources_are_refused(model, density, tmp_path):
         paint_file(tmp_path / "halos.h5", options, density=tmp_path / "squeezed.zarr")
 
 
-def test_boxes_that_the_painter_does_not_know_are_refused_or_warned_of(model):
-    painter, cosmology = HaloPainter.load(model), PRESETS["xiao2024"]
+def test_boxes_that_the_painter_does_not_know_are_refused_or_warned_of(tiny_painter):
+    painter, cosmology = HaloPainter.load(tiny_painter), PRESETS["xiao2024"]
     with pytest.raises(InputError, match="use 16 cells"):
         painter.check(Box(64.0, 32), cosmology, redshift=0.5)
     with pytest.raises(InputError, match="even along each side"):
@@ -173,9 +134,9 @@ def test_boxes_that_the_painter_does_not_know_are_refused_or_warned_of(model):
         painter.check(Box(68.0, 16), cosmology, redshift=0.5)
 
 
-def test_tiles_paint_what_the_whole_mesh_paints(model):
+def test_tiles_paint_what_the_whole_mesh_paints(tiny_painter):
     field = second_order_fields(Box(128.0, 32), PRESETS["xiao2024"], seed=3, redshift=0.5, per_cell=1).density
-    whole, tiled = (HaloPainter.load(model, max_side=side) for side in (64, 24))
+    whole, tiled = (HaloPainter.load(tiny_painter, max_side=side) for side in (64, 24))
     assert torch.allclose(whole.mean_counts(field).data, tiled.mean_counts(field).data, rtol=0.02)
     drawn = whole.counts(field, seed=1).data
     assert (drawn != tiled.counts(field, seed=1).data).float().mean() < 0.002
@@ -184,7 +145,7 @@ def test_tiles_paint_what_the_whole_mesh_paints(model):
     )
 
 
-def test_abundance_must_be_there(model):
-    halos = paint(64.0, PaintOptions(seed=3, model=model))
+def test_abundance_must_be_there(tiny_painter):
+    halos = paint(64.0, PaintOptions(seed=3, model=tiny_painter))
     with pytest.raises(InputError, match="the objects that there are"):
         most_massive(halos, 1.0)

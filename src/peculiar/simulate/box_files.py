@@ -1,0 +1,73 @@
+"""The HDF5 files that hold simulated boxes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from peculiar.core.cosmology import Cosmology
+from peculiar.core.field import Field
+from peculiar.simulate.halos import Halos
+from peculiar.simulate.satellites import Members
+
+SCHEMA = 1
+
+
+def write_box(
+    path: Path,
+    cosmology: Cosmology,
+    *,
+    seed: int,
+    redshift: float,
+    fields: Mapping[str, Field],
+    halos: Halos,
+    members: Members,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the HDF5 file that `SimulatedBox` opens.
+
+    Parameters
+    ----------
+    path : Path
+        A new file.
+    cosmology : Cosmology
+    seed : int
+    redshift : float
+    fields : mapping of str to Field
+        "density", "velocity" and "linear_density" on one mesh.
+    halos : Halos
+        The most massive first; their own members are not written.
+    members : Members
+    attributes : mapping
+        What else the file says of itself.
+    """
+    import h5py
+
+    box, velocity = fields["density"].box, fields["velocity"]
+    with h5py.File(path, "w") as file:
+        file.attrs.update(
+            schema=SCHEMA,
+            seed=seed,
+            redshift=redshift,
+            box_size=box.size,
+            cells=box.mesh,
+            cosmology=json.dumps(dataclasses.asdict(cosmology)),
+            velocity_definition=velocity.definition,
+            **attributes,
+        )
+        for name, data, unit in (
+            ("density", fields["density"].numpy()[0], ""),
+            ("velocity", velocity.numpy(), "km/s"),
+            ("linear_density", fields["linear_density"].numpy()[0], ""),
+            ("halos/position", halos.positions, "Mpc/h"),
+            ("halos/velocity", halos.velocities, "km/s"),
+            ("halos/mass", halos.masses, "Msun/h"),
+            ("halos/count", halos.counts, ""),
+            ("members/displacement", members.displacements, "Mpc/h"),
+            ("members/velocity", members.velocities, "km/s"),
+            ("members/host", members.host, ""),
+        ):
+            file.create_dataset(name, data=data).attrs["unit"] = unit

@@ -1,0 +1,113 @@
+"""`peculiar simulate --kind painted`: boxes of the format of N-body boxes, with 2LPT for the truth."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from peculiar.cli import app
+from peculiar.core import PRESETS, Box, InputError, OutOfRangeWarning
+from peculiar.inference.painting import HaloPainter
+from peculiar.simulate.initial import linear_field
+from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+from peculiar.simulate.second_order import second_order_fields
+from peculiar.workflows.paint import PaintOptions, paint
+from peculiar.workflows.painted_boxes import PaintedSettings
+from peculiar.workflows.simulate import run_cosmology, simulate
+
+COSMOLOGY = PRESETS["xiao2024"]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_painter):
+    return PaintedSettings(size=64.0, cells=24, model=str(tiny_painter))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, settings):
+    out = tmp_path_factory.mktemp("painted") / "run"
+    return simulate(out, seeds=[3, 4], settings=settings, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def box(run):
+    return SimulatedBox.open(run[0])
+
+
+def test_the_truth_is_2lpt_of_the_seed(box):
+    assert (box.seed, box.redshift, box.box, box.cosmology) == (3, 0.5, Box(64.0, 24), COSMOLOGY)
+    theory = second_order_fields(box.box, COSMOLOGY, seed=3, redshift=0.5)
+    assert torch.allclose(box.density.data, theory.density.data)
+    assert torch.allclose(box.velocity.data, theory.velocity.data)
+    linear = linear_field(box.box, COSMOLOGY, seed=3, redshift=0.5)
+    assert torch.allclose(box.linear_density.data[0], linear)
+
+
+def test_halos_are_those_of_peculiar_paint(box, tiny_painter):
+    painted = paint(64.0, PaintOptions(seed=3, model=tiny_painter, device="cpu"))
+    assert (np.diff(box.halos.masses) <= 0).all()
+    order = np.argsort(-painted.masses, kind="stable")
+    assert np.array_equal(box.halos.masses, painted.masses[order])
+    assert np.allclose(box.halos.positions, painted.positions[order], atol=1e-4)
+    assert np.allclose(box.halos.velocities, painted.velocities[order], rtol=1e-4, atol=1e-2)
+    assert box.halos.positions.max() < 64
+
+
+def test_catalogues_have_satellites(box):
+    galaxies = box.catalogue(2e-3, satellite_fraction=0.25, space="real")
+    assert len(galaxies) == round(2e-3 * 64**3)
+    distance = np.abs(galaxies.positions[:, None] - box.halos.positions).max(axis=2).min(axis=1)
+    off = distance > 1e-4
+    assert off.mean() == pytest.approx(0.25, abs=0.03)
+    assert distance.max() < 6
+
+
+def test_the_record_names_the_painter(run, tiny_painter):
+    record = json.loads((run[0].parent / "run.json").read_text())
+    card = HaloPainter.load(tiny_painter).card
+    assert record["painter"] == {"name": "tiny", "weights_sha256": card.weights_sha256}
+    assert record["settings"]["redshift"] == 0.5
+    assert run_cosmology(run[0].parent) == COSMOLOGY
+
+
+def test_a_run_holds_one_kind_and_can_go_on(run, settings, tiny_painter):
+    out = run[0].parent
+    before = run[0].read_bytes()
+    assert len(simulate(out, seeds=[3, 5], settings=settings, resume=True, device="cpu")) == 2
+    assert run[0].read_bytes() == before
+    with pytest.raises(InputError, match="other settings"):
+        simulate(out, seeds=[6], settings=BoxSettings(size=64.0, particles=16, cells=8))
+    with pytest.raises(InputError, match="other settings"):
+        simulate(out, seeds=[6], settings=PaintedSettings(size=64.0, cells=16, model=str(tiny_painter)))
+
+
+def test_what_the_painter_does_not_know_is_refused_or_warned_of(tmp_path, tiny_painter):
+    with pytest.raises(InputError, match="near a multiple of 16 Mpc/h"):
+        simulate(tmp_path, seeds=[1], settings=PaintedSettings(size=70.0, cells=24, model=str(tiny_painter)))
+    with pytest.raises(InputError, match="task 'paint'"):
+        simulate(tmp_path, seeds=[1], settings=PaintedSettings(model="wu2021"))
+    with pytest.raises(InputError, match="even lattice"):
+        PaintedSettings(cells=25, per_cell=1)
+    assert list(tmp_path.iterdir()) == []
+    far = PaintedSettings(size=64.0, cells=16, redshift=2.0, model=str(tiny_painter))
+    with pytest.warns(OutOfRangeWarning, match="redshift"):
+        simulate(tmp_path, seeds=[1], settings=far, device="cpu")
+
+
+def test_the_command_refuses_options_of_other_kinds(tmp_path, tiny_painter):
+    def call(*options):
+        return CliRunner().invoke(app, ["simulate", str(tmp_path / "run"), "--seeds", "1", *options])
+
+    done = call("--kind", "painted", "--model", str(tiny_painter), "--box", "64", "--cells", "16")
+    assert done.exit_code == 0, done.output
+    assert SimulatedBox.open(tmp_path / "run" / "box-00001.h5").box == Box(64.0, 16)
+    for options, name in (
+        (("--kind", "painted", "--particles", "16"), "--particles"),
+        (("--kind", "boxes", "--model", str(tiny_painter)), "--model"),
+        (("--kind", "pairs", "--cells", "16"), "--cells"),
+    ):
+        refused = call(*options)
+        assert refused.exit_code != 0
+        assert f"{name} must not be given" in str(refused.exception) + refused.output
