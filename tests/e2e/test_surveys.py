@@ -129,7 +129,7 @@ def test_the_group_catalogue(run, survey, refused, tmp_path):
     np.testing.assert_array_equal(np.bincount(members["group"]), groups["members"])
     big = groups[groups["members"] >= 6]
     assert len(big) > 50
-    assert 80 < np.median(big["dispersion"]) < 260  # fingers of 2 Mpc/h
+    assert 80 < np.median(np.asarray(big["dispersion"])) < 260  # fingers of 2 Mpc/h
     assert (np.minimum(big["ra"], 360 - big["ra"]) < 32).all()
     assert "peculiar" in " ".join(groups.meta["comments"])
     assert "--force" in refused(*command)
@@ -278,3 +278,29 @@ def test_options_that_do_not_belong_together(refused, survey, tmp_path):
     )
     line = refused(*own, "--out", "o.zarr", "--at-objects", "mask.fits", "--force")
     assert "which is the mask" in line
+
+
+def test_a_radial_line_of_sight_in_a_box(run, catalogue, tmp_path):
+    box = ("reconstruct", catalogue, "--box", 40, "--no-periodic", "--cells", 8, *OUTPUTS)
+    result = run(*box, "--los", "radial", "--observer", "-50,20,20")
+    assert result.exit_code == 0, result.output
+    objects = Table.read(tmp_path / "objects.fits")
+    sight = np.stack([objects["x"] + 50, objects["y"] - 20, objects["z"] - 20], axis=1)
+    sight /= np.linalg.norm(sight, axis=1, keepdims=True)
+    along = sum(objects[f"v{axis}"] * sight[:, i] for i, axis in enumerate("xyz"))
+    np.testing.assert_allclose(objects["v_los"], along, rtol=1e-5, atol=1e-3)
+
+
+def test_weights_count(run, survey, tmp_path):
+    command = ("reconstruct", "--sky", "weighted.fits", "--survey", "mine.toml", *OUTPUTS, "--force")
+    densities = []
+    for weight in (np.ones(3000), np.where(survey["dec"] > 0, 2.0, 0.5)):
+        survey["weight"] = weight
+        survey.write(tmp_path / "weighted.fits", overwrite=True)
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+        with xarray.open_zarr(tmp_path / "o.zarr") as fields:
+            north = fields.density.sel(z=slice(5, 30), x=slice(40, 80), y=slice(-20, 20)).mean()
+            south = fields.density.sel(z=slice(-30, -5), x=slice(40, 80), y=slice(-20, 20)).mean()
+            densities.append(float(north - south))
+    assert densities[1] > densities[0] + 0.3

@@ -30,8 +30,8 @@ class Linking:
         Across and along the line of sight. 0.14 and 0.75 are those of Berlind et al. (2006, ApJS 167, 1), chosen so
         that the multiplicity of groups of ten and more comes out right in mocks of SDSS.
     largest : float [comoving Mpc/h]
-        The perpendicular length grows no further, nor the parallel one in proportion (Eke et al. 2004, MNRAS 348, 866,
-        section 2.1.1, take the same limit of 2 Mpc/h): where a survey is sparse, friends would be strangers.
+        The perpendicular length grows no further, nor the parallel one in proportion (Eke et al. 2004, MNRAS 348,
+        866, take the same limit of 2 Mpc/h): where a survey is sparse, friends would be strangers.
 
     Raises
     ------
