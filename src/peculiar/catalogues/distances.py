@@ -146,7 +146,7 @@ def _redshifts(table: Table, columns: Mapping[str, str] | None) -> Float[np.ndar
             f"z must be a redshift, got a median of {typical:.5g}: these look like km/s; call the column cz "
             "(--column cz=NAME)"
         )
-    if name == "cz" and typical < 20:
+    if name == "cz" and typical < 100:
         raise InputError(
             f"cz must be in km/s, got a median of {typical:.5g}: these look like redshifts; call the column z "
             "(--column z=NAME)"

@@ -62,7 +62,7 @@ def convert_redshift(
 
     An observer who moves with beta = v / c sees, in the direction n,
     1 + z_observed = (1 + z_rest) gamma (1 - beta . n): objects ahead lose redshift. Redshifts multiply as 1 + z; to add
-    c z of a dipole to c z errs by z times the dipole, 30 km/s at z = 0.1 (Davis & Scrimgeour 2014).
+    c z of a dipole to c z errs by z times the dipole, 37 km/s at z = 0.1 (Davis & Scrimgeour 2014).
 
     Parameters
     ----------

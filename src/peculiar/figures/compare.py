@@ -104,11 +104,9 @@ def _shells(axes: Axes, data: ComparisonData) -> None:
         label="if prediction and errors are right",
     )
     axes.axhline(0, color="0.6", lw=0.6)
-    axes.set(
-        xlabel=r"$cz$ [km s$^{-1}$]",
-        ylabel="weighted correlation",
-        ylim=(min(-0.2, axes.get_ylim()[0]), 1.05),
-    )
+    reached = np.nan_to_num(data.correlation + data.correlation_error), np.nan_to_num(data.expected)
+    top = 1.45 * max(0.1, *map(np.max, reached))  # room for the legend
+    axes.set(xlabel=r"$cz$ [km s$^{-1}$]", ylabel="weighted correlation", ylim=(None, top))
     axes.legend(loc="upper right")
     name_panel(axes, "shells")
 
@@ -141,6 +139,8 @@ def _sky(axes: Axes, data: ComparisonData) -> None:
     axes.grid(True, lw=0.3)
     axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [r"120°", r"60°", r"0°", r"300°", r"240°"])
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, -0.2))
-    bar = axes.figure.colorbar(ScalarMappable(norm, DIVERGING), ax=axes, fraction=0.03, pad=0.03)
+    bar = axes.figure.colorbar(
+        ScalarMappable(norm, DIVERGING), ax=axes, fraction=0.03, pad=0.03, panchor=False
+    )
     bar.set_label(r"measured $-$ $\beta\,v_\mathrm{field}$ [km s$^{-1}$]")
     axes.set_title("sky (galactic): what the field does not explain", pad=12)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 SHELLS = 4
-PIXELS_NSIDE = 4
+MANY = 3000
+"""Objects from which on the map's pixels are of 15 degrees and not of 29."""
 FEWEST_PER_PIXEL = 3
 
 
@@ -82,8 +83,12 @@ class CompareOptions:
             raise InputError(f"radial must be 'flat' or 'measured', got {self.radial!r}")
         if not 0 <= self.density_bias <= 5:
             raise InputError(f"density_bias must lie in [0, 5], got {self.density_bias}")
-        if self.bootstraps < 2:
-            raise InputError(f"bootstraps must be at least 2, got {self.bootstraps}: they give the errors")
+        if self.shells is not None and (len(self.shells) < 2 or not (np.diff(self.shells) > 0).all()):
+            raise InputError(
+                f"shells must be two or more increasing limits in km/s, got {tuple(self.shells)}"
+            )
+        if self.bootstraps < 10:
+            raise InputError(f"bootstraps must be at least 10, got {self.bootstraps}: they give the errors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +259,8 @@ def compare_file(
     sky : SkyField, optional
         The field, if it was read already, or with another observer or cosmology.
     out : path, optional
-        Directory: comparison.json, velocities.pdf and .png, and objects.ecsv with the table's rows that were used.
+        Directory: comparison.json, provenance.json, velocities.pdf and .png, and objects.ecsv with the table's rows
+        that were used.
     force : bool
         Replace an output that is there.
     """
@@ -265,9 +271,9 @@ def compare_file(
     result = compare(sky or read_sky_field(field), catalogue, options)
     if out is not None:
         settings = asdict(options) | {"field": str(field)}
-        record = result.record() | {"provenance": provenance(settings, inputs=[distances], seed=options.seed)}
+        made = provenance(settings, inputs=[distances], seed=options.seed)
         with atomic_output(out, overwrite=force) as temporary:
-            _write(temporary, table, result, record)
+            _write(temporary, table, result, made)
     return result
 
 
@@ -313,7 +319,7 @@ def _log_prior(
     return prior + np.log(np.maximum(density, 1e-6 * n_of_r.peak))
 
 
-def _write(directory: Path, table: Table, result: Comparison, record: Mapping[str, Any]) -> None:
+def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str, Any]) -> None:
     import astropy.units as u
     from astropy.table import Column
 
@@ -321,9 +327,9 @@ def _write(directory: Path, table: Table, result: Comparison, record: Mapping[st
     from peculiar.figures.style import save
 
     directory.mkdir()
-    (directory / "comparison.json").write_text(
-        json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8"
-    )
+    for name, entries in (("comparison", result.record()), ("provenance", made)):
+        text = json.dumps(entries, indent=1, default=str) + "\n"
+        (directory / f"{name}.json").write_text(text, encoding="utf-8")
     chosen = table[_rows(result.catalogue.used)]
     for name, values, meaning in (
         ("v_measured", result.velocities.measured, "radial velocity by the log-distance estimator"),
@@ -343,8 +349,9 @@ def _figure_data(result: Comparison) -> Any:
     velocities, fit, dipole = result.velocities, result.fit, result.dipole
     weight = 1 / (velocities.error**2 + fit.sigma_v**2)
     longitude, latitude = to_galactic(result.catalogue.directions)
-    count = healpy.nside2npix(PIXELS_NSIDE)
-    pixels = healpy.ang2pix(PIXELS_NSIDE, longitude, latitude, lonlat=True)
+    nside = 4 if len(result.catalogue) >= MANY else 2
+    count = healpy.nside2npix(nside)
+    pixels = healpy.ang2pix(nside, longitude, latitude, lonlat=True)
     unexplained = velocities.measured - velocities.predicted + velocities.external
     total = np.bincount(pixels, weight, count)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,0 +1,169 @@
+import json
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from typer.testing import CliRunner
+
+import peculiar
+from peculiar.catalogues import directions
+from peculiar.catalogues.distances import read_distances
+from peculiar.catalogues.frames import convert_redshift, to_galactic
+from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.fields.calculus import displacement
+from peculiar.fields.smooth import gaussian
+from peculiar.simulate.distances import DistanceMockSettings, mock_distances
+from peculiar.simulate.initial import linear_field
+from peculiar.workflows.compare import CompareOptions, compare
+from peculiar.workflows.cosmologies import cosmology_settings
+
+COSMOLOGY = PRESETS["xiao2024"]
+C = 299792.458
+BOX = Box(200.0, 32, origin=(-100.0, -100.0, -100.0))
+EXTERNAL = (150.0, 0.0, -100.0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A field on disk and a table of distances from it, heliocentric."""
+    directory = tmp_path_factory.mktemp("compare")
+    density = linear_field(BOX, COSMOLOGY, seed=11, redshift=0.0)[None]
+    density = gaussian(Field(density, BOX, names=("density",)), 7.0)
+    data = COSMOLOGY.velocity_factor(0.0) * displacement(density.data[0], BOX)
+    velocity = Field(data, BOX, names=("x", "y", "z"), unit="km/s", kind="vector")
+    attributes = {"observer": [0.0, 0.0, 0.0], "cosmology": cosmology_settings(COSMOLOGY)}
+    peculiar.write_fields(
+        directory / "field.zarr", {"velocity": velocity, "density": density}, attributes=attributes
+    )
+    settings = DistanceMockSettings(
+        count=400, observer=(0.0, 0.0, 0.0), modulus_error=(0.05, 0.15), external=EXTERNAL, zero_point=0.5
+    )
+    mock = mock_distances(velocity, density, settings, cosmology=COSMOLOGY, seed=1)
+    longitude, latitude = to_galactic(mock.directions)
+    redshift = convert_redshift(mock.redshift, mock.directions, source="cmb", target="heliocentric")
+    table = Table(
+        {
+            "l": longitude,
+            "b": latitude,
+            "cz": C * redshift,
+            "mu": mock.modulus,
+            "mu_error": mock.modulus_error,
+        }
+    )
+    table.write(directory / "distances.ecsv")
+    return directory
+
+
+def run(made, *arguments):
+    from peculiar.cli import app
+
+    given = ["compare", made / "distances.ecsv", "--field", made / "field.zarr", *arguments]
+    return CliRunner().invoke(app, list(map(str, given)))
+
+
+def test_json_has_beta_dipole_sigma_and_correlations_with_their_errors(made, tmp_path):
+    out = tmp_path / "comparison"
+    done = run(made, "--frame", "heliocentric", "--bootstraps", 20, "--json", "--out", out)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["objects"] == 400
+    assert found["beta"] == pytest.approx(1, abs=3.5 * found["beta_error"])
+    assert found["sigma_v"] == pytest.approx(150, abs=3.5 * found["sigma_v_error"])
+    assert found["zero_point"] == pytest.approx(0.5, abs=3.5 * found["zero_point_error"])
+    assert found["H0"] == pytest.approx(100 * 10 ** (-found["zero_point"] / 5))
+    dipole = found["dipole"]
+    pulls = (np.array(dipole["celestial"]) - EXTERNAL) / dipole["celestial_error"]
+    assert (np.abs(pulls) < 3.5).all()
+    assert dipole["speed"] == pytest.approx(np.linalg.norm(dipole["galactic"]))
+    longitude, latitude = to_galactic(np.array([dipole["celestial"]]))
+    assert (dipole["l"], dipole["b"]) == pytest.approx((longitude[0], latitude[0]))
+    assert dipole["chi2"] > 11
+    assert len(found["shells"]) == 4
+    assert sum(shell["objects"] for shell in found["shells"]) == 400
+    for shell in found["shells"]:
+        assert abs(shell["r"] - shell["r_expected"]) < 4 * shell["r_error"]
+    assert 0.7 < found["chi2_per_object"] < 1.3
+
+    assert sorted(path.name for path in out.iterdir()) == [
+        "comparison.json", "objects.ecsv", "provenance.json", "velocities.pdf", "velocities.png"
+    ]  # fmt: skip
+    kept = json.loads((out / "comparison.json").read_text())
+    assert kept["beta"] == found["beta"]
+    made_by = json.loads((out / "provenance.json").read_text())
+    assert made_by["settings"]["frame"] == "heliocentric"
+    objects = Table.read(out / "objects.ecsv")
+    assert len(objects) == 400
+    noise = np.hypot(objects["v_error"], found["sigma_v"])
+    assert ((objects["v_measured"] - objects["v_predicted"]) / noise).std() == pytest.approx(1, abs=0.15)
+    again = run(made, "--frame", "heliocentric", "--out", out)
+    assert again.exit_code == 2
+    assert "must not exist" in again.stderr
+    forced = run(made, "--frame", "heliocentric", "--bootstraps", 10, "--out", out, "--force")
+    assert forced.exit_code == 0, forced.stderr
+
+
+def test_text_says_what_was_found_and_the_wrong_frame_shows(made):
+    done = run(made, "--frame", "cmb", "--bootstraps", 10, "--shells", "1000,5000,7000", "--sigma-v", 150)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "objects", "beta", "dipole", "sigma_v", "zero", "chi2", "r", "r"
+    ]  # fmt: skip
+    assert "cz = 1000 to 5000 km/s" in lines[-2]
+
+
+def test_objects_beyond_the_field_are_left_out_and_counted(made):
+    table = Table.read(made / "distances.ecsv")
+    for row in range(5):
+        table["cz"][row] = 60000.0
+    catalogue = read_distances(table, frame="heliocentric")
+    options = CompareOptions(frame="heliocentric", bootstraps=10, radial="measured")
+    found = compare(made / "field.zarr", catalogue, options)
+    assert found.outside == 5
+    assert found.catalogue.used[:6].tolist() == [False] * 5 + [True]
+    table["cz"] = 60000.0
+    with pytest.raises(InputError, match="at least 20 objects in the field, got 0 of 400"):
+        compare(made / "field.zarr", read_distances(table, frame="cmb"), options)
+
+
+def test_the_measured_selection_hardly_changes_beta(made):
+    catalogue = read_distances(made / "distances.ecsv", frame="heliocentric")
+    flat = compare(made / "field.zarr", catalogue, CompareOptions(frame="heliocentric", bootstraps=10))
+    measured = compare(
+        made / "field.zarr", catalogue, CompareOptions(frame="heliocentric", bootstraps=10, radial="measured")
+    )
+    assert measured.fit.beta == pytest.approx(flat.fit.beta, abs=0.03)
+    assert measured.fit.beta != flat.fit.beta
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frame", "cmb", "--bootstraps", 9], "bootstraps must be at least 10"),
+        (["--frame", "cmb", "--density-bias", -1], "density_bias must lie in [0, 5]"),
+        (["--frame", "cmb", "--sigma-v", 5, "--bootstraps", 10], "sigma_v must lie in [50, 1000]"),
+        (["--frame", "cmb", "--shells", "5000,1000", "--bootstraps", 10], "increasing limits"),
+        (["--frame", "cmb", "--cz", "5000"], "--cz must be 2 numbers"),
+        (["--frame", "cmb", "--column", "distance=mu"], "columns must map"),
+    ],
+)
+def test_bad_options_are_refused(made, arguments, message):
+    done = run(made, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_an_unknown_frame_or_none_is_refused(made):
+    assert run(made, "--frame", "galactic").exit_code == 2
+    assert run(made).exit_code == 2
+
+
+def test_celestial_directions_are_taken_too(made):
+    table = Table.read(made / "distances.ecsv")
+    first = read_distances(table, frame="heliocentric")
+    x, y, z = first.directions.T
+    table["ra"], table["dec"] = np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arcsin(z))
+    np.testing.assert_allclose(directions(table["ra"], table["dec"]), first.directions, atol=1e-12)
+    np.testing.assert_allclose(
+        read_distances(table, frame="heliocentric").directions, first.directions, atol=1e-8
+    )
