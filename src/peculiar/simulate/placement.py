@@ -44,7 +44,7 @@ def sharpen(density: Field) -> Field:
     # Cell centres of the two meshes differ by a quarter of the larger cell.
     for k in wavevectors(fine):
         data_k *= torch.polar(torch.ones_like(k), (fine.cell_size - box.cell_size) / 2 * k)
-    return Field(to_real(data_k, fine.mesh) * REFINEMENT**3, fine, density.names)
+    return Field(to_real(data_k.mul_(REFINEMENT**3), fine.mesh), fine, density.names)
 
 
 def place(

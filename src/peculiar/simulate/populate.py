@@ -17,6 +17,7 @@ from peculiar.core.catalogue import Catalogue
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.fields.calculus import gradient
+from peculiar.fields.paint import readout
 from peculiar.fields.smooth import gaussian
 from peculiar.simulate.placement import place, sharpen
 from peculiar.simulate.satellites import Members
@@ -106,8 +107,12 @@ class Guides:
         self, positions: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3 2"]]:
         """Return ln(2 + delta), and the velocity [km/s] beside the pull [h/Mpc], at positions [Mpc/h]."""
-        log = np.log1p(np.maximum(1 + self.fields.density.at(positions)[:, 0], 0))
-        return log, np.stack([self.fields.velocity.at(positions), self.pull.at(positions)], axis=2)
+        box = self.fields.density.box
+        density, velocity, pull = (
+            readout(field.data, positions, box).numpy()
+            for field in (self.fields.density, self.fields.velocity, self.pull)
+        )
+        return np.log1p(np.maximum(1 + density[:, 0], 0)), np.stack([velocity, pull], axis=2)
 
 
 def populate(
@@ -213,12 +218,12 @@ def halo_velocities(
     strengths = at_nodes(log, properties.log_density, [properties.velocity_slope, properties.velocity_infall])
     dispersion = np.interp(log, properties.log_density, properties.velocity_dispersion)
     noise = random.standard_normal((3, *(box.mesh,) * 3), dtype=np.float32)
-    common = velocity.replace(data=torch.from_numpy(noise)).at(positions)
+    common = readout(torch.from_numpy(noise), positions, box).numpy()
     # Interpolated noise has the variance of the sum of its squared weights.
     part = ((positions - np.asarray(box.origin)) / box.cell_size - 0.5) % 1
     common /= np.sqrt(((1 - part) ** 2 + part**2).prod(axis=1))[:, None]
     share = properties.velocity_coherence
-    rest = np.sqrt(share) * common + np.sqrt(1 - share) * random.standard_normal(positions.shape)
+    rest = np.sqrt(share) * common + np.sqrt(1 - share) * random.standard_normal(positions.shape, np.float32)
     return np.einsum("nij,nj->ni", features, strengths), dispersion[:, None] * rest
 
 
