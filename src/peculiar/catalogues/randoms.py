@@ -15,7 +15,7 @@ PER_PIXEL = 50
 """Random points per pixel of the footprint: with fewer, some pixels inside it would be empty by chance."""
 PER_KERNEL = 100
 """Random points that a value of the completeness is averaged over, for an error of 10 %."""
-_SMOOTHING = 10.0  # Mpc/h, of the randoms' n(r): they are many, and have no structure to be kept
+_SMOOTHING = 5.0  # Mpc/h, of the randoms' n(r): they are many, and have no structure to be kept
 _SHELLS = 8
 _LARGEST_RATIO = 2.5
 
@@ -118,7 +118,7 @@ def completeness_from_randoms(
     Returns
     -------
     Field
-        One channel "completeness", about 0 to 1; 0 outside the survey.
+        One channel "completeness", 0 to 1 but for the noise of the points; 0 outside the survey.
 
     Raises
     ------

@@ -47,8 +47,8 @@ FIELD_BYTES = (
 )  # a cell's density, velocity and momentum; compression saves about as much as is kept in reserve
 
 
-WORK_BYTES = 600
-"""Memory of a reconstruction per mesh cell, see docs/surveys.md for what was measured."""
+WORK_BYTES = 750
+"""Memory of a reconstruction per mesh cell, measured for a network on 176^3 cells without its tiles."""
 
 
 @dataclass(frozen=True)

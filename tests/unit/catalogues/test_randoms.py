@@ -73,11 +73,11 @@ def test_completeness_is_that_of_the_mask_and_selection_behind_the_randoms(descr
     np.testing.assert_allclose([ratio[shell].mean() for shell in shells], ratio.mean(), rtol=0.06)
     assert [ratio[shell].std() < 0.35 * ratio.mean() for shell in shells] == [True] * 3
     assert values[(cosine < np.cos(np.radians(36))) & (distance > 40)].max() == 0
-    assert 0.8 < values.max() < 1.4
+    assert 0.6 < np.quantile(values[values > 0], 0.98) < 1.15
     # objects over the expected number: one everywhere
     near = np.linalg.norm(galaxies, axis=1) < 55
     expected = values[distance < 55].sum(), values[distance >= 55].sum()
-    assert near.sum() / expected[0] == pytest.approx((~near).sum() / expected[1], rel=0.06)
+    assert near.sum() / expected[0] == pytest.approx((~near).sum() / expected[1], rel=0.1)  # 3 % are counting
 
 
 def test_edges_stay_sharp():
