@@ -1,6 +1,8 @@
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -101,3 +103,11 @@ def test_every_command_shows_its_help():
         result = CliRunner().invoke(app, [command.callback.__name__, "--help"])
         assert result.exit_code == 0
         assert command.callback.__doc__.strip() in " ".join(result.output.split())
+
+
+def test_help_texts_hold_no_markup():
+    """Words in brackets that begin with a lower-case letter, such as units, would vanish from the printed help."""
+    sources = (Path(peculiar.__file__).parent / "cli").glob("*.py")
+    texts = [text for path in sources for text in re.findall(r'help="([^"]*)"', path.read_text())]
+    assert len(texts) > 50
+    assert [text for text in texts if re.search(r"\[[a-z#/@]", text)] == []

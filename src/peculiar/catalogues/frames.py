@@ -1,4 +1,4 @@
-"""Rest frames of redshifts (the Sun's, the cosmic microwave background's, the Local Group's) and galactic directions."""
+"""Rest frames of redshifts: the Sun's, the microwave background's, the Local Group's; and galactic directions."""
 
 from __future__ import annotations
 

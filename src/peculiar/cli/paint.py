@@ -16,7 +16,7 @@ def paint(
     seed: Annotated[int, typer.Option(help="Of the halos, and of the initial conditions of --box.")],
     box: Annotated[float | None, typer.Option(help="Side of a box with its own 2LPT field [Mpc/h].")] = None,
     density: Annotated[
-        Path | None, typer.Option(help="Zarr with your 'density' and, in most cases, 'velocity' [km/s].")
+        Path | None, typer.Option(help="Zarr with your 'density' and, in most cases, 'velocity' in km/s.")
     ] = None,
     model: Annotated[
         str, typer.Option(help="A painter of `peculiar models`, or a .safetensors file.")

@@ -67,7 +67,8 @@ def reconstruct(
     sky: Annotated[
         bool,
         typer.Option(
-            "--sky", help="A survey with ra, dec [deg] and z (redshift); needs --survey, --mask or --randoms."
+            "--sky",
+            help="A survey with ra, dec in degrees and z (redshift); needs --survey, --mask or --randoms.",
         ),
     ] = False,
     survey: SurveyFile = None,

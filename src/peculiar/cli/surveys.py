@@ -96,7 +96,8 @@ def survey_from(
 @app.command()
 def groups(
     galaxies: Annotated[
-        Path, typer.Argument(help="FITS, HDF5, Parquet, ECSV or CSV with ra, dec [deg] and z (redshift).")
+        Path,
+        typer.Argument(help="FITS, HDF5, Parquet, ECSV or CSV with ra, dec in degrees and z (redshift)."),
     ],
     out: Annotated[Path, typer.Option(help="Groups: ra, dec, z, members, velocity dispersion, mass proxy.")],
     members: Annotated[

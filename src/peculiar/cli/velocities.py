@@ -49,8 +49,8 @@ def _sky_field(field: Path, observer: str | None, cosmology: str | None) -> Any:
 @app.command()
 def query(
     field: FieldPath,
-    ra: Annotated[str | None, typer.Option(help="Right ascension [deg], or several: 10,20.")] = None,
-    dec: Annotated[str | None, typer.Option(help="Declination [deg], or several.")] = None,
+    ra: Annotated[str | None, typer.Option(help="Right ascension in degrees, or several: 10,20.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Declination in degrees, or several.")] = None,
     z: Annotated[str | None, typer.Option(help="Redshift, or several.")] = None,
     catalogue: Annotated[
         Path | None, typer.Option(help="Table with ra, dec and z, instead of numbers.")
@@ -62,7 +62,7 @@ def query(
     ] = SpaceName.redshift,
     sigma: Annotated[
         float | None,
-        typer.Option(help="Error of cz and motions about the field [km/s].", show_default="250"),
+        typer.Option(help="Error of cz and motions about the field in km/s.", show_default="250"),
     ] = None,
     observer: ObserverText = None,
     cosmology: CosmologyText = None,
@@ -119,7 +119,7 @@ def query(
 @app.command()
 def compare(
     distances: Annotated[
-        Path, typer.Argument(help="Table with ra, dec or l, b; cz [km/s] or z; mu and mu_error [mag].")
+        Path, typer.Argument(help="Table with ra, dec or l, b; cz in km/s or z; mu and mu_error in mag.")
     ],
     field: Annotated[Path, typer.Option(help="zarr of `peculiar reconstruct`.")],
     frame: Annotated[FrameName, typer.Option(help="Rest frame of cz or z.")],
@@ -127,17 +127,17 @@ def compare(
         Path | None, typer.Option(help="Directory: comparison.json, the figure, the objects with velocities.")
     ] = None,
     cz: Annotated[
-        str | None, typer.Option(help="LOW,HIGH: objects to use, CMB frame [km/s].", metavar="LOW,HIGH")
+        str | None, typer.Option(help="LOW,HIGH: objects to use, CMB frame, km/s.", metavar="LOW,HIGH")
     ] = None,
     shells: Annotated[
-        str | None, typer.Option(help="Limits of shells of cz [km/s].", show_default="4 of equal numbers")
+        str | None, typer.Option(help="Limits of shells of cz in km/s.", show_default="4 of equal numbers")
     ] = None,
     density_bias: Annotated[float, typer.Option(help="Objects are as dense as (1 + delta)^bias.")] = 1.0,
     radial: Annotated[
         RadialName, typer.Option(help="Density of objects with distance: even, or as counted.")
     ] = RadialName.flat,
     sigma_v: Annotated[
-        float | None, typer.Option(help="Scatter about the field [km/s].", show_default="fitted")
+        float | None, typer.Option(help="Scatter about the field in km/s.", show_default="fitted")
     ] = None,
     bootstraps: Annotated[int, typer.Option(help="Sets of objects drawn with replacement.")] = 100,
     seed: Annotated[int, typer.Option(help="Of those sets.")] = 0,
