@@ -1,10 +1,9 @@
-"""Model cards: what a network was trained on, beside its weights, and how a catalogue compares with that."""
+"""Model cards: what a network was trained on, beside its weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,19 +12,16 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
+from peculiar.core import Cosmology, InputError
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
+from peculiar.models.count_calibration import CountCalibration
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "residual"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-CELL_TOLERANCE = (
-    0.03  # relative; a box that is no multiple of the card's cell moves it by less on meshes above 17^3
-)
-COSMOLOGY_TOLERANCE = 0.05  # relative
 
 
 class _Frozen(BaseModel):
@@ -133,6 +129,7 @@ class PainterCard(_Card):
     task: Literal["paint"]
     mass_edges: tuple[float, ...] = Field(min_length=2)
     halos: HaloProperties
+    calibration: CountCalibration | None = None
     number_density: float = Field(gt=0, description="of all bins together [(h/Mpc)^3]")
     particles_per_cell: int = Field(default=2, ge=1)
     cosmology_range: dict[str, tuple[float, float]]
@@ -144,6 +141,8 @@ class PainterCard(_Card):
             raise ValueError("mass_edges must rise")
         if len(self.halos.mass_quantiles) != len(self.mass_edges) - 1:
             raise ValueError("halos.mass_quantiles must have one entry for each bin of mass_edges")
+        if self.calibration is not None and len(self.calibration.mean) != len(self.mass_edges) - 1:
+            raise ValueError("calibration must have one entry for each bin of mass_edges")
         return self
 
 
@@ -302,98 +301,3 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
         reason = str(error).split("\n")[0]
         raise InputError(f"Model weights must fit {card.architecture!r}, got {weights} ({reason})") from None
     return module.eval(), card
-
-
-def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> list[str]:
-    """Compare a catalogue with what a network was trained on; warn where it lies outside, with the numbers.
-
-    Parameters
-    ----------
-    card : ModelCard
-        The network's card.
-    catalogue : Catalogue
-        What it shall be applied to.
-    cells : int
-        Mesh cells along a side.
-    cosmology : Cosmology
-        The one that will turn displacements into velocities.
-
-    Returns
-    -------
-    The texts, one `OutOfRangeWarning` each; empty when all is in range.
-
-    Raises
-    ------
-    InputError
-        If the network needs masses and the catalogue has none.
-    """
-    if card.inputs.weighting == "mass" and catalogue.masses is None:
-        raise InputError(
-            f"Catalogue.masses must be given for model {card.name!r} (mass weighted), got None: name the column of "
-            "masses, or use a model without mass weighting"
-        )
-    texts = []
-
-    def outside(what: str, value: float, limits: tuple[float, float], unit: str) -> None:
-        if not limits[0] <= value <= limits[1]:
-            texts.append(
-                f"{what} {value:.4g}{unit} is outside {limits[0]:.4g} to {limits[1]:.4g}{unit}, the range of model "
-                f"{card.name!r}"
-            )
-
-    outside("number density", catalogue.number_density, card.number_density_range, " (h/Mpc)^3")
-    outside("redshift", catalogue.redshift, card.redshift_range, "")
-    near = (card.cell_size * (1 - CELL_TOLERANCE), card.cell_size * (1 + CELL_TOLERANCE))
-    outside("cell size", catalogue.box.size / cells, near, " Mpc/h")
-    trained = card.training_cosmology
-    for name in ("Omega_m", "sigma8"):
-        middle = getattr(trained, name)
-        limits = (middle * (1 - COSMOLOGY_TOLERANCE), middle * (1 + COSMOLOGY_TOLERANCE))
-        outside(f"cosmology {name}", getattr(cosmology, name), limits, "")
-    if catalogue.space != card.space:
-        texts.append(
-            f"positions in {catalogue.space} space, but model {card.name!r} was trained on {card.space} space"
-        )
-    if catalogue.line_of_sight == "radial" and card.line_of_sight != "any":
-        texts.append(
-            f"the line of sight is radial, but model {card.name!r} was trained on a plane-parallel one"
-        )
-    if not catalogue.box.periodic and card.periodic_training:
-        texts.append(
-            f"the box is not periodic, but model {card.name!r} was trained on periodic boxes: expect larger errors "
-            "near the faces"
-        )
-    for text in texts:
-        warnings.warn(text, OutOfRangeWarning, stacklevel=2)
-    return texts
-
-
-def warn_outside(
-    card: EmulatorCard | PainterCard, *, cell_size: float, redshift: float, cosmology: Cosmology
-) -> None:
-    """Warn (`OutOfRangeWarning`), with the numbers, of what an emulator or painter was not trained on.
-
-    Parameters
-    ----------
-    card : EmulatorCard or PainterCard
-    cell_size : float
-        Of the mesh, or the particles' separation [Mpc/h].
-    redshift : float
-    cosmology : Cosmology
-    """
-    texts = []
-    if abs(cell_size / card.cell_size - 1) > CELL_TOLERANCE:
-        texts.append(
-            f"spacing of particles and cell size {cell_size:.4g} Mpc/h differ from {card.cell_size:.4g} Mpc/h of "
-            f"model {card.name!r}"
-        )
-    if abs(redshift - card.redshift) > 0.01:
-        texts.append(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
-    for name, (low, high) in card.cosmology_range.items():
-        value = getattr(cosmology, name)
-        if not 0.99 * low <= value <= 1.01 * high:
-            texts.append(
-                f"{name} {value:.4g} is outside {low:.4g} to {high:.4g}, the range of model {card.name!r}"
-            )
-    for text in texts:
-        warnings.warn(text, OutOfRangeWarning, stacklevel=3)

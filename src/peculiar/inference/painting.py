@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.inference.model_card import PainterCard, load_model, warn_outside
+from peculiar.inference.card_range import warn_outside
+from peculiar.inference.model_card import PainterCard, load_model
 from peculiar.inference.tiles import apply_network
 from peculiar.inference.whole import half_precision
 from peculiar.models.channels import log_density
@@ -166,8 +167,10 @@ class DrawnCounts(HaloPainter):
         """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
         features = self._features(density)
         with torch.inference_mode():
-            mean = self.module.log_mean(features[None])[0].exp()
-        return _field(mean, density.box)
+            mean = self.module.log_mean(features[None])
+            if self.card.calibration is not None:
+                mean = self.card.calibration.applied(mean, "mean")
+        return _field(mean[0].exp(), density.box)
 
     def counts(
         self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
@@ -176,7 +179,9 @@ class DrawnCounts(HaloPainter):
         features = self._features(density)
         generator = torch.Generator(features.device).manual_seed(seed)
         with half_precision(features.device):
-            drawn = self.module.draw(features[None], generator=generator, advance=advance)
+            drawn = self.module.draw(
+                features[None], generator=generator, calibration=self.card.calibration, advance=advance
+            )
         return _field(drawn, density.box)
 
     def _features(self, density: Field) -> torch.Tensor:

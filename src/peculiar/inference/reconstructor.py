@@ -13,7 +13,8 @@ from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import AXES
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
-from peculiar.inference.model_card import DensityTransfer, ModelCard, check_range, load_model
+from peculiar.inference.card_range import check_range
+from peculiar.inference.model_card import DensityTransfer, ModelCard, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.inputs import network_inputs

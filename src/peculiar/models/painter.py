@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, chain
+from peculiar.models.count_calibration import CountCalibration
 from peculiar.models.count_distribution import CountDistribution
 from peculiar.models.registry import register
 
@@ -25,6 +26,10 @@ OFFSETS = tuple(SUBLATTICES[i] for i in _ORDER)
 _AT_ONCE = 2**16
 """Cells of a sublattice that are drawn at once: larger tensors would not be kept by the allocator from one step to the
 next, and half of the time would go into memory pages."""
+_PLANES = 64  # of cells, for which hidden channels are kept at once
+LARGEST_SURPRISE, LARGEST_RISE = 4.0, 2.0
+"""Bounds of surprises, and of logarithms by which halos nearby raise a rate or a weight: what was hardly seen in
+training cannot feed on itself in a draw."""
 _REACH = 2  # cells around a cell whose counts it sees
 
 
@@ -149,7 +154,8 @@ class CountStage(nn.Module):
         mesh = self.act(context + _packed(functional.conv3d(own, self.own.weight, stride=2)) + place)
         with torch.autocast(mesh.device.type, enabled=False):
             parameters = _pointwise(self.last, mesh.float())
-        return torch.cat([parameters[:, :1] + log_mean, parameters[:, 1:]], dim=1)
+        rate = parameters[:, :1].clamp(max=LARGEST_RISE) + log_mean
+        return torch.cat([rate, parameters[:, 1:].clamp(max=LARGEST_RISE)], dim=1)
 
 
 @register("painter", PainterConfig)
@@ -174,7 +180,9 @@ class Painter(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = DensityEncoder(config)
-        self.mean = Conv(config.width, config.bins, kernel=1)
+        self.hidden = Conv(config.width, config.hidden, kernel=1)
+        self.mean = Conv(config.hidden, config.bins, kernel=1)
+        self.act = activation(config.act)
         # stages[b] belongs to bin b and sees the bins above it.
         self.stages = nn.ModuleList(CountStage(config, config.bins - 1 - b) for b in range(config.bins))
         nn.init.normal_(self.mean.conv.weight, std=0.02)
@@ -202,7 +210,11 @@ class Painter(nn.Module):
         """Return ln of the mean counts from the encoder's features."""
         # Single precision: in bfloat16 the mean would come in steps of 2 percent.
         with torch.autocast(features.device.type, enabled=False):
-            return _pointwise(self.mean, features.float()).clamp(-15, 4.5)
+            slabs = [
+                _pointwise(self.mean, self.act(_pointwise(self.hidden, slab.float())))
+                for slab in features.split(_PLANES, dim=2)
+            ]
+            return torch.cat(slabs, dim=2).clamp(-15, 4.5)
 
     def log_likelihood(self, inputs: Mesh, counts: Mesh, *, periodic: bool = True) -> tuple[Mesh, Mesh]:
         """Return ln p(counts | density, counts drawn before), and that of Poisson counts about the mean alone.
@@ -243,6 +255,7 @@ class Painter(nn.Module):
         features: Mesh,
         *,
         generator: torch.Generator,
+        calibration: CountCalibration | None = None,
         advance: Callable[[int], None] = lambda units: None,
     ) -> Float[torch.Tensor, "bins x y z"]:
         """Draw counts of a whole periodic box.
@@ -253,6 +266,8 @@ class Painter(nn.Module):
             From `encoder`; sides are even.
         generator : torch.Generator
             On the device of the features. Equal seeds give equal counts on one kind of device.
+        calibration : CountCalibration, optional
+            Of the draws.
         advance : callable
             Called with 1 after each of the bins * 8 passes.
 
@@ -267,6 +282,7 @@ class Painter(nn.Module):
         kind = torch.bfloat16 if torch.is_autocast_enabled(features.device.type) else features.dtype
         counts = self.log_mean(features)
         log_means = [counts[_places(offset)].clone() for offset in OFFSETS]
+        log_rates = log_means if calibration is None else [calibration.applied(m, "draws") for m in log_means]
         parts = [_packed(features[_places(offset)].to(kind)) for offset in OFFSETS]
         surprise = torch.zeros_like(counts, dtype=kind)
         planes = max(1, _AT_ONCE // (shape[1] * shape[2] // 4))
@@ -275,7 +291,8 @@ class Painter(nn.Module):
             own = surprise[:, b : b + 1]
             heavier = _wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
             for p, offset in enumerate(OFFSETS):
-                mean, around = log_means[p][:, b : b + 1], _around(own, p)
+                mean, rate = (several[p][:, b : b + 1] for several in (log_means, log_rates))
+                around = _around(own, p)
                 above = None if heavier is None else _cut(heavier, p)
                 order = torch.tensor([p], device=features.device)
                 uniform = torch.rand(mean[:, 0].shape, generator=generator, device=features.device)
@@ -286,7 +303,7 @@ class Painter(nn.Module):
                     near = None if above is None else above[:, :, 2 * start : 2 * stop + 1]
                     context = stage.context(near, parts[p][:, :, slab], step=2)
                     cells = around[:, :, 2 * start : 2 * stop + 2 * _REACH - 1]
-                    parameters = stage(context, cells, mean[:, :, slab], order=order)
+                    parameters = stage(context, cells, rate[:, :, slab], order=order)
                     distribution = CountDistribution.of_channels(parameters)
                     found[:, 0, slab] = distribution.draw(uniform[:, slab])
                 place = _places(offset)
@@ -310,7 +327,7 @@ def _packed(mesh: Mesh) -> Mesh:
 def _surprise(counts: Mesh, log_mean: Mesh) -> Mesh:
     """(n - mean) / (1 + mean)^1/2: of order one in dense cells, n where a halo is rare."""
     mean = log_mean.exp()
-    return (counts - mean) / (1 + mean).sqrt()
+    return ((counts - mean) / (1 + mean).sqrt()).clamp(max=LARGEST_SURPRISE)
 
 
 def _places(offset: tuple[int, ...]) -> tuple[slice, ...]:

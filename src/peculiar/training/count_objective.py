@@ -24,7 +24,9 @@ DRAW_SEED = 2019
 class Counts:
     """Mean negative log-likelihood of counts in cells, summed over mass bins.
 
-    The likelihood given neighbours trains the painter's draws, that of Poisson counts its mean; both count alike.
+    The likelihood given neighbours trains the painter's draws, that of Poisson counts its mean; both count alike. Bins
+    count by the inverse root of their number of halos (`start` of the painter): by their number alone, the network
+    would serve the light ones only.
 
     Crops lose a margin of cells in the loss, which is to be at least the painter's reach + 3.
     """
@@ -40,23 +42,27 @@ class Counts:
         return network
 
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
-        """Return minus the two log-likelihoods per cell."""
+        """Return minus the two weighted log-likelihoods per cell."""
         painter = _painter(network)
         parts = painter.log_likelihood(inputs, targets, periodic=not crop)
         margin = self.margin if crop else 0
-        return -torch.stack([interior(part, margin).sum(dim=1).mean() for part in parts]).sum().float()
+        values = torch.stack([interior(part, margin).mean(dim=(0, 2, 3, 4)) for part in parts])
+        return -(values * _weights(painter)).sum().float()
 
     def validate(
         self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Return the loss, the log-likelihood per cell, r(k) of the mean, and ratios of a draw to the halos.
+        """Return the loss, the weighted log-likelihood per cell, r(k) of the mean, and ratios of a draw to the halos.
 
         "power_ratio" and "variance_ratio" are those of the bin that is furthest from one; powers hold shot noise and
         are taken in the second band of `JUDGED`, "r_mean" in the third, of all halos together.
         """
         painter = _painter(network)
         box = Box(math.pi * inputs.shape[-1], inputs.shape[-1])  # its Nyquist frequency is one
-        joint, poisson = (part.sum(dim=1).mean() for part in painter.log_likelihood(inputs, targets))
+        joint, poisson = (
+            (part.mean(dim=(0, 2, 3, 4)) * _weights(painter)).sum()
+            for part in painter.log_likelihood(inputs, targets)
+        )
         features = painter.encoder(inputs)
         generator = torch.Generator(inputs.device).manual_seed(DRAW_SEED)
         drawn = painter.draw(features, generator=generator)
@@ -78,6 +84,12 @@ def _painter(network: nn.Module) -> Painter:
     if not isinstance(network, Painter):
         raise InputError(f"loss.kind 'counts' must go with painter, got {type(network).__name__}")
     return network
+
+
+def _weights(painter: Painter) -> torch.Tensor:
+    device = next(painter.parameters()).device
+    start = torch.tensor(painter.config.start, dtype=torch.float64, device=device)
+    return (start.max() / start).sqrt()
 
 
 def _overdensity(counts: torch.Tensor, box: Box) -> Field:

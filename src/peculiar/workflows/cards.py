@@ -26,13 +26,14 @@ from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.linear.inputs import InputSpec
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
+from peculiar.models.painter import Painter
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.simulate.halo_properties import measure_halo_properties
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
 from peculiar.simulate.second_order import box_of_cells, second_order_fields
-from peculiar.training.calibration import fit_transfer, fit_vector_transfer
-from peculiar.training.counts import CountInputs
+from peculiar.training.calibration import ROUNDS, fit_counts, fit_transfer, fit_vector_transfer
+from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
 from peculiar.workflows.cosmologies import cosmology_settings
@@ -70,7 +71,7 @@ def write_model(
     elif settings.task == "flow":
         entries |= _flow_entries(network, settings, splits, entries)
     elif settings.task == "paint":
-        entries |= _painter_entries(settings, splits)
+        entries |= _painter_entries(network, settings, splits)
     else:
         entries |= _reconstructor_entries(network, settings, splits, validation, entries)
     with TemporaryDirectory(dir=out) as temporary:
@@ -128,7 +129,7 @@ def _flow_entries(
     return entries | {"transfers": transfers}
 
 
-def _painter_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
+def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits) -> dict[str, Any]:
     spec = settings.inputs
     assert isinstance(spec, CountInputs)
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
@@ -149,6 +150,12 @@ def _painter_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
             )
             advance(1)
     halos = measure_halo_properties(list(zip(boxes, theory, strict=True)), mass_edges=spec.mass_edges)
+    calibration = None
+    if isinstance(network, Painter):
+        network.to("cpu")
+        pairs = cached_counts(splits["train"], spec, directory=splits["train"][0].parent / "cache")
+        with progress_bar("calibration of counts", total=ROUNDS * len(pairs)) as advance:
+            calibration = fit_counts(network, pairs, seed=0, advance=advance)
     low, high = spec.mass_edges[0], spec.mass_edges[-1]
     number = sum(int(((box.halos.masses >= low) & (box.halos.masses < high)).sum()) for box in boxes)
     return {
@@ -162,6 +169,7 @@ def _painter_entries(settings: Recipe, splits: Splits) -> dict[str, Any]:
         "particles_per_cell": spec.particles_per_cell,
         "mass_edges": spec.mass_edges,
         "halos": halos,
+        "calibration": calibration,
         "number_density": number / sum(box.box.volume for box in boxes),
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }

@@ -13,10 +13,8 @@ from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output
 from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
-from peculiar.models.painter import Painter
 from peculiar.models.ramanah2019 import Ramanah2019
 from peculiar.training.adversarial import fit_adversarial
-from peculiar.training.calibration import fit_numbers
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import Recipe, load_recipe
@@ -104,8 +102,6 @@ def train(
             metrics.update(
                 {k if alone or k != "loss" else f"{objective.name}_loss": v for k, v in found.items()}
             )
-    if isinstance(network, Painter):
-        fit_numbers(network, training)
     card = write_model(network, settings, splits, validation, metrics, out=out, seed=seed)
     for path in sorted(out.rglob("metrics.csv")):
         draw_curves(path)

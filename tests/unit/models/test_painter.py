@@ -133,7 +133,8 @@ def test_it_learns_that_neighbours_exclude_each_other():
         (-found.mean() - poisson.mean()).backward()
         optimiser.step()
     assert poisson.mean().item() < -0.8  # the mean alone knows no better than a half
-    assert found.mean().item() > -0.2
+    # Rates rise by exp(2) at most: the best is (ln(1/2) + 7/2 ln(0.79)) / 8 = -0.19.
+    assert found.mean().item() > -0.25
 
 
 @torch.no_grad()

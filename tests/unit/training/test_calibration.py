@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from peculiar.core import Box, Field
 from peculiar.core.errors import InputError
 from peculiar.fields.calculus import helmholtz
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.models import build
+from peculiar.models.count_calibration import CountCalibration
 from peculiar.statistics.power import compare_power
-from peculiar.training.calibration import fit_numbers, fit_transfer, fit_vector_transfer
+from peculiar.training.calibration import fit_counts, fit_transfer, fit_vector_transfer
 
 BOX = Box(100.0, 32)
 
@@ -83,16 +85,55 @@ class Counted:
         return self.inputs, self.counts
 
 
-def test_painted_halos_are_as_many_as_true_ones_after_the_fit():
-    painter = build("painter", {"bins": 2, "width": 4, "blocks": 1, "hidden": 4, "start": [0.3, 0.1]})
-    pairs = [Counted(seed, [0.6, 0.05]) for seed in range(3)]
-    ratios = fit_numbers(painter, pairs)
-    assert ratios[0] < 0.8
-    assert ratios[1] > 1.5
-    assert fit_numbers(painter, pairs) == pytest.approx((1.0, 1.0), abs=1e-5)
+def test_calibrated_halos_are_as_many_as_true_ones():
+    painter = build("painter", {"bins": 2, "width": 4, "blocks": 1, "hidden": 4, "start": [0.3, 0.1]}).eval()
+    pairs = [Counted(seed, [0.6, 0.2]) for seed in range(3)]
+    told = []
+    calibration = fit_counts(painter, pairs, seed=0, advance=told.append)
+    assert sum(told) == 12
+    true = torch.stack([pair.counts for pair in pairs]).sum((0, 2, 3, 4))
+    with torch.no_grad():
+        log_mean = torch.cat([painter(pair.inputs[None]) for pair in pairs])
+        draws = [
+            painter.draw(
+                painter.encoder(pair.inputs[None]),
+                generator=torch.Generator().manual_seed(seed),
+                calibration=calibration,
+            )
+            for pair in pairs
+            for seed in range(4)
+        ]
+    before, after = log_mean.exp(), calibration.applied(log_mean, "mean").exp()
+    assert float(before.sum((0, 2, 3, 4))[0] / true[0]) < 0.8
+    assert np.allclose(after.sum((0, 2, 3, 4)) / true, 1, atol=0.01)
+    drawn = torch.stack(draws).sum((0, 2, 3, 4)) / 4
+    assert np.allclose(drawn / true, 1, atol=0.15)
+
+
+def test_cells_of_every_mean_are_calibrated_by_themselves():
+    """A painter that is right in calm cells and twice too rich in dense ones: only the latter change."""
+    calibration = CountCalibration(log_mean=((-2.0, 0.0),), mean=((0.0, -np.log(2)),), draws=((0.0, 0.0),))
+    log_mean = torch.tensor([-5.0, -2.0, -1.0, 0.0, 3.0]).view(1, 1, 5, 1, 1)
+    found = (calibration.applied(log_mean, "mean") - log_mean).flatten()
+    assert np.allclose(found, [0, 0, -np.log(2) / 2, -np.log(2), -np.log(2)])
+    assert torch.equal(calibration.applied(log_mean, "draws"), log_mean)
 
 
 def test_numbers_of_an_empty_bin_are_refused():
     painter = build("painter", {"bins": 2, "width": 4, "blocks": 1, "hidden": 4})
     with pytest.raises(InputError, match="must each hold halos"):
-        fit_numbers(painter, [Counted(0, [0.5, 0.0])])
+        fit_counts(painter, [Counted(0, [0.5, 0.0])], seed=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mean": ((0.0,),)},
+        {"log_mean": ((0.0, 0.0),)},
+        {"log_mean": (), "mean": (), "draws": ()},
+    ],
+)
+def test_a_calibration_needs_nodes_that_rise(wrong):
+    right = {"log_mean": ((-1.0, 0.0),), "mean": ((0.0, 0.0),), "draws": ((0.0, 0.0),)}
+    with pytest.raises(ValidationError):
+        CountCalibration(**right | wrong)

@@ -25,7 +25,9 @@ def pair():
 def test_loss_is_minus_both_likelihoods_of_a_cell(painter, pair):
     joint, poisson = painter.log_likelihood(*pair)
     loss = Counts(CountLoss(margin=5)).loss(painter, *pair, crop=False)
-    assert loss.item() == pytest.approx(-(joint + poisson).sum().item() / 16**3, rel=1e-5)
+    weights = torch.tensor([1.0, 3.0**0.5])[None, :, None, None, None]  # of mean counts 1.5 and 0.5
+    expected = -(weights * (joint + poisson)).sum().item() / 16**3
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_margin_of_a_crop_does_not_count(painter, pair):
