@@ -141,7 +141,7 @@ class PainterCard(_Card):
             raise ValueError("mass_edges must rise")
         if len(self.halos.mass_quantiles) != len(self.mass_edges) - 1:
             raise ValueError("halos.mass_quantiles must have one entry for each bin of mass_edges")
-        if self.calibration is not None and len(self.calibration.mean) != len(self.mass_edges) - 1:
+        if self.calibration is not None and len(self.calibration.log_mean) != len(self.mass_edges) - 1:
             raise ValueError("calibration must have one entry for each bin of mass_edges")
         return self
 

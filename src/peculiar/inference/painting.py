@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.fields.smooth import gaussian
 from peculiar.inference.card_range import warn_outside
 from peculiar.inference.model_card import PainterCard, load_model
 from peculiar.inference.tiles import apply_network
@@ -167,10 +169,8 @@ class DrawnCounts(HaloPainter):
         """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
         features = self._features(density)
         with torch.inference_mode():
-            mean = self.module.log_mean(features[None])
-            if self.card.calibration is not None:
-                mean = self.card.calibration.applied(mean, "mean")
-        return _field(mean[0].exp(), density.box)
+            log_mean = self._log_mean(features, density, "mean")
+        return _field(log_mean[0].exp(), density.box)
 
     def counts(
         self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
@@ -179,14 +179,21 @@ class DrawnCounts(HaloPainter):
         features = self._features(density)
         generator = torch.Generator(features.device).manual_seed(seed)
         with half_precision(features.device):
-            drawn = self.module.draw(
-                features[None], generator=generator, calibration=self.card.calibration, advance=advance
-            )
+            log_rate = self._log_mean(features, density, "draws")
+            drawn = self.module.draw(features[None], generator=generator, log_rate=log_rate, advance=advance)
         return _field(drawn, density.box)
 
     def _features(self, density: Field) -> torch.Tensor:
         inputs = self._inputs(density)
         return apply_network(self.module.encoder, inputs, periodic=True, max_side=self.max_side)
+
+    def _log_mean(self, features: torch.Tensor, density: Field, to: Literal["mean", "draws"]) -> torch.Tensor:
+        log_mean = self.module.log_mean(features[None])
+        calibration = self.card.calibration
+        if calibration is None:
+            return log_mean
+        surroundings = gaussian(density, calibration.radius).data.to(log_mean)
+        return calibration.applied(log_mean, surroundings[None], to)
 
     def _check_cells(self, cells: int) -> None:
         if cells % 2:

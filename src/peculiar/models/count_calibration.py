@@ -1,4 +1,4 @@
-"""Numbers of painted halos against their predicted mean: what training leaves off, measured and taken back."""
+"""Painted halos against their predicted mean: what training leaves off, measured and taken back."""
 
 from __future__ import annotations
 
@@ -7,42 +7,67 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field as Setting
 
 from peculiar.models.blocks import Mesh
 
 Nodes = tuple[tuple[float, ...], ...]
 
 
-class CountCalibration(BaseModel):
-    """What is added to a painter's ln(mean count), for each mass bin; part of its model card.
+class Calibration(BaseModel):
+    """What is added to ln(mean count), for each mass bin.
 
-    Linear between the nodes, constant beyond them. With "mean" the mean field holds as many halos as simulations do,
-    in cells of every predicted mean; with "draws" the draws do.
+    A function of itself, linear between nodes and constant beyond them, and a coefficient times the overdensity of
+    the surroundings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    log_mean: Nodes
-    mean: Nodes
-    draws: Nodes
+    shifts: Nodes = Setting(description="at the nodes")
+    surroundings: tuple[float, ...]
+
+
+class CountCalibration(BaseModel):
+    """Calibrations of a painter's mean field and of its draws; part of its model card.
+
+    With them cells of every predicted mean hold as many halos as in simulations, and halos follow large scales alike.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    radius: float = Setting(gt=0, description="of the Gaussian that makes the surroundings [Mpc/h]")
+    log_mean: Nodes = Setting(description="nodes, for each mass bin")
+    mean: Calibration
+    draws: Calibration
 
     @model_validator(mode="after")
     def _usable(self) -> CountCalibration:
-        lengths = [[len(nodes) for nodes in part] for part in (self.log_mean, self.mean, self.draws)]
-        if lengths[0] != lengths[1] or lengths[0] != lengths[2] or min(lengths[0], default=0) < 1:
-            raise ValueError("log_mean, mean and draws must have the same nodes, at least one for each bin")
-        if any(b <= a for nodes in self.log_mean for a, b in pairwise(nodes)):
-            raise ValueError("log_mean must rise")
+        lengths = [len(nodes) for nodes in self.log_mean]
+        for part in (self.mean, self.draws):
+            if [len(row) for row in part.shifts] != lengths or len(part.surroundings) != len(lengths):
+                raise ValueError(
+                    "mean and draws must have one shift for each node and one number for each bin"
+                )
+        if min(lengths, default=0) < 1 or any(b <= a for nodes in self.log_mean for a, b in pairwise(nodes)):
+            raise ValueError("log_mean must have at least one node for each bin, and rise")
         return self
 
-    def applied(self, log_mean: Mesh, to: Literal["mean", "draws"]) -> Mesh:
-        """Return calibrated ln(mean count), (batch, bins, x, y, z)."""
-        shifts = self.mean if to == "mean" else self.draws
+    def applied(self, log_mean: Mesh, surroundings: Mesh, to: Literal["mean", "draws"]) -> Mesh:
+        """Return calibrated ln(mean count), (batch, bins, x, y, z).
+
+        Parameters
+        ----------
+        log_mean : (batch, bins, x, y, z)
+        surroundings : (batch, 1, x, y, z)
+            The overdensity smoothed with a Gaussian of `radius`.
+        to : "mean" or "draws"
+        """
+        part = self.mean if to == "mean" else self.draws
         bins = []
-        for b, (nodes, values) in enumerate(zip(self.log_mean, shifts, strict=True)):
+        for b, (nodes, shifts) in enumerate(zip(self.log_mean, part.shifts, strict=True)):
             here = log_mean[:, b]
-            total = here + values[0]
-            for (x0, x1), (y0, y1) in zip(pairwise(nodes), pairwise(values), strict=True):
+            total = here + shifts[0] + part.surroundings[b] * surroundings[:, 0]
+            for (x0, x1), (y0, y1) in zip(pairwise(nodes), pairwise(shifts), strict=True):
                 total = total + (y1 - y0) / (x1 - x0) * (here.clamp(x0, x1) - x0)
             bins.append(total)
         return torch.stack(bins, dim=1)

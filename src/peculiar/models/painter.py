@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, chain
-from peculiar.models.count_calibration import CountCalibration
 from peculiar.models.count_distribution import CountDistribution
 from peculiar.models.registry import register
 
@@ -255,7 +254,7 @@ class Painter(nn.Module):
         features: Mesh,
         *,
         generator: torch.Generator,
-        calibration: CountCalibration | None = None,
+        log_rate: Mesh | None = None,
         advance: Callable[[int], None] = lambda units: None,
     ) -> Float[torch.Tensor, "bins x y z"]:
         """Draw counts of a whole periodic box.
@@ -266,8 +265,8 @@ class Painter(nn.Module):
             From `encoder`; sides are even.
         generator : torch.Generator
             On the device of the features. Equal seeds give equal counts on one kind of device.
-        calibration : CountCalibration, optional
-            Of the draws.
+        log_rate : (1, bins, x, y, z), optional
+            ln of the mean counts, calibrated (`CountCalibration`). Default: as they are.
         advance : callable
             Called with 1 after each of the bins * 8 passes.
 
@@ -282,7 +281,7 @@ class Painter(nn.Module):
         kind = torch.bfloat16 if torch.is_autocast_enabled(features.device.type) else features.dtype
         counts = self.log_mean(features)
         log_means = [counts[_places(offset)].clone() for offset in OFFSETS]
-        log_rates = log_means if calibration is None else [calibration.applied(m, "draws") for m in log_means]
+        log_rates = log_means if log_rate is None else [log_rate[_places(offset)] for offset in OFFSETS]
         parts = [_packed(features[_places(offset)].to(kind)) for offset in OFFSETS]
         surprise = torch.zeros_like(counts, dtype=kind)
         planes = max(1, _AT_ONCE // (shape[1] * shape[2] // 4))

@@ -9,17 +9,22 @@ import torch
 
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.models.count_calibration import CountCalibration
+from peculiar.fields.smooth import gaussian
+from peculiar.models.channels import overdensity
+from peculiar.models.count_calibration import Calibration, CountCalibration
 from peculiar.models.painter import Painter
+from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.statistics.power import compare_power, helmholtz_power
-from peculiar.training.dataset import TrainingPair
+from peculiar.training.counts import CountPair
 
 LARGEST_K = 0.6
 """Beyond this wavenumber [h/Mpc] the factor stays what it is there: what a network does not see is not made up."""
 FEWEST_MODES = 500
 """Modes, over all meshes, that a bin holds at least."""
-HALOS_PER_NODE, MOST_NODES, ROUNDS = 300, 8, 4
-"""Of the calibration of counts."""
+HALOS_PER_NODE, MOST_NODES, ROUNDS = 300, 8, 5
+SURROUNDINGS = 6.0
+"""Radius of a cell's surroundings [Mpc/h]: of 6, 10 and 15 the one after which the mean follows large scales best on
+boxes for validation. These are settings of the calibration of counts."""
 
 
 def fit_transfer(
@@ -55,7 +60,7 @@ def fit_transfer(
 @torch.no_grad()
 def fit_counts(
     painter: Painter,
-    pairs: Sequence[TrainingPair],
+    pairs: Sequence[CountPair],
     *,
     seed: int,
     advance: Callable[[int], None] = lambda units: None,
@@ -69,7 +74,7 @@ def fit_counts(
     ----------
     painter : Painter
         On the CPU.
-    pairs : sequence of TrainingPair
+    pairs : sequence of CountPair
         Boxes that it was trained on, from `peculiar.training.counts.cached_counts`.
     seed : int
         Of the draws.
@@ -85,30 +90,53 @@ def fit_counts(
     features = [painter.encoder(inputs[None]) for inputs, _ in whole]
     log_mean = torch.cat([painter.log_mean(mesh) for mesh in features]).double()
     true = torch.stack([counts for _, counts in whole]).double()
+    around = torch.stack(
+        [
+            gaussian(
+                Field(overdensity(inputs, floor=DENSITY_OFFSET), pair.box, ["density"]), SURROUNDINGS
+            ).data
+            for pair, (inputs, _) in zip(pairs, whole, strict=True)
+        ]
+    ).double()
     numbers = true.sum(dim=(0, 2, 3, 4)).tolist()
     if min(numbers) == 0:
         raise InputError(f"mass bins must each hold halos, got {numbers}: use more boxes or wider bins")
     sorted_cells = [_intervals(log_mean[:, b].flatten().numpy(), number) for b, number in enumerate(numbers)]
     nodes = tuple(tuple(centres.tolist()) for _, centres in sorted_cells)
     shifts = {to: [np.zeros(len(row)) for row in nodes] for to in ("mean", "draws")}
+    follow = {to: np.zeros(len(nodes)) for to in shifts}
 
     def calibration() -> CountCalibration:
-        entries = {to: tuple(tuple(row.tolist()) for row in rows) for to, rows in shifts.items()}
-        return CountCalibration(log_mean=nodes, **entries)
+        parts = {
+            to: Calibration(
+                shifts=tuple(tuple(row.tolist()) for row in shifts[to]),
+                surroundings=tuple(follow[to].tolist()),
+            )
+            for to in shifts
+        }
+        return CountCalibration(radius=SURROUNDINGS, log_mean=nodes, **parts)
 
     generator = torch.Generator().manual_seed(seed)
     for step in range(1, ROUNDS + 1):
-        now = calibration()
+        mean, rates = (calibration().applied(log_mean, around, to) for to in ("mean", "draws"))
         drawn = []
-        for mesh in features:
-            drawn.append(painter.draw(mesh, generator=generator, calibration=now))
+        for mesh, rate in zip(features, rates.float(), strict=True):
+            drawn.append(painter.draw(mesh, generator=generator, log_rate=rate[None]))
             advance(1)
-        for to, painted in (("mean", now.applied(log_mean, "mean").exp()), ("draws", torch.stack(drawn))):
+        for to, painted in (("mean", mean.exp()), ("draws", torch.stack(drawn))):
             for b, (index, _) in enumerate(sorted_cells):
-                halos = (np.bincount(index, weights=mesh[:, b].flatten().numpy()) for mesh in (true, painted))
-                simulated, found = (np.maximum(number, 1) for number in halos)
+                simulated, found, delta = (
+                    mesh.flatten().double().numpy() for mesh in (true[:, b], painted[:, b], around)
+                )
+                halos, halos_found = (np.bincount(index, weights=counts) for counts in (simulated, found))
                 # Later steps are smaller: they take the scatter of single draws out again.
-                shifts[to][b] += np.log(simulated / found) / step
+                shifts[to][b] += np.log(np.maximum(halos, 1) / np.maximum(halos_found, 1)) / step
+                # Surroundings count against those of other cells with the same predicted mean, whose number stays.
+                average = np.bincount(index, weights=found * delta) / np.maximum(halos_found, 1)
+                delta = delta - average[index]
+                more = ((simulated - found) * delta).sum() / (found * delta**2).sum() / step
+                follow[to][b] += more
+                shifts[to][b] -= more * average
     return calibration()
 
 
@@ -119,7 +147,7 @@ def _intervals(log_mean: np.ndarray, halos: float) -> tuple[np.ndarray, np.ndarr
     order = np.argsort(log_mean)
     share = np.cumsum(weights[order])
     edges = log_mean[order][np.searchsorted(share, share[-1] * np.arange(1, number) / number)]
-    index = np.searchsorted(edges, log_mean, side="right")
+    _, index = np.unique(np.searchsorted(edges, log_mean, side="right"), return_inverse=True)
     return index, np.bincount(index, weights=weights * log_mean) / np.bincount(index, weights=weights)
 
 

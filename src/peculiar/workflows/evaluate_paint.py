@@ -120,7 +120,8 @@ def evaluate_paint(
     boxes = [SimulatedBox.open(path) for path in paths]
     tuning = [SimulatedBox.open(path) for path in tune_on]
     _check(boxes, tuning, painters, draws=draws, number_density=number_density)
-    ranges = mass_ranges([painter.card.mass_edges for painter in painters.values()])
+    lightest = max(float(one.halos.masses.min()) for one in (*boxes, *tuning))
+    ranges = mass_ranges([painter.card.mass_edges for painter in painters.values()], resolved=lightest)
     with progress_bar("baselines", total=len(tuning) + len(ranges)) as advance:
         baselines = fit_baselines(tuning, ranges, next(iter(painters.values())), advance)
     scores: dict[tuple[str, str], list[dict[str, float]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from peculiar.core import Box, InputError
+from peculiar.core import Box, InputError, OutOfRangeWarning
 from peculiar.inference.painting import HaloPainter
 from peculiar.linear.local_bias import LocalBias, fit_local_bias, linear_bias
 from peculiar.simulate.mocks import SimulatedBox
@@ -40,17 +41,36 @@ class MassRange:
         return slice(*found)
 
 
-def mass_ranges(all_edges: Sequence[Sequence[float]]) -> list[MassRange]:
-    """Return what is measured: all halos of each painter, then each of its bins; equal ones once."""
-    found: dict[str, MassRange] = {}
-    for edges in all_edges:
-        whole = MassRange(edges[0], edges[-1])
-        found.setdefault(whole.label, whole)
-    for edges in all_edges:
-        for low, high in pairwise(edges):
-            one = MassRange(low, high)
-            found.setdefault(one.label, one)
-    return list(found.values())
+def mass_ranges(all_edges: Sequence[Sequence[float]], *, resolved: float = 0.0) -> list[MassRange]:
+    """Return what is measured: all halos of each painter, then each of its bins; equal ones once.
+
+    Parameters
+    ----------
+    all_edges : sequence of sequences of float
+        Edges of each painter's bins [Msun/h].
+    resolved : float
+        Mass of the lightest halo that simulations resolve [Msun/h]: bins that begin below it are left out, with a
+        warning (`OutOfRangeWarning`).
+
+    Raises
+    ------
+    InputError
+        If no bin is resolved.
+    """
+    kept = [[edge for edge in edges if edge >= resolved] for edges in all_edges]
+    if not any(len(edges) > 1 for edges in kept):
+        raise InputError(
+            f"mass bins must begin where halos are resolved, from {resolved:.3g} Msun/h on, got {all_edges[0]}: "
+            "simulate more particles"
+        )
+    if any(len(some) < len(edges) for some, edges in zip(kept, all_edges, strict=True)):
+        text = (
+            f"mass bins below {resolved:.3g} Msun/h are left out: the simulations do not resolve their halos"
+        )
+        warnings.warn(text, OutOfRangeWarning, stacklevel=2)
+    whole = [MassRange(edges[0], edges[-1]) for edges in kept if len(edges) > 1]
+    bins = [MassRange(low, high) for edges in kept for low, high in pairwise(edges)]
+    return list({one.label: one for one in (*whole, *bins)}.values())
 
 
 def second_order_twin(simulated: SimulatedBox, painter: HaloPainter) -> SecondOrderFields:
@@ -69,11 +89,6 @@ def halos_in_cells(simulated: SimulatedBox, box: Box, ranges: Sequence[MassRange
     halos = simulated.halos
     found = []
     for one in ranges:
-        if halos.masses.min() > one.low:
-            raise InputError(
-                f"mass bins must begin where halos are resolved, got {one.low:.3g} Msun/h for {simulated.path}, whose "
-                f"lightest halo has {halos.masses.min():.3g}: simulate more particles"
-            )
         counts = count_halos(halos.positions, halos.masses, box, mass_edges=(one.low, one.high))[0]
         if not counts.sum() > 0:
             raise InputError(

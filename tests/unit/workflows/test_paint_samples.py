@@ -1,5 +1,6 @@
 import pytest
 
+from peculiar.core import InputError, OutOfRangeWarning
 from peculiar.workflows.paint_samples import MassRange, mass_ranges
 
 SIX = tuple(10.0**x for x in (11.8, 12, 12.5, 13, 13.5, 14, 16))
@@ -19,6 +20,14 @@ def test_ranges_of_painters_with_different_bins():
         "14-16",
     ]
     assert [one.label for one in mass_ranges([(1e12, 1e13)])] == ["12-13"]
+
+
+def test_bins_of_halos_that_are_not_resolved_are_left_out():
+    with pytest.warns(OutOfRangeWarning, match=r"below 8e\+11 Msun/h are left out"):
+        labels = [one.label for one in mass_ranges([SIX, FOUR], resolved=8e11)]
+    assert labels == ["12-16", "12-14", "12-12.5", "12.5-13", "13-13.5", "13.5-14", "14-16"]
+    with pytest.raises(InputError, match=r"halos are resolved, from 2e\+14"):
+        mass_ranges([FOUR], resolved=2e14)
 
 
 @pytest.mark.parametrize(
