@@ -64,7 +64,9 @@ def painting_text(records: Sequence[Record]) -> str:
     """Return all tables; the first record is of the cosmology of training."""
     first = records[0]
     box, count = first["box"], len(first["boxes"])
-    columns = _columns(first, first["samples"][0])
+    painters = [name for name in first["models"] if name not in first["baselines"]]
+    whole = _shared([first], painters)
+    columns = _columns(first, whole)
     lines = [
         f"{count} held-out box{'es' if count > 1 else ''} of {box['size']:g} Mpc/h, {box['cells']}^3 cells of "
         f"{box['size'] / box['cells']:g} Mpc/h, z = {box['redshift']:g}, Omega_m = {box['cosmology']['Omega_m']:g}; "
@@ -73,19 +75,19 @@ def painting_text(records: Sequence[Record]) -> str:
         "",
         goals_table(first),
         "",
-        f"### All halos, {sample_title(first, first['samples'][0])}",
+        f"### All halos, {sample_title(first, whole)}",
         "",
-        *score_lines(columns, first["samples"][0]),
+        *score_lines(columns, whole),
     ]
-    for painter in (name for name in first["models"] if name not in first["baselines"]):
+    for painter in painters:
         lines += ["", f"### Mass bins, {painter}", "", *_mass_lines(first, painter)]
         if len(records) > 1:
             lines += [
                 "",
                 f"### Other cosmologies, {painter}",
                 "",
-                "Number of boxes in parentheses. Boxes of one seed have the same phases; networks and baselines are "
-                "those of the first column.",
+                f"Halos of {_shared(records, [painter]).replace('-', ' to ')}. Number of boxes in parentheses. Boxes "
+                "of one seed have the same phases; networks and baselines are those of the first column.",
                 "",
                 *_cosmology_lines(records, painter),
             ]
@@ -102,6 +104,14 @@ def painting_text(records: Sequence[Record]) -> str:
 
 def _columns(record: Record, sample: str) -> dict[str, Any]:
     return {row["model"]: row["scores"] for row in record["results"] if row["sample"] == sample}
+
+
+def _shared(records: Sequence[Record], painters: Sequence[str]) -> str:
+    """Return the first range of masses for which all records have all these painters."""
+    for sample in records[0]["samples"]:
+        if all(set(painters) <= set(_columns(record, sample)) for record in records):
+            return str(sample)
+    raise InputError(f"evaluations must share a range of masses, got none for {', '.join(painters)}")
 
 
 def _row(key: str) -> Row:
@@ -145,15 +155,13 @@ def _mass_lines(record: Record, painter: str) -> list[str]:
 
 def _cosmology_lines(records: Sequence[Record], painter: str) -> list[str]:
     """Rows are scores of all halos, columns cosmologies."""
+    sample = _shared(records, [painter])
     titles = [
         f"Omega_m = {record['box']['cosmology']['Omega_m']:g} ({len(record['boxes'])})" for record in records
     ]
     lines = [f"| | {' | '.join(titles)} |", "| --- |" + " ---: |" * len(records)]
     for key in BY_COSMOLOGY:
-        cells = [
-            cell_text(_columns(record, record["samples"][0]).get(painter, {}), _row(key))
-            for record in records
-        ]
+        cells = [cell_text(_columns(record, sample)[painter], _row(key)) for record in records]
         lines.append(f"| {_label(key)} | {' | '.join(cells)} |")
     return lines
 
