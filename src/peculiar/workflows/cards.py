@@ -32,7 +32,8 @@ from peculiar.simulate.halo_properties import measure_halo_properties
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
 from peculiar.simulate.second_order import box_of_cells, second_order_fields
-from peculiar.training.calibration import ROUNDS, fit_counts, fit_transfer, fit_vector_transfer
+from peculiar.training.calibration import fit_transfer, fit_vector_transfer
+from peculiar.training.count_calibration import ROUNDS, fit_counts
 from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
