@@ -219,7 +219,8 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     directory = Path(directory)
     weights = directory / f"{entries['name']}.safetensors"
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    save_file(state, weights, metadata={"name": str(entries["name"]), "schema_version": str(SCHEMA_VERSION)})
+    # One entry: several would be written in any order, and equal weights would get different checksums.
+    save_file(state, weights, metadata={"name": str(entries["name"])})
     card = _card_class(entries)(**entries, weights_sha256=weights_checksum(weights))
     weights.with_suffix(".json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card

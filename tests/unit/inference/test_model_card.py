@@ -32,6 +32,13 @@ def test_weights_and_card_come_back(entries, saved):
     assert not torch.equal(module(inputs), build(card.architecture, card.configuration).eval()(inputs))
 
 
+def test_equal_weights_have_equal_checksums(entries, saved, tmp_path):
+    module, card = load_model(saved)
+    for number in range(8):
+        (tmp_path / str(number)).mkdir()
+        assert save_model(module, tmp_path / str(number), **entries).weights_sha256 == card.weights_sha256
+
+
 def test_card_is_frozen_and_refuses_unknown_entries(entries):
     card = ModelCard(**entries, weights_sha256="0" * 64)
     with pytest.raises(ValidationError):
