@@ -149,6 +149,14 @@ def directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Flo
     return np.stack([np.cos(delta) * np.cos(alpha), np.cos(delta) * np.sin(alpha), np.sin(delta)], axis=-1)
 
 
+def sky_directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """`directions` of ra and dec [deg]; InputError where ra lies outside [0, 360], or dec outside [-90, 90]."""
+    ra, dec = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
+    _refuse_outside("ra", ra, 0, 360, "give degrees; add 360 to negative values")
+    _refuse_outside("dec", dec, -90, 90, "give degrees north of the equator")
+    return directions(ra, dec)
+
+
 def to_cartesian(
     ra: Float[np.ndarray, " n"],
     dec: Float[np.ndarray, " n"],
@@ -178,14 +186,12 @@ def to_cartesian(
     InputError
         If coordinates are out of range: ra outside [0, 360), dec outside [-90, 90], redshifts below 0 or above 20.
     """
-    ra, dec, redshift = (np.asarray(values, dtype=np.float64) for values in (ra, dec, redshift))
-    _refuse_outside("ra", ra, 0, 360, "give degrees; add 360 to negative values")
-    _refuse_outside("dec", dec, -90, 90, "give degrees north of the equator")
+    sight, redshift = sky_directions(ra, dec), np.asarray(redshift, dtype=np.float64)
     remedy = "leave out objects without a redshift, and those of the Local Group that approach"
     if (redshift > 20).any():
         remedy = "these look like velocities in km/s: divide by 299792.458"
     _refuse_outside("z", redshift, 0, 20, remedy)
-    return directions(ra, dec) * cosmology.comoving_distance(redshift)[:, None] + np.asarray(observer)
+    return sight * cosmology.comoving_distance(redshift)[:, None] + np.asarray(observer)
 
 
 def to_sky(

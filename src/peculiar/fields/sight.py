@@ -42,10 +42,17 @@ class SightLines:
     needed: Float[np.ndarray, "n m"]
 
     def log_prior(self, bias: float = 1.0) -> Float[np.ndarray, "n m"]:
-        """Log of how many objects stand at each place: 2 ln r + bias ln(1 + delta); -inf behind the observer."""
-        with np.errstate(divide="ignore"):
-            volume = 2 * np.log(np.maximum(self.distances, 0.0))
-        return volume + bias * np.log(np.maximum(1 + self.density, LOWEST_DENSITY))
+        """Log of how many objects stand at each place; see `log_prior`."""
+        return log_prior(self.distances, self.density, bias=bias)
+
+
+def log_prior(
+    distances: Float[np.ndarray, "n m"], density: Float[np.ndarray, "n m"], *, bias: float = 1.0
+) -> Float[np.ndarray, "n m"]:
+    """Log of how many objects stand at places: 2 ln r + bias ln(1 + delta); -inf behind the observer."""
+    with np.errstate(divide="ignore"):
+        volume = 2 * np.log(np.maximum(distances, 0.0))
+    return volume + bias * np.log(np.maximum(1 + density, LOWEST_DENSITY))
 
 
 def sight_lines(

@@ -19,11 +19,10 @@ from peculiar.inference.tiles import apply_network
 from peculiar.inference.whole import half_precision
 from peculiar.models.channels import log_density
 from peculiar.models.painter import OFFSETS, Painter
-from peculiar.models.ramanah2019 import REACH, Ramanah2019
+from peculiar.models.ramanah2019 import DENSITY_OFFSET, REACH, Ramanah2019
 from peculiar.simulate.populate import populate
 from peculiar.simulate.second_order import SecondOrderFields
 
-DENSITY_FLOOR = 1.0  # the painter sees ln(2 + delta)
 TILE = 160
 """Largest side [cells] that the network sees at once: 0.8 GB."""
 
@@ -151,7 +150,7 @@ class HaloPainter(ABC):
 
     def _inputs(self, density: Field) -> torch.Tensor:
         device = next(self.module.parameters()).device
-        return log_density(density.data.float().to(device), floor=DENSITY_FLOOR)
+        return log_density(density.data.float().to(device), floor=DENSITY_OFFSET)
 
 
 class DrawnCounts(HaloPainter):

@@ -49,7 +49,8 @@ class PainterConfig:
     free_counts : int
         How many weights of `CountDistribution` are free.
     start : tuple of float
-        Mean counts of each bin in a cell, from which training starts; one number holds for all bins.
+        Mean counts of each bin in a cell, from which training starts and by which it weighs the bins
+        (`peculiar.training.count_objective`); one number holds for all bins.
     act : "silu", "gelu" or "relu"
 
     Raises

@@ -21,14 +21,12 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn import functional
 
-from peculiar.core.box import Box
 from peculiar.core.errors import InputError
-from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
 from peculiar.fields.symmetry import Symmetry, symmetries
 from peculiar.models.ramanah2019 import REACH, Critic, Ramanah2019
 from peculiar.statistics.power import compare_power
-from peculiar.training.count_objective import JUDGED
+from peculiar.training.count_objective import JUDGED, contrast
 from peculiar.training.dataset import Crops, Pair, TrainingPair
 from peculiar.training.loop import CHECKPOINT, learning_rate
 from peculiar.training.losses import Mesh, interior
@@ -246,12 +244,10 @@ def band_ratios(painted: Mesh, true: Mesh) -> dict[str, float]:
         "large_scale_r", "power_ratio" and "small_scale_r" in the first, second and third band of `JUDGED`, of the sums
         over bins; powers hold shot noise. NaN where there are no halos.
     """
-    box = Box(math.pi * true.shape[-1], true.shape[-1])  # its Nyquist frequency is one
     fields = [counts[0].sum(0).float() for counts in (painted, true)]
     if any(float(counts.std()) == 0 for counts in fields):
         return dict.fromkeys(("large_scale_r", "power_ratio", "small_scale_r"), math.nan)
-    contrasts = [Field((counts / counts.mean() - 1)[None], box, ["counts"]) for counts in fields]
-    found = compare_power(*contrasts, edges=JUDGED)
+    found = compare_power(*map(contrast, fields), edges=JUDGED)
     r = found.correlation_coefficient
     return {
         "large_scale_r": float(r[0]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from peculiar.core.box import Box
@@ -58,7 +59,6 @@ class Counts:
         are taken in the second band of `JUDGED`, "r_mean" in the third, of all halos together.
         """
         painter = _painter(network)
-        box = Box(math.pi * inputs.shape[-1], inputs.shape[-1])  # its Nyquist frequency is one
         joint, poisson = (
             (part.mean(dim=(0, 2, 3, 4)) * _weights(painter)).sum()
             for part in painter.log_likelihood(inputs, targets)
@@ -67,8 +67,8 @@ class Counts:
         generator = torch.Generator(inputs.device).manual_seed(DRAW_SEED)
         drawn = painter.draw(features, generator=generator)
         true, mean = targets[0].float(), painter.log_mean(features)[0].exp()
-        together = compare_power(_overdensity(mean.sum(0), box), _overdensity(true.sum(0), box), edges=JUDGED)
-        powers = [[_band_power(counts, box) for counts in several] for several in (drawn, true)]
+        together = compare_power(contrast(mean.sum(0)), contrast(true.sum(0)), edges=JUDGED)
+        powers = [[_band_power(counts) for counts in several] for several in (drawn, true)]
         ratios = torch.tensor(powers[0]) / torch.tensor(powers[1])
         variances = drawn.flatten(1).var(1) / true.flatten(1).var(1)
         return {
@@ -78,6 +78,12 @@ class Counts:
             "power_ratio": _furthest_from_one(ratios),
             "variance_ratio": _furthest_from_one(variances),
         }
+
+
+def contrast(counts: Float[torch.Tensor, "x y z"]) -> Field:
+    """Return counts over their mean, less 1, in a box with a Nyquist frequency of one, the unit of `JUDGED`."""
+    box = Box(math.pi * counts.shape[-1], counts.shape[-1])
+    return Field((counts / counts.mean().clamp(min=1e-12) - 1)[None], box, ["counts"])
 
 
 def _painter(network: nn.Module) -> Painter:
@@ -92,13 +98,9 @@ def _weights(painter: Painter) -> torch.Tensor:
     return (start.max() / start).sqrt()
 
 
-def _overdensity(counts: torch.Tensor, box: Box) -> Field:
-    return Field((counts / counts.mean().clamp(min=1e-12) - 1)[None], box, ["counts"])
-
-
-def _band_power(counts: torch.Tensor, box: Box) -> float:
+def _band_power(counts: torch.Tensor) -> float:
     # A painter that is hardly trained may draw none: no power, where a comparison of spectra would refuse.
-    return float(power_spectrum(_overdensity(counts, box), edges=JUDGED).power[1])
+    return float(power_spectrum(contrast(counts), edges=JUDGED).power[1])
 
 
 def _furthest_from_one(ratios: torch.Tensor) -> torch.Tensor:

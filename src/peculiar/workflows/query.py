@@ -16,14 +16,15 @@ from peculiar.catalogues import read_table, write_objects
 from peculiar.catalogues.columns import find_columns, numbers
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
 from peculiar.catalogues.read import table_format
+from peculiar.catalogues.sky import sky_directions
 from peculiar.catalogues.write import refuse_unwritable
 from peculiar.core import Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import check_output
-from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, in_box, places, read_along, velocity_needed
+from peculiar.fields.sight import MAX_SPEED, in_box, log_prior, places, read_along, velocity_needed
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import DISPERSION
-from peculiar.workflows.sky_field import SkyField, read_sky_field, sky_directions
+from peculiar.workflows.sky_field import SkyField, read_sky_field
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -269,11 +270,7 @@ def _mean_place(
     radial = np.einsum("nmc,nc->nm", values[..., :3], sight)
     missing = velocity_needed(redshift, distance, cosmology=sky.cosmology) - radial
     # Log, and from its peak: with a small sigma no place of the mesh may be within several sigma.
-    with np.errstate(divide="ignore"):
-        log_weight = 2 * np.log(np.maximum(distance, 0.0)) + np.log(
-            np.maximum(1 + values[..., 3], LOWEST_DENSITY)
-        )
-    log_weight -= missing**2 / (2 * sigma**2)
+    log_weight = log_prior(distance, values[..., 3]) - missing**2 / (2 * sigma**2)
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
     means = np.einsum("nm,nmc->nc", weight, values)

@@ -6,10 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
-from peculiar.catalogues import directions
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.workflows.field_files import read_fields
 
@@ -99,16 +95,3 @@ def read_sky_field(
             )
         cosmology = Cosmology(**json.loads(attributes["cosmology"]))
     return SkyField(fields["velocity"], fields["density"], observer, cosmology)
-
-
-def sky_directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """Unit vectors of ra and dec [deg]; InputError where one is out of range or not finite."""
-    for name, values, low, high in (("ra", ra, 0, 360), ("dec", dec, -90, 90)):
-        bad = ~((values >= low) & (values <= high))
-        if bad.any():
-            row = int(bad.argmax())
-            raise InputError(
-                f"{name} must lie in [{low}, {high}] deg, got {int(bad.sum())} of {len(values)} outside (first: row "
-                f"{row}, {values[row]:.6g}): give degrees"
-            )
-    return directions(ra, dec)
