@@ -43,11 +43,16 @@ def galactic_directions(
     return directions(longitude, latitude) @ _TO_GALACTIC
 
 
+def to_galactic_axes(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """Rotate vectors from celestial to galactic axes."""
+    return np.asarray(vectors, dtype=np.float64) @ _TO_GALACTIC.T
+
+
 def to_galactic(
     vectors: Float[np.ndarray, "n 3"],
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Return galactic l in [0, 360) and b [deg] of vectors of any length in celestial axes."""
-    x, y, z = (np.asarray(vectors, dtype=np.float64) @ _TO_GALACTIC.T).T
+    x, y, z = to_galactic_axes(vectors).T
     return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 

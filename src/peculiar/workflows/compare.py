@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from peculiar.catalogues import radial_selection, read_table
 from peculiar.catalogues.distances import DistanceCatalogue, read_distances
-from peculiar.catalogues.frames import RedshiftFrame, galactic_directions, to_galactic
+from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_axes
 from peculiar.core import InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import atomic_output, check_output
@@ -129,7 +129,7 @@ class Comparison:
         along = samples @ (vector / speed)
         sample_l, sample_b = to_galactic(samples)
         turn = (sample_l - longitude + 180) % 360 - 180
-        galactic = _to_galactic_axes(np.vstack([vector, samples]))
+        galactic = to_galactic_axes(np.vstack([vector, samples]))
         return {
             "speed": speed,
             "speed_error": float(along.std(ddof=1)),
@@ -330,7 +330,7 @@ def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str,
     for name, entries in (("comparison", result.record()), ("provenance", made)):
         text = json.dumps(entries, indent=1, default=str) + "\n"
         (directory / f"{name}.json").write_text(text, encoding="utf-8")
-    chosen = table[_rows(result.catalogue.used)]
+    chosen = table[np.flatnonzero(result.catalogue.used)]
     for name, values, meaning in (
         ("v_measured", result.velocities.measured, "radial velocity by the log-distance estimator"),
         ("v_error", result.velocities.error, "Gaussian error of v_measured"),
@@ -371,15 +371,6 @@ def _figure_data(result: Comparison) -> Any:
         rf"{len(result.catalogue)} objects: $\beta$ = {fit.beta:.2f} $\pm$ {fit.errors[0]:.2f}, "
         rf"$\sigma_v$ = {fit.sigma_v:.0f} km s$^{{-1}}$, $H_0$ zero point {fit.zero_point:.3f} mag",
     )
-
-
-def _to_galactic_axes(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    axes = galactic_directions(np.array([0.0, 90.0, 0.0]), np.array([0.0, 0.0, 90.0]))
-    return np.asarray(vectors @ axes.T)
-
-
-def _rows(used: Bool[np.ndarray, " row"]) -> np.ndarray:
-    return np.flatnonzero(used)
 
 
 def _number(value: float) -> float | None:
