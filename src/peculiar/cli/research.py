@@ -74,6 +74,14 @@ def simulate(
         str | None,
         typer.Option(help="Painter of halos: a name or a .safetensors file.", show_default="painter"),
     ] = None,
+    matter: Annotated[
+        Path | None,
+        typer.Option(help="Run of boxes on whose particle mesh halos are painted, in place of 2LPT."),
+    ] = None,
+    host_mass: Annotated[
+        float | None,
+        typer.Option(help="Lightest painted halo that satellites may live in, Msun/h.", show_default="0"),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
     ] = None,
@@ -98,6 +106,8 @@ def simulate(
         "varied": varied,
         "volume_velocity": volume_velocity or None,
         "model": model,
+        "matter": None if matter is None else str(matter),
+        "host_mass": host_mass,
     }
     given = {name: value for name, value in given.items() if value is not None}
     made = {Kind.boxes: BoxSettings, Kind.pairs: PairSettings, Kind.painted: PaintedSettings}[kind]

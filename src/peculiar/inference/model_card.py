@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from peculiar.core import Cosmology, InputError
 from peculiar.linear.density_inputs import DensityInputs
-from peculiar.linear.inputs import InputSpec
+from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
 from peculiar.simulate.lagrangian import LagrangianInputs
+from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
@@ -91,7 +92,7 @@ class ModelCard(_Card):
     Lengths in Mpc/h, number densities in (h/Mpc)^3, velocities in km/s.
     """
 
-    inputs: InputSpec
+    inputs: Annotated[TracerInputs, Field(discriminator="kind")]
     redshift_range: tuple[float, float]
     number_density: float
     number_density_range: tuple[float, float]
@@ -120,9 +121,10 @@ class EmulatorCard(_Card):
 
 
 class PainterCard(_Card):
-    """What a painter of halos needs to be used and judged: from a 2LPT density to counts in bins of mass.
+    """What a painter of halos needs to be used and judged: from a density to counts in bins of mass.
 
-    `cell_size` is that of the mesh [Mpc/h], `particles_per_cell` the 2LPT particles in a cell along a side of it;
+    `cell_size` is that of the mesh [Mpc/h], `particles_per_cell` the particles in a cell along a side of it, moved by
+    `dynamics`;
     `mass_edges` [Msun/h] and the bins of `halos` go from light to massive; `splits` are ranges of seeds, as "1-20".
     """
 
@@ -132,6 +134,7 @@ class PainterCard(_Card):
     calibration: CountCalibration | None = None
     number_density: float = Field(gt=0, description="of all bins together [(h/Mpc)^3]")
     particles_per_cell: int = Field(default=2, ge=1)
+    dynamics: Dynamics = "second order"
     cosmology_range: dict[str, tuple[float, float]]
     splits: dict[str, str]
 

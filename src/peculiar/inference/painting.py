@@ -20,8 +20,8 @@ from peculiar.inference.whole import half_precision
 from peculiar.models.channels import log_density
 from peculiar.models.painter import OFFSETS, Painter
 from peculiar.models.ramanah2019 import DENSITY_OFFSET, REACH, Ramanah2019
+from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.populate import populate
-from peculiar.simulate.second_order import SecondOrderFields
 
 TILE = 160
 """Largest side [cells] that the network sees at once: 0.8 GB."""
@@ -116,7 +116,7 @@ class HaloPainter(ABC):
 
     def catalogue(
         self,
-        fields: SecondOrderFields,
+        fields: MatterFields,
         *,
         seed: int,
         redshift: float | None = None,
@@ -127,7 +127,7 @@ class HaloPainter(ABC):
 
         Parameters
         ----------
-        fields : SecondOrderFields
+        fields : MatterFields
             2LPT density and velocity of a periodic box that `check` accepts.
         seed : int
             Of counts, masses, positions and velocities.

@@ -17,6 +17,7 @@ from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import LinearTheory
 from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling
+from peculiar.linear.survey_inputs import SurveyInputs, sight_lines, survey_inputs
 from peculiar.linear.wiener import wiener_density, wiener_displacement
 
 CLUSTERING_RADIUS = 8.0
@@ -67,7 +68,10 @@ class InputSpec(BaseModel):
         return ((first, first + 1, first + 2), (second, second + 1, second + 2))
 
 
-def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: InputSpec) -> Field:
+TracerInputs = InputSpec | SurveyInputs
+
+
+def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: TracerInputs) -> Field:
     """Return the input channels of a network on the mesh of a catalogue's box.
 
     Parameters
@@ -77,20 +81,23 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
     cells : int
         Mesh cells along a side.
     cosmology : Cosmology
-    spec : InputSpec
+    spec : InputSpec or SurveyInputs
 
     Returns
     -------
     Field
-        Channels as `InputSpec.names`.
+        Channels as `spec.names`.
 
     Raises
     ------
     InputError
         If mass weighting is wanted of a catalogue without masses.
     """
-    build = _published if spec.kind == "published" else _moved
-    return Field(build(catalogue, cells, cosmology, spec), catalogue.box.with_cells(cells), spec.names)
+    if isinstance(spec, SurveyInputs):
+        data = survey_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec)
+    else:
+        data = (_published if spec.kind == "published" else _moved)(catalogue, cells, cosmology, spec)
+    return Field(data, catalogue.box.with_cells(cells), spec.names)
 
 
 def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:
@@ -122,7 +129,7 @@ def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSp
             torch.log1p(counts),
             (1 + response) * wiener_displacement(binned, grid.box),
             wiener_density(binned, grid.box),
-            _sight_lines(catalogue, cells),
+            sight_lines(catalogue, cells),
             clustering[:, None, None, None].expand(2, *total.shape),
         ]
     )
@@ -148,13 +155,6 @@ def _smoothed(delta: torch.Tensor, box: Box) -> torch.Tensor:
 def _variance(delta: torch.Tensor, covered: torch.Tensor | None) -> float:
     inside = delta if covered is None else delta[covered]
     return max(float(inside.square().mean()), 1e-6)
-
-
-def _sight_lines(catalogue: Catalogue, cells: int) -> Float[torch.Tensor, "3 x y z"]:
-    box = catalogue.box.with_cells(cells)
-    centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
-    unit = catalogue.sight_lines(centres.reshape(-1, 3)).astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, cells, cells, cells)
 
 
 def _published(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:

@@ -14,10 +14,10 @@ from peculiar.core.errors import InputError
 from peculiar.fields.fourier import k_squared
 from peculiar.fields.paint import paint_interlaced_fourier
 from peculiar.fields.redshift_space import wrap
+from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.placement import place
 from peculiar.simulate.populate import MEMBER_MASS, Guides, HaloProperties, at_nodes, halo_velocities
-from peculiar.simulate.second_order import SecondOrderFields
 
 QUANTILES = 33
 NODES = (*np.linspace(0, 0.9, 10).tolist(), 0.95, 0.98, 0.995, 1.0)
@@ -44,7 +44,7 @@ class _Sample:
     cells: np.ndarray
 
     @classmethod
-    def of(cls, simulated: SimulatedBox, fields: SecondOrderFields, edges: np.ndarray) -> _Sample:
+    def of(cls, simulated: SimulatedBox, fields: MatterFields, edges: np.ndarray) -> _Sample:
         halos, box = simulated.halos, fields.density.box
         kept = (halos.masses >= edges[0]) & (halos.masses < edges[-1])
         positions = wrap(halos.positions[kept].astype(np.float64), box)
@@ -65,7 +65,7 @@ class _Sample:
 
 
 def measure_halo_properties(
-    boxes: Sequence[tuple[SimulatedBox, SecondOrderFields]], *, mass_edges: Sequence[float]
+    boxes: Sequence[tuple[SimulatedBox, MatterFields]], *, mass_edges: Sequence[float]
 ) -> HaloProperties:
     """Measure what `populate` gives to halos on simulated ones.
 
@@ -75,7 +75,7 @@ def measure_halo_properties(
 
     Parameters
     ----------
-    boxes : sequence of (SimulatedBox, SecondOrderFields)
+    boxes : sequence of (SimulatedBox, MatterFields)
         The fields with the mesh that halos are painted on.
     mass_edges : sequence of float
         Edges of the bins, the lightest first [Msun/h].

@@ -229,6 +229,18 @@ class SimulatedBox:
         with h5py.File(self.path) as file:
             return file[name][()]
 
+    @property
+    def particles(self) -> int:
+        """Particles along a side; InputError if the box does not tell."""
+        import h5py
+
+        with h5py.File(self.path) as file:
+            if "particles" not in file.attrs:
+                raise InputError(
+                    f"simulated box must tell its particles, got {self.path} without: make it with `peculiar simulate`"
+                )
+            return int(file.attrs["particles"])
+
     @cached_property
     def density(self) -> Field:
         """Dark-matter overdensity, CIC, real space."""

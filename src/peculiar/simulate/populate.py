@@ -19,9 +19,9 @@ from peculiar.core.field import Field
 from peculiar.fields.calculus import gradient
 from peculiar.fields.paint import readout
 from peculiar.fields.smooth import gaussian
+from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.placement import place, sharpen
 from peculiar.simulate.satellites import Members
-from peculiar.simulate.second_order import SecondOrderFields
 
 MEMBER_MASS = 1e13
 """Of the halo that spread and dispersion of members are given for [Msun/h]."""
@@ -84,19 +84,19 @@ class Guides:
 
     Parameters
     ----------
-    fields : SecondOrderFields
+    fields : MatterFields
     sharp : Field
         The density as `sharpen` gives it.
     pull : Field
         Gradient of ln(1 + delta), delta smoothed by 0.4 cells and at least -0.9 [h/Mpc].
     """
 
-    fields: SecondOrderFields
+    fields: MatterFields
     sharp: Field
     pull: Field
 
     @classmethod
-    def of(cls, fields: SecondOrderFields) -> Guides:
+    def of(cls, fields: MatterFields) -> Guides:
         """Derive them from the fields of a periodic box with an even mesh."""
         density = fields.density
         smooth = gaussian(density, INFALL_SMOOTHING * density.box.cell_size)
@@ -117,7 +117,7 @@ class Guides:
 
 def populate(
     counts: Float[torch.Tensor, "bins x y z"],
-    fields: SecondOrderFields,
+    fields: MatterFields,
     properties: HaloProperties,
     *,
     seed: int,
@@ -134,7 +134,7 @@ def populate(
     ----------
     counts : (bins, x, y, z)
         Whole numbers, on the mesh of the fields; bins as in `properties`, the lightest first.
-    fields : SecondOrderFields
+    fields : MatterFields
         Density and velocity of the periodic box that was painted, with an even mesh.
     properties : HaloProperties
     seed : int
@@ -179,6 +179,7 @@ def draw_members(
     properties: HaloProperties,
     *,
     seed: int,
+    lightest: float = 0.0,
     fewest: int = 4,
     most: int = 512,
 ) -> Members:
@@ -191,11 +192,14 @@ def draw_members(
     masses : (n,) [Msun/h]
     properties : HaloProperties
     seed : int
+    lightest : float
+        Lightest halo that gets members [Msun/h].
     fewest, most : int
-        Members of a halo; those of a halo of mass M are M over the smallest mass where that is between.
+        Members of a halo; those of a halo of mass M are M over the smallest such mass where that is between.
     """
     random = np.random.default_rng([seed, 1991])
-    number = np.clip(np.floor(masses / masses.min()), fewest, most).astype(np.int64)
+    hosts = masses >= lightest
+    number = np.clip(np.floor(masses / max(masses.min(), lightest)), fewest, most).astype(np.int64) * hosts
     host = np.repeat(np.arange(len(masses), dtype=np.int32), number)
     scale = np.cbrt(masses / MEMBER_MASS)[host, None]
     displacements, velocities = (

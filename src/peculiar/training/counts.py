@@ -1,11 +1,10 @@
-"""Simulated boxes as painters of halos see them: 2LPT density in, halos per cell in bins of mass out."""
+"""Simulated boxes as painters of halos see them: a coarser twin's density in, halos per cell in bins of mass out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +17,8 @@ from peculiar.core.output import atomic_output
 from peculiar.fields.paint import paint
 from peculiar.models.channels import log_density
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
+from peculiar.simulate.matter import Dynamics, box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.simulate.second_order import box_of_cells, second_order_fields
 from peculiar.training.cache import box_key
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
@@ -32,12 +31,13 @@ FORMAT = 1
 class CountInputs(Frozen):
     """What painters of halos see, and what they count; part of a recipe.
 
-    ln(2 + delta) of the 2LPT density of a box, on a mesh with cells as near to `cell_size` as fit.
+    ln(2 + delta) of the density of a box's coarser twin, by 2LPT ("second order") or a particle mesh, on a mesh with
+    cells as near to `cell_size` as fit.
     """
 
-    kind: Literal["second order"] = "second order"
+    kind: Dynamics = "second order"
     cell_size: float = Setting(3.75, gt=0, description="[Mpc/h]")
-    particles_per_cell: int = Setting(2, ge=1, description="2LPT particles in a cell along a side of it")
+    particles_per_cell: int = Setting(2, ge=1, description="particles in a cell along a side of it")
     mass_edges: tuple[float, ...] = Setting(
         MASS_EDGES, min_length=2, description="edges of the bins, the lightest first [Msun/h]"
     )
@@ -60,7 +60,7 @@ class CountInputs(Frozen):
 
 @dataclass(frozen=True, kw_only=True)
 class CountPair(MeshPair):
-    """One box: files of ln(2 + delta) of 2LPT, (1, n, n, n) float16, and of halos per cell, (bins, n, n, n) integer.
+    """One box: files of ln(2 + delta), (1, n, n, n) float16, and of halos per cell, (bins, n, n, n) integer.
 
     Parameters
     ----------
@@ -120,16 +120,16 @@ def cached_counts(
             kind = np.uint8 if counts.max() <= np.iinfo(np.uint8).max else np.uint16
             with atomic_output(targets) as temporary:
                 np.save(temporary, counts.astype(kind))
-        density = (
-            folder / f"second-order-{box_key(simulated, FORMAT, box.mesh, inputs.particles_per_cell)}.npy"
-        )
+        twin = box_key(simulated, FORMAT, box.mesh, inputs.particles_per_cell)
+        density = folder / f"{inputs.kind.replace(' ', '-')}-{twin}.npy"
         if not density.exists():
-            theory = second_order_fields(
+            theory = matter_fields(
                 box,
                 simulated.cosmology,
                 seed=simulated.seed,
                 redshift=simulated.redshift,
                 per_cell=inputs.particles_per_cell,
+                dynamics=inputs.kind,
             )
             logarithm = log_density(theory.density.data, floor=DENSITY_OFFSET)
             with atomic_output(density) as temporary:

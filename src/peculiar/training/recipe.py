@@ -38,6 +38,7 @@ _TASKS: dict[str, Task] = {
     "lagrangian": "displace",
     "density": "flow",
     "second order": "paint",
+    "particle mesh": "paint",
 }
 _LOSSES: dict[Task, tuple[str, ...]] = {
     "reconstruct": ("components", "published"),

@@ -29,9 +29,9 @@ from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.models.painter import Painter
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.simulate.halo_properties import measure_halo_properties
+from peculiar.simulate.matter import box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
-from peculiar.simulate.second_order import box_of_cells, second_order_fields
 from peculiar.training.calibration import fit_transfer, fit_vector_transfer
 from peculiar.training.count_calibration import ROUNDS, fit_counts
 from peculiar.training.counts import CountInputs, cached_counts
@@ -138,15 +138,16 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     mesh = box_of_cells(one.box.size, cell_size=spec.cell_size)
 
     theory = []
-    with progress_bar("2LPT of the training boxes", total=len(boxes)) as advance:
+    with progress_bar("coarser twins of the training boxes", total=len(boxes)) as advance:
         for box in boxes:
             theory.append(
-                second_order_fields(
+                matter_fields(
                     mesh,
                     box.cosmology,
                     seed=box.seed,
                     redshift=box.redshift,
                     per_cell=spec.particles_per_cell,
+                    dynamics=spec.kind,
                 )
             )
             advance(1)
@@ -166,8 +167,9 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
         "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
         "redshift": one.redshift,
         "cell_size": mesh.cell_size,
-        "velocity_definition": "momentum over density of the 2LPT particles",
+        "velocity_definition": "momentum over density of the particles",
         "particles_per_cell": spec.particles_per_cell,
+        "dynamics": spec.kind,
         "mass_edges": spec.mass_edges,
         "halos": halos,
         "calibration": calibration,

@@ -15,8 +15,8 @@ from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.inference.painting import HaloPainter, most_massive
 from peculiar.linear.local_bias import LocalBias
+from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.simulate.second_order import SecondOrderFields
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.evaluation import SCHEMA, Evaluation
 from peculiar.workflows.measure_paint import (
@@ -28,10 +28,10 @@ from peculiar.workflows.measure_paint import (
 )
 from peculiar.workflows.paint_samples import (
     MassRange,
+    coarser_twin,
     fit_baselines,
     halos_in_cells,
     mass_ranges,
-    second_order_twin,
 )
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
@@ -130,7 +130,7 @@ def evaluate_paint(
     steps = 1 + 2 * len(painters) + len(ranges)
     with progress_bar("painting", total=len(boxes) * steps) as advance:
         for simulated in boxes:
-            theory = second_order_twin(simulated, next(iter(painters.values())))
+            theory = coarser_twin(simulated, next(iter(painters.values())))
             advance(1)
             _measure_box(
                 simulated, theory, painters, baselines, ranges, draws=draws, number_density=number_density,
@@ -191,7 +191,7 @@ def evaluate_paint(
 
 def _measure_box(
     simulated: SimulatedBox,
-    theory: SecondOrderFields,
+    theory: MatterFields,
     painters: Mapping[str, HaloPainter],
     baselines: Sequence[tuple[LocalBias, float]],
     ranges: Sequence[MassRange],
@@ -255,7 +255,7 @@ def _measure_box(
 
 def _measure_catalogues(
     simulated: SimulatedBox,
-    theory: SecondOrderFields,
+    theory: MatterFields,
     painter: HaloPainter,
     seeds: Sequence[int],
     number_density: float,
@@ -335,6 +335,15 @@ def _check(
             raise InputError(
                 f"boxes must be of one kind and cosmology, got {box.path} unlike {first.path}: evaluate them apart"
             )
+    twins = {
+        (card.cell_size, card.particles_per_cell, card.dynamics)
+        for card in (painter.card for painter in painters.values())
+    }
+    if len(twins) > 1:
+        raise InputError(
+            f"painters must see densities of one kind, got {sorted(twins)} (cell size, particles per cell, dynamics): "
+            "evaluate them apart"
+        )
     for box in tuning:
         if (box.box.size, box.redshift) != (first.box.size, first.redshift):
             raise InputError(

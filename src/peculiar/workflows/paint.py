@@ -19,7 +19,7 @@ from peculiar.core.output import check_output, require_space
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.inference.painting import HaloPainter
 from peculiar.linear.matter import linear_flow
-from peculiar.simulate.second_order import SecondOrderFields, box_of_cells, second_order_fields
+from peculiar.simulate.matter import MatterFields, box_of_cells, matter_fields
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import read_fields
 from peculiar.workflows.progress import progress_bar
@@ -74,7 +74,7 @@ class PaintOptions:
 
 
 def paint(
-    source: float | SecondOrderFields,
+    source: float | MatterFields,
     options: PaintOptions,
     *,
     advance: Callable[[int], None] = lambda units: None,
@@ -83,8 +83,8 @@ def paint(
 
     Parameters
     ----------
-    source : float or SecondOrderFields
-        Side of a box [Mpc/h], whose 2LPT density is made from the seed with the waves of `peculiar simulate`; or a
+    source : float or MatterFields
+        Side of a box [Mpc/h], whose density is made from the seed with the waves of `peculiar simulate`; or a
         density and velocity on a mesh with the model's cells.
     options : PaintOptions
     advance : callable
@@ -148,7 +148,7 @@ def paint_file(
     table_format(out)
     target = check_output(out, overwrite=force)
     painter, cosmology, redshift = _prepared(options)
-    source: float | SecondOrderFields
+    source: float | MatterFields
     if density is not None:
         source = read_density(density, cosmology, redshift=redshift)
         side = source.density.box.size
@@ -172,7 +172,7 @@ def paint_file(
     return write_catalogue(target, halos, provenance=provenance(settings, seed=options.seed), overwrite=force)
 
 
-def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> SecondOrderFields:
+def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> MatterFields:
     """Read a density and its velocity; without a velocity, linear theory gives one, with a warning.
 
     Raises
@@ -193,12 +193,12 @@ def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> 
         raise InputError(f"velocity must be a vector, got a scalar in {path}: write three components")
     if velocity is None:
         warnings.warn(
-            f"{path} holds no velocity: halos move with linear theory's, not with that of 2LPT as in training",
+            f"{path} holds no velocity: halos move with linear theory's, not with that of particles as in training",
             OutOfRangeWarning,
             stacklevel=2,
         )
         velocity = linear_flow(density, velocity_factor=cosmology.velocity_factor(redshift))["velocity"]
-    return SecondOrderFields(density, velocity)
+    return MatterFields(density, velocity)
 
 
 def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
@@ -216,7 +216,7 @@ def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
 
 
 def _painted(
-    source: float | SecondOrderFields,
+    source: float | MatterFields,
     options: PaintOptions,
     painter: HaloPainter,
     cosmology: Cosmology,
@@ -224,18 +224,19 @@ def _painted(
     *,
     advance: Callable[[int], None],
 ) -> Catalogue:
-    if isinstance(source, SecondOrderFields):
+    if isinstance(source, MatterFields):
         painter.check(source.density.box, cosmology, redshift=redshift)
         fields = source
     else:
         box = box_of_cells(source, cell_size=painter.card.cell_size)
         painter.check(box, cosmology, redshift=redshift)
-        fields = second_order_fields(
+        fields = matter_fields(
             box,
             cosmology,
             seed=options.seed,
             redshift=redshift,
             per_cell=painter.card.particles_per_cell,
+            dynamics=painter.card.dynamics,
             device=next(painter.module.parameters()).device,
         )
     advance(1)

@@ -14,8 +14,8 @@ from torch import Tensor
 from peculiar.core import Box, InputError, OutOfRangeWarning
 from peculiar.inference.painting import HaloPainter
 from peculiar.linear.local_bias import LocalBias, fit_local_bias, linear_bias
+from peculiar.simulate.matter import MatterFields, box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.simulate.second_order import SecondOrderFields, box_of_cells, second_order_fields
 from peculiar.training.counts import count_halos
 
 Counts = Float[Tensor, "x y z"]
@@ -73,14 +73,15 @@ def mass_ranges(all_edges: Sequence[Sequence[float]], *, resolved: float = 0.0) 
     return list({one.label: one for one in (*whole, *bins)}.values())
 
 
-def second_order_twin(simulated: SimulatedBox, painter: HaloPainter) -> SecondOrderFields:
-    """2LPT of a box's own waves, on the painter's cells."""
-    return second_order_fields(
+def coarser_twin(simulated: SimulatedBox, painter: HaloPainter) -> MatterFields:
+    """A box's own waves, with the painter's particles on its cells."""
+    return matter_fields(
         box_of_cells(simulated.box.size, cell_size=painter.card.cell_size),
         simulated.cosmology,
         seed=simulated.seed,
         redshift=simulated.redshift,
         per_cell=painter.card.particles_per_cell,
+        dynamics=painter.card.dynamics,
     )
 
 
@@ -107,7 +108,7 @@ def fit_baselines(
     """Local and linear bias of each range, fitted on boxes that are not evaluated."""
     densities, counts = [], []
     for simulated in tuning:
-        density = second_order_twin(simulated, painter).density
+        density = coarser_twin(simulated, painter).density
         densities.append(density)
         counts.append(halos_in_cells(simulated, density.box, ranges))
         advance(1)

@@ -1,9 +1,10 @@
-"""Boxes whose halos are painted: 2LPT for the truth, a painter for the halos, seconds for each."""
+"""Boxes whose halos are painted, on 2LPT (seconds for each) or on the particle mesh of other boxes."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from peculiar.inference.painting import HaloPainter
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.initial import linear_field
+from peculiar.simulate.matter import MOST_OFF, MatterFields, box_of_cells, matter_fields
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.populate import draw_members
-from peculiar.simulate.second_order import box_of_cells, second_order_fields
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,12 @@ class PaintedSettings:
     model : str
         A painter of the package, or a .safetensors file.
     per_cell : int
-        2LPT particles in a stored cell along a side of it.
+        Particles in a stored cell along a side of it.
+    matter : str, optional
+        Run of `peculiar simulate` whose boxes give density and velocity, on the painter's cells; size, cells, redshift,
+        cosmology and particles are theirs. Their own halos, which are too massive and too few, are left behind.
+    host_mass : float
+        Lightest halo that satellites may live in [Msun/h]; lighter ones get no members, which saves space.
     """
 
     size: float = 225.0
@@ -43,6 +50,8 @@ class PaintedSettings:
     redshift: float | None = None
     model: str = "painter"
     per_cell: int = 2
+    matter: str | None = None
+    host_mass: float = 0.0
 
     def __post_init__(self) -> None:
         Box(self.size, self.cells)
@@ -51,6 +60,8 @@ class PaintedSettings:
                 f"PaintedSettings.per_cell must be >= 1 and make an even lattice, got {self.per_cell} for {self.cells} "
                 "cells: use 2"
             )
+        if self.host_mass < 0:
+            raise InputError(f"PaintedSettings.host_mass must be >= 0 Msun/h, got {self.host_mass:g}")
 
 
 def paint_box(
@@ -62,10 +73,10 @@ def paint_box(
     seed: int,
     overwrite: bool = False,
 ) -> None:
-    """Write one box as `SimulatedBox` opens it, with the density and velocity of 2LPT and painted halos.
+    """Write one box as `SimulatedBox` opens it, with density, velocity and painted halos.
 
-    The halos are those of `peculiar paint --box SIZE --seed SEED`. Satellites stand on members that are drawn, see
-    `draw_members`; the halos' own particle counts are 0.
+    Without `settings.matter` the halos are those of `peculiar paint --box SIZE --seed SEED`. Satellites stand on
+    members that are drawn, see `draw_members`; the halos' own particle counts are 0.
 
     Parameters
     ----------
@@ -88,28 +99,43 @@ def paint_box(
 
     Notes
     -----
-    Memory is about 120 bytes for each 2LPT particle: 0.9 GB with the default of 192^3.
+    Memory is about 120 bytes for each 2LPT particle: 0.9 GB with the default of 192^3. A box of 600 Mpc/h with 4.4
+    million halos above 1e11 Msun/h takes MEMORY GB.
     """
     assert settings.redshift is not None
     redshift = settings.redshift
     device = next(painter.module.parameters()).device
-    box = Box(settings.size, settings.cells)
     with atomic_output(path, overwrite=overwrite) as temporary:
-        truth = second_order_fields(
-            box, cosmology, seed=seed, redshift=redshift, per_cell=settings.per_cell, device=device
-        )
-        theory = second_order_fields(
-            box_of_cells(settings.size, cell_size=painter.card.cell_size),
-            cosmology,
-            seed=seed,
-            redshift=redshift,
-            per_cell=painter.card.particles_per_cell,
-            device=device,
-        )
+        if settings.matter is None:
+            box = Box(settings.size, settings.cells)
+            truth, theory = (
+                matter_fields(
+                    mesh,
+                    cosmology,
+                    seed=seed,
+                    redshift=redshift,
+                    per_cell=per_cell,
+                    dynamics=painter.card.dynamics,
+                    device=device,
+                )
+                for mesh, per_cell in (
+                    (box, settings.per_cell),
+                    (
+                        box_of_cells(settings.size, cell_size=painter.card.cell_size),
+                        painter.card.particles_per_cell,
+                    ),
+                )
+            )
+            linear = Field(
+                linear_field(box, cosmology, seed=seed, redshift=redshift)[None], box, ["linear_density"]
+            )
+        else:
+            simulated = SimulatedBox.open(_box_path(settings.matter, seed))
+            truth = theory = MatterFields(simulated.density, simulated.velocity)
+            linear = simulated.linear_density
         painted = painter.catalogue(theory.to("cpu"), seed=seed, redshift=redshift)
         halos = _halos(painted)
-        members = draw_members(halos.masses, painter.card.halos, seed=seed)
-        linear = linear_field(box, cosmology, seed=seed, redshift=redshift)
+        members = draw_members(halos.masses, painter.card.halos, seed=seed, lightest=settings.host_mass)
         write_box(
             temporary,
             cosmology,
@@ -118,7 +144,7 @@ def paint_box(
             fields={
                 "density": truth.density,
                 "velocity": truth.velocity,
-                "linear_density": Field(linear[None], box, ["linear_density"]),
+                "linear_density": linear,
             },
             halos=halos,
             members=members,
@@ -131,22 +157,63 @@ def paint_box(
 
 
 def prepared_painter(
-    settings: PaintedSettings, cosmology: Cosmology | None, *, device: str
+    settings: PaintedSettings, cosmology: Cosmology | None, *, seeds: Sequence[int], device: str
 ) -> tuple[HaloPainter, PaintedSettings, Cosmology]:
     """Load the painter, and fill in its redshift and cosmology where none are given.
 
     Raises
     ------
     InputError
-        If the model is no painter, or the box does not fit its cells.
+        If the model is no painter, the box does not fit its cells, or the matter is not of its kind.
     """
     painter = HaloPainter.load(settings.model)
     painter.module.to(torch.device(device))
     card = painter.card
+    if settings.matter is not None:
+        settings, cosmology = _of_matter(settings, painter, cosmology, seeds=seeds)
     redshift = card.redshift if settings.redshift is None else settings.redshift
     chosen = cosmology or card.training_cosmology
     painter.check(box_of_cells(settings.size, cell_size=card.cell_size), chosen, redshift=redshift)
     return painter, dataclasses.replace(settings, redshift=redshift), chosen
+
+
+def _of_matter(
+    settings: PaintedSettings, painter: HaloPainter, cosmology: Cosmology | None, *, seeds: Sequence[int]
+) -> tuple[PaintedSettings, Cosmology]:
+    """Take size, mesh, redshift and cosmology from the boxes that give the matter, which must suit the painter."""
+    assert settings.matter is not None
+    card = painter.card
+    if cosmology is not None:
+        raise InputError(f"cosmology must not be given with matter, got both: {settings.matter} has its own")
+    first: SimulatedBox | None = None
+    for seed in seeds:
+        path = _box_path(settings.matter, seed)
+        if not path.is_file():
+            raise InputError(
+                f"matter must hold a box of every seed, got {settings.matter} without {path.name}: simulate it first"
+            )
+        first = first or SimulatedBox.open(path)
+    assert first is not None
+    per_cell = first.particles / first.box.mesh
+    if card.dynamics != "particle mesh" or per_cell != card.particles_per_cell:
+        raise InputError(
+            f"matter must have particles as model {card.name!r} was trained on, {card.particles_per_cell} in a cell "
+            f"along a side by {card.dynamics}, got {per_cell:g} by a particle mesh in {settings.matter}"
+        )
+    if abs(first.box.cell_size / card.cell_size - 1) > MOST_OFF:
+        raise InputError(
+            f"matter must have the cells of model {card.name!r}, {card.cell_size:g} Mpc/h, got "
+            f"{first.box.cell_size:.4g} in {settings.matter}: simulate it with --cells "
+            f"{round(first.box.size / card.cell_size)}"
+        )
+    taken = dataclasses.replace(
+        settings, size=first.box.size, cells=first.box.mesh, redshift=first.redshift, per_cell=int(per_cell)
+    )
+    return taken, first.cosmology
+
+
+def _box_path(run: str, seed: int) -> Path:
+    return Path(run) / f"box-{seed:05d}.h5"
 
 
 def _halos(painted: Catalogue) -> Halos:

@@ -73,7 +73,7 @@ def simulate(
     plan: dict[str, Any] = {}
     painter = None
     if isinstance(settings, PaintedSettings):
-        painter, settings, cosmology = prepared_painter(settings, cosmology, device=chosen)
+        painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds, device=chosen)
         plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
     cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
     plan |= {"settings": dataclasses.asdict(settings), "cosmology": dataclasses.asdict(cosmology)}

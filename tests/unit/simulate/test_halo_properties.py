@@ -7,8 +7,8 @@ import torch
 from peculiar.core import Box, Field, InputError
 from peculiar.core.cosmology import PRESETS
 from peculiar.simulate.halo_properties import measure_halo_properties
+from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.populate import HaloProperties, draw_members, populate
-from peculiar.simulate.second_order import SecondOrderFields
 
 BOX = Box(64.0, 16)
 EDGES = (1e12, 3e12, 1e13)
@@ -31,7 +31,7 @@ def theory():
     x = torch.arange(16) / 16
     short = torch.cos(2 * torch.pi * 3 * x)[:, None, None].expand(1, 16, 16, 16)
     long = torch.cos(2 * torch.pi * x)[None, None, :, None].expand(3, 16, 16, 16)
-    return SecondOrderFields(
+    return MatterFields(
         Field(0.6 * short, BOX, ["density"]), Field(200 * long, BOX, "xyz", "km/s", kind="vector")
     )
 

@@ -4,8 +4,8 @@ import torch
 from pydantic import ValidationError
 
 from peculiar.core import Box, Field, InputError
+from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.populate import HaloProperties, draw_members, populate
-from peculiar.simulate.second_order import SecondOrderFields
 
 BOX = Box(64.0, 16, origin=(-10.0, 0.0, 5.0))
 PROPERTIES = HaloProperties(
@@ -23,7 +23,7 @@ PROPERTIES = HaloProperties(
 
 def fields(box=BOX, *, contrast=0.0):
     wave = torch.cos(2 * torch.pi * torch.arange(box.mesh) / box.mesh)[:, None, None].expand(3, -1, 16, 16)
-    return SecondOrderFields(
+    return MatterFields(
         Field(contrast * wave[:1].clone(), box, ["density"]),
         Field(200 * wave.transpose(1, 2).clone(), box, "xyz", "km/s", kind="vector"),
     )

@@ -7,9 +7,9 @@ import torch
 from peculiar.core.box import Box
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError
+from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.particle_mesh import Steps
-from peculiar.simulate.second_order import second_order_fields
 from peculiar.training.counts import CountInputs, cached_counts, count_halos
 from peculiar.training.dataset import Crops
 
@@ -54,7 +54,7 @@ def test_pairs_hold_the_2lpt_density_and_all_halos_of_a_box(path, pair):
     assert (pair.cells, pair.box, pair.label) == (16, Box(48.0, 16), "box-00003")
     assert pair.velocity_factor == box.cosmology.velocity_factor(0.5)
     inputs, counts = pair.crop((0, 0, 0), 0)
-    theory = second_order_fields(pair.box, box.cosmology, seed=3, redshift=0.5).density.data
+    theory = matter_fields(pair.box, box.cosmology, seed=3, redshift=0.5).density.data
     torch.testing.assert_close(inputs, torch.log(2 + theory), rtol=1e-3, atol=1e-3)
     assert counts.shape == (3, 16, 16, 16)
     masses = box.halos.masses

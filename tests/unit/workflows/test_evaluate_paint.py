@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from peculiar.cli import app
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutputExistsError
+from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.simulate.second_order import second_order_fields
 from peculiar.training.counts import count_halos
 from peculiar.workflows import figures
 from peculiar.workflows.evaluate_paint import evaluate_paint
@@ -29,7 +29,7 @@ PARTICLE = 5e10
 
 def make_box(path, seed: int) -> None:
     """Halos that are Poisson counts about 0.25 (1 + delta)^1.5, at random places in their cells."""
-    fields = second_order_fields(MESH, PRESETS["xiao2024"], seed=seed, redshift=0.5)
+    fields = matter_fields(MESH, PRESETS["xiao2024"], seed=seed, redshift=0.5)
     generator = torch.Generator().manual_seed(seed)
     counts = torch.poisson(0.25 * (1 + fields.density.data[0]).clamp(min=0) ** 1.5, generator=generator)
     random = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ class Oracle:
         self.factor = factor
         self.card = SimpleNamespace(name="oracle", mass_edges=edges, cell_size=4.0, particles_per_cell=2)
         self.twins = {
-            box.seed: second_order_fields(MESH, box.cosmology, seed=box.seed, redshift=0.5).density
+            box.seed: matter_fields(MESH, box.cosmology, seed=box.seed, redshift=0.5).density
             for box in self.boxes
         }
 

@@ -10,7 +10,7 @@ from peculiar.cli import app
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning, OutputExistsError
 from peculiar.inference.model_card import PainterCard, load_model, task_of
 from peculiar.inference.painting import HaloPainter, most_massive
-from peculiar.simulate.second_order import second_order_fields
+from peculiar.simulate.matter import matter_fields
 from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.paint import PaintOptions, paint, paint_file
 
@@ -18,7 +18,7 @@ from peculiar.workflows.paint import PaintOptions, paint, paint_file
 @pytest.fixture(scope="module")
 def density(tmp_path_factory):
     path = tmp_path_factory.mktemp("fields") / "field.zarr"
-    fields = second_order_fields(Box(64.0, 16), PRESETS["xiao2024"], seed=3, redshift=0.5)
+    fields = matter_fields(Box(64.0, 16), PRESETS["xiao2024"], seed=3, redshift=0.5)
     write_fields(path, {"density": fields.density, "velocity": fields.velocity})
     return path
 
@@ -62,7 +62,7 @@ def test_a_density_of_the_users_gives_the_same_halos_as_the_box_it_came_from(tin
 
 
 def test_a_density_without_velocity_moves_by_linear_theory(tiny_painter, tmp_path):
-    fields = second_order_fields(Box(64.0, 16), PRESETS["xiao2024"], seed=3, redshift=0.5)
+    fields = matter_fields(Box(64.0, 16), PRESETS["xiao2024"], seed=3, redshift=0.5)
     write_fields(tmp_path / "density.zarr", {"density": fields.density})
     with pytest.warns(OutOfRangeWarning, match="holds no velocity"):
         path = paint_file(
@@ -135,7 +135,7 @@ def test_boxes_that_the_painter_does_not_know_are_refused_or_warned_of(tiny_pain
 
 
 def test_tiles_paint_what_the_whole_mesh_paints(tiny_painter):
-    field = second_order_fields(Box(128.0, 32), PRESETS["xiao2024"], seed=3, redshift=0.5, per_cell=1).density
+    field = matter_fields(Box(128.0, 32), PRESETS["xiao2024"], seed=3, redshift=0.5, per_cell=1).density
     whole, tiled = (HaloPainter.load(tiny_painter, max_side=side) for side in (64, 24))
     assert torch.allclose(whole.mean_counts(field).data, tiled.mean_counts(field).data, rtol=0.02)
     drawn = whole.counts(field, seed=1).data

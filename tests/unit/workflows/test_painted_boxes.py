@@ -11,8 +11,8 @@ from peculiar.cli import app
 from peculiar.core import PRESETS, Box, InputError, OutOfRangeWarning
 from peculiar.inference.painting import HaloPainter
 from peculiar.simulate.initial import linear_field
+from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
-from peculiar.simulate.second_order import second_order_fields
 from peculiar.workflows.paint import PaintOptions, paint
 from peculiar.workflows.painted_boxes import PaintedSettings
 from peculiar.workflows.simulate import run_cosmology, simulate
@@ -38,7 +38,7 @@ def box(run):
 
 def test_the_truth_is_2lpt_of_the_seed(box):
     assert (box.seed, box.redshift, box.box, box.cosmology) == (3, 0.5, Box(64.0, 24), COSMOLOGY)
-    theory = second_order_fields(box.box, COSMOLOGY, seed=3, redshift=0.5)
+    theory = matter_fields(box.box, COSMOLOGY, seed=3, redshift=0.5)
     assert torch.allclose(box.density.data, theory.density.data)
     assert torch.allclose(box.velocity.data, theory.velocity.data)
     linear = linear_field(box.box, COSMOLOGY, seed=3, redshift=0.5)

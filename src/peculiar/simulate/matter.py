@@ -1,8 +1,9 @@
-"""Density and velocity of second-order Lagrangian perturbation theory on a mesh: what painters of halos see."""
+"""Density and velocity of matter on a mesh, by 2LPT or a coarse particle mesh: what painters of halos see."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -13,16 +14,17 @@ from peculiar.core.field import Field
 from peculiar.fields.paint import paint
 from peculiar.fields.velocity import from_momentum
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.particle_mesh import start_from_lpt
+from peculiar.simulate.particle_mesh import evolve, start_from_lpt
 
+Dynamics = Literal["second order", "particle mesh"]
 CELLS_MULTIPLE = 4
 MOST_OFF = 0.05
 """Largest relative difference between a cell that is asked for and one that fits a box."""
 
 
 @dataclass(frozen=True)
-class SecondOrderFields:
-    """The 2LPT particles of a box on its mesh.
+class MatterFields:
+    """The particles of a box on its mesh.
 
     Parameters
     ----------
@@ -35,23 +37,24 @@ class SecondOrderFields:
     density: Field
     velocity: Field
 
-    def to(self, device: torch.device | str) -> SecondOrderFields:
+    def to(self, device: torch.device | str) -> MatterFields:
         """Return the fields on another device."""
-        return SecondOrderFields(self.density.to(device), self.velocity.to(device))
+        return MatterFields(self.density.to(device), self.velocity.to(device))
 
 
-def second_order_fields(
+def matter_fields(
     box: Box,
     cosmology: Cosmology,
     *,
     seed: int,
     redshift: float,
     per_cell: int = 2,
+    dynamics: Dynamics = "second order",
     device: torch.device | str = "cpu",
-) -> SecondOrderFields:
-    """Displace a lattice by 2LPT and paint its particles.
+) -> MatterFields:
+    """Move a lattice of particles by 2LPT or a particle mesh, and paint them.
 
-    The waves of a seed do not depend on the lattice, so a simulated box gets its own 2LPT twin from its own `seed`,
+    The waves of a seed do not depend on the lattice, so a simulated box gets its own coarser twin from its own `seed`,
     `cosmology` and `redshift`.
 
     Parameters
@@ -63,6 +66,8 @@ def second_order_fields(
     redshift : float
     per_cell : int
         Particles per cell along a side; cells times this must be even.
+    dynamics : "second order" or "particle mesh"
+        2LPT, or `evolve` with its default steps.
     device : torch.device or str
 
     Raises
@@ -77,23 +82,22 @@ def second_order_fields(
     """
     side = per_cell * box.mesh
     if not box.periodic:
-        raise InputError(f"box must be periodic for 2LPT, got {box}: use Box(size, cells)")
+        raise InputError(f"box must be periodic to move its matter, got {box}: use Box(size, cells)")
     if per_cell < 1 or side % 2:
         raise InputError(
             f"per_cell must be >= 1 and make an even lattice, got {per_cell} for {box.mesh} cells: use 2"
         )
     lattice_box = box.with_cells(side)
     modes = linear_density(lattice_box, cosmology, seed=seed, device=device)
-    particles = start_from_lpt(modes[None], lattice_box, cosmology, redshift=redshift)
+    move = start_from_lpt if dynamics == "second order" else evolve
+    particles = move(modes[None], lattice_box, cosmology, redshift=redshift)
     del modes
     positions, velocities = particles.positions[0], particles.velocities[0]
     at_origin = Box(box.size, box.mesh)  # particles count from the lower corner of the box
     per_volume = per_cell**3
     density = Field(paint(positions, at_origin) / per_volume - 1, box, ["density"])
     momentum = paint(positions, at_origin, weights=velocities) / per_volume
-    return SecondOrderFields(
-        density, from_momentum(density, Field(momentum, box, "xyz", "km/s", kind="vector"))
-    )
+    return MatterFields(density, from_momentum(density, Field(momentum, box, "xyz", "km/s", kind="vector")))
 
 
 def box_of_cells(size: float, *, cell_size: float) -> Box:

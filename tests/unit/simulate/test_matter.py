@@ -7,7 +7,7 @@ from peculiar.core.box import Box
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError
 from peculiar.simulate.initial import linear_density, linear_field
-from peculiar.simulate.second_order import box_of_cells, second_order_fields
+from peculiar.simulate.matter import box_of_cells, matter_fields
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(200.0, 16)
@@ -15,7 +15,7 @@ BOX = Box(200.0, 16)
 
 @pytest.fixture(scope="module")
 def fields():
-    return second_order_fields(BOX, COSMOLOGY, seed=3, redshift=0.5)
+    return matter_fields(BOX, COSMOLOGY, seed=3, redshift=0.5)
 
 
 def long_waves(mesh):
@@ -47,10 +47,10 @@ def test_velocity_is_that_of_linear_theory_on_large_scales(fields):
 
 
 def test_lattice_and_origin_do_not_change_the_waves(fields):
-    finer = second_order_fields(Box(200.0, 16, (50.0, 0.0, 0.0)), COSMOLOGY, seed=3, redshift=0.5, per_cell=3)
+    finer = matter_fields(Box(200.0, 16, (50.0, 0.0, 0.0)), COSMOLOGY, seed=3, redshift=0.5, per_cell=3)
     a, b = long_waves(fields.density.data[0]), long_waves(finer.density.data[0])
     assert (a - b).abs().square().sum() < 0.01 * a.abs().square().sum()
-    other = second_order_fields(BOX, COSMOLOGY, seed=4, redshift=0.5)
+    other = matter_fields(BOX, COSMOLOGY, seed=4, redshift=0.5)
     c = long_waves(other.density.data[0])
     assert (a - c).abs().square().sum() > 0.5 * a.abs().square().sum()
 
@@ -61,7 +61,7 @@ def test_lattice_and_origin_do_not_change_the_waves(fields):
 )
 def test_refuses(box, per_cell, message):
     with pytest.raises(InputError, match=message):
-        second_order_fields(box, COSMOLOGY, seed=1, redshift=0.5, per_cell=per_cell)
+        matter_fields(box, COSMOLOGY, seed=1, redshift=0.5, per_cell=per_cell)
 
 
 @pytest.mark.parametrize(("size", "cells"), [(225.0, 60), (2000.0, 532), (500.0, 132), (15.2, 4)])
@@ -77,3 +77,10 @@ def test_cells_are_a_multiple_of_four(size, cells):
 def test_refuses_cells_that_do_not_fit(size, cell_size, message):
     with pytest.raises(InputError, match=message):
         box_of_cells(size, cell_size=cell_size)
+
+
+def test_a_particle_mesh_goes_beyond_second_order(fields):
+    meshed = matter_fields(BOX, COSMOLOGY, seed=3, redshift=0.5, dynamics="particle mesh")
+    a, b = long_waves(fields.density.data[0]), long_waves(meshed.density.data[0])
+    assert (a - b).abs().square().sum() < 0.02 * a.abs().square().sum()
+    assert meshed.density.data.std() > 1.02 * fields.density.data.std()

@@ -1,0 +1,119 @@
+"""What networks see of a survey: tracers, where and how densely it samples, and a classical flow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+
+from peculiar.core import Catalogue, Cosmology
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.paint import paint
+from peculiar.linear.iterative import move_back
+from peculiar.linear.linear_theory import smoothed_fourier
+from peculiar.linear.overdensity import crop, overdensity, sampling, tracer_weights
+
+
+class SurveyInputs(BaseModel):
+    """Which meshes a network for surveys sees; part of its model card. Zero means: nothing is known here.
+
+    kind "survey" (ours): ln(1 + delta / 2) of the tracers as observed, moved back along the line of sight by the
+    iterative FFT, and moved back with their masses as weights (without masses once more the numbers); the expected
+    fraction of the mean density, and ln(1 + expected tracers in a cell); the flow of the iterative FFT over a H f
+    [Mpc/h] (3); the unit vector along the line of sight (3).
+
+    kind "observed" (Wang et al. 2024): the tracers as observed, nearest grid point, over their mean in the survey; less
+    one where `contrast`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["survey", "observed"] = "survey"
+    weighting: Literal["number", "mass"] = Setting("number", description="of 'observed'")
+    contrast: bool = Setting(True, description="of 'observed': overdensity, or density over the mean")
+    smoothing: float = Setting(5.0, ge=0, description="of the iterative FFT [Mpc/h]")
+    bias: float = Setting(1.1, gt=0, description="of the iterative FFT")
+    iterations: int = Setting(6, ge=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        if self.kind == "observed":
+            return ("tracers",)
+        tracers = ("observed", "moved", "moved_mass", "completeness", "expected")
+        return (*tracers, "flow_x", "flow_y", "flow_z", "sight_x", "sight_y", "sight_z")
+
+    @property
+    def vectors(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels that are the components of one vector."""
+        return () if self.kind == "observed" else ((5, 6, 7), (8, 9, 10))
+
+
+def survey_inputs(
+    catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: SurveyInputs
+) -> Float[torch.Tensor, "channel x y z"]:
+    """Return a network's input channels, as `SurveyInputs.names`, on the mesh of a catalogue's box.
+
+    Raises
+    ------
+    InputError
+        If mass weighting is wanted of a catalogue without masses.
+    """
+    return (
+        _observed(catalogue, cells, spec)
+        if spec.kind == "observed"
+        else _ours(catalogue, cells, cosmology, spec)
+    )
+
+
+def _observed(catalogue: Catalogue, cells: int, spec: SurveyInputs) -> torch.Tensor:
+    box = catalogue.box.with_cells(cells)
+    counts = paint(catalogue.positions, box, weights=tracer_weights(catalogue, spec.weighting), scheme="ngp")
+    expected = sampling(catalogue, cells).expected
+    seen = torch.ones_like(counts, dtype=torch.bool) if expected is None else crop(expected[None], box) > 0
+    density = counts / counts[seen].mean()
+    return torch.where(seen, density - 1, 0.0) if spec.contrast else density
+
+
+def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyInputs) -> torch.Tensor:
+    positions, _ = move_back(
+        catalogue,
+        cells=cells,
+        cosmology=cosmology,
+        smoothing=spec.smoothing,
+        bias=spec.bias,
+        iterations=spec.iterations,
+    )
+    grid = sampling(catalogue, cells)
+    box = grid.box
+    moved = overdensity(positions, grid, weights=catalogue.weights)
+    weighted = moved
+    if catalogue.masses is not None:
+        weighted = overdensity(positions, grid, weights=tracer_weights(catalogue, "mass"))
+    observed = overdensity(catalogue.positions, grid, weights=catalogue.weights)
+    flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=spec.bias)
+    whole = torch.ones((1, *(grid.fourier.mesh,) * 3)) if grid.expected is None else grid.expected[None]
+    fraction = crop(whole, box)
+    per_cell = catalogue.number_density * box.cell_size**3
+    tracers = [torch.log1p(crop(delta, box).clamp(min=-1) / 2) for delta in (observed, moved, weighted)]
+    return torch.cat(
+        [
+            *tracers,
+            fraction,
+            torch.log1p(per_cell * fraction),
+            crop(displacement_from_fourier(flow_k, grid.fourier), box),
+            sight_lines(catalogue, cells),
+        ]
+    )
+
+
+def sight_lines(catalogue: Catalogue, cells: int) -> Float[torch.Tensor, "3 x y z"]:
+    """Return the unit vector along the line of sight at the cell centres of a catalogue's box."""
+    box = catalogue.box.with_cells(cells)
+    centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
+    unit = catalogue.sight_lines(centres.reshape(-1, 3)).astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, cells, cells, cells)
