@@ -3,7 +3,17 @@
 A new network is one file: a frozen config and a module that `register` names.
 """
 
-from peculiar.models import displacement, flow, he2019, painter, ramanah2019, residual, wu2021, xiao2024
+from peculiar.models import (
+    displacement,
+    flow,
+    he2019,
+    painter,
+    ramanah2019,
+    residual,
+    wang2024,
+    wu2021,
+    xiao2024,
+)
 from peculiar.models.registry import build, config_keys, names
 
 __all__ = [
@@ -16,6 +26,7 @@ __all__ = [
     "painter",
     "ramanah2019",
     "residual",
+    "wang2024",
     "wu2021",
     "xiao2024",
 ]
