@@ -51,13 +51,28 @@ class Counts:
         return -(values * _weights(painter)).sum().float()
 
     def validate(
-        self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
     ) -> dict[str, torch.Tensor]:
         """Return the loss, the weighted log-likelihood per cell, r(k) of the mean, and ratios of a draw to the halos.
 
         "power_ratio" and "variance_ratio" are those of the bin that is furthest from one; powers hold shot noise and
         are taken in the second band of `JUDGED`, "r_mean" in the third, of all halos together.
+
+        Raises
+        ------
+        InputError
+            If the boxes are not periodic: spectra of draws need boxes that wrap.
         """
+        if not periodic:
+            raise InputError(
+                "boxes for painters must be periodic, got one that is not: take whole simulations"
+            )
         painter = _painter(network)
         joint, poisson = (
             (part.mean(dim=(0, 2, 3, 4)) * _weights(painter)).sum()

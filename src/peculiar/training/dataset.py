@@ -23,7 +23,7 @@ Vectors = Sequence[Sequence[int]]
 
 
 class TrainingPair(Protocol):
-    """One periodic box as a network sees it."""
+    """One box as a network sees it."""
 
     @property
     def cells(self) -> int:
@@ -35,14 +35,19 @@ class TrainingPair(Protocol):
         """A H f of the box [km/s per Mpc/h]."""
         ...
 
+    @property
+    def periodic(self) -> bool:
+        """Whether opposite faces are one."""
+        ...
+
     def crop(self, corner: Sequence[int], size: int) -> Pair:
-        """Cut a cube out of the periodic meshes; size 0 takes the whole mesh, rolled by the corner."""
+        """Cut a cube out of the meshes; size 0 takes the whole mesh, rolled by the corner where it is periodic."""
         ...
 
 
 @dataclass(frozen=True)
 class MeshPair:
-    """One box as a network sees it: files of inputs and targets, float16, with circular neighbours.
+    """One box as a network sees it: files of inputs and targets, float16.
 
     Parameters
     ----------
@@ -52,12 +57,15 @@ class MeshPair:
         a H f of the box [km/s per Mpc/h].
     label : str
         Name in messages.
+    periodic : bool
+        Whether opposite faces are one; a region cut out of a larger box has nothing beyond its faces.
     """
 
     inputs: Path
     targets: Path
     velocity_factor: float
     label: str = ""
+    periodic: bool = True
 
     @property
     def cells(self) -> int:
@@ -65,12 +73,23 @@ class MeshPair:
         return int(np.load(self.inputs, mmap_mode="r").shape[-1])
 
     def crop(self, corner: Sequence[int], size: int) -> Pair:
-        """Cut a cube out of the periodic meshes; size 0 takes the whole mesh, rolled by the corner.
+        """Cut a cube out of the meshes; size 0 takes the whole mesh, rolled by the corner where it is periodic.
 
         Returns
         -------
         inputs, targets : float32 tensors (channel, size, size, size).
+
+        Raises
+        ------
+        InputError
+            If the cube reaches beyond the faces of meshes that are not periodic.
         """
+        last = self.cells - (size or self.cells)
+        if not self.periodic and not all(0 <= start <= last for start in corner):
+            raise InputError(
+                f"corner must lie in 0 to {last} for {size or self.cells} cells of {self.label or 'a box'} that does "
+                f"not wrap, got {tuple(corner)}"
+            )
         return _cut(np.load(self.inputs, mmap_mode="r"), corner, size), _cut(
             np.load(self.targets, mmap_mode="r"), corner, size
         )
@@ -91,7 +110,7 @@ class Crops(IterableDataset[Pair]):
     pairs : sequence of TrainingPair
         Where crops come from, with equal chance.
     crop : int
-        Cells along a side; 0 for whole boxes (rolled by a random shift).
+        Cells along a side; 0 for whole boxes (rolled by a random shift where they are periodic).
     batch_size, steps, seed : int
     vectors, target_vectors : sequence of (i, j, k)
         Channels of inputs and of targets that are vectors.
@@ -139,7 +158,8 @@ class Crops(IterableDataset[Pair]):
         drawn = []
         for _ in range(self.batch_size):
             pair = self.pairs[random.integers(len(self.pairs))]
-            corner = random.integers(self.cells, size=3).tolist()
+            corners = self.cells if pair.periodic else self.cells - (self.crop or self.cells) + 1
+            corner = random.integers(corners, size=3).tolist()
             element = self.elements[random.integers(len(self.elements))]
             inputs, targets = pair.crop(corner, self.crop)
             drawn.append(
@@ -185,8 +205,8 @@ class Crops(IterableDataset[Pair]):
             thread.join()
 
 
-class WholeBoxes(Dataset[tuple[torch.Tensor, torch.Tensor, float]]):
-    """Whole periodic boxes, one at a time, with the factor that turns Mpc/h into km/s."""
+class WholeBoxes(Dataset[tuple[torch.Tensor, torch.Tensor, float, bool]]):
+    """Whole boxes, one at a time, with the factor that turns Mpc/h into km/s, and whether they are periodic."""
 
     def __init__(self, pairs: Sequence[TrainingPair]) -> None:
         self.pairs = tuple(pairs)
@@ -195,7 +215,7 @@ class WholeBoxes(Dataset[tuple[torch.Tensor, torch.Tensor, float]]):
         """Return the number of boxes."""
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Return inputs (channel, n, n, n), targets (channel, n, n, n) and a H f."""
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, float, bool]:
+        """Return inputs (channel, n, n, n), targets (channel, n, n, n), a H f, and whether opposite faces are one."""
         pair = self.pairs[index]
-        return *pair.crop((0, 0, 0), 0), pair.velocity_factor
+        return *pair.crop((0, 0, 0), 0), pair.velocity_factor, pair.periodic

@@ -35,6 +35,11 @@ class LagrangianPair:
         """A H f of the box [km/s per Mpc/h]."""
         return self.pair.velocity_factor
 
+    @property
+    def periodic(self) -> bool:
+        """Whether opposite faces are one: always."""
+        return True
+
     def crop(self, corner: Sequence[int], size: int) -> Pair:
         """Cut a cube out of the periodic lattice; size 0 takes the whole, rolled by the corner.
 

@@ -55,14 +55,22 @@ class Training(lightning.LightningModule):
     settings : TrainSettings
     seed : int
         Of dropout.
+    crop : bool
+        Whether batches end at their faces: crops, and boxes that are not periodic.
     """
 
     def __init__(
-        self, network: torch.nn.Module, objective: Objective, settings: TrainSettings, *, seed: int
+        self,
+        network: torch.nn.Module,
+        objective: Objective,
+        settings: TrainSettings,
+        *,
+        seed: int,
+        crop: bool,
     ) -> None:
         super().__init__()
         self.network, self.objective, self.settings = network, objective, settings
-        self.seed = seed
+        self.seed, self.crop = seed, crop
         self.seconds_before = 0.0
         self.started: float | None = None
 
@@ -112,15 +120,17 @@ class Training(lightning.LightningModule):
         """Return the loss of one batch."""
         inputs, targets = batch
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-        loss = self.objective.loss(self.network, inputs, targets, crop=self.settings.crop > 0)
+        loss = self.objective.loss(self.network, inputs, targets, crop=self.crop)
         self.log("train_loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
         return loss
 
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+    def validation_step(
+        self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], batch_idx: int
+    ) -> None:
         """Compare a whole box with its truth."""
-        inputs, targets, factor = batch
+        inputs, targets, factor, periodic = batch
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-        values = self.objective.validate(self.network, inputs, targets, factor)
+        values = self.objective.validate(self.network, inputs, targets, factor, periodic=bool(periodic.all()))
         self.log_dict(values, on_epoch=True, sync_dist=True, batch_size=len(inputs))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -226,11 +236,10 @@ def fit(
     Raises
     ------
     InputError
-        If the crop leaves fewer than 4 cells along a side of the network's coarsest mesh.
+        If the crop leaves fewer than 4 cells along a side of the network's coarsest mesh, if whole boxes are no
+        multiple of its stride, or if nothing is left within the objective's margin.
     """
-    least = COARSEST * int(getattr(network, "stride", 1))  # type: ignore[arg-type]
-    if 0 < settings.crop < least:
-        raise InputError(f"train.crop must be at least {least} cells for this network, got {settings.crop}")
+    _check_meshes(network, training, validation, objective, crop=settings.crop)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / CHECKPOINT
     going_on = resume and checkpoint.exists()
@@ -241,7 +250,8 @@ def fit(
         over = settings.max_minutes is not None and state["seconds"] >= 60 * settings.max_minutes
         done = over or start >= settings.steps
     network.train()
-    module = Training(network, objective, settings, seed=seed)
+    ends = settings.crop > 0 or not all(pair.periodic for pair in training)
+    module = Training(network, objective, settings, seed=seed, crop=ends)
     module.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     report = Report(directory / "metrics.csv", steps=settings.steps, start=start, announce=announce)
     with quiet_lightning():
@@ -305,3 +315,30 @@ def fit(
         results = trainer.validate(module, boxes, verbose=False)[0]
     network.eval()
     return {**results, "steps": float(steps), "minutes": minutes}
+
+
+def _check_meshes(
+    network: torch.nn.Module,
+    training: Sequence[TrainingPair],
+    validation: Sequence[TrainingPair],
+    objective: Objective,
+    *,
+    crop: int,
+) -> None:
+    """Refuse, before anything runs, meshes that a network or an objective cannot use."""
+    stride = int(getattr(network, "stride", 1))  # type: ignore[arg-type]
+    if 0 < crop < COARSEST * stride:
+        raise InputError(
+            f"train.crop must be at least {COARSEST * stride} cells for this network, got {crop}"
+        )
+    for pair in (*validation, *(() if crop else training)):
+        if pair.cells % stride:
+            raise InputError(
+                f"whole boxes must have a multiple of the network's stride of {stride} cells along a side, got "
+                f"{pair.cells}: cut regions of another size, or take a network of fewer levels"
+            )
+        if not pair.periodic and pair.cells <= 2 * objective.margin:
+            raise InputError(
+                f"loss.margin must be below half of the {pair.cells} cells of a box that is not periodic, got "
+                f"{objective.margin}"
+            )

@@ -1,4 +1,4 @@
-"""What training minimises: errors of density, velocity, momentum and displacement; eqs. 5 and 6 of Xiao et al. 2024."""
+"""What training minimises: errors of density, velocity, momentum and displacement, ours and the papers'."""
 
 from __future__ import annotations
 
@@ -147,4 +147,35 @@ def flow_losses(
     return {
         "velocity": error[:, :3].mean() / velocity_scale**2,
         "momentum": (error[:, 3:] / (1 + rho).square()).mean() / momentum_scale**2,
+    }
+
+
+def velocity_losses(outputs: Mesh, targets: Mesh, *, scale: float) -> dict[str, torch.Tensor]:
+    """The three terms of Wang et al. 2024 (section 2.2), of velocities in units of `scale`.
+
+    Parameters
+    ----------
+    outputs, targets : (batch, 3, x, y, z) [Mpc/h]
+        Velocity over a H f.
+    scale : float [Mpc/h]
+        Typical velocity over a H f.
+
+    Returns
+    -------
+    dict with the scalars "square", the mean squared error of a component; "dice", 1 - 2 v_p.v_t / (v_p^2 + v_t^2) with
+    sums over all cells and boxes; and "weighted", the mean over cells of |v_t| |v_p - v_t|^2.
+
+    Notes
+    -----
+    The paper does not print its dice loss: this is the usual one, with products in place of overlaps. It prints the
+    third term as avg(v_t^i sum_i (v_t^i - v_p^i)^2). A weight with a sign would reward errors where a component is
+    negative, so |v_t| is our reading.
+    """
+    outputs, targets = outputs / scale, targets / scale
+    error = (outputs - targets).square()
+    overlap = 2 * (outputs * targets).sum() / (outputs.square() + targets.square()).sum().clamp(min=1e-12)
+    return {
+        "square": error.mean(),
+        "dice": 1 - overlap,
+        "weighted": (distances(targets) * error.sum(dim=1)).mean(),
     }

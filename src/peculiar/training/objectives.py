@@ -22,6 +22,7 @@ from peculiar.training.losses import (
     flow_losses,
     interior,
     vector_loss,
+    velocity_losses,
 )
 from peculiar.training.settings import (
     AdversarialLoss,
@@ -31,6 +32,7 @@ from peculiar.training.settings import (
     FlowLoss,
     LossSettings,
     PublishedLoss,
+    VelocityLoss,
 )
 
 Values = dict[str, torch.Tensor]
@@ -51,7 +53,7 @@ class Objective(Protocol):
 
     @property
     def margin(self) -> int:
-        """Outer cells of a crop that the loss leaves out."""
+        """Outer cells of a crop, or of a box that does not wrap, that the loss leaves out."""
         ...
 
     def trained(self, network: nn.Module) -> nn.Module:
@@ -59,10 +61,18 @@ class Objective(Protocol):
         ...
 
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
-        """Return the loss of a batch of crops, or of whole periodic boxes."""
+        """Return the loss of a batch of crops (boxes that do not wrap are crops), or of whole periodic boxes."""
         ...
 
-    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+    def validate(
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
+    ) -> Values:
         """Compare whole boxes with their truth; "loss" is among the values.
 
         Parameters
@@ -71,6 +81,8 @@ class Objective(Protocol):
         inputs, targets : (batch, channel, x, y, z)
         factor : (batch,)
             a H f [km/s per Mpc/h].
+        periodic : bool
+            Whether the boxes wrap; of others the margin is left out.
         """
         ...
 
@@ -83,6 +95,8 @@ def objectives(settings: LossSettings) -> list[Objective]:
         return [Displacements(settings)]
     if isinstance(settings, FlowLoss):
         return [Flows(settings)]
+    if isinstance(settings, VelocityLoss):
+        return [Velocities(settings)]
     if isinstance(settings, CountLoss):
         return [Counts(settings)]
     if isinstance(settings, AdversarialLoss):
@@ -94,9 +108,18 @@ class _Whole:
     """A single stage that trains the whole network."""
 
     name = "all"
+    margin: int
 
     def trained(self, network: nn.Module) -> nn.Module:
         return network
+
+    def _apply(
+        self, network: nn.Module, inputs: Mesh, targets: Mesh, *, periodic: bool
+    ) -> tuple[Mesh, Mesh, Mesh]:
+        """Outputs, targets and inputs where they count."""
+        margin = 0 if periodic else self.margin
+        outputs = network(inputs, periodic=periodic)
+        return interior(outputs, margin), interior(targets, margin), interior(inputs, margin)
 
 
 class Components(_Whole):
@@ -109,9 +132,8 @@ class Components(_Whole):
 
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
         """Return the weighted sum of the components' errors."""
-        margin = self.margin if crop else 0
-        outputs = network(inputs, periodic=not crop)
-        return self._sum(interior(outputs, margin), interior(targets, margin))
+        outputs, targets, _ = self._apply(network, inputs, targets, periodic=not crop)
+        return self._sum(outputs, targets)
 
     def _sum(self, outputs: Mesh, targets: Mesh) -> torch.Tensor:
         settings = self.settings
@@ -123,9 +145,18 @@ class Components(_Whole):
         )
         return _weighted(parts, settings)
 
-    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+    def validate(
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
+    ) -> Values:
         """Return the loss, the rms error of a velocity component [km/s], and correlations."""
-        outputs = network(inputs, periodic=True).float()
+        outputs, targets, _ = self._apply(network, inputs, targets, periodic=periodic)
+        outputs = outputs.float()
         return {
             "loss": self._sum(outputs, targets),
             "velocity_rms": _rms(outputs[:, VELOCITY] - targets[:, VELOCITY], factor),
@@ -167,17 +198,70 @@ class PublishedStage:
             interior(vector, margin), inner[:, VELOCITY if velocity else MOMENTUM], scale=scale
         )
 
-    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+    def validate(
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
+    ) -> Values:
         """Return the loss, the stage's correlation, and the rms error of a velocity component [km/s]."""
-        outputs = network(inputs, periodic=True).float()
+        margin = 0 if periodic else self.margin
+        loss = self.loss(network, inputs, targets, crop=not periodic)
+        outputs = interior(network(inputs, periodic=periodic), margin).float()
+        targets = interior(targets, margin)
         channels = {"density": DENSITY, "velocity": VELOCITY, "momentum": MOMENTUM}[self.name]
         values = {
-            "loss": self.loss(network, inputs, targets, crop=False),
+            "loss": loss,
             f"{self.name}_correlation": correlation(outputs[:, channels], targets[:, channels]),
         }
         if self.name == "velocity":
             values["velocity_rms"] = _rms(outputs[:, VELOCITY] - targets[:, VELOCITY], factor)
         return values
+
+
+class Velocities(_Whole):
+    """Velocity alone, as in Wang et al. 2024; its targets are those of networks with all of `OUTPUT_NAMES`."""
+
+    target_vectors = OUTPUT_VECTORS
+
+    def __init__(self, settings: VelocityLoss) -> None:
+        self.settings, self.margin = settings, settings.margin
+
+    def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
+        """Return the weighted sum of the three terms."""
+        outputs, targets, _ = self._apply(network, inputs, targets, periodic=not crop)
+        return self._sum(outputs, targets[:, VELOCITY])
+
+    def _sum(self, outputs: Mesh, velocity: Mesh) -> torch.Tensor:
+        if outputs.shape[1] != 3:
+            raise InputError(
+                f"loss.kind 'velocity' must go with a network of 3 output channels, got {outputs.shape[1]}: "
+                "take wang2024"
+            )
+        return _weighted(
+            velocity_losses(outputs, velocity, scale=self.settings.velocity_scale), self.settings
+        )
+
+    def validate(
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
+    ) -> Values:
+        """Return the loss, the rms error of a velocity component [km/s], and the velocity's correlation."""
+        outputs, targets, _ = self._apply(network, inputs, targets, periodic=periodic)
+        outputs, velocity = outputs.float(), targets[:, VELOCITY]
+        return {
+            "loss": self._sum(outputs, velocity),
+            "velocity_rms": _rms(outputs - velocity, factor),
+            "velocity_correlation": correlation(outputs, velocity),
+        }
 
 
 class Displacements(_Whole):
@@ -190,18 +274,26 @@ class Displacements(_Whole):
 
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
         """Return the weighted sum of displacement's and velocity's errors."""
-        margin = self.margin if crop else 0
-        return self._sum(interior(network(inputs, periodic=not crop), margin), interior(targets, margin))
+        outputs, targets, _ = self._apply(network, inputs, targets, periodic=not crop)
+        return self._sum(outputs, targets)
 
     def _sum(self, outputs: Mesh, targets: Mesh) -> torch.Tensor:
         parts = displacement_losses(outputs, targets, error=self.settings.error)
         velocity = parts.get("velocity")
         return parts["displacement"] + (0 if velocity is None else self.settings.velocity * velocity)
 
-    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+    def validate(
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
+    ) -> Values:
         """Return the loss, mean |error| / |displacement|, and its ratio to that of 2LPT."""
-        outputs = network(inputs, periodic=True).float()
-        true = targets[:, :3]
+        outputs, targets, _ = self._apply(network, inputs, targets, periodic=periodic)
+        outputs, true = outputs.float(), targets[:, :3]
         length = distances(true)
         relative, theory = (
             (distances(found - true) / length).mean() for found in (outputs[:, :3], targets[:, 6:])
@@ -226,9 +318,7 @@ class Flows(_Whole):
 
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
         """Return the weighted sum of velocity's and momentum's errors."""
-        margin = self.margin if crop else 0
-        outputs = network(inputs, periodic=not crop)
-        return self._sum(*(interior(mesh, margin) for mesh in (outputs, targets, inputs)))
+        return self._sum(*self._apply(network, inputs, targets, periodic=not crop))
 
     def _sum(self, outputs: Mesh, targets: Mesh, inputs: Mesh) -> torch.Tensor:
         settings = self.settings
@@ -241,9 +331,18 @@ class Flows(_Whole):
         )
         return _weighted(parts, settings)
 
-    def validate(self, network: nn.Module, inputs: Mesh, targets: Mesh, factor: torch.Tensor) -> Values:
+    def validate(
+        self,
+        network: nn.Module,
+        inputs: Mesh,
+        targets: Mesh,
+        factor: torch.Tensor,
+        *,
+        periodic: bool = True,
+    ) -> Values:
         """Return the loss, the rms error of a velocity component [km/s], and correlations."""
-        outputs = network(inputs, periodic=True).float()
+        outputs, targets, inputs = self._apply(network, inputs, targets, periodic=periodic)
+        outputs = outputs.float()
         return {
             "loss": self._sum(outputs, targets, inputs),
             "velocity_rms": _rms(outputs[:, :3] - targets[:, :3], factor),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Frozen(BaseModel):
@@ -52,6 +52,23 @@ class FlowLoss(Frozen):
     margin: int = Field(6, ge=0, description="outer cells of a crop that the loss leaves out")
 
 
+class VelocityLoss(Frozen):
+    """The weighted sum of the three terms of Wang et al. 2024 (see `peculiar.training.losses.velocity_losses`)."""
+
+    kind: Literal["velocity"] = "velocity"
+    square: float = Field(1.0, ge=0, description="weight of the mean squared error")
+    dice: float = Field(1.0, ge=0, description="weight of the dice loss")
+    weighted: float = Field(1.0, ge=0, description="weight of the squared error that counts by velocity")
+    velocity_scale: float = Field(4.0, gt=0, description="typical velocity over a H f [Mpc/h]")
+    margin: int = Field(6, ge=0, description="outer cells of a crop that the loss leaves out")
+
+    @model_validator(mode="after")
+    def _some(self) -> VelocityLoss:
+        if not self.square + self.dice + self.weighted:
+            raise ValueError("one of square, dice and weighted must be > 0")
+        return self
+
+
 class CountLoss(Frozen):
     """The likelihood of counts in cells (see `peculiar.training.count_objective`)."""
 
@@ -73,7 +90,7 @@ class AdversarialLoss(Frozen):
 
 
 LossSettings = Annotated[
-    ComponentLoss | PublishedLoss | DisplacementLoss | FlowLoss | CountLoss | AdversarialLoss,
+    ComponentLoss | PublishedLoss | DisplacementLoss | FlowLoss | VelocityLoss | CountLoss | AdversarialLoss,
     Field(discriminator="kind"),
 ]
 
@@ -92,7 +109,7 @@ class TrainSettings(Frozen):
         1.0, ge=0, le=1, description="fraction of the run after which batch norm keeps its running statistics"
     )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
-    crop: int = Field(56, ge=0, description="cells along a side of a crop; 0 for whole periodic boxes")
+    crop: int = Field(56, ge=0, description="cells along a side of a crop; 0 for whole boxes")
     batch_size: int = Field(1, gt=0)
     precision: Literal["bf16", "float32"] = "bf16"
     accelerator: str = "auto"

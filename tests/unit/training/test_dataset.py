@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,11 +62,38 @@ def test_errors_of_the_thread_reach_the_user_and_the_thread_ends(pairs, tmp_path
 
 
 def test_whole_boxes(pairs):
-    inputs, targets, factor = WholeBoxes(pairs)[1]
+    inputs, targets, factor, periodic = WholeBoxes(pairs)[1]
     assert inputs.shape == (7, 16, 16, 16)
     assert targets.shape == (7, 16, 16, 16)
-    assert factor == 63.0
+    assert (factor, periodic) == (63.0, True)
     assert crops(pairs, crop=0).batch(0)[0].shape == (2, 7, 16, 16, 16)
+
+
+def test_regions_that_do_not_wrap_are_cut_within_their_faces(pairs):
+    """Channel 0 counts cells along x: a crop that wrapped would fall from 15 to 0."""
+    for pair in pairs:
+        mesh = np.load(pair.inputs)
+        mesh[0] = np.arange(16)[:, None, None]
+        np.save(pair.inputs, mesh)
+    isolated = [replace(pair, periodic=False) for pair in pairs]
+    corners = set()
+    for step in range(40):
+        counted = crops(isolated, seed=step, batch_size=1, vectors=(), target_vectors=()).batch(0)[0][0, 0]
+        steps = torch.stack([counted.diff(dim=axis).abs().amax() for axis in range(3)])
+        assert sorted(steps.tolist()) == [0, 0, 1]
+        corners.add(int(counted.min()))
+    assert corners == set(range(9))
+    whole = isolated[0].crop((0, 0, 0), 0)[0]
+    assert torch.equal(whole, torch.from_numpy(np.load(pairs[0].inputs).astype(np.float32)))
+    batch = crops(isolated, crop=0, batch_size=1, vectors=(), target_vectors=()).batch(0)[0]
+    assert sorted(batch[0, 0].diff(dim=axis).abs().amax().item() for axis in range(3)) == [0, 0, 1]
+    assert WholeBoxes(isolated)[0][3] is False
+
+
+@pytest.mark.parametrize(("corner", "size"), [((9, 0, 0), 8), ((0, -1, 0), 8), ((0, 0, 1), 0)])
+def test_nothing_lies_beyond_the_faces_of_a_region(pairs, corner, size):
+    with pytest.raises(InputError, match="does not wrap"):
+        replace(pairs[0], periodic=False).crop(corner, size)
 
 
 def test_bad_settings_are_refused(pairs):

@@ -1,14 +1,16 @@
 import csv
+from dataclasses import replace
 
 import pytest
 import torch
 
 from peculiar import models
 from peculiar.core.errors import InputError
+from peculiar.models.wang2024 import Wang2024
 from peculiar.training.dataset import Crops
 from peculiar.training.loop import fit, learning_rate
-from peculiar.training.objectives import Components, PublishedStage, correlation
-from peculiar.training.settings import ComponentLoss, PublishedLoss, TrainSettings
+from peculiar.training.objectives import Components, PublishedStage, Velocities, correlation
+from peculiar.training.settings import ComponentLoss, PublishedLoss, TrainSettings, VelocityLoss
 
 VECTORS = ((1, 2, 3), (4, 5, 6))
 STEPS = 12
@@ -94,6 +96,57 @@ def test_time_limit_ends_the_run_and_its_schedule(pairs, tmp_path):
 def test_crop_too_small_for_the_coarsest_mesh_is_refused(pairs, tmp_path):
     with pytest.raises(InputError, match="crop must be at least 8 cells"):
         train(pairs, tmp_path / "run", crop=4)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("crop", [8, 0])
+def test_regions_that_do_not_wrap_never_meet_a_periodic_network(pairs, tmp_path, monkeypatch, crop):
+    """A network of three channels learns from targets of seven, without wrapping."""
+    asked = []
+    original = Wang2024.forward
+
+    def record(self, inputs, *, periodic=True):
+        asked.append((tuple(inputs.shape[2:]), periodic))
+        return original(self, inputs, periodic=periodic)
+
+    monkeypatch.setattr(Wang2024, "forward", record)
+    isolated = [replace(pair, periodic=False) for pair in pairs]
+    network = models.build("wang2024", {"in_channels": 7, "channels": [4, 8], "groups": 2, "dropout": 0.2})
+    result = fit(
+        network,
+        training=isolated,
+        validation=isolated[:1],
+        settings=TrainSettings(steps=2, crop=crop, accelerator="cpu"),
+        objective=Velocities(VelocityLoss(margin=2)),
+        directory=tmp_path,
+        seed=3,
+        vectors=VECTORS,
+        announce=lambda line: None,
+    )
+    assert {"loss", "velocity_rms", "velocity_correlation"} <= set(result)
+    assert not any(periodic for _, periodic in asked)
+    assert {shape for shape, _ in asked} == {(16, 16, 16), (crop or 16,) * 3}
+
+
+@pytest.mark.parametrize(
+    ("levels", "margin", "match"),
+    [
+        ([4, 8, 8, 8, 8, 8], 2, "multiple of the network's stride of 32"),
+        ([4, 8], 8, "margin must be below half"),
+    ],
+)
+def test_meshes_that_do_not_fit_are_refused_before_training(pairs, tmp_path, levels, margin, match):
+    isolated = [replace(pair, periodic=False) for pair in pairs]
+    with pytest.raises(InputError, match=match):
+        fit(
+            models.build("wang2024", {"in_channels": 7, "channels": levels, "groups": 2}),
+            training=isolated,
+            validation=isolated[:1],
+            settings=TrainSettings(steps=2, crop=0, accelerator="cpu"),
+            objective=Velocities(VelocityLoss(margin=margin)),
+            directory=tmp_path / "run",
+            seed=3,
+        )
     assert not (tmp_path / "run").exists()
 
 

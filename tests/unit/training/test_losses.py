@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from peculiar.models.channels import DENSITY_FLOOR
-from peculiar.training.losses import component_losses, density_loss, interior, vector_loss
+from peculiar.training.losses import (
+    component_losses,
+    density_loss,
+    interior,
+    vector_loss,
+    velocity_losses,
+)
 
 
 def test_interior_leaves_the_outer_cells_out():
@@ -56,3 +62,24 @@ def test_eq_6_leaves_cells_without_direction_out():
     target[:, 0, 0] = 1.0
     parts = torch.cat([target.norm(dim=1, keepdim=True), target], dim=1)
     assert float(vector_loss(parts, target, scale=1.0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_losses_of_wang2024_by_hand():
+    targets = torch.zeros(1, 3, 2, 2, 2)
+    targets[:, 0] = 4.0
+    found = velocity_losses(0.5 * targets, targets, scale=2.0)
+    assert float(found["square"]) == pytest.approx(1 / 3)
+    assert float(found["dice"]) == pytest.approx(1 - 2 * 0.5 / 1.25)
+    assert float(found["weighted"]) == pytest.approx(2.0, rel=1e-6)
+    assert all(abs(float(value)) < 1e-6 for value in velocity_losses(targets, targets, scale=2.0).values())
+
+
+def test_the_weighted_loss_of_wang2024_counts_fast_cells_more_whatever_their_direction():
+    targets = torch.zeros(1, 3, 2, 1, 1)
+    targets[0, :, 0, 0, 0] = torch.tensor([-3.0, 0.0, 4.0])
+    targets[0, :, 1, 0, 0] = torch.tensor([0.0, -1.0, 0.0])
+    fast, slow = targets.clone(), targets.clone()
+    fast[0, 0, 0], slow[0, 0, 1] = fast[0, 0, 0] + 1, slow[0, 0, 1] + 1
+    weighted = [float(velocity_losses(mesh, targets, scale=1.0)["weighted"]) for mesh in (fast, slow)]
+    assert weighted == pytest.approx([2.5, 0.5], rel=1e-5)
+    assert float(velocity_losses(-targets, targets, scale=1.0)["dice"]) == pytest.approx(2.0)
