@@ -73,12 +73,12 @@ def cached_pairs(
         targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
         if not targets.exists():
             physical = (box.density.data, box.velocity.data, box.momentum.data)
-            _save(targets, encode(*physical, velocity_factor=factor))
+            save_mesh(targets, encode(*physical, velocity_factor=factor))
         for number, variant in enumerate(variants):
             inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
             if not inputs.exists():
                 catalogue = observe(box, variant, seed=number)
-                _save(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
+                save_mesh(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
     return pairs
@@ -119,10 +119,10 @@ def cached_flows(
         folder = directory / path.stem
         targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
         if not targets.exists():
-            _save(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
+            save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
         inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
         if not inputs.exists():
-            _save(inputs, make_inputs(box.density))
+            save_mesh(inputs, make_inputs(box.density))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
     return pairs
@@ -162,7 +162,8 @@ def box_key(box: SimulatedBox, *parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _save(path: Path, mesh: torch.Tensor) -> None:
+def save_mesh(path: Path, mesh: torch.Tensor) -> None:
+    """Write a mesh as float16; InputError if a value is not finite or too large."""
     if not bool(torch.isfinite(mesh).all()) or float(mesh.abs().max()) > np.finfo(np.float16).max:
         raise InputError(
             f"meshes for training must be finite and below 65504, got others for {path.parent.name}"

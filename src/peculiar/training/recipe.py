@@ -13,11 +13,13 @@ from pydantic import Field, ValidationError, model_validator
 from peculiar.core.errors import InputError
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
+from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import VelocityRule
 from peculiar.training.cache import Variant
 from peculiar.training.counts import CountInputs
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
+from peculiar.training.survey_cubes import SurveyVariant
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -35,18 +37,25 @@ Task = Literal["reconstruct", "displace", "flow", "paint"]
 _TASKS: dict[str, Task] = {
     "moved": "reconstruct",
     "published": "reconstruct",
+    "survey": "reconstruct",
+    "observed": "reconstruct",
     "lagrangian": "displace",
     "density": "flow",
     "second order": "paint",
     "particle mesh": "paint",
 }
 _LOSSES: dict[Task, tuple[str, ...]] = {
-    "reconstruct": ("components", "published"),
+    "reconstruct": ("components", "published", "velocity"),
     "displace": ("displacement",),
     "flow": ("flow",),
     "paint": ("counts", "adversarial"),
 }
-_NETWORKS = {"published": "xiao2024", "counts": "painter", "adversarial": "ramanah2019"}
+_NETWORKS = {
+    "published": "xiao2024",
+    "velocity": "wang2024",
+    "counts": "painter",
+    "adversarial": "ramanah2019",
+}
 """Losses that belong to one network, and it to them."""
 _WITHOUT_A_CRITIC = {"frozen_norm": 1.0, "devices": "auto", "strategy": "auto"}
 """Settings of training that a network and its critic, on one device and without batch norm, cannot follow."""
@@ -63,6 +72,7 @@ class DataSettings(Frozen):
     )
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
+    cubes: tuple[SurveyVariant, ...] = Field((), description="for inputs of surveys, in place of variants")
     symmetries: Literal["all", "line of sight"] = "all"
     velocity: VelocityRule = Field("neighbours", description="of density-to-velocity networks")
     cosmologies: Literal["base", "all"] = Field(
@@ -94,7 +104,9 @@ class Recipe(Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: NetworkSettings
-    inputs: Annotated[InputSpec | LagrangianInputs | DensityInputs | CountInputs, Field(discriminator="kind")]
+    inputs: Annotated[
+        InputSpec | SurveyInputs | LagrangianInputs | DensityInputs | CountInputs, Field(discriminator="kind")
+    ]
     loss: LossSettings
     data: DataSettings = DataSettings()
     train: TrainSettings
@@ -106,6 +118,8 @@ class Recipe(Frozen):
             v.line_of_sight != "z" for v in self.data.variants
         ):
             raise ValueError("data.symmetries 'line of sight' needs data.variants with line_of_sight z")
+        if isinstance(self.inputs, SurveyInputs) != bool(self.data.cubes):
+            raise ValueError(f"data.cubes belong to inputs of surveys, got inputs {self.inputs.kind!r}")
         for kind, architecture in _NETWORKS.items():
             if (self.loss.kind == kind) != (self.network.architecture == architecture):
                 raise ValueError(

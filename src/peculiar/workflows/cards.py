@@ -24,6 +24,7 @@ from peculiar.inference.model_card import (
 )
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.linear.inputs import InputSpec
+from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.models.painter import Painter
@@ -191,8 +192,10 @@ def _reconstructor_entries(
     common: Mapping[str, Any],
 ) -> dict[str, Any]:
     box = SimulatedBox.open(splits["train"][0])
-    variants = settings.data.variants
-    assert isinstance(settings.inputs, InputSpec)
+    spec, data = settings.inputs, settings.data
+    assert isinstance(spec, InputSpec | SurveyInputs)
+    survey = isinstance(spec, SurveyInputs)
+    low, high = settings.card.number_density_range
     entries: dict[str, Any] = {
         "normalisation": {
             "density_floor": DENSITY_FLOOR,
@@ -201,20 +204,24 @@ def _reconstructor_entries(
         "cosmology": cosmology_settings(box.cosmology),
         "redshift": box.redshift,
         "redshift_range": settings.card.redshift_range,
-        "number_density": variants[0].number_density,
-        "number_density_range": settings.card.number_density_range,
+        "number_density": (low * high) ** 0.5 if survey else data.variants[0].number_density,
+        "number_density_range": (low, high),
         "cell_size": box.box.cell_size,
         "tracer": settings.card.tracer,
-        "space": variants[0].space,
+        "space": "redshift" if survey else data.variants[0].space,
         "line_of_sight": "any" if settings.line_of_sight is None else "z",
-        "satellite_fractions": tuple(sorted({variant.satellite_fraction for variant in variants})),
-        "smoothing": settings.inputs.smoothing,
+        "satellite_fractions": tuple(
+            sorted({variant.satellite_fraction for variant in (data.cubes if survey else data.variants)})
+        ),
+        "smoothing": spec.smoothing,
         "velocity_definition": box.velocity_definition,
-        "periodic_training": True,
+        "periodic_training": not survey,
         "splits": {name: tuple(seed_of(path) for path in paths) for name, paths in splits.items()},
     }
-    # A network's own density, until its transfer function is known.
+    # A network's own density, until its transfer function is known; power is not unbiased where a survey ends.
     plain = DensityTransfer(k=(0.0,), transfer=(1.0,))
+    if survey:
+        return entries | {"density_transfer": plain}
     card = ModelCard(**common, **entries, density_transfer=plain, weights_sha256="0" * 64)
     return entries | {"density_transfer": _transfer(NeuralReconstructor(network, card), validation, box)}
 

@@ -15,6 +15,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
+from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import open_run
 from peculiar.simulate.pairs import DisplacementPair, open_pairs
@@ -23,6 +24,7 @@ from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
+from peculiar.training.survey_cubes import cached_cubes
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 
@@ -72,6 +74,8 @@ def training_pairs(
     elif isinstance(spec, CountInputs):
         with progress_bar("counts", total=len(paths)) as advance:
             pairs = cached_counts(paths, spec, directory=run / "cache", advance=advance)
+    elif isinstance(spec, SurveyInputs):
+        pairs = _cubes(settings, spec, paths, run / "cache")
     elif isinstance(spec, DensityInputs):
         pairs = _flows(settings, spec, paths, run / "cache")
     else:
@@ -93,6 +97,25 @@ def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path], directory: Pa
 
     with progress_bar("meshes", total=len(paths) * len(variants)) as advance:
         return cached_pairs(
+            paths,
+            variants,
+            make_inputs=make_inputs,
+            description=spec.model_dump(),
+            directory=directory,
+            advance=advance,
+        )
+
+
+def _cubes(
+    settings: Recipe, spec: SurveyInputs, paths: list[Path], directory: Path
+) -> Sequence[TrainingPair]:
+    variants = settings.data.cubes
+
+    def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
+        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
+
+    with progress_bar("cubes", total=len(paths) * sum(variant.cubes for variant in variants)) as advance:
+        return cached_cubes(
             paths,
             variants,
             make_inputs=make_inputs,

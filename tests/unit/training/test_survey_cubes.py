@@ -1,0 +1,167 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.linear.survey_inputs import SurveyInputs, survey_inputs
+from peculiar.models.channels import OUTPUT_CHANNELS, VELOCITY
+from peculiar.simulate.box_files import write_box
+from peculiar.simulate.halos import Halos
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.satellites import Members
+from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, cached_cubes, footprint, observe_cube
+
+SIZE, CELLS = 600.0, 24
+COSMOLOGY = PRESETS["wang2024"]
+HALOS = 60_000
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    random = np.random.default_rng(3)
+    box = Box(SIZE, CELLS)
+    mesh = torch.from_numpy(random.normal(size=(4, CELLS, CELLS, CELLS)).astype(np.float32))
+    path = tmp_path_factory.mktemp("boxes") / "box-00001.h5"
+    write_box(
+        path,
+        COSMOLOGY,
+        seed=1,
+        redshift=0.0,
+        fields={
+            "density": Field(mesh[:1].abs(), box, ["density"]),
+            "velocity": Field(300 * mesh[1:], box, "xyz", "km/s", kind="vector"),
+            "linear_density": Field(mesh[:1], box, ["linear_density"]),
+        },
+        halos=Halos(
+            positions=random.uniform(0, SIZE, (HALOS, 3)).astype(np.float32),
+            velocities=random.normal(0, 300, (HALOS, 3)).astype(np.float32),
+            masses=np.sort(random.lognormal(27, 1, HALOS))[::-1].copy(),
+            counts=np.ones(HALOS, np.int32),
+            members=np.empty(0, np.int64),
+            offsets=np.zeros(HALOS + 1, np.int64),
+        ),
+        members=Members(np.zeros((0, 3), np.float16), np.zeros((0, 3), np.float16), np.zeros(0, np.int32)),
+        attributes={"settings": json.dumps({})},
+    )
+    return SimulatedBox.open(path)
+
+
+def variant(name="simulation", **changes):
+    return SurveyVariant.model_validate({"name": name, "cells": 12} | changes)
+
+
+def test_cubes_that_lie_apart_tile_the_box(simulated):
+    cubes = [observe_cube(simulated, variant(), number=i, margin=0) for i in range(8)]
+    rows = [cube.velocity.numpy() for cube in cubes]
+    top = [np.concatenate(rows[i : i + 2], axis=3) for i in range(0, 8, 2)]
+    half = [np.concatenate(top[i : i + 2], axis=2) for i in range(0, 4, 2)]
+    assert np.array_equal(np.concatenate(half, axis=1), simulated.velocity.numpy())
+    with pytest.raises(InputError, match="600 Mpc/h"):
+        observe_cube(simulated, variant(), number=8)
+    with pytest.raises(InputError, match="twice"):
+        observe_cube(simulated, variant(cells=20), number=0)
+
+
+def test_places_and_observers_belong_to_box_variant_and_number(simulated):
+    def observed(number, **changes):
+        return observe_cube(simulated, variant(**changes), number=number, places="random").catalogue
+
+    first, again, other = observed(0), observed(0), observed(1)
+    assert np.array_equal(first.positions, again.positions)
+    assert first.observer == again.observer != other.observer
+    assert observed(0, pattern="axis").line_of_sight == "z"
+    assert observed(0, pattern="centre").observer == (150.0, 150.0, 150.0)
+
+
+@pytest.mark.parametrize("pattern", ["survey", "survey cube"])
+def test_a_survey_has_its_footprint_and_density(simulated, pattern):
+    wanted = 1e-4
+    one = variant(pattern=pattern, radial="flux-limited", number_density=wanted, masses=False)
+    mock = observe_cube(simulated, one, number=2, places="random")
+    catalogue = mock.catalogue
+    assert catalogue.observer == (0.0, 0.0, 0.0)
+    assert catalogue.masses is None
+    seen = catalogue.completeness.data[0]
+    margin = mock.margin
+    rows = slice(margin, -margin)
+    assert float(seen.sum()) == pytest.approx(float(seen[rows, rows, rows].sum()))
+    mean = wanted * mock.inner.volume
+    assert abs(len(catalogue) - mean) < 5 * np.sqrt(mean)
+    survey = footprint("flux-limited", COSMOLOGY)
+    covered = survey.mask.at(catalogue.positions) > 0
+    # Cells on the edge are seen in part, and their objects stand anywhere in them.
+    assert covered.mean() > 0.8
+
+
+def test_the_best_place_holds_more_than_others(simulated):
+    survey = footprint("flux-limited", COSMOLOGY)
+    inner = Box(300.0, 12, periodic=False)
+
+    def held(corner):
+        return float(survey.covers(Box(300.0, 12, origin=corner, periodic=False)).data.mean())
+
+    best = survey.best(inner)
+    random = np.random.default_rng(0)
+    assert held(best) > 0.98 * max(held(survey.random(inner, random)) for _ in range(10))
+
+
+def test_a_survey_holds_what_there_is_where_it_would_hold_more(simulated):
+    there = HALOS / SIZE**3
+    one = variant(pattern="survey cube", radial="flux-limited", number_density=0.6 * there)
+    mock = observe_cube(simulated, one, number=0)
+    mean = 0.6 * there * mock.inner.volume
+    assert float(mock.catalogue.completeness.data.max()) == 1.0
+    assert abs(len(mock.catalogue) - mean) < 5 * np.sqrt(mean)
+
+
+@pytest.mark.parametrize("kind", ["survey", "observed"])
+def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
+    spec = SurveyInputs(kind=kind, smoothing=30.0)
+
+    def make(catalogue, cells, cosmology):
+        return survey_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec)
+
+    def cached():
+        return cached_cubes(
+            [simulated.path],
+            [variant(cubes=2)],
+            make_inputs=make,
+            description=spec.model_dump(),
+            directory=tmp_path,
+        )
+
+    pairs = cached()
+    assert len(pairs) == 2
+    assert not pairs[0].periodic
+    inputs, targets = pairs[1].crop((0, 0, 0), 0)
+    assert inputs.shape == (len(spec.names), 24, 24, 24)
+    assert targets.shape == (OUTPUT_CHANNELS, 24, 24, 24)
+    mock = observe_cube(simulated, variant(), number=1, places="random")
+    true = mock.velocity.data / COSMOLOGY.velocity_factor(0.0)
+    assert torch.allclose(targets[VELOCITY], true, atol=2e-2)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert cached() == pairs
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+
+
+def test_samples_have_the_papers_densities():
+    assert SAMPLES["galaxies"].number_density == 7.8e-3
+    assert SAMPLES["groups"].number_density == 5.2e-3
+    assert SAMPLES["above 1e12"].least_mass == 1e12
+    assert all(sample.cells == 60 for sample in SAMPLES.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"radial": "flux-limited"}, "survey"),
+        ({"choice": "massive"}, "number_density"),
+        ({"cells": 3}, "greater than"),
+        ({"masses": "some"}, "bool"),
+    ],
+)
+def test_bad_variants_are_refused(changes, match):
+    with pytest.raises(ValueError, match=match):
+        variant(**changes)
