@@ -11,17 +11,27 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import AXES
+from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.model_card import DensityTransfer, ModelCard, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
-from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
+from peculiar.inference.whole import Mesh, apply_isolated, average_symmetries, spread_symmetries
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.overdensity import crop, fourier_box, pad
-from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY, overdensity
+from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.models.channels import (
+    DENSITY,
+    MOMENTUM,
+    OUTPUT_NAMES,
+    OUTPUT_VECTORS,
+    VELOCITY,
+    overdensity,
+)
 
 COMPONENTS = ("x", "y", "z")
+LEAST_SQUARES = "least mean-square error"
 
 # Turns that bring an axis to z: networks of the card's line of sight "z" see every plane-parallel catalogue along it.
 _TURNS = {
@@ -42,7 +52,8 @@ class NeuralReconstructor:
     card : ModelCard
         Its card: inputs, calibration, number of symmetries.
     max_side : int
-        Largest mesh side that is evaluated at once [cells]; larger meshes go in tiles.
+        Largest mesh side that is evaluated at once [cells]; larger meshes go in tiles, or are refused where tiles would
+        not equal the whole.
 
     Examples
     --------
@@ -78,7 +89,8 @@ class NeuralReconstructor:
         Raises
         ------
         InputError
-            If the network needs masses and the catalogue has none.
+            If the network needs masses and the catalogue has none, or if the mesh is too large to be evaluated whole by
+            a network that must (see `outputs`).
         """
         check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
         inputs = network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=self.card.inputs)
@@ -97,6 +109,9 @@ class NeuralReconstructor:
     ) -> Float[torch.Tensor, "channel x y z"]:
         """Return the network's output channels, averaged over the card's number of symmetries.
 
+        On the inputs of surveys a mesh that is not periodic ends at its faces, as in training
+        (`peculiar.inference.whole.apply_isolated`); on others it gets a margin.
+
         Parameters
         ----------
         inputs : (channel, x, y, z)
@@ -104,8 +119,23 @@ class NeuralReconstructor:
         line_of_sight : "x", "y", "z" or "radial"
         periodic : bool
             Whether opposite faces of the mesh are one.
+
+        Raises
+        ------
+        InputError
+            If the mesh is larger than `max_side`, and the network's layers are not local (it has no `reach`) or the
+            mesh ends at its faces: tiles would not equal the whole.
         """
         card = self.card
+        isolated = isinstance(card.inputs, SurveyInputs) and not periodic
+        side = max(inputs.shape[1:])
+        if side > self.max_side and (isolated or not hasattr(self.module, "reach")):
+            raise InputError(
+                f"mesh of model {card.name!r} must have at most {self.max_side} cells along a side, got {side}: it is "
+                "evaluated whole, never in tiles; take fewer cells, or a larger max_side if there is memory for it"
+            )
+        velocity_only = getattr(self.module, "output_names", OUTPUT_NAMES) == OUTPUT_NAMES[VELOCITY]
+        vectors = ((0, 1, 2),) if velocity_only else OUTPUT_VECTORS
         turn = _TURNS.get(line_of_sight, _TURNS["z"]) if card.line_of_sight == "z" else _TURNS["z"]
         axis = None
         if card.line_of_sight == "z":
@@ -113,8 +143,11 @@ class NeuralReconstructor:
 
         def apply(mesh: Mesh) -> Mesh:
             turned = apply_symmetry(mesh, turn, vectors=card.inputs.vectors)
-            result = apply_network(self.module, turned, periodic=periodic, max_side=self.max_side)
-            return apply_symmetry(result, invert_symmetry(turn), vectors=OUTPUT_VECTORS)
+            if isolated:
+                result = apply_isolated(self.module, turned)
+            else:
+                result = apply_network(self.module, turned, periodic=periodic, max_side=self.max_side)
+            return apply_symmetry(result, invert_symmetry(turn), vectors=vectors)
 
         device = next(self.module.parameters()).device
         return average_symmetries(
@@ -122,7 +155,7 @@ class NeuralReconstructor:
             inputs.to(device),
             elements=spread_symmetries(card.symmetry_average, line_of_sight=axis),
             input_vectors=card.inputs.vectors,
-            output_vectors=OUTPUT_VECTORS,
+            output_vectors=vectors,
         )
 
 
@@ -133,8 +166,9 @@ def assemble(
 
     Parameters
     ----------
-    outputs : (7, x, y, z)
-        `peculiar.models.channels.OUTPUT_NAMES`: log density, velocity and momentum over a H f [Mpc/h].
+    outputs : (7, x, y, z) or (3, x, y, z)
+        `peculiar.models.channels.OUTPUT_NAMES`: log density, velocity and momentum over a H f [Mpc/h]; or the velocity
+        alone.
     card : ModelCard
         Gives the density's transfer function and the velocity's definition.
     box : Box
@@ -145,8 +179,13 @@ def assemble(
     Returns
     -------
     "density" (overdensity, its power unbiased by the card's transfer function), "density_least_squares" (before it),
-    "velocity" and "momentum" [km/s].
+    "velocity" and "momentum" [km/s]. From a velocity alone follow only "density" (`continuity_density`), "velocity" and
+    "momentum", (1 + density) times velocity.
     """
+    if len(outputs) == 3:
+        return _assemble_velocity(
+            outputs, box, definition=card.velocity_definition, velocity_factor=velocity_factor
+        )
     delta = overdensity(outputs[DENSITY])
     if box.periodic:
         delta = (1 + delta) / (1 + delta.mean()) - 1
@@ -166,14 +205,57 @@ def assemble(
             calibrate(delta, card.density_transfer, box).cpu(),
             box,
             names=("density",),
-            definition="power unbiased on average",
+            definition="power unbiased on average"
+            if any(factor != 1 for factor in card.density_transfer.transfer)
+            else LEAST_SQUARES,
         ),
-        "density_least_squares": Field(
-            delta.cpu(), box, names=("density",), definition="least mean-square error"
-        ),
+        "density_least_squares": Field(delta.cpu(), box, names=("density",), definition=LEAST_SQUARES),
         "velocity": vector(VELOCITY),
         "momentum": vector(MOMENTUM),
     }
+
+
+def _assemble_velocity(
+    flow: Float[torch.Tensor, "3 x y z"], box: Box, *, definition: str, velocity_factor: float
+) -> dict[str, Field]:
+    density = continuity_density(flow.cpu(), box)
+    velocity = Field(
+        flow.cpu() * velocity_factor, box, COMPONENTS, "km/s", kind="vector", definition=definition
+    )
+    return {
+        "density": density,
+        "velocity": velocity,
+        "momentum": velocity.replace(
+            data=(1 + density.data) * velocity.data,
+            definition=f"(1 + density) times velocity ({definition}); density: {density.definition}",
+        ),
+    }
+
+
+def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:
+    """Return the overdensity that a velocity has in linear theory: minus the divergence of v / (a H f), at least -1.
+
+    Parameters
+    ----------
+    flow : (3, x, y, z) [Mpc/h]
+        Velocity over a H f.
+    box : Box
+        With its mesh. The divergence is exact in Fourier space where it is periodic; else it is made of differences of
+        neighbouring cells, which do not ring at the faces.
+    """
+    if box.periodic:
+        inward = -divergence(Field(flow, box, COMPONENTS, "Mpc/h", kind="vector")).data
+        how = "in Fourier space"
+    else:
+        slopes = [torch.gradient(flow[i], spacing=box.cell_size, dim=i)[0] for i in range(3)]
+        inward = -torch.stack(slopes).sum(dim=0, keepdim=True)
+        how = "by central differences"
+    return Field(
+        inward.clamp(min=-1),
+        box,
+        names=("density",),
+        definition=f"minus the divergence of velocity / (a H f), {how}, at least -1 (linear theory)",
+    )
 
 
 def calibrate(

@@ -103,6 +103,30 @@ def apply_whole(module: torch.nn.Module, inputs: Mesh, *, periodic: bool = True)
     return outputs[:, x, y, z].contiguous()
 
 
+def apply_isolated(module: torch.nn.Module, inputs: Mesh) -> Mesh:
+    """Evaluate a network on a region of a survey, whose channels are zero where nothing is known.
+
+    Such networks are trained on regions that end at their faces: the mesh is filled up with zeros beyond its upper
+    faces to the next multiple of the network's stride, and gets no margin.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode; called as ``module(batch, periodic=False)``.
+    inputs : (channel, x, y, z)
+        Input channels.
+
+    Returns
+    -------
+    (channel, x, y, z) float32, on the same mesh.
+    """
+    multiple = total_stride(module)
+    extra = [max(-(-side // multiple), 2) * multiple - side for side in inputs.shape[1:]]
+    larger = torch.nn.functional.pad(inputs, (0, extra[2], 0, extra[1], 0, extra[0]))
+    x, y, z = (slice(0, side) for side in inputs.shape[1:])
+    return run(module, larger, periodic=False)[:, x, y, z].contiguous()
+
+
 def spread_symmetries(count: int, *, line_of_sight: int | str | None) -> list[Symmetry]:
     """Return some symmetries of the cube, the identity first, the rest spread evenly over the group.
 

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Field
+from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
-from peculiar.inference import NeuralReconstructor
+from peculiar.inference import NeuralReconstructor, save_model
 from peculiar.inference.model_card import DensityTransfer
 from peculiar.inference.reconstructor import assemble, calibrate
+from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.models import build
 
 COSMOLOGY = PRESETS["xiao2024"]
 
@@ -14,6 +16,35 @@ COSMOLOGY = PRESETS["xiao2024"]
 @pytest.fixture
 def model(saved):
     return NeuralReconstructor.load(saved)
+
+
+@pytest.fixture
+def velocity_model(entries, tmp_path):
+    """A network of velocity alone on the number of tracers in each cell, all weights random."""
+    torch.manual_seed(2)
+    settings = {"in_channels": 1, "channels": [4, 8, 8], "groups": 2}
+    module = build("wang2024", settings)
+    changes = {
+        "architecture": "wang2024",
+        "configuration": settings,
+        "inputs": {"kind": "observed"},
+        "periodic_training": False,
+    }
+    save_model(module, tmp_path, **entries | changes)
+    return NeuralReconstructor.load(tmp_path / "tiny.safetensors")
+
+
+def recorded(module, monkeypatch):
+    """The meshes that a network is applied to, and whether they wrap."""
+    seen = []
+    forward = type(module).forward
+
+    def record(self, inputs, *, periodic=True):
+        seen.append((inputs[0], periodic))
+        return forward(self, inputs, periodic=periodic)
+
+    monkeypatch.setattr(type(module), "forward", record)
+    return seen
 
 
 @pytest.mark.parametrize("periodic", [True, False])
@@ -100,3 +131,92 @@ def test_large_boxes_go_in_tiles(model, halos, single_precision):
         torch.testing.assert_close(
             tiles[name].data, field.data, rtol=1e-3, atol=1e-4 * field.data.abs().max().item()
         )
+
+
+def test_a_density_without_calibration_does_not_claim_its_power(model):
+    plain = model.card.model_copy(update={"density_transfer": DensityTransfer(k=(0.0,), transfer=(1.0,))})
+    found = [
+        assemble(torch.zeros(7, 8, 8, 8), card=card, box=Box(20.0, 8), velocity_factor=1.0)["density"]
+        for card in (model.card, plain)
+    ]
+    assert [field.definition for field in found] == ["power unbiased on average", "least mean-square error"]
+
+
+def test_velocity_alone_gives_the_density_of_linear_theory(model):
+    """Without the card's transfer function, 1.0 to 1.2, which another network's density was fitted with."""
+    box = Box(80.0, 16)
+    k = 2 * box.k_fundamental
+    x = torch.from_numpy(box.coordinates()).float()[:, None, None]
+    flow = torch.zeros(3, 16, 16, 16)
+    flow[0] = 0.4 / k * torch.sin(k * x)
+    fields = assemble(flow, card=model.card, box=box, velocity_factor=50.0)
+    delta = (-0.4 * torch.cos(k * x)).expand(1, 16, 16, 16)
+    assert set(fields) == {"density", "velocity", "momentum"}
+    torch.testing.assert_close(fields["density"].data, delta, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fields["velocity"].data, 50 * flow)
+    torch.testing.assert_close(fields["momentum"].data, 50 * (1 + delta) * flow, rtol=1e-4, atol=1e-3)
+    assert "linear theory" in fields["density"].definition
+    assert fields["velocity"].definition == model.card.velocity_definition
+    assert "linear theory" in fields["momentum"].definition
+    assert {fields[name].unit for name in ("velocity", "momentum")} == {"km/s"}
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(-0.1, 0.3), (0.9, -1.0)])
+def test_the_density_of_an_isolated_flow_holds_up_to_its_faces(model, slope, expected):
+    box = Box(40.0, 8, periodic=False)
+    centres = torch.from_numpy(box.coordinates()).float()
+    flow = slope * torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"))
+    density = assemble(flow, card=model.card, box=box, velocity_factor=50.0)["density"]
+    torch.testing.assert_close(density.data, torch.full((1, 8, 8, 8), expected), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::peculiar.core.errors.OutOfRangeWarning")
+def test_a_survey_is_filled_up_with_zeros_to_the_stride(velocity_model, halos, monkeypatch):
+    seen = recorded(velocity_model.module, monkeypatch)
+    catalogue = halos(size=70.0, box=Box(70.0, periodic=False))
+    fields = velocity_model.reconstruct(catalogue, cells=30, cosmology=COSMOLOGY)
+    assert set(fields) == {"density", "velocity", "momentum"}
+    assert all(field.box == catalogue.box.with_cells(30) for field in fields.values())
+    ((mesh, periodic),) = seen
+    assert mesh.shape == (1, 32, 32, 32)
+    assert not periodic
+    assert torch.count_nonzero(mesh[:, :30, :30, :30]) == 30**3
+    assert torch.count_nonzero(mesh) == 30**3
+    velocity_model.reconstruct(halos(size=70.0), cells=32, cosmology=COSMOLOGY)
+    assert seen[1][1] is True
+
+
+def test_our_network_on_a_survey_ends_at_its_faces_too(model, monkeypatch, single_precision):
+    """Other inputs get a margin that is filled with means."""
+    network = build("residual", {"in_channels": 11, "width": 2, "levels": 2, "blocks": [1]}).eval()
+    survey = NeuralReconstructor(network, model.card.model_copy(update={"inputs": SurveyInputs()}))
+    seen = recorded(network, monkeypatch)
+    inputs = torch.randn(11, 9, 9, 9, generator=torch.Generator().manual_seed(4))
+    outputs = survey.outputs(inputs, line_of_sight="radial", periodic=False)
+    assert outputs.shape == (7, 9, 9, 9)
+    assert seen[0][0].shape == (11, 10, 10, 10)
+    model.outputs(torch.randn(13, 9, 9, 9), line_of_sight="z", periodic=False)
+    assert seen[1][0].shape[1] > 40
+
+
+def test_symmetries_of_velocity_alone_turn_its_components(velocity_model, single_precision):
+    inputs = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(4))
+    card = velocity_model.card.model_copy(update={"symmetry_average": 48})
+    averaged = NeuralReconstructor(velocity_model.module, card)
+    turn = symmetries()[29]
+    reference = averaged.outputs(inputs, line_of_sight="radial", periodic=False)
+    turned = averaged.outputs(apply_symmetry(inputs, turn), line_of_sight="radial", periodic=False)
+    torch.testing.assert_close(
+        turned, apply_symmetry(reference, turn, vectors=((0, 1, 2),)), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_what_cannot_go_in_tiles_is_refused(velocity_model, model, periodic):
+    inputs = torch.zeros(1, 16, 16, 16)
+    small = NeuralReconstructor(velocity_model.module, velocity_model.card, max_side=12)
+    with pytest.raises(InputError, match="at most 12 cells along a side, got 16: it is evaluated whole"):
+        small.outputs(inputs, line_of_sight="z", periodic=periodic)
+    NeuralReconstructor(model.module, model.card, max_side=12).outputs(
+        torch.zeros(13, 16, 16, 16), line_of_sight="z", periodic=periodic
+    )
