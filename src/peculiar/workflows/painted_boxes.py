@@ -22,6 +22,9 @@ from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.populate import draw_members
 
 
+_OF_MATTER = ("size", "cells", "redshift", "per_cell")
+
+
 @dataclass(frozen=True)
 class PaintedSettings:
     """What a box with painted halos is made of.
@@ -183,8 +186,12 @@ def _of_matter(
     """Take size, mesh, redshift and cosmology from the boxes that give the matter, which must suit the painter."""
     assert settings.matter is not None
     card = painter.card
-    if cosmology is not None:
-        raise InputError(f"cosmology must not be given with matter, got both: {settings.matter} has its own")
+    usual = PaintedSettings()
+    given = [name for name in _OF_MATTER if getattr(settings, name) != getattr(usual, name)]
+    if given or cosmology is not None:
+        raise InputError(
+            f"{', '.join(given) or 'cosmology'} must not be given with matter: {settings.matter} has its own"
+        )
     first: SimulatedBox | None = None
     for seed in seeds:
         path = _box_path(settings.matter, seed)

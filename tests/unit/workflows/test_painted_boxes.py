@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from peculiar.cli import app
 from peculiar.core import PRESETS, Box, InputError, OutOfRangeWarning
+from peculiar.inference.model_card import save_model
 from peculiar.inference.painting import HaloPainter
+from peculiar.models import build
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
@@ -112,3 +114,59 @@ def test_the_command_refuses_options_of_other_kinds(tmp_path, tiny_painter):
         refused = call(*options)
         assert refused.exit_code != 0
         assert f"{name} must not be given" in str(refused.exception) + refused.output
+
+
+@pytest.fixture(scope="module")
+def mesh_painter(tmp_path_factory, painter_entries):
+    """A painter for the density of a particle mesh with two particles in a cell of 4 Mpc/h."""
+    torch.manual_seed(2)
+    directory = tmp_path_factory.mktemp("mesh-painter")
+    entries = painter_entries | {"name": "mesh", "dynamics": "particle mesh"}
+    save_model(build("painter", entries["configuration"]), directory, **entries)
+    return str(directory / "mesh.safetensors")
+
+
+@pytest.fixture(scope="module")
+def matter(tmp_path_factory):
+    out = tmp_path_factory.mktemp("matter") / "run"
+    settings = BoxSettings(size=64.0, particles=32, cells=16, redshift=0.5)
+    simulate(out, seeds=[3], settings=settings, device="cpu")
+    return out
+
+
+def test_halos_are_painted_on_the_matter_of_another_run(tmp_path, matter, mesh_painter):
+    settings = PaintedSettings(model=mesh_painter, matter=str(matter), host_mass=1e13)
+    path = simulate(tmp_path / "run", seeds=[3], settings=settings, device="cpu")[0]
+    painted, simulated = SimulatedBox.open(path), SimulatedBox.open(matter / "box-00003.h5")
+    assert (painted.box, painted.redshift, painted.cosmology) == (
+        simulated.box,
+        simulated.redshift,
+        simulated.cosmology,
+    )
+    assert torch.equal(painted.velocity.data, simulated.velocity.data)
+    assert torch.equal(painted.linear_density.data, simulated.linear_density.data)
+    assert len(painted.halos) != len(simulated.halos)
+    assert painted.halos.masses[painted.members.host].min() >= 1e13
+    # painted without the run: the same particle mesh, so the same halos
+    alone = PaintedSettings(size=64.0, cells=16, model=mesh_painter)
+    path = simulate(tmp_path / "alone", seeds=[3], settings=alone, device="cpu")[0]
+    again = SimulatedBox.open(path)
+    assert torch.allclose(again.density.data, painted.density.data, atol=1e-4)
+
+
+def test_matter_must_be_the_painters(tmp_path, matter, mesh_painter, tiny_painter):
+    def refuse(match, *, seeds=(3,), cosmology=None, **changes):
+        settings = PaintedSettings(**{"model": mesh_painter, "matter": str(matter)} | changes)
+        with pytest.raises(InputError, match=match):
+            simulate(tmp_path / "run", seeds=seeds, settings=settings, cosmology=cosmology)
+
+    refuse("second order", model=str(tiny_painter))
+    refuse("box of every seed", seeds=(3, 4))
+    refuse("own", cosmology=COSMOLOGY)
+    refuse("own", size=100.0)
+    other = tmp_path / "coarse"
+    simulate(other, seeds=[3], settings=BoxSettings(size=64.0, particles=16, cells=8, redshift=0.5))
+    refuse("cells of model", matter=str(other))
+    with pytest.raises(InputError, match="host_mass"):
+        PaintedSettings(host_mass=-1.0)
+    assert not (tmp_path / "run").exists()
