@@ -228,7 +228,17 @@ def evaluate(
     ] = None,
     tune_run: Annotated[
         Path | None,
-        typer.Option(help="Run that holds these boxes, for painters.", show_default="the run itself"),
+        typer.Option(
+            help="Run that holds these boxes, for painters and surveys.", show_default="the run itself"
+        ),
+    ] = None,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How isolated cubes are observed, for networks of surveys (simulation, galaxies, groups, "
+            "...); may be repeated.",
+            show_default="every sample",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the satellites.", show_default="0")] = None,
     velocity: Annotated[
@@ -260,6 +270,7 @@ def evaluate(
             "seed": seed,
             "velocity": None if velocity is None else velocity.value,
             "tune_run": tune_run,
+            "samples": sample or None,
         },
         figures=figures,
         force=force,

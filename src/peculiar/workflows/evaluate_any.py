@@ -5,26 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from peculiar.core import Field, InputError
+from peculiar.core import Catalogue, Field, InputError
 from peculiar.inference.emulator import FlowEmulator
-from peculiar.inference.model_card import Task, available_models, find_model, read_card, task_of
+from peculiar.inference.model_card import (
+    AnyCard,
+    ModelCard,
+    Task,
+    available_models,
+    find_model,
+    read_card,
+    task_of,
+)
 from peculiar.inference.painting import HaloPainter
+from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers
+from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, observe_cube
 from peculiar.workflows.evaluate import evaluate, select_boxes
 from peculiar.workflows.evaluate_displacement import evaluate_displacements
 from peculiar.workflows.evaluate_flow import Predictor, evaluate_flow
 from peculiar.workflows.evaluate_paint import evaluate_paint
+from peculiar.workflows.evaluate_survey import Observe, evaluate_survey
 from peculiar.workflows.reconstruct import CLASSICAL
 
-OPTIONS: dict[Task, tuple[str, ...]] = {
+Kind = Task | Literal["survey"]
+
+OPTIONS: dict[Kind, tuple[str, ...]] = {
     "reconstruct": ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on"),
     "displace": (),
     "flow": ("velocity", "tune_on"),
     "paint": ("number_density", "tune_on", "tune_run"),
+    "survey": ("samples", "tune_on", "tune_run"),
 }
 """What each kind of evaluation may be told beside run, models, seeds and figures."""
+SURVEY_INPUTS = ("survey", "observed")
+"""Kinds of inputs of networks that are evaluated in isolated cubes."""
 
 
 def evaluate_any(
@@ -38,7 +55,7 @@ def evaluate_any(
     figures: bool = True,
     force: bool = False,
 ) -> Path:
-    """Evaluate models on a run: `evaluate` or one of its siblings for displacements, flows or painted halos.
+    """Evaluate models on a run: `evaluate`, or a sibling for displacements, flows, painted halos or surveys.
 
     Parameters
     ----------
@@ -52,7 +69,7 @@ def evaluate_any(
         Boxes or pairs to evaluate, and other boxes to tune the baselines on.
     options : mapping
         Settings of the evaluation; None for those that were not given. "tune_run" is the run that holds the boxes of
-        `tune_on`, by default the one that is evaluated.
+        `tune_on`, by default the one that is evaluated. "samples" asks for the protocol of surveys.
     figures, force : bool
         See `evaluate`.
 
@@ -61,10 +78,11 @@ def evaluate_any(
     InputError
         If the models are for different tasks, or an option does not belong to the task.
     """
-    task = _task(run, models)
+    task = _task(run, models, surveys=options.get("samples") is not None)
     given = {name: value for name, value in (*options.items(), ("tune_on", tune_on)) if value is not None}
     if foreign := [name for name in given if name not in OPTIONS[task]]:
-        flag = {"satellite_fraction": "satellites", "line_of_sight": "los"}.get(foreign[0], foreign[0])
+        flags = {"satellite_fraction": "satellites", "line_of_sight": "los", "samples": "sample"}
+        flag = flags.get(foreign[0], foreign[0])
         raise InputError(
             f"--{flag.replace('_', '-')} must not be given for models of the task {task!r}, got "
             f"{given[foreign[0]]!r}: leave it out"
@@ -73,12 +91,17 @@ def evaluate_any(
     if task == "displace":
         return evaluate_displacements(run, models=models, seeds=seeds, **common)
     if task == "reconstruct":
-        chosen = models or [*available_models(), *CLASSICAL]
+        chosen = models or [*_shipped("reconstruct"), *CLASSICAL]
         return evaluate(run, models=chosen, boxes=seeds, **given, **common)
-    assert models is not None
+    models = models or _shipped("survey")
     paths = select_boxes(run, seeds)
     tuning = [] if tune_on is None else select_boxes(given.get("tune_run", run), tune_on)
     settings = {"run": str(run), "models": list(models)}
+    if task == "survey":
+        networks = {one.name: one for one in (NeuralReconstructor.load(name) for name in models)}
+        samples = _samples(given.get("samples"))
+        settings["samples"] = list(samples)
+        return evaluate_survey(paths, networks, samples, settings=settings, tune_on=tuning, **common)
     if task == "paint":
         painters = [HaloPainter.load(name) for name in models]
         named = {painter.card.name: painter for painter in painters}
@@ -107,12 +130,45 @@ def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predicto
     return {name: predictor(""), f"{name}, unbiased power": predictor("_unbiased")}
 
 
-def _task(run: str | Path, models: Sequence[str] | None) -> Task:
+def _samples(names: Sequence[str] | None) -> dict[str, Observe]:
+    """Return how the cubes of each sample are observed; of all samples without names."""
+    chosen = list(SAMPLES) if names is None else list(names)
+    if unknown := [name for name in chosen if name not in SAMPLES]:
+        raise InputError(f"--sample must be one of {', '.join(SAMPLES)}, got {unknown[0]!r}")
+
+    @lru_cache(maxsize=1)  # those of one box may fill a gigabyte
+    def tracers(simulated: SimulatedBox, settings: TracerSettings) -> Catalogue:
+        return box_tracers(simulated, settings, seed=simulated.seed)
+
+    def observe(variant: SurveyVariant) -> Observe:
+        def cube(simulated: SimulatedBox, number: int) -> MockSurvey:
+            found = tracers(simulated, variant.tracers())
+            return observe_cube(simulated, variant, number=number, tracers=found)
+
+        return cube
+
+    return {name: observe(SAMPLES[name]) for name in chosen}
+
+
+def _task(run: str | Path, models: Sequence[str] | None, *, surveys: bool) -> Kind:
     if Path(run).is_dir() and any(Path(run).glob("pair-*.h5")):
         return "displace"
-    tasks: set[Task] = {
-        "reconstruct" if name in CLASSICAL else task_of(read_card(find_model(name))) for name in models or ()
+    tasks: set[Kind] = {
+        "reconstruct" if name in CLASSICAL else _kind(read_card(find_model(name))) for name in models or ()
     }
+    if surveys:  # asked for by a sample, with or without a model
+        tasks.add("survey")
     if len(tasks) > 1:
         raise InputError(f"models must be for one task, got {', '.join(sorted(tasks))}: evaluate them apart")
     return tasks.pop() if tasks else "reconstruct"
+
+
+def _shipped(kind: Kind) -> list[str]:
+    return [name for name in available_models() if _kind(read_card(find_model(name))) == kind]
+
+
+def _kind(card: AnyCard) -> Kind:
+    """Return what a card's model is evaluated by: networks for surveys have inputs of their own."""
+    if isinstance(card, ModelCard) and card.inputs.kind in SURVEY_INPUTS:
+        return "survey"
+    return task_of(card)
