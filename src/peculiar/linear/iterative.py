@@ -18,6 +18,7 @@ from peculiar.fields.redshift_space import wrap
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.linear_theory import linear_fields, require_scales, smoothed_fourier
 from peculiar.linear.overdensity import crop, overdensity, sampling
+from peculiar.linear.surroundings import surroundings_displacement
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class IterativeFFT:
         those of halos and of galaxies (25 % satellites) together at 3e-3 (h/Mpc)^3, z = 0.59, on validation boxes.
     iterations : int
         Times that the tracers are moved.
+    surroundings : bool
+        Of a survey: add the flow of the matter that is expected beyond its edge (`surroundings_displacement`).
     name : str
         In score tables.
 
@@ -49,6 +52,7 @@ class IterativeFFT:
     smoothing: float = 2.75
     bias: float = 1.45
     iterations: int = 6
+    surroundings: bool = False
     name: str = "iterative FFT"
 
     def __post_init__(self) -> None:
@@ -68,9 +72,14 @@ class IterativeFFT:
         grid = sampling(catalogue, cells)
         delta = overdensity(positions, grid, weights=catalogue.weights)[0]
         delta_k = smoothed_fourier(delta, grid.fourier, smoothing=self.smoothing, bias=self.bias)
+        displacement = crop(displacement_from_fourier(delta_k, grid.fourier), grid.box)
+        if self.surroundings:
+            displacement += surroundings_displacement(
+                catalogue, positions, cells=cells, cosmology=cosmology, bias=self.bias
+            )
         return linear_fields(
             crop(to_real(delta_k, grid.fourier.mesh)[None], grid.box),
-            crop(displacement_from_fourier(delta_k, grid.fourier), grid.box),
+            displacement,
             grid.box,
             velocity_factor=cosmology.velocity_factor(catalogue.redshift),
         )

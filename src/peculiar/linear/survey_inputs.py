@@ -16,6 +16,7 @@ from peculiar.fields.paint import paint
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import crop, overdensity, sampling, tracer_weights
+from peculiar.linear.surroundings import surroundings_displacement
 
 
 class SurveyInputs(BaseModel):
@@ -24,7 +25,8 @@ class SurveyInputs(BaseModel):
     kind "survey" (ours): ln(1 + delta / 2) of the tracers as observed, moved back along the line of sight by the
     iterative FFT, and moved back with their masses as weights (without masses once more the numbers); the expected
     fraction of the mean density, and ln(1 + expected tracers in a cell); the flow of the iterative FFT over a H f
-    [Mpc/h] (3); the unit vector along the line of sight (3).
+    [Mpc/h] (3), with that of the matter expected beyond the survey's edge, and the latter alone (3); the unit vector
+    along the line of sight (3).
 
     kind "observed" (Wang et al. 2024): the tracers as observed, nearest grid point, over their mean in the survey; less
     one where `contrast`.
@@ -45,12 +47,13 @@ class SurveyInputs(BaseModel):
         if self.kind == "observed":
             return ("tracers",)
         tracers = ("observed", "moved", "moved_mass", "completeness", "expected")
-        return (*tracers, "flow_x", "flow_y", "flow_z", "sight_x", "sight_y", "sight_z")
+        flows = tuple(f"{name}_{axis}" for name in ("flow", "surroundings", "sight") for axis in "xyz")
+        return (*tracers, *flows)
 
     @property
     def vectors(self) -> tuple[tuple[int, int, int], ...]:
         """Channels that are the components of one vector."""
-        return () if self.kind == "observed" else ((5, 6, 7), (8, 9, 10))
+        return () if self.kind == "observed" else ((5, 6, 7), (8, 9, 10), (11, 12, 13))
 
 
 def survey_inputs(
@@ -95,6 +98,9 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
     if catalogue.masses is not None:
         weighted = overdensity(positions, grid, weights=tracer_weights(catalogue, "mass"))
     observed = overdensity(catalogue.positions, grid, weights=catalogue.weights)
+    surroundings = surroundings_displacement(
+        catalogue, positions, cells=cells, cosmology=cosmology, bias=spec.bias
+    )
     flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=spec.bias)
     whole = torch.ones((1, *(grid.fourier.mesh,) * 3)) if grid.expected is None else grid.expected[None]
     fraction = crop(whole, box)
@@ -105,7 +111,8 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
             *tracers,
             fraction,
             torch.log1p(per_cell * fraction),
-            crop(displacement_from_fourier(flow_k, grid.fourier), box),
+            crop(displacement_from_fourier(flow_k, grid.fourier), box) + surroundings,
+            surroundings,
             sight_lines(catalogue, cells),
         ]
     )

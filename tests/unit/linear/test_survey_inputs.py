@@ -62,7 +62,9 @@ def test_the_flow_is_that_of_the_iterative_fft():
     spec = SurveyInputs(smoothing=12.0, bias=1.3)
     catalogue = survey()
     data = survey_inputs(catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=spec)
-    flow = IterativeFFT(smoothing=12.0, bias=1.3).reconstruct(catalogue, cells=CELLS, cosmology=COSMOLOGY)
+    flow = IterativeFFT(smoothing=12.0, bias=1.3, surroundings=True).reconstruct(
+        catalogue, cells=CELLS, cosmology=COSMOLOGY
+    )
     scale = COSMOLOGY.velocity_factor(catalogue.redshift)
     assert torch.allclose(data[5:8] * scale, flow["velocity"].data, atol=1e-2)
 
@@ -102,6 +104,7 @@ def test_vectors_are_the_channels_of_flow_and_sight():
     spec = SurveyInputs()
     assert [[spec.names[i] for i in vector] for vector in spec.vectors] == [
         ["flow_x", "flow_y", "flow_z"],
+        ["surroundings_x", "surroundings_y", "surroundings_z"],
         ["sight_x", "sight_y", "sight_z"],
     ]
     assert SurveyInputs(kind="observed").vectors == ()

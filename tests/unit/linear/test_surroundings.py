@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Catalogue, Field
+from peculiar.fields.calculus import displacement
+from peculiar.linear import IterativeFFT
+from peculiar.linear.surroundings import surroundings_displacement
+from peculiar.simulate.initial import linear_field
+
+COSMOLOGY = PRESETS["wang2024"]
+SIDE, CELLS = 480.0, 48
+"""A box of linear waves, of which a survey sees the lower half along each axis."""
+
+
+def seen_half(seed):
+    """Tracers of a weak linear field in a cube of half the box, and the true displacement of all matter in it."""
+    box = Box(SIDE, CELLS)
+    delta = linear_field(box, COSMOLOGY, seed=seed, redshift=3.0)
+    random = np.random.default_rng(seed)
+    counts = random.poisson((40 * (1 + delta).clamp(min=0)).numpy())
+    rows = np.stack(np.nonzero(counts), axis=1)
+    rows = np.repeat(rows, counts[tuple(rows.T)], axis=0)
+    positions = (rows + random.random(rows.shape)) * box.cell_size
+    positions = positions[(positions < SIDE / 2).all(axis=1)]
+    region = Box(SIDE / 2, CELLS // 2, periodic=False)
+    catalogue = Catalogue(
+        positions=positions,
+        box=region,
+        redshift=3.0,
+        space="real",
+        completeness=Field(torch.ones(1, 24, 24, 24), region, ["completeness"], space="redshift"),
+    )
+    n = CELLS // 2
+    return catalogue, displacement(delta, box)[:, :n, :n, :n]
+
+
+@pytest.fixture(scope="module")
+def surveys():
+    return [seen_half(seed) for seed in range(3)]
+
+
+def test_the_flow_from_outside_is_found_in_part(surveys):
+    better = []
+    for catalogue, truth in surveys:
+        plain, extended = (
+            IterativeFFT(smoothing=0.0, bias=1.0, surroundings=flag)
+            .reconstruct(catalogue, cells=24, cosmology=COSMOLOGY)["velocity"]
+            .data
+            / COSMOLOGY.velocity_factor(3.0)
+            for flag in (False, True)
+        )
+        errors = [float((flow - truth).square().mean()) for flow in (plain, extended)]
+        better.append(errors[1] / errors[0])
+    assert np.mean(better) < 0.9
+
+
+def test_the_flow_is_harmonic_where_the_survey_looked(surveys):
+    """No divergence inside: the covered cells' own matter is left out."""
+    catalogue, _ = surveys[0]
+    flow = surroundings_displacement(catalogue, catalogue.positions, cells=24, cosmology=COSMOLOGY, bias=1.0)
+    gradients = [torch.gradient(flow[axis], spacing=10.0, dim=axis)[0] for axis in range(3)]
+    inner = (slice(4, -4),) * 3
+    sheared = torch.gradient(flow[0], spacing=10.0, dim=0)[0][inner]
+    assert float(sum(gradients)[inner].std()) < 0.35 * float(sheared.std())
+
+
+def test_a_box_that_is_seen_whole_has_no_surroundings():
+    random = np.random.default_rng(0)
+    catalogue = Catalogue(positions=random.uniform(0, 100, (500, 3)), box=Box(100.0), space="real")
+    flow = surroundings_displacement(catalogue, catalogue.positions, cells=8, cosmology=COSMOLOGY, bias=1.0)
+    assert flow.shape == (3, 8, 8, 8)
+    assert float(flow.abs().max()) == 0
+
+
+def test_sparse_tracers_tell_less(surveys):
+    """With more noise the estimate shrinks towards nothing."""
+    catalogue, _ = surveys[0]
+    few = catalogue.replace(positions=catalogue.positions[::200])
+
+    def strength(one):
+        return float(
+            surroundings_displacement(one, one.positions, cells=24, cosmology=COSMOLOGY, bias=1.0).std()
+        )
+
+    assert strength(few) < 0.8 * strength(catalogue)
