@@ -1,12 +1,20 @@
-"""A tiny painter of halos."""
+"""A tiny painter of halos, and small boxes with a survey to observe them with."""
 
+import healpy
+import numpy as np
 import pytest
 import torch
 
 import peculiar
-from peculiar.core import PRESETS
+from peculiar.core import PRESETS, Box, Field
+from peculiar.fields.calculus import displacement
+from peculiar.fields.smooth import gaussian
 from peculiar.inference.model_card import save_model
 from peculiar.models import build
+from peculiar.simulate.box_files import write_box
+from peculiar.simulate.halos import Halos
+from peculiar.simulate.initial import linear_field
+from peculiar.simulate.satellites import Members
 from peculiar.workflows.cosmologies import cosmology_settings
 
 CONFIGURATION = {"bins": 2, "width": 4, "blocks": 1, "hidden": 4, "start": [0.4, 0.1]}
@@ -52,3 +60,66 @@ def tiny_painter(tmp_path_factory, painter_entries):
     directory = tmp_path_factory.mktemp("model")
     save_model(build("painter", CONFIGURATION), directory, **painter_entries)
     return directory / "tiny.safetensors"
+
+
+@pytest.fixture(scope="session")
+def box_run(tmp_path_factory):
+    """Two boxes of 160 Mpc/h of linear theory, with halos of half the matter's contrast, so that few tell n(r)."""
+    out = tmp_path_factory.mktemp("boxes")
+    (out / "run.json").write_text('{"package": "peculiar"}')
+    box = Box(160.0, 32)
+    for seed in (1001, 1002):
+        rng = np.random.default_rng(seed)
+        linear = Field(
+            linear_field(box, PRESETS["wang2024"], seed=seed, redshift=0.0)[None], box, ["linear_density"]
+        )
+        density = gaussian(linear, 4.0).replace(names=["density"])
+        flow = displacement(density.data[0], box) * PRESETS["wang2024"].velocity_factor(0.0)
+        velocity = Field(flow, box, "xyz", "km/s", kind="vector", definition="linear theory")
+        chance = np.maximum(1 + density.numpy()[0] / 2, 0).ravel().astype(np.float64)
+        cells = rng.choice(32**3, int(2e-2 * 160.0**3), p=chance / chance.sum())
+        index = np.stack(np.unravel_index(cells, (32,) * 3), axis=1)
+        places = ((index + rng.random(index.shape)) * box.cell_size).astype(np.float32)
+        count = len(places)
+        halos = Halos(
+            positions=places,
+            velocities=(velocity.at(places) + rng.normal(0, 30, places.shape)).astype(np.float32),
+            masses=np.sort(10 ** rng.uniform(11, 13, count))[::-1],
+            counts=np.zeros(count, np.int32),
+            members=np.empty(0, np.int64),
+            offsets=np.zeros(count + 1, np.int64),
+        )
+        members = Members(
+            displacements=rng.normal(0, 0.3, places.shape).astype(np.float16),
+            velocities=rng.normal(0, 300, places.shape).astype(np.float16),
+            host=np.arange(count, dtype=np.int32),
+        )
+        fields = {"density": density, "velocity": velocity, "linear_density": linear}
+        write_box(
+            out / f"box-{seed:05d}.h5",
+            PRESETS["wang2024"],
+            seed=seed,
+            redshift=0.0,
+            fields=fields,
+            halos=halos,
+            members=members,
+            attributes={},
+        )
+    return out
+
+
+@pytest.fixture
+def cap_survey(tmp_path):
+    """A cap of 30 degrees with completeness 1 and 0.5, heliocentric redshifts; returns the path of its survey file."""
+    apex = [0.5, 0.5, 0.5**0.5]
+    place = tmp_path / "survey"
+    place.mkdir()
+    mask = np.zeros(healpy.nside2npix(32))
+    inside = healpy.query_disc(32, apex, np.radians(30))
+    mask[inside] = np.where(np.arange(len(inside)) % 2, 1.0, 0.5)
+    healpy.write_map(place / "cap.fits", mask, dtype=np.float32)
+    (place / "mine.toml").write_text(
+        'name = "mine"\nframe = "heliocentric"\nmask = "cap.fits"\ndistances = [30.0, 90.0]\npadding = 15.0\n'
+        '[columns]\nz = "Z_HELIO"\n'
+    )
+    return place / "mine.toml"

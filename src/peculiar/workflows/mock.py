@@ -1,0 +1,338 @@
+"""`peculiar mock`: mock surveys, and isolated cubes, from simulated boxes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from peculiar.catalogues import Survey, write_table
+from peculiar.catalogues.survey import EXAMPLES, SurveyBox
+from peculiar.core import Catalogue, Field, InputError
+from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.simulate.mocks import SimulatedBox, open_run
+from peculiar.simulate.regions import TracerSettings, box_tracers
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.field_files import write_fields
+from peculiar.workflows.mock_cubes import isolated_cube, observe_cube
+from peculiar.workflows.mock_survey import (
+    SurveyPlan,
+    observe_sky,
+    plan_survey,
+    survey_text,
+)
+from peculiar.workflows.progress import progress_bar
+from peculiar.workflows.provenance import provenance
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+Pattern = Literal["survey", "axis", "centre", "random"]
+PATTERNS: tuple[Pattern, ...] = ("survey", "axis", "centre", "random")
+CUBE = 300.0  # Mpc/h, of Wang et al. 2024
+SATELLITES = 0.25
+"""Share of satellites in a sample chosen by mass, where none is given."""
+
+
+@dataclass(frozen=True)
+class MockSettings:
+    """What is observed, and how.
+
+    Parameters
+    ----------
+    pattern : "survey", "axis", "centre" or "random"
+        A survey on the sky; or a cube with the three patterns of redshift space of Wang et al. (2024, section 3): along
+        z, radial from its centre, radial from a random observer in the box.
+    choice : "massive" or "random"
+        The most massive objects, or halos at random.
+    number_density : float, optional
+        Largest n(r) of a survey, its own where not given; density of a cube [(h/Mpc)^3], all halos where not given.
+    satellites : float, optional
+        Share of satellites among "massive" objects; 0.25 where not given.
+    least_mass : float
+        Of halos chosen at "random" [Msun/h].
+    masses : bool
+        Whether catalogues have a column "mass" that readers use.
+    cube : float, optional
+        Side of a cube [Mpc/h]; 300 where not given.
+    seed : int
+        Of places, observers and objects; the boxes' seeds are mixed with it.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range, or belongs to another pattern or choice.
+    """
+
+    pattern: Pattern = "survey"
+    choice: Literal["massive", "random"] = "massive"
+    number_density: float | None = None
+    satellites: float | None = None
+    least_mass: float = 0.0
+    masses: bool = False
+    cube: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pattern not in PATTERNS:
+            raise InputError(f"pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
+        if self.choice not in ("massive", "random"):
+            raise InputError(f"choice must be massive or random, got {self.choice!r}")
+        if self.number_density is not None and not 0 < self.number_density < np.inf:
+            raise InputError(f"number density must be > 0 (h/Mpc)^3, got {self.number_density:g}")
+        if self.choice == "massive" and self.least_mass:
+            raise InputError(
+                "least mass must not be given for massive objects, which the number density limits, got "
+                f"{self.least_mass:g}: choose halos at random (--choice random)"
+            )
+        if self.choice == "random" and self.satellites:
+            raise InputError(
+                f"satellites must not be given for halos at random, got {self.satellites:g}: give --choice massive"
+            )
+        if not 0 <= self.satellite_fraction < 1 or not self.least_mass >= 0 or self.seed < 0:
+            raise InputError(
+                "satellites must lie in [0, 1), least mass and seed be >= 0, got "
+                f"{self.satellite_fraction:g}, {self.least_mass:g} and {self.seed}"
+            )
+        if self.pattern == "survey" and self.cube is not None:
+            raise InputError(f"cube must not be given for a survey, got {self.cube:g}: give --pattern axis")
+        if self.pattern != "survey" and self.choice == "massive" and self.number_density is None:
+            raise InputError("massive objects in a cube need --number-density, got none")
+
+    @property
+    def satellite_fraction(self) -> float:
+        """The share of satellites, whether given or not."""
+        if self.satellites is not None:
+            return self.satellites
+        return SATELLITES if self.choice == "massive" else 0.0
+
+
+@dataclass(frozen=True)
+class MockSummary:
+    """What `make_mocks` wrote: the directory, and the number of objects in each catalogue by its file's name."""
+
+    out: Path
+    objects: dict[str, int]
+
+
+def survey_galaxies(survey: str | Path | None) -> Path | None:
+    """Return the galaxies of a survey that comes with the package; None for other surveys.
+
+    Examples
+    --------
+    >>> survey_galaxies("sdss_dr7").name
+    'galaxies.fits'
+    """
+    found = list(EXAMPLES.glob(f"*/{survey}.toml")) if survey and Path(survey).name == str(survey) else []
+    return found[0].parent / "galaxies.fits" if found else None
+
+
+def make_mocks(
+    run: str | Path,
+    *,
+    out: str | Path,
+    settings: MockSettings,
+    survey: Survey | None = None,
+    galaxies: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    force: bool = False,
+) -> MockSummary:
+    """Observe the boxes of a run and write one catalogue and its truth per box, all or none.
+
+    Parameters
+    ----------
+    run : path
+        Directory of `peculiar simulate`.
+    out : path
+        Directory: ``mock-SEED.fits``, ``mock-SEED.zarr`` (true fields) and ``run.json``; of a survey also
+        ``survey.toml`` and its mask.
+    settings : MockSettings
+    survey : Survey, optional
+        For the pattern "survey", and only for it.
+    galaxies : path, optional
+        The survey's own catalogue; see `plan_survey`.
+    seeds : sequence of int, optional
+        Boxes to observe; all where not given.
+    force : bool
+        Replace an earlier output.
+
+    Raises
+    ------
+    InputError
+        For bad input, before the work starts where it can be known; nothing is then left behind.
+    OutputExistsError
+        If the output is there and not to be replaced.
+    """
+    galaxies = None if galaxies is None else Path(galaxies)
+    if (settings.pattern == "survey") != (survey is not None):
+        raise InputError(
+            "a survey (--survey, or --mask with limits) belongs to the pattern survey, and only to it, got "
+            f"{'one' if survey is not None else 'none'} for the pattern {settings.pattern}"
+        )
+    paths = _boxes(run, seeds)
+    inputs = [*paths, *(Path(p) for p in (galaxies, survey and survey.mask) if p)]
+    target = check_output(out, overwrite=force)
+    if inside := [path for path in inputs if target in path.resolve().parents]:
+        raise InputError(f"--out must not hold an input, got {out} with {inside[0].name}: choose another")
+    first = SimulatedBox.open(paths[0])
+    for path in paths:
+        if (other := SimulatedBox.open(path)).cosmology != first.cosmology or other.box != first.box:
+            raise InputError(f"boxes must share one size, mesh and cosmology, got {path} beside {paths[0]}")
+    if survey is not None:
+        plan = plan_survey(survey, first, galaxies=galaxies, number_density=settings.number_density)
+        region = plan.region
+    else:
+        plan, region = None, isolated_cube(CUBE if settings.cube is None else settings.cube, first.box)
+    require_space(out, size=len(paths) * 8 * 4 * region.mesh**3)
+
+    objects: dict[str, int] = {}
+    made: dict[str, Any] = {}
+    described = asdict(settings) | {"satellites": settings.satellite_fraction}
+    described["cosmology"] = cosmology_settings(first.cosmology)
+    if survey is not None:
+        described["survey"] = survey.model_dump(mode="json", exclude_none=True)
+    record = provenance(described, inputs=inputs, seed=[SimulatedBox.open(path).seed for path in paths])
+    with atomic_output(out, overwrite=force) as temporary, progress_bar("mocks", total=len(paths)) as advance:
+        temporary.mkdir()
+        for path in paths:
+            simulated = SimulatedBox.open(path)
+            name = f"mock-{simulated.seed:05d}.fits"
+            if plan is not None:
+                table, fields, facts = _observe_survey(simulated, plan, settings)
+            else:
+                assert settings.pattern != "survey"
+                table, fields, facts = observe_cube(
+                    simulated,
+                    _tracers(simulated, settings, settings.number_density),
+                    region,
+                    pattern=settings.pattern,
+                    masses=settings.masses,
+                    seed=settings.seed,
+                )
+            write_fields(
+                temporary / f"{Path(name).stem}.zarr",
+                fields,
+                attributes=_attributes(simulated, facts, record),
+            )
+            write_table(temporary / name, table, kind="fits", provenance=record)
+            objects[name], made[name] = len(table), facts | {"objects": len(table)}
+            advance(1)
+        if plan is not None:
+            _write_survey(temporary, plan)
+        (temporary / "run.json").write_text(
+            json.dumps({"mocks": made, "provenance": record}, indent=1) + "\n", encoding="utf-8"
+        )
+    return MockSummary(Path(out), objects)
+
+
+def _boxes(run: str | Path, seeds: Sequence[int] | None) -> list[Path]:
+    paths = open_run(run)
+    if seeds is None:
+        return paths
+    wanted = [Path(run) / f"box-{seed:05d}.h5" for seed in seeds]
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise InputError(f"seeds must be distinct, at least one, got {list(seeds)}")
+    if missing := [path.name for path in wanted if path not in paths]:
+        raise InputError(
+            f"seeds must be boxes of the run, got {run} without {', '.join(missing)}: it has "
+            f"{', '.join(path.name for path in paths)}"
+        )
+    return wanted
+
+
+def _tracers(simulated: SimulatedBox, settings: MockSettings, density: float | None) -> Catalogue:
+    """Return the objects of a whole box, to a number density [(h/Mpc)^3], in real space."""
+    if settings.choice == "massive":
+        assert density is not None
+        centrals = len(simulated.halos) / simulated.box.volume
+        if (1 - settings.satellite_fraction) * density > centrals:
+            raise InputError(
+                f"number density must be at most what the box holds, got {density:.4g} (h/Mpc)^3 and "
+                f"{centrals / (1 - settings.satellite_fraction):.4g} of {len(simulated.halos)} halos and their "
+                f"satellites in {simulated.path}: lower it (--number-density, or farther limits), or make boxes with "
+                "lighter halos"
+            )
+        chosen = TracerSettings(
+            "massive", number_density=density, satellite_fraction=settings.satellite_fraction
+        )
+        return box_tracers(simulated, chosen, seed=settings.seed)
+    tracers = box_tracers(simulated, TracerSettings("all", least_mass=settings.least_mass))
+    if density is None:
+        return tracers
+    share = density / tracers.number_density
+    if share > 1:
+        raise InputError(
+            f"number density must be at most that of the box's halos, got {density:.4g} (h/Mpc)^3 and "
+            f"{tracers.number_density:.4g} above {settings.least_mass:g} Msun/h in {simulated.path}: lower it "
+            "(--number-density, or farther limits), lower --least-mass, or make boxes with lighter halos"
+        )
+    rng = np.random.default_rng([simulated.seed, settings.seed, 12])
+    kept = rng.random(len(tracers)) < share  # here, and not in the region: boxes hold millions of halos
+    assert tracers.velocities is not None
+    assert tracers.masses is not None
+    return tracers.replace(
+        positions=tracers.positions[kept], velocities=tracers.velocities[kept], masses=tracers.masses[kept]
+    )
+
+
+def _observe_survey(
+    simulated: SimulatedBox, plan: SurveyPlan, settings: MockSettings
+) -> tuple[Table, dict[str, Field], dict[str, Any]]:
+    """Return a survey's table, its true fields, and what is told of it."""
+    mock = observe_sky(
+        simulated,
+        _tracers(simulated, settings, plan.n_of_r.peak),
+        plan,
+        by_mass=settings.choice == "massive",
+        masses=settings.masses,
+        seed=settings.seed,
+    )
+    facts = {
+        "pattern": "survey",
+        "frame": plan.frame,
+        "line_of_sight": "radial",
+        "observer": [0.0, 0.0, 0.0],
+        "number_density": plan.n_of_r.peak,
+        "covered_width": plan.width.tolist(),
+        "box_origin_cell": list(mock.corner),
+    }
+    return mock.table, mock.fields, facts
+
+
+def _attributes(
+    simulated: SimulatedBox, facts: Mapping[str, Any], record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes of the true fields, those of `peculiar reconstruct` where they have the same meaning."""
+    attributes: dict[str, Any] = {
+        "title": "True fields of matter in real space",
+        "redshift": simulated.redshift,
+        "line_of_sight": facts["line_of_sight"],
+        "number_density": facts["number_density"],
+        "cosmology": cosmology_settings(simulated.cosmology),
+        "provenance": record,
+    }
+    return attributes | ({"observer": facts["observer"]} if "observer" in facts else {})
+
+
+def _write_survey(directory: Path, plan: SurveyPlan) -> None:
+    """Write the survey file and the mask that mocks are read with: on the mesh of their true fields."""
+    mask = plan.survey.mask
+    assert mask is not None  # plan_survey demands it
+    name = "mask.fits.gz" if mask.name.endswith(".gz") else "mask.fits"
+    shutil.copyfile(mask, directory / name)
+    region = plan.region
+    described = plan.survey.with_changes(
+        {
+            "frame": plan.frame,
+            "mask": Path(name),
+            "cell_size": region.cell_size,
+            "box": SurveyBox(size=region.size, origin=region.origin),
+        }
+    )
+    note = "# Made by peculiar mock: reads the catalogues beside it on the mesh of their true fields.\n"
+    (directory / "survey.toml").write_text(note + survey_text(described), encoding="utf-8")

@@ -1,0 +1,393 @@
+"""Mocks of surveys on the sky: a survey's footprint and n(r) laid into a simulated box."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from peculiar.catalogues import (
+    RadialSelection,
+    SkyMask,
+    Survey,
+    completeness,
+    directions,
+    read_mask,
+    read_survey,
+    to_sky,
+)
+from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
+from peculiar.catalogues.luminosity import Schechter
+from peculiar.catalogues.sky import ORIGIN
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core.cosmology import SPEED_OF_LIGHT
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.regions import MockSurvey, observe_region
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+FINEST = 64  # nside of the directions that the footprint's extent is taken from: 0.9 degrees
+LARGEST_SHARE = 0.75  # of the box's side; a wider survey meets its own periodic images across the gap
+REDSHIFT_MARGIN = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyPlan:
+    """A survey as it lies about an observer at (0, 0, 0), before any box is observed.
+
+    Attributes
+    ----------
+    survey : Survey
+        With its limits stated.
+    frame : "heliocentric", "cmb" or "local-group"
+        In which redshifts are written.
+    cosmology : Cosmology
+        Of the boxes: the survey's distances are taken in it.
+    mask : SkyMask
+    n_of_r : RadialSelection
+        Of the mocks.
+    luminosity_function : Schechter or None
+        Of a flux-limited survey.
+    region : Box
+        The cube whose true fields are written, with a mesh of the boxes' cells.
+    whole : Box
+        The periodic box about the covered region, cells in line with those of `region`.
+    width : (3,) [Mpc/h]
+        Of the covered region, along each axis.
+    """
+
+    survey: Survey
+    frame: RedshiftFrame
+    cosmology: Cosmology
+    mask: SkyMask
+    n_of_r: RadialSelection
+    luminosity_function: Schechter | None
+    region: Box
+    whole: Box
+    width: Float[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class SkyMock:
+    """What a survey sees of a box: a table for `read_survey`, the fields of its region, and where it was laid.
+
+    Attributes
+    ----------
+    table : astropy Table
+    fields : dict of Field
+        "density", "velocity", "momentum" in real space and "completeness", on the plan's region.
+    corner : (3,) int
+        Cell of the box at the lower corner of the plan's `whole`.
+    """
+
+    table: Table
+    fields: dict[str, Field]
+    corner: tuple[int, int, int]
+
+
+def plan_survey(
+    survey: Survey,
+    simulated: SimulatedBox,
+    *,
+    galaxies: Path | None = None,
+    number_density: float | None = None,
+) -> SurveyPlan:
+    """Measure a survey and find its place in boxes like a given one.
+
+    Parameters
+    ----------
+    survey : Survey
+    simulated : SimulatedBox
+        Gives the cosmology, the size and the mesh.
+    galaxies : path, optional
+        The survey's own catalogue, whose n(r) the mocks have. Without it the survey is a planned one: of one density
+        between its limits.
+    number_density : float, optional
+        The largest n(r) [(h/Mpc)^3] in place of the survey's own; needed without `galaxies`.
+
+    Raises
+    ------
+    InputError
+        If the survey has no mask, has randoms, lacks limits or a density, or does not fit into the box.
+    """
+    cosmology, box = simulated.cosmology, simulated.box
+    if survey.randoms is not None:
+        raise InputError(
+            f"a mock's survey must have its footprint as a mask alone, got randoms {survey.randoms}: mocks are drawn "
+            "from mask and n(r); make a HEALPix map of the randoms and take randoms out of the survey file"
+        )
+    shape = None
+    if galaxies is None:
+        mask, n_of_r = _planned(survey, cosmology=cosmology, number_density=number_density)
+    else:
+        sample = read_survey(galaxies, survey, cosmology=cosmology)
+        mask, n_of_r, shape = sample.mask, sample.n_of_r, sample.luminosity_function
+        if number_density is not None:
+            n_of_r = n_of_r.scaled(number_density / n_of_r.peak)
+    near, far = (float(n_of_r.distances[end]) for end in (0, -1))
+    low, high = _covered(mask, near=near, far=far)
+    width = high - low
+    if width.max() + box.cell_size > box.size:
+        raise InputError(
+            f"the survey must fit into the simulated box, got a covered region {_show(width)} Mpc/h wide (x, y, z; "
+            f"{near:.4g} to {far:.4g} Mpc/h) and boxes of {box.size:g} Mpc/h: simulate larger boxes, or narrow the "
+            "limits (--distances)"
+        )
+    if width.max() > LARGEST_SHARE * box.size:
+        warnings.warn(
+            f"the survey is {_show(width)} Mpc/h wide and fills more than {LARGEST_SHARE:g} of the boxes' side of "
+            f"{box.size:g} Mpc/h: few flows from outside are there, and opposite edges are neighbours",
+            stacklevel=3,
+        )
+    first, last = (float(cosmology.redshift_at(distance)) for distance in (near, far))
+    if not first - REDSHIFT_MARGIN <= simulated.redshift <= last + REDSHIFT_MARGIN:
+        warnings.warn(
+            f"the boxes are at z = {simulated.redshift:g} and the survey at z = {first:.3g} to {last:.3g}: velocities "
+            "and clustering are those of the boxes",
+            stacklevel=3,
+        )
+    region = _region(survey, box, low=low, high=high)
+    centre, corner = (low + high) / 2, np.asarray(region.origin)
+    steps = np.round((centre - box.size / 2 - corner) / box.cell_size)
+    limits = {} if survey.distances or survey.redshifts else {"distances": (near, far)}
+    return SurveyPlan(
+        survey=survey.with_changes(limits),
+        frame=survey.frame or "cmb",
+        cosmology=cosmology,
+        mask=mask,
+        n_of_r=n_of_r,
+        luminosity_function=shape,
+        region=region,
+        whole=Box(box.size, box.mesh, origin=_triple(corner + steps * box.cell_size), periodic=False),
+        width=width,
+    )
+
+
+def observe_sky(
+    simulated: SimulatedBox, tracers: Catalogue, plan: SurveyPlan, *, by_mass: bool, masses: bool, seed: int
+) -> SkyMock:
+    """Observe a box with a survey laid at a random place of it.
+
+    An object at real distance r with radial velocity v has 1 + z = (1 + z(r)) (1 + v / c), and stands at the distance
+    of that redshift for mask and n(r).
+
+    Parameters
+    ----------
+    simulated : SimulatedBox
+    tracers : Catalogue
+        Of the whole box in real space, as dense as the largest n(r).
+    plan : SurveyPlan
+    by_mass : bool
+        Where n(r) is below its largest value, whether the most massive tracers are seen, or random ones.
+    masses : bool
+        Whether the table has a column "mass", which readers use.
+    seed : int
+        Of the place and the objects.
+
+    Raises
+    ------
+    InputError
+        If the survey sees none of the tracers.
+    """
+    rng = np.random.default_rng([simulated.seed, seed, 11])
+    i, j, k = (int(cell) for cell in rng.integers(0, simulated.box.mesh, 3))
+    around = observe_region(
+        simulated, tracers, plan.whole, at=(i, j, k), line_of_sight="radial", observer=ORIGIN, seed=seed
+    )
+    real, velocities = around.positions_real, around.catalogue.velocities
+    halo_masses = around.catalogue.masses
+    assert velocities is not None
+    assert halo_masses is not None
+    ra, dec, z_cosmological = to_sky(real, cosmology=plan.cosmology)
+    sight = directions(ra, dec)
+    v_los = np.einsum("ij,ij->i", velocities.astype(np.float64), sight)
+    z = (1 + z_cosmological) * (1 + v_los / SPEED_OF_LIGHT) - 1
+    share = plan.n_of_r.at(plan.cosmology.comoving_distance(np.maximum(z, 0))) / plan.n_of_r.peak
+    rank = _ranks(tracers, halo_masses, rng) if by_mass else rng.random(len(z))
+    kept = (z > 0) & (rank < share) & (rng.random(len(z)) < plan.mask.at(sight))
+    if not kept.any():
+        raise InputError(
+            f"the survey must see objects of the box, got none of {len(z)} in {simulated.path}: raise the number "
+            "density, or widen the limits"
+        )
+    columns: dict[str, Any] = {
+        "ra": ra[kept],
+        "dec": dec[kept],
+        "z": convert_redshift(z[kept], sight[kept], source="cmb", target=plan.frame),
+        "weight": np.ones(int(kept.sum())),
+    }
+    if masses:
+        columns["mass"] = halo_masses[kept]
+    if plan.luminosity_function is not None:
+        columns["magnitude"] = _magnitudes(plan, z[kept], rank[kept] / share[kept])
+    truth = {
+        "z_cosmological": z_cosmological[kept],
+        "v_los": v_los[kept],
+        **dict(zip(("vx", "vy", "vz"), velocities[kept].T, strict=True)),
+        **dict(zip(("x_real", "y_real", "z_real"), real[kept].T, strict=True)),
+        "halo_mass": halo_masses[kept],
+    }
+    named = {plan.survey.columns.get(name, name): values for name, values in columns.items()}
+    if clash := set(named) & set(truth):
+        raise InputError(
+            f"columns of the survey must not have the names of true values, got {', '.join(sorted(clash))}: rename "
+            "them in [columns]"
+        )
+    table = documented_table(named | truth)
+    return SkyMock(table, _fields(around, plan), (i, j, k))
+
+
+MEANINGS = {
+    "ra": ("deg", "right ascension"),
+    "dec": ("deg", "declination"),
+    "mass": ("Msun / h", "mass of the halo, of satellites of the subhalo"),
+    "halo_mass": ("Msun / h", "true: mass of the halo, of satellites of the subhalo"),
+    "x": ("Mpc / h", "comoving position in redshift space"),
+    "y": ("Mpc / h", "comoving position in redshift space"),
+    "z_cosmological": ("", "true: redshift of the distance"),
+    "v_los": ("km / s", "true: peculiar velocity along the line of sight, positive away from the observer"),
+    "vx": ("km / s", "true: peculiar velocity along x"),
+    "vy": ("km / s", "true: peculiar velocity along y"),
+    "vz": ("km / s", "true: peculiar velocity along z"),
+    "x_real": ("Mpc / h", "true: comoving position in real space"),
+    "y_real": ("Mpc / h", "true: comoving position in real space"),
+    "z_real": ("Mpc / h", "true: comoving position in real space"),
+}
+"""Units and meanings of a mock's columns; the h of Mpc / h is the Hubble parameter."""
+
+
+def documented_table(columns: dict[str, Any]) -> Table:
+    """Return a table whose columns have their units and meanings."""
+    from astropy.table import Table
+
+    units = {name: MEANINGS[name][0] for name in columns if name in MEANINGS and MEANINGS[name][0]}
+    return Table(
+        columns,
+        units=units,
+        descriptions={name: MEANINGS[name][1] for name in columns if name in MEANINGS},
+    )
+
+
+def survey_text(survey: Survey) -> str:
+    """Return a survey as the text of a survey file, without settings that have their default."""
+    settings = survey.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    plain = [f"{key} = {_toml(value)}" for key, value in settings.items() if not isinstance(value, dict)]
+    for key, table in settings.items():
+        if isinstance(table, dict):
+            plain += ["", f"[{key}]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
+    return "\n".join(plain) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's strings and booleans are TOML's; its infinities are not.
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _planned(
+    survey: Survey, *, cosmology: Cosmology, number_density: float | None
+) -> tuple[SkyMask, RadialSelection]:
+    """Mask and n(r) of a survey without galaxies: one density between its limits."""
+    limits = survey.distances
+    if survey.redshifts is not None:
+        near, far = cosmology.comoving_distance(np.asarray(survey.redshifts))
+        limits = (float(near), float(far))
+    if number_density is None or limits is None or survey.radial != "flat":
+        raise InputError(
+            "a mock needs the survey's own galaxies for its n(r) (--sky galaxies.fits); without them a survey must be "
+            f"flat with limits and --number-density, got radial = {survey.radial!r}, limits {limits} and number "
+            f"density {number_density}"
+        )
+    if survey.mask is None:
+        raise InputError(
+            "a mock's survey must have a mask, got none: give --mask FILE, or name it in the survey file"
+        )
+    density = np.full(2, number_density)
+    return read_mask(survey.mask, complete_above=survey.complete_above), RadialSelection(
+        np.asarray(limits, dtype=np.float64), density
+    )
+
+
+def _covered(
+    mask: SkyMask, *, near: float, far: float
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+    """Return the lower and upper corner of what a mask covers between two distances [Mpc/h]."""
+    import healpy
+
+    nside = max(mask.nside, FINEST)
+    vectors = np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1)
+    seen = vectors[mask.at(vectors) > 0]
+    points = np.concatenate([near * seen, far * seen])
+    return points.min(axis=0), points.max(axis=0)
+
+
+def _region(survey: Survey, box: Box, *, low: Float[np.ndarray, " 3"], high: Float[np.ndarray, " 3"]) -> Box:
+    """Return the survey's own box, or the cube around what it covers, in cells of the simulated box."""
+    cell = box.cell_size
+    if survey.box is not None:
+        cells = int(np.ceil(survey.box.size / cell - 1e-6))
+        if cells > box.mesh:
+            raise InputError(
+                f"box of the survey must fit into the simulated box, got {survey.box.size:g} Mpc/h and "
+                f"{box.size:g} Mpc/h: simulate larger boxes"
+            )
+        return Box(max(cells, 2) * cell, max(cells, 2), origin=survey.box.origin, periodic=False)
+    wanted = (float((high - low).max()) + 2 * survey.padding) / cell
+    cells = min(8 * int(np.ceil(wanted / 8)), box.mesh)  # transforms and networks like multiples of 8
+    return Box(cells * cell, cells, origin=_triple((low + high) / 2 - cells * cell / 2), periodic=False)
+
+
+def _ranks(
+    tracers: Catalogue, masses: Float[np.ndarray, " n"], rng: np.random.Generator
+) -> Float[np.ndarray, " n"]:
+    """Return the fraction of all tracers that are more massive; equal masses are in random order."""
+    assert tracers.masses is not None
+    ordered = np.sort(-np.asarray(tracers.masses))
+    first, last = (np.searchsorted(ordered, -masses, side=side) for side in ("left", "right"))
+    return (first + (last - first) * rng.random(len(masses))) / len(ordered)
+
+
+def _magnitudes(
+    plan: SurveyPlan, z: Float[np.ndarray, " n"], rank: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Return apparent magnitudes from the luminosity function; rank 0 is the brightest that is seen, 1 the faintest."""
+    limit, shape = plan.survey.flux_limit, plan.luminosity_function
+    assert limit is not None
+    assert shape is not None
+    bright = limit.absolute[0]
+    faint = limit.faint_end(z, cosmology=plan.cosmology)
+    grid = np.linspace(bright, float(faint.max()), 4097)
+    cumulative = shape.integral(bright, grid)
+    absolute = np.interp(rank * np.interp(faint, grid, cumulative), cumulative, grid)
+    return np.minimum(absolute, faint) + limit.offset(z, cosmology=plan.cosmology)
+
+
+def _fields(around: MockSurvey, plan: SurveyPlan) -> dict[str, Field]:
+    """The true fields and the completeness on the plan's region."""
+    region, whole = plan.region, plan.whole
+    steps = np.round((np.asarray(region.origin) - np.asarray(whole.origin)) / whole.cell_size).astype(int)
+    n = region.mesh
+
+    def cut(field: Field) -> Field:
+        moved = field.data.roll(tuple((-steps).tolist()), dims=(1, 2, 3))  # the simulated box is periodic
+        return field.replace(data=moved[:, :n, :n, :n].contiguous(), box=region)
+
+    fields = {"density": around.density, "velocity": around.velocity, "momentum": around.momentum}
+    seen = completeness(region, plan.mask, n_of_r=plan.n_of_r)
+    return {name: cut(field) for name, field in fields.items()} | {"completeness": seen}
+
+
+def _show(values: Float[np.ndarray, " 3"]) -> str:
+    return " x ".join(f"{value:.0f}" for value in values)
+
+
+def _triple(values: Float[np.ndarray, " 3"]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
