@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from peculiar.core import Box, Field, InputError
+from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.fields.paint import paint
 from peculiar.fields.smooth import gaussian
 from peculiar.figures import report as html
@@ -21,6 +21,7 @@ from peculiar.figures.slices import Slab, observer_slices, velocity_histogram
 from peculiar.figures.volume import Volume, interactive
 from peculiar.workflows.evaluate import SLAB_THICKNESS, VOLUME_CELLS, coarsen
 from peculiar.workflows.field_files import read_fields
+from peculiar.workflows.flow_maps import SurveyFlow, flow_section
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -96,6 +97,7 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
     sections = [
         _view(fields, coverage, place),
         _maps(fields, coverage, place, positions),
+        *_flow(fields, coverage, place, attributes),
         _velocities(fields, coverage, table),
         _made(attributes, box),
     ]
@@ -109,6 +111,60 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
         spread = float(np.std(np.asarray(table["v_los"], dtype=float)))
         headlines.append(Headline(f"{spread:.0f} km/s", "rms line-of-sight velocity of the objects"))
     return Reconstructed(subject, headlines, sections)
+
+
+def read_survey_flow(path: Path | str, *, objects: Path | str) -> SurveyFlow:
+    """Read a reconstructed survey, cut to what it observes, for maps and superclusters.
+
+    Parameters
+    ----------
+    path : path
+        zarr directory of `peculiar reconstruct --sky`.
+    objects : path
+        Table of `--at-objects` of the same reconstruction: tells what was observed.
+
+    Raises
+    ------
+    InputError
+        If the zarr directory lacks density or velocity or is of no survey on the sky, or the table its added columns.
+    """
+    import xarray
+
+    fields = read_fields(path)
+    with xarray.open_zarr(path) as dataset:
+        attributes = dict(dataset.attrs)
+    if not {"density", "velocity"} <= set(fields) or not on_the_sky(attributes):
+        raise InputError(f"field must be of a survey on the sky, got {path}: reconstruct with --sky")
+    x, y, z = attributes["observer"]
+    observer = (float(x), float(y), float(z))
+    box = fields["density"].box
+    positions = _positions(_selected(_read_objects(Path(objects)), attributes, box))
+    fields, coverage = cropped(fields, observed_cells(positions, box), observer=observer)
+    return survey_flow(fields, coverage, observer, attributes)
+
+
+def on_the_sky(attributes: dict[str, Any]) -> bool:
+    """Whether the attributes of a reconstruction are those of a survey on the sky."""
+    return "observer" in attributes and bool(
+        _mapping(attributes["provenance"]).get("settings", {}).get("survey")
+    )
+
+
+def survey_flow(
+    fields: dict[str, Field],
+    coverage: Bool[np.ndarray, "x y z"],
+    observer: tuple[float, float, float],
+    attributes: dict[str, Any],
+) -> SurveyFlow:
+    """Put the fields of a survey together with what its attributes tell."""
+    return SurveyFlow(
+        fields["density"],
+        fields["velocity"],
+        coverage,
+        observer,
+        Cosmology(**_mapping(attributes["cosmology"])),
+        float(attributes["redshift"]),
+    )
 
 
 def observed_cells(positions: Float[np.ndarray, "n 3"], box: Box) -> Bool[np.ndarray, "x y z"]:
@@ -227,6 +283,21 @@ def _start(axis: int, box: Box, layers: int, observer: tuple[float, float, float
         return middle
     cell = int((observer[axis] - box.origin[axis]) / box.cell_size)
     return min(max(cell - layers // 2, 0), box.mesh - layers)
+
+
+def _flow(
+    fields: dict[str, Field],
+    coverage: np.ndarray | None,
+    observer: tuple[float, float, float] | None,
+    attributes: dict[str, Any],
+) -> list[Section]:
+    """Return the section about potential and superclusters: of surveys on the sky only, whose axes are celestial."""
+    if coverage is None or observer is None or not on_the_sky(attributes):
+        return []
+    try:
+        return [flow_section(survey_flow(fields, coverage, observer, attributes))]
+    except InputError:  # a survey of a few cells has no inside whose convergence could be told
+        return []
 
 
 def _velocities(fields: dict[str, Field], coverage: np.ndarray | None, table: Table | None) -> Section:

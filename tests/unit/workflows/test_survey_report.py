@@ -5,15 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import xarray
 from astropy.table import Table
 
 from peculiar.catalogues import write_objects
 from peculiar.core import Box, Field, InputError
+from peculiar.figures import style
 from peculiar.workflows.demo import demo
-from peculiar.workflows.field_files import write_fields
+from peculiar.workflows.field_files import read_fields, write_fields
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.report import report
-from peculiar.workflows.survey_report import cropped, observed_cells, reconstruction_sections
+from peculiar.workflows.survey_report import (
+    cropped,
+    observed_cells,
+    read_survey_flow,
+    reconstruction_sections,
+)
 
 BOX = Box(160.0, 32, origin=(-40.0, -80.0, -80.0), periodic=False)
 
@@ -100,6 +107,28 @@ def test_report_of_a_survey(reconstructed, tmp_path):
     assert text.count("outside the range: 5e-3") == 1
     assert text.count("iterative FFT") >= 2
     assert text.count("data:image/webp") == 2  # the map, and what stands for the view on paper
+
+
+def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_path, monkeypatch):
+    """The same fields with the record of a survey: their axes are celestial."""
+    monkeypatch.setitem(style.RC, "savefig.dpi", 30)
+    with xarray.open_zarr(reconstructed / "out.zarr") as dataset:
+        attributes = dict(dataset.attrs)
+    attributes["provenance"] = provenance({"survey": {"name": "mine"}})
+    attributes["cosmology"] = {"Omega_m": 0.3}
+    fields = read_fields(reconstructed / "out.zarr")
+    write_fields(tmp_path / "sky.zarr", fields, attributes=attributes)
+    objects = reconstructed / "objects.fits"
+    found = reconstruction_sections(tmp_path / "sky.zarr", objects=objects)
+    section = found.sections[2]
+    assert section.title == "Potential, flow and superclusters"
+    assert "Hercules" in section.body
+    flow = read_survey_flow(tmp_path / "sky.zarr", objects=objects)
+    assert flow.observer == (0.0, 0.0, 0.0)
+    assert flow.cosmology.Omega_m == 0.3
+    assert flow.coverage.shape == tuple(flow.velocity.data.shape[1:])
+    with pytest.raises(InputError, match="field must be of a survey on the sky"):
+        read_survey_flow(reconstructed / "out.zarr", objects=objects)
 
 
 def test_table_without_reconstructed_columns_is_refused(reconstructed, tmp_path):

@@ -1,0 +1,263 @@
+"""Superclusters of the literature, and whether a reconstructed flow converges on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Bool, Float
+
+from peculiar.catalogues import directions, read_table, to_cartesian, to_sky
+from peculiar.catalogues.columns import find_columns, numbers
+from peculiar.catalogues.frames import convert_redshift
+from peculiar.core import Cosmology, Field, InputError
+from peculiar.statistics.convergence import SMOOTHING, Convergence, convergence, infall
+from peculiar.workflows.sky_field import Observer
+
+REACH = 15.0
+"""How far from a supercluster's place a point of convergence may lie, besides the supercluster's size [Mpc/h]."""
+INFALL_RADIUS = 20.0
+"""Of the sphere over which the infall is averaged [Mpc/h]."""
+LEAST = 2.0
+"""Convergence, in units of its rms, from which on a peak counts as a match."""
+STRONGEST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Superclusters:
+    """Superclusters with the places of their clusters, in redshift space.
+
+    Attributes
+    ----------
+    names : tuple of str
+    references : tuple of str
+        Where the members are taken from.
+    clusters : tuple of str
+        Names of the members, in one text each.
+    positions : (n, 3) [comoving Mpc/h]
+        Mean of the members, in the coordinates of the field.
+    sizes : (n,) [Mpc/h]
+        Root mean square distance of the members from it; 0 for one member.
+    """
+
+    names: tuple[str, ...]
+    references: tuple[str, ...]
+    clusters: tuple[str, ...]
+    positions: Float[np.ndarray, "n 3"]
+    sizes: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class SuperclusterFlow:
+    """Where a flow converges, and what lies there.
+
+    Attributes
+    ----------
+    convergence : Convergence
+    superclusters : Superclusters
+    named : Table
+        A row for each supercluster: `distance` [Mpc/h], `size` [Mpc/h], `convergence` at its place in units of the
+        rms, `percentile` of that among the known cells, `infall` [km/s] within 20 Mpc/h; of the strongest point within
+        15 Mpc/h and its size `point_convergence`, `point_distance` [Mpc/h], and `chance`, the share of the known
+        volume with such a point as near; NaN where the field does not tell.
+    strongest : Table
+        A row for each of the ten strongest points: `ra`, `dec` [deg], `z` (frame of the microwave background),
+        `distance` [Mpc/h], `convergence`, `infall` [km/s] and `match`, the superclusters that it belongs to.
+    expected : float
+        Matches of the judged superclusters if their places were random.
+    """
+
+    convergence: Convergence
+    superclusters: Superclusters
+    named: Table
+    strongest: Table
+    expected: float
+
+    @property
+    def judged(self) -> int:
+        """Superclusters whose place lies in the known part of the field."""
+        return int(np.isfinite(self.named["convergence"]).sum())
+
+    @property
+    def matched(self) -> int:
+        """Judged superclusters with a point of convergence."""
+        rows = self.named[np.isfinite(self.named["convergence"])]
+        return int(np.isfinite(rows["point_convergence"]).sum())
+
+
+def read_superclusters(
+    path: Path | str | None = None, *, cosmology: Cosmology, observer: Observer = (0.0, 0.0, 0.0)
+) -> Superclusters:
+    """Read a table of superclusters by their clusters.
+
+    Parameters
+    ----------
+    path : path, optional
+        Table with `supercluster`, `cluster`, `ra`, `dec` [deg], `z` (heliocentric) and `reference`, a row for each
+        cluster; by default the one of the package: northern sky, z = 0.02 to 0.1, positions of Abell, Corwin &
+        Olowin (1989), redshifts of Struble & Rood (1999) to about 0.003.
+    cosmology : Cosmology
+        Gives distances.
+    observer : (3,) [Mpc/h]
+        In the coordinates of the field.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, lacks a column or holds coordinates out of range.
+
+    Examples
+    --------
+    >>> known = read_superclusters(cosmology=Cosmology(Omega_m=0.3))
+    >>> known.names[:3]
+    ('Coma', 'Leo', 'Hercules')
+    """
+    if path is None:
+        with as_file(files("peculiar") / "examples" / "superclusters.csv") as own:
+            return read_superclusters(own, cosmology=cosmology, observer=observer)
+    table = read_table(path)
+    missing = [name for name in ("supercluster", "cluster", "reference") if name not in table.colnames]
+    if missing:
+        raise InputError(
+            f"superclusters must have the columns supercluster, cluster, reference, got no {missing}"
+        )
+    columns = find_columns(table, ("ra", "dec", "z"))
+    assert columns is not None  # they are required
+    ra, dec, z = numbers(table, columns, what="sky coordinates").T
+    redshift = convert_redshift(z, directions(ra, dec), source="heliocentric")
+    places = to_cartesian(ra, dec, redshift=redshift, cosmology=cosmology, observer=observer)
+    labels = np.asarray(table["supercluster"], dtype=str)
+    names = tuple(dict.fromkeys(labels.tolist()))
+    members = [labels == name for name in names]
+    positions = np.array([places[rows].mean(axis=0) for rows in members])
+    spread = [
+        np.square(places[rows] - place).sum(axis=1).mean()
+        for rows, place in zip(members, positions, strict=True)
+    ]
+    text = [[str(value) for value in table[column]] for column in ("cluster", "reference")]
+    clusters, references = (
+        tuple(", ".join(dict.fromkeys(np.asarray(column)[rows].tolist())) for rows in members)
+        for column in text
+    )
+    return Superclusters(names, references, clusters, positions, np.sqrt(spread))
+
+
+def superclusters_in(
+    velocity: Field,
+    superclusters: Superclusters,
+    *,
+    cosmology: Cosmology,
+    redshift: float,
+    observer: Observer,
+    coverage: Bool[np.ndarray, "x y z"] | None = None,
+    smoothing: float = SMOOTHING,
+) -> SuperclusterFlow:
+    """Look for superclusters where a flow converges, and for the strongest convergence among superclusters.
+
+    A supercluster is matched with the strongest point of convergence (`peculiar.statistics.convergence`) of at least
+    twice the rms within 15 Mpc/h and its size of its place. Its place is in redshift space and that of the flow is in
+    real space: the two differ by some Mpc/h.
+
+    Parameters
+    ----------
+    velocity : Field
+        A vector [km/s].
+    superclusters : Superclusters
+    cosmology : Cosmology
+    redshift : float
+        Effective redshift of the field, for a H f.
+    observer : (3,) [Mpc/h]
+    coverage : (x, y, z), optional
+        Observed cells.
+    smoothing : float
+        Gaussian radius of the convergence [Mpc/h].
+
+    Raises
+    ------
+    InputError
+        As in `peculiar.statistics.convergence.convergence`.
+    """
+    found = convergence(
+        velocity,
+        velocity_factor=cosmology.velocity_factor(redshift),
+        coverage=coverage,
+        smoothing=smoothing,
+    )
+    places, radius = superclusters.positions, REACH + superclusters.sizes
+    strong = found.strengths >= LEAST
+    point = found.strongest_within(places, radius)
+    matched = (point >= 0) & (found.strengths[point] >= LEAST if len(strong) else False)
+    nearest = found.points[point] if len(strong) else np.full_like(places, np.nan)
+    strengths = found.strengths[point] if len(strong) else np.full(len(places), np.nan)
+    value = found.at(places)
+    chances = np.array([found.chance(reach, LEAST) for reach in radius])
+    named = Table(
+        {
+            "name": superclusters.names,
+            "clusters": superclusters.clusters,
+            "distance": np.linalg.norm(places - np.asarray(observer), axis=1),
+            "size": superclusters.sizes,
+            "convergence": value,
+            "percentile": found.percentile(value),
+            "infall": infall(velocity, places, radius=INFALL_RADIUS, coverage=coverage),
+            "point_convergence": np.where(matched, strengths, np.nan),
+            "point_distance": np.where(matched, np.linalg.norm(nearest - places, axis=1), np.nan),
+            "chance": [
+                found.chance(reach, strength) if there else np.nan
+                for reach, strength, there in zip(radius, strengths, matched, strict=True)
+            ],
+            "reference": superclusters.references,
+        }
+    )
+    return SuperclusterFlow(
+        found,
+        superclusters,
+        _with_units(named),
+        _with_units(_strongest(velocity, found, superclusters, cosmology, observer, coverage)),
+        expected=float(chances[np.isfinite(value)].sum()),
+    )
+
+
+def _strongest(
+    velocity: Field,
+    found: Convergence,
+    superclusters: Superclusters,
+    cosmology: Cosmology,
+    observer: Observer,
+    coverage: Bool[np.ndarray, "x y z"] | None,
+) -> Table:
+    points = found.points[:STRONGEST]
+    apart = np.linalg.norm(points[:, None] - superclusters.positions[None], axis=-1)
+    near = apart <= REACH + superclusters.sizes
+    ra, dec, z = to_sky(points, cosmology=cosmology, observer=observer)
+    return Table(
+        {
+            "ra": ra,
+            "dec": dec,
+            "z": z,
+            "distance": np.linalg.norm(points - np.asarray(observer), axis=1),
+            "convergence": found.strengths[:STRONGEST],
+            "infall": infall(velocity, points, radius=INFALL_RADIUS, coverage=coverage),
+            "match": [
+                "; ".join(np.asarray(superclusters.names)[row]) or "no match in the table" for row in near
+            ],
+        }
+    )
+
+
+def _with_units(table: Table) -> Table:
+    import astropy.units as u
+
+    for name, unit in (("ra", u.deg), ("dec", u.deg), ("infall", u.km / u.s)):
+        if name in table.colnames:
+            table[name].unit = unit
+    for name in ("distance", "size", "point_distance"):
+        if name in table.colnames:
+            table[name].description = "comoving Mpc/h"
+    for name in ("convergence", "point_convergence"):
+        if name in table.colnames:
+            table[name].description = "smoothed -div v / (a H f), in units of its rms"
+    return table
