@@ -109,7 +109,8 @@ class ConvAdd(nn.Module):
 class Wang2024(nn.Module):
     """U-Net of residual blocks, from tracers to velocity over a H f [Mpc/h].
 
-    Group normalisation takes means over the mesh: the network has no `reach`, and tiles would not equal the whole.
+    Before training its velocity is zero. Group normalisation takes means over the mesh: the network has no `reach`, and
+    tiles would not equal the whole.
 
     Examples
     --------
@@ -131,7 +132,7 @@ class Wang2024(nn.Module):
         self.shrink = nn.ModuleList(Conv(coarse, fine, kernel=1) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(ConvAdd(2 * fine, fine, groups=config.groups) for fine in widths[:-1])
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
-        self.output = Conv(widths[0], 3, kernel=1)
+        self.output = Conv(widths[0], 3, kernel=1).zero()
 
     @property
     def stride(self) -> int:

@@ -158,7 +158,7 @@ def velocity_losses(outputs: Mesh, targets: Mesh, *, scale: float) -> dict[str, 
     outputs, targets : (batch, 3, x, y, z) [Mpc/h]
         Velocity over a H f.
     scale : float [Mpc/h]
-        Typical velocity over a H f.
+        Typical speed over a H f: the third term goes with its inverse cube, and would drown the others.
 
     Returns
     -------

@@ -59,7 +59,9 @@ class VelocityLoss(Frozen):
     square: float = Field(1.0, ge=0, description="weight of the mean squared error")
     dice: float = Field(1.0, ge=0, description="weight of the dice loss")
     weighted: float = Field(1.0, ge=0, description="weight of the squared error that counts by velocity")
-    velocity_scale: float = Field(4.0, gt=0, description="typical velocity over a H f [Mpc/h]")
+    velocity_scale: float = Field(
+        8.0, gt=0, description="typical speed over a H f [Mpc/h], with which the three terms are of one size"
+    )
     margin: int = Field(6, ge=0, description="outer cells of a crop that the loss leaves out")
 
     @model_validator(mode="after")

@@ -8,13 +8,22 @@ SMALL = Wang2024Config(channels=(4, 8, 8), groups=2)
 
 
 def network(config=SMALL):
+    """A network whose output has random weights: at the start of training they are zero."""
     torch.manual_seed(0)
-    return Wang2024(config).eval()
+    made = Wang2024(config)
+    torch.nn.init.normal_(made.output.conv.weight)
+    return made.eval()
 
 
 @pytest.mark.parametrize("sides", [(8, 8, 8), (8, 12, 16)])
 def test_three_components_come_on_the_mesh_that_went_in(sides):
     assert network()(torch.randn(2, 1, *sides)).shape == (2, 3, *sides)
+
+
+def test_training_starts_without_a_flow():
+    """Dense cells, hundreds of times the mean, would start with velocities as large."""
+    outputs = Wang2024(SMALL)(500 * torch.rand(1, 1, 8, 8, 8))
+    assert torch.count_nonzero(outputs) == 0
 
 
 def test_a_block_adds_what_came_in():
@@ -55,8 +64,8 @@ def test_a_periodic_mesh_shifts_along_by_a_stride():
 
 def test_dropout_is_the_survey_versions_alone():
     mesh = torch.randn(1, 1, 8, 8, 8)
-    survey = Wang2024(Wang2024Config(channels=(4, 8), groups=2, dropout=0.2)).train()
-    plain = Wang2024(Wang2024Config(channels=(4, 8), groups=2)).train()
+    survey = network(Wang2024Config(channels=(4, 8), groups=2, dropout=0.2)).train()
+    plain = network(Wang2024Config(channels=(4, 8), groups=2)).train()
     assert not torch.equal(survey(mesh), survey(mesh))
     assert torch.equal(plain(mesh), plain(mesh))
 

@@ -87,7 +87,7 @@ def test_velocities_are_judged_by_the_velocity_of_the_targets_alone():
     assert set(values) == {"loss", "velocity_rms", "velocity_correlation"}
     assert float(values["velocity_rms"]) == pytest.approx(60.0)
     assert float(values["velocity_correlation"]) == pytest.approx(1.0, abs=1e-5)
-    parts = velocity_losses(off, targets[:, 1:4], scale=4.0)
+    parts = velocity_losses(off, targets[:, 1:4], scale=8.0)
     assert float(values["loss"]) == pytest.approx(float(sum(parts.values())))
 
 
