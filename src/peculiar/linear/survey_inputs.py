@@ -37,8 +37,8 @@ class SurveyInputs(BaseModel):
     kind: Literal["survey", "observed"] = "survey"
     weighting: Literal["number", "mass"] = Setting("number", description="of 'observed'")
     contrast: bool = Setting(True, description="of 'observed': overdensity, or density over the mean")
-    smoothing: float = Setting(5.0, ge=0, description="of the iterative FFT [Mpc/h]")
-    bias: float = Setting(1.1, gt=0, description="of the iterative FFT")
+    smoothing: float = Setting(4.0, ge=0, description="of the iterative FFT [Mpc/h]")
+    bias: float = Setting(0.8, gt=0, description="of the iterative FFT")
     iterations: int = Setting(6, ge=1)
 
     @property

@@ -174,6 +174,8 @@ def observe_region(
         Of objects where the completeness is 1 [(h/Mpc)^3], chosen at random; all where not given.
     completeness : Field, optional
         Expected fraction of that density on the region's mesh; 1 in the cube where not given. In the margin it is 0.
+        Where it is above 1 there are as many more objects, with weights that bring them back to 1: near the observer
+        of a flux-limited survey.
     line_of_sight, observer : as in `Catalogue`
         In the survey's coordinates.
     seed : int
@@ -196,18 +198,18 @@ def observe_region(
             "larger box"
         )
     region = with_margin(inner, margin)
-    share = 1.0 if number_density is None else number_density / tracers.number_density
-    if share > 1 + 1e-6:
-        raise InputError(
-            f"number_density must be at most that of the box's objects, {tracers.number_density:.4g} (h/Mpc)^3, got "
-            f"{number_density:.4g}: take lighter halos"
-        )
     expected = _inside(region, margin) if completeness is None else completeness.data[0].float()
     if expected.shape != (region.mesh,) * 3:
         raise InputError(
             f"completeness must be on the region's mesh of {region.mesh}^3 cells, got {tuple(expected.shape)}"
         )
     expected = expected * _inside(region, margin)
+    share = 1.0 if number_density is None else number_density / tracers.number_density
+    if share * float(expected.max()) > 1 + 1e-3:
+        raise InputError(
+            f"number_density must be at most that of the box's objects, {tracers.number_density:.4g} (h/Mpc)^3, got "
+            f"{share * float(expected.max()) * tracers.number_density:.4g}: take lighter halos"
+        )
 
     assert tracers.velocities is not None
     start = np.asarray(at, dtype=np.float64) * cell
@@ -225,10 +227,10 @@ def observe_region(
 
     index = np.floor((observed - np.asarray(region.origin)) / cell).astype(np.int64)
     inside = ((index >= 0) & (index < region.mesh)).all(axis=1)
-    chance = np.zeros(len(observed))
-    chance[inside] = share * expected.numpy()[tuple(index[inside].T)]
+    fraction = np.zeros(len(observed))
+    fraction[inside] = expected.numpy()[tuple(index[inside].T)]
     random = np.random.default_rng([simulated.seed, seed, 7])
-    seen = random.random(len(observed)) < chance
+    seen = random.random(len(observed)) < share * fraction
     if not seen.any():
         raise InputError(
             "completeness and number_density must leave objects in the region, got none: raise them, or move the region"
@@ -241,8 +243,9 @@ def observe_region(
         space="redshift",
         velocities=velocities[seen],
         masses=None if tracers.masses is None else tracers.masses[near][seen],
+        weights=1 / np.maximum(fraction[seen], 1.0) if bool((expected > 1).any()) else None,
         observer=observer,
-        completeness=Field(expected[None], region, ["completeness"], space="redshift"),
+        completeness=Field(expected.clamp(max=1.0)[None], region, ["completeness"], space="redshift"),
     )
     rows = [(np.arange(region.mesh) + corner - margin) % simulated.box.mesh for corner in at]
     density, velocity = (_cut(field, rows, region) for field in (simulated.density, simulated.velocity))

@@ -259,7 +259,7 @@ def observe_cube(
 def _completeness(
     survey: Footprint, inner: Box, margin: int, available: float, mean: float | None
 ) -> tuple[Field, float]:
-    """Return the completeness, and the density where it is 1, for a mean over the cube.
+    """Return the completeness, and the density where it is 1: the mean over the cube, which near galaxies exceed.
 
     Where the survey would hold more than there is, it holds what there is.
     """
@@ -274,8 +274,7 @@ def _completeness(
         if found >= 0.999 * mean:
             break
         peak *= mean / found
-    density = min(peak, available)
-    return seen.replace(data=(seen.data * (peak / density)).clamp(max=1.0)), density
+    return seen.replace(data=(seen.data * (peak / mean)).clamp(max=available / mean)), mean
 
 
 def cached_cubes(

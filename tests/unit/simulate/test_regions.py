@@ -118,6 +118,23 @@ def test_objects_are_thinned_to_the_completeness(simulated, tracers):
     assert float(mock.catalogue.completeness.data[0, 0].max()) == 0  # the margin is blind
 
 
+def test_more_than_complete_is_weighted_down(simulated, tracers):
+    fraction = torch.ones(1, 8, 8, 8)
+    fraction[:, :4] = 3.0
+    expected = Field(fraction, cube(), ["completeness"], space="redshift")
+    third = tracers.number_density / 3
+    catalogue = observe_region(
+        simulated, tracers, cube(), at=(0, 0, 0), number_density=third, completeness=expected,
+        line_of_sight="z", seed=0,
+    ).catalogue  # fmt: skip
+    near = catalogue.positions[:, 0] < 20
+    assert set(catalogue.weights[near]) == {1 / 3}
+    assert set(catalogue.weights[~near]) == {1.0}
+    assert float(catalogue.completeness.data.max()) == 1.0
+    halves = [catalogue.weights[rows].sum() for rows in (near, ~near)]
+    assert abs(halves[0] - halves[1]) < 5 * np.sqrt(third * 40**3 / 2 * 4 / 3)
+
+
 def test_equal_seeds_choose_equal_objects(simulated, tracers):
     def seen(seed):
         return observe_region(

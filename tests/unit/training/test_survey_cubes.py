@@ -114,6 +114,9 @@ def test_a_survey_holds_what_there_is_where_it_would_hold_more(simulated):
     mean = 0.6 * there * mock.inner.volume
     assert float(mock.catalogue.completeness.data.max()) == 1.0
     assert abs(len(mock.catalogue) - mean) < 5 * np.sqrt(mean)
+    # the ceiling: no place holds more than all halos, so no weight is below the mean over that
+    assert mock.catalogue.weights.min() == pytest.approx(0.6, rel=1e-3)
+    assert mock.catalogue.weights.max() == 1.0
 
 
 @pytest.mark.parametrize("kind", ["survey", "observed"])
