@@ -47,7 +47,18 @@ def apply_network(
 
 
 def tile_halo(module: torch.nn.Module) -> int:
-    """Return the cells around a tile that its inside depends on: the network's reach in whole strides."""
+    """Return the cells around a tile that its inside depends on: the network's reach in whole strides.
+
+    Raises
+    ------
+    InputError
+        If the network has no reach: some layer sees the whole mesh.
+    """
+    if not hasattr(module, "reach"):
+        raise InputError(
+            f"network must have local layers to go in tiles, got {type(module).__name__}, which sees the whole mesh: "
+            "evaluate it whole"
+        )
     multiple = total_stride(module)
     return -(-int(module.reach) // multiple) * multiple  # type: ignore[arg-type]
 
