@@ -214,6 +214,7 @@ def make_mocks(
                     masses=settings.masses,
                     seed=settings.seed,
                 )
+            facts["halos"] = _origin_of_halos(path)
             write_fields(
                 temporary / f"{Path(name).stem}.zarr",
                 fields,
@@ -304,6 +305,15 @@ def _observe_survey(
     return mock.table, mock.fields, facts
 
 
+def _origin_of_halos(path: Path) -> str:
+    """Say whether a box's halos were found in its simulation or painted, and by which painter."""
+    import h5py
+
+    with h5py.File(path) as file:
+        painter = file.attrs.get("painter")
+    return "of the simulation" if painter is None else f"painted by {painter}"
+
+
 def _attributes(
     simulated: SimulatedBox, facts: Mapping[str, Any], record: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -313,6 +323,7 @@ def _attributes(
         "redshift": simulated.redshift,
         "line_of_sight": facts["line_of_sight"],
         "number_density": facts["number_density"],
+        "halos": facts["halos"],
         "cosmology": cosmology_settings(simulated.cosmology),
         "provenance": record,
     }

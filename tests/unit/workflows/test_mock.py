@@ -148,6 +148,9 @@ def test_the_commands_of_the_documentation(box_run, cap_survey, tmp_path, monkey
     assert result.exit_code == 0, result.output
     assert "warning" not in result.stderr
     assert {"v_los", "v_los_in", "x_real_in"} <= set(Table.read("objects.fits").colnames)
+    record = json.loads((tmp_path / "mock" / "run.json").read_text())
+    assert [one["halos"] for one in record["mocks"].values()] == ["of the simulation", "painted by tiny"]
+    assert len(record["provenance"]["inputs"]) == 3
     cubes = ("--pattern", "random", "--cube", 80, "--choice", "random", "--number-density", "5e-3")
     result = command("mock", box_run, *cubes, "--seeds", 1001, "--out", "cubes")
     assert result.exit_code == 0, result.output
