@@ -318,9 +318,11 @@ def cached_cubes(
                 if not (inputs.exists() and targets.exists()):
                     tracers = tracers or box_tracers(box, variant.tracers(), seed=box.seed)
                     mock = observe_cube(box, variant, number=number, tracers=tracers, places="random")
-                    physical = (mock.density.data, mock.velocity.data, mock.momentum.data)
-                    save_mesh(targets, encode(*physical, velocity_factor=factor))
-                    save_mesh(inputs, make_inputs(mock.catalogue, mock.density.box.mesh, box.cosmology))
+                    if not targets.exists():  # other inputs share them
+                        physical = (mock.density.data, mock.velocity.data, mock.momentum.data)
+                        save_mesh(targets, encode(*physical, velocity_factor=factor))
+                    if not inputs.exists():
+                        save_mesh(inputs, make_inputs(mock.catalogue, mock.density.box.mesh, box.cosmology))
                 label = f"{path.stem} {variant.name} {number}"
                 pairs.append(MeshPair(inputs, targets, factor, label, periodic=False))
                 advance(1)

@@ -144,6 +144,18 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
     mock = observe_cube(simulated, variant(), number=1, places="random")
     true = mock.velocity.data / COSMOLOGY.velocity_factor(0.0)
     assert torch.allclose(targets[VELOCITY], true, atol=2e-2)
+    other = SurveyInputs(kind="observed", contrast=False)
+    again = cached_cubes(
+        [simulated.path],
+        [variant(cubes=2)],
+        make_inputs=lambda catalogue, cells, cosmology: survey_inputs(
+            catalogue, cells=cells, cosmology=cosmology, spec=other
+        ),
+        description=other.model_dump(),
+        directory=tmp_path,
+    )
+    assert [pair.targets for pair in again] == [pair.targets for pair in pairs]
+    assert again[0].inputs != pairs[0].inputs
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     assert cached() == pairs
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
