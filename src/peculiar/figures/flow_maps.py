@@ -24,7 +24,9 @@ GROUNDS = {
     "potential": r"gravitational potential $\phi\,/\,\sigma_\phi$",
     "convergence": r"convergence $-\nabla\cdot v\,/\,aHf$, smoothed, over its rms",
 }
-LEVELS = np.arange(-3.0, 3.1, 0.5)
+LEVELS = {"potential": np.linspace(-2.0, 2.0, 17), "convergence": np.linspace(-2.5, 2.5, 11)}
+FAINT = 0.45
+"""Opacity of the contours: the arrows are to be seen."""
 BLIND = "#F4F1EA"
 MARK = "#0072B2"
 
@@ -104,7 +106,7 @@ def flow_slabs(
     panels = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey=True).ravel()
     speeds = [np.hypot(*item.slab.plane("velocity"))[keep] for item, keep in zip(slabs, kept, strict=True)]
     norm = Normalize(0, float(np.percentile(np.concatenate(speeds), 99)))
-    colours = BoundaryNorm(LEVELS, 256, extend="both")
+    colours = BoundaryNorm(LEVELS[ground], 256, extend="both")
     for panel, item, keep in zip(panels, slabs, kept, strict=False):
         _ground(panel, item, ground, keep=keep, norm=colours)
         draw_arrows(panel, item.slab, "velocity", count=arrows, norm=norm, keep=keep)
@@ -125,7 +127,8 @@ def flow_slabs(
     shown = list(panels[: len(slabs)])
     bar = figure.colorbar(ScalarMappable(norm, SPEED_MAP), ax=shown, shrink=0.9, aspect=32, pad=0.01)
     bar.set_label(r"mean velocity in the plane [km s$^{-1}$]")
-    bar = figure.colorbar(ScalarMappable(colours, _map(ground)), ax=shown, shrink=0.9, aspect=32, pad=0.01)
+    shades = ScalarMappable(colours, _map(ground))
+    bar = figure.colorbar(shades, ax=shown, shrink=0.9, aspect=32, pad=0.01, alpha=FAINT)
     bar.set_label(GROUNDS[ground])
     _legend(figure, slabs, observer=observer is not None)
     return figure
@@ -145,9 +148,10 @@ def _ground(
     n = len(keep)
     x, y = (start + (np.arange(n) + 0.5) * slab.size / n for start in slab.origin)
     axes.set_facecolor(BLIND)
+    levels = LEVELS[ground]
     if keep.any():
-        axes.contourf(x, y, values.T, LEVELS, cmap=_map(ground), norm=norm, extend="both", alpha=0.45)
-        axes.contour(x, y, values.T, LEVELS, colors="0.45", linewidths=0.45, linestyles="solid")
+        axes.contourf(x, y, values.T, levels, cmap=_map(ground), norm=norm, extend="both", alpha=FAINT)
+        axes.contour(x, y, values.T, levels, colors="0.45", linewidths=0.45, linestyles="solid")
         axes.contour(x, y, np.asarray(item.coverage, dtype=float).T, [0.5], colors="black", linewidths=1.1)
 
 

@@ -286,7 +286,7 @@ def _named(found: SuperclusterFlow) -> html.Table:
         "by chance",
         "members from",
     ]
-    patterns = ("{:.0f}", "{:.0f}", "{:.1f}", "{:.1f}", "{:.0f}", "{:.1f}", "{:.0f}", "{:.3f}")
+    patterns = ("{:.0f}", "{:.0f}", "{:.1f}", "{:.1f}", "{:.0f}", "{:.1f}", "{:.0f}", "{:.2g}")
     keys = (
         "distance",
         "size",

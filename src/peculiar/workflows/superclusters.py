@@ -193,6 +193,7 @@ def superclusters_in(
     nearest = found.points[point] if len(strong) else np.full_like(places, np.nan)
     strengths = found.strengths[point] if len(strong) else np.full(len(places), np.nan)
     value = found.at(places)
+    towards = infall(velocity, places, radius=INFALL_RADIUS, coverage=coverage)
     chances = np.array([found.chance(reach, LEAST) for reach in radius])
     named = Table(
         {
@@ -202,7 +203,7 @@ def superclusters_in(
             "size": superclusters.sizes,
             "convergence": value,
             "percentile": found.percentile(value),
-            "infall": infall(velocity, places, radius=INFALL_RADIUS, coverage=coverage),
+            "infall": np.where(np.isfinite(value), towards, np.nan),
             "point_convergence": np.where(matched, strengths, np.nan),
             "point_distance": np.where(matched, np.linalg.norm(nearest - places, axis=1), np.nan),
             "chance": [

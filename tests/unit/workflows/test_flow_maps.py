@@ -14,6 +14,7 @@ from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.core.errors import OutputExistsError
 from peculiar.fields.calculus import displacement
 from peculiar.figures import style
+from peculiar.workflows import flow_maps
 from peculiar.workflows.flow_maps import SurveyFlow, flow_plots, flow_section, potential, write_flow
 from peculiar.workflows.superclusters import read_superclusters
 
@@ -22,7 +23,8 @@ COSMOLOGY = Cosmology(Omega_m=0.3)
 
 @pytest.fixture
 def coarse(monkeypatch):
-    """Pictures of few pixels: what they show is tested elsewhere."""
+    """One slab in pictures of few pixels: what they show is tested elsewhere."""
+    monkeypatch.setattr(flow_maps, "SLABS", 1)
     monkeypatch.setitem(style.RC, "savefig.dpi", 30)
     monkeypatch.setattr(style, "PRINT_DPI", 30)
 

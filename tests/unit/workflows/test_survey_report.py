@@ -11,6 +11,7 @@ from astropy.table import Table
 from peculiar.catalogues import write_objects
 from peculiar.core import Box, Field, InputError
 from peculiar.figures import style
+from peculiar.workflows import flow_maps
 from peculiar.workflows.demo import demo
 from peculiar.workflows.field_files import read_fields, write_fields
 from peculiar.workflows.provenance import provenance
@@ -112,6 +113,7 @@ def test_report_of_a_survey(reconstructed, tmp_path):
 def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_path, monkeypatch):
     """The same fields with the record of a survey: their axes are celestial."""
     monkeypatch.setitem(style.RC, "savefig.dpi", 30)
+    monkeypatch.setattr(flow_maps, "SLABS", 1)
     with xarray.open_zarr(reconstructed / "out.zarr") as dataset:
         attributes = dict(dataset.attrs)
     attributes["provenance"] = provenance({"survey": {"name": "mine"}})
