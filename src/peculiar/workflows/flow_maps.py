@@ -281,7 +281,7 @@ def _named(found: SuperclusterFlow) -> html.Table:
         "convergence [rms]",
         "percentile",
         "infall [km/s]",
-        "nearest strong point [rms]",
+        "strongest point [rms]",
         "at [Mpc/h]",
         "by chance",
         "members from",
