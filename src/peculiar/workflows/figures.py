@@ -13,6 +13,7 @@ from peculiar.workflows.plots import draw
 from peculiar.workflows.plots_displacement import displacement_plots
 from peculiar.workflows.plots_flow import plots_of_flow
 from peculiar.workflows.plots_paint import plots_of_paint
+from peculiar.workflows.plots_survey import plots_of_survey
 from peculiar.workflows.provenance import provenance
 
 
@@ -58,6 +59,8 @@ def evaluation_plots(evaluation: Evaluation) -> list[Plot]:
         return plots_of_flow(evaluation)
     if kind == "paint":
         return plots_of_paint(evaluation)
+    if kind == "survey":
+        return plots_of_survey(evaluation)
     return [
         replace(plot, name=f"{plot.name}_satellites{100 * fraction:02.0f}")
         for fraction in evaluation.fractions

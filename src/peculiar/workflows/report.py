@@ -31,6 +31,12 @@ from peculiar.workflows.scoreboard import (
     true_text,
 )
 from peculiar.workflows.survey_report import is_reconstruction, reconstruction_sections
+from peculiar.workflows.survey_scores_report import (
+    is_survey_evaluation,
+    survey_score_headlines,
+    survey_score_sections,
+    survey_score_subject,
+)
 
 GROUPS = {
     "One slab through the box": ("fig04", "fig05"),
@@ -95,6 +101,11 @@ def report(
                 subjects.append(emulation_subject(evaluation))
                 continue
             reconstructs = True
+            if is_survey_evaluation(evaluation):
+                headlines += survey_score_headlines(evaluation)
+                sections += survey_score_sections(evaluation)
+                subjects.append(survey_score_subject(evaluation))
+                continue
             headlines += evaluation_headlines(evaluation)
             sections += evaluation_sections(evaluation)
             subjects.append(_evaluated(evaluation))

@@ -117,6 +117,10 @@ def tuned_lines(record: Mapping[str, Any], sample: str) -> list[str]:
         if "bias" in found:
             words.append(f"bias {found['bias']:.4g}")
             words.append("tracers weighted by mass" if found["weighting"] == "mass" else "tracers counted")
+        if "surroundings" in found:
+            words.append(
+                f"{'with' if found['surroundings'] else 'without'} the matter expected beyond the edge"
+            )
         lines.append(f"- {name}: {', '.join(words)}")
     return lines
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from peculiar.linear.tuning import tune
 from peculiar.simulate.regions import MockSurvey
 from peculiar.workflows.survey_flows import inner_field, isolated_flow
 
-GRID = {"smoothing": (2.0, 5.0, 11.0), "bias": (0.6, 1.2, 2.4)}
+Grid = Mapping[str, Sequence[float]]
+
+GRID: Grid = {"smoothing": (2.0, 5.0, 11.0), "bias": (0.6, 1.2, 2.4)}
 """First values of the tuning, refined three times: smoothing [Mpc/h] and bias."""
 LARGEST_SMOOTHING = 20.0  # Mpc/h, for the true density
 
-Method = type[LinearTheory] | type[IterativeFFT]
+Method = LinearTheory | IterativeFFT
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class SurveyBaseline:
         Rms error of a velocity component on the validation cubes [km/s].
     """
 
-    method: LinearTheory | IterativeFFT
+    method: Method
     weighting: Weighting
     error: float = float("nan")
 
@@ -73,7 +76,8 @@ def tune_baselines(
     """Return linear theory and the iterative FFT with the settings of least velocity error on observed cubes.
 
     Smoothing and bias of both are tuned over all cells of the cubes. Where the tracers have masses, linear theory is
-    tuned with and without weights by mass, and both take what serves it better.
+    tuned with and without weights by mass, and both take what serves it better. The iterative FFT is also tried with
+    the flow of the matter that is expected beyond the survey's edge, its bias tuned again.
 
     Parameters
     ----------
@@ -86,21 +90,28 @@ def tune_baselines(
     margin = surveys[0].margin
     validation = [(survey.catalogue, inner_field(survey.velocity, margin)) for survey in surveys]
 
-    def best(method: Method, weighting: Weighting) -> SurveyBaseline:
-        def factory(*, smoothing: float, bias: float) -> _Inside:
-            return _Inside(SurveyBaseline(method(smoothing=smoothing, bias=bias), weighting), margin)
+    def best(make: Callable[..., Method], weighting: Weighting, grid: Grid = GRID) -> SurveyBaseline:
+        def factory(**settings: float) -> _Inside:
+            return _Inside(SurveyBaseline(make(**settings), weighting), margin)
 
-        found = tune(factory, GRID, validation, cosmology=cosmology, refinements=3)
+        found = tune(factory, grid, validation, cosmology=cosmology, refinements=3)
         return replace(factory(**found.best).baseline, error=found.error)
 
     weightings: list[Weighting] = ["number"]
     if all(survey.catalogue.masses is not None for survey in surveys):
         weightings.append("mass")
-    linear = min((best(LinearTheory, weighting) for weighting in weightings), key=lambda one: one.error)
+    linear = min((best(LinearTheory, weighting) for weighting in weightings), key=_error)
     advance(1)
-    iterative = best(IterativeFFT, linear.weighting)
+    plain = best(IterativeFFT, linear.weighting)
+    informed = partial(IterativeFFT, smoothing=plain.method.smoothing, surroundings=True)
+    biases = [factor * plain.method.bias for factor in (0.6, 1.0, 1.6)]
+    iterative = min(plain, best(informed, linear.weighting, {"bias": biases}), key=_error)
     advance(1)
     return [linear, iterative]
+
+
+def _error(baseline: SurveyBaseline) -> float:
+    return baseline.error
 
 
 def tune_true_density(cubes: Sequence[tuple[Field, Field, float]], *, periodic: bool) -> float:

@@ -1,19 +1,24 @@
 """Velocities in isolated cubes: the tables against predictions whose errors are known."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.figures import style
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.regions import TracerSettings, box_tracers, observe_region
+from peculiar.workflows.evaluate_any import evaluate_any
 from peculiar.workflows.evaluate_survey import CUBES, evaluate_survey
 from peculiar.workflows.evaluation import Evaluation
+from peculiar.workflows.figures import evaluation_plots
 from peculiar.workflows.measure_survey import EVERYWHERE, KNOWN, MOMENTS
+from peculiar.workflows.report import report
 from peculiar.workflows.scoreboard_survey import BASELINES, ITERATIVE, LINEAR, TRUE_PADDED
 
 SIDE, CELLS, MARGIN = 60.0, 12, 2
@@ -147,12 +152,13 @@ def test_baselines_are_those_of_the_tuned_settings(evaluation, paths, samples):
 
     def error(method, **changes):
         own = tuned[method] | changes
-        kind = LinearTheory if method == LINEAR else IterativeFFT
+        names = ("smoothing", "bias") if method == LINEAR else ("smoothing", "bias", "surroundings")
+        make = partial(
+            LinearTheory if method == LINEAR else IterativeFFT, **{name: own[name] for name in names}
+        )
         weights = survey.catalogue.masses if own["weighting"] == "mass" else None
         catalogue = survey.catalogue.replace(weights=weights)
-        fields = kind(smoothing=own["smoothing"], bias=own["bias"]).reconstruct(
-            catalogue, cells=CELLS + 2 * MARGIN, cosmology=PRESETS["wang2024"]
-        )
+        fields = make().reconstruct(catalogue, cells=CELLS + 2 * MARGIN, cosmology=PRESETS["wang2024"])
         inside = (slice(None), *(slice(MARGIN, -MARGIN),) * 3)
         rest = fields["velocity"].data[inside] - survey.velocity.data[inside]
         return float(rest.square().mean().sqrt())
@@ -162,6 +168,8 @@ def test_baselines_are_those_of_the_tuned_settings(evaluation, paths, samples):
         assert best == pytest.approx(tuned[method]["error"], rel=1e-3)
         assert best <= error(method, bias=1.5 * tuned[method]["bias"])
         assert best <= error(method, smoothing=2.0) + 1e-6
+    surroundings = tuned[ITERATIVE]["surroundings"]
+    assert error(ITERATIVE) <= error(ITERATIVE, surroundings=not surroundings)
     other = "number" if tuned[LINEAR]["weighting"] == "mass" else "mass"
     assert error(LINEAR) <= error(LINEAR, weighting=other)
 
@@ -233,3 +241,33 @@ def test_boxes_that_were_tuned_on_are_refused(paths, samples, tmp_path):
         evaluate_survey(
             paths[:1], {}, samples, out=tmp_path / "scores", settings={}, tune_on=paths, cube=SIDE
         )
+
+
+def test_figures_and_report_of_an_evaluation(out, evaluation, tmp_path, monkeypatch):
+    monkeypatch.setitem(style.RC, "savefig.dpi", 40)
+    kinds = ("fig05_contours", "fig06_row", "fig07_pdf", "fig08_direction", "fig09_centre", "fig14_potential")
+    expected = {
+        f"{kind}_{sample}"
+        for kind in (*kinds, "errors", "error_maps")
+        for sample in ("simulation", "half_seen")
+    }
+    assert {plot.name for plot in evaluation_plots(evaluation)} == expected
+    page = report(out, out=tmp_path / "page.html").read_text()
+    assert "half seen, voxels with a completeness above 0.3" in page
+    assert "Velocities by blend in 8 isolated cubes of 60 Mpc/h" in page
+    assert page.count("<figure") >= 8
+
+
+def test_only_samples_that_are_known_can_be_chosen(paths, tmp_path):
+    common = {"out": tmp_path / "scores", "seeds": [1], "tune_on": [2], "figures": False}
+    with pytest.raises(InputError, match="--sample must be one of simulation, "):
+        evaluate_any(paths[0].parent, options={"samples": ["nowhere"]}, **common)
+    with pytest.raises(InputError, match="--velocity must not be given for models of the task 'survey'"):
+        evaluate_any(paths[0].parent, options={"samples": ["simulation"], "velocity": "volume"}, **common)
+    (tmp_path / "pair-00001.h5").touch()
+    with pytest.raises(InputError, match="--sample must not be given for models of the task 'displace'"):
+        evaluate_any(tmp_path, options={"samples": ["simulation"]}, **common)
+    with pytest.raises(InputError, match="one task, got reconstruct, survey"):
+        evaluate_any(paths[0].parent, models=["wiener"], options={"samples": ["simulation"]}, **common)
+    with pytest.raises(InputError, match="two cubes of 300 Mpc/h along a side"):
+        evaluate_any(paths[0].parent, models=[], options={"samples": ["simulation"]}, **common)
