@@ -51,6 +51,11 @@ class SurveyInputs(BaseModel):
         return (*tracers, *flows)
 
     @property
+    def expected(self) -> slice | None:
+        """Channels of the displacement that unseen matter is expected to cause; None where there are none."""
+        return None if self.kind == "observed" else slice(8, 11)
+
+    @property
     def vectors(self) -> tuple[tuple[int, int, int], ...]:
         """Channels that are the components of one vector."""
         return () if self.kind == "observed" else ((5, 6, 7), (8, 9, 10), (11, 12, 13))

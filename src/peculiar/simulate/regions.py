@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
@@ -114,6 +114,8 @@ class MockSurvey:
         Matter's overdensity and velocity [km/s] on the region's mesh.
     inner : Box
         The region without its margin, with its mesh.
+    rows : three arrays of int
+        Cells of the simulated box, along each axis, that the region's cells are.
     """
 
     catalogue: Catalogue
@@ -121,6 +123,7 @@ class MockSurvey:
     density: Field
     velocity: Field
     inner: Box
+    rows: tuple[Int[np.ndarray, " x"], Int[np.ndarray, " y"], Int[np.ndarray, " z"]]
 
     @cached_property
     def momentum(self) -> Field:
@@ -247,9 +250,10 @@ def observe_region(
         observer=observer,
         completeness=Field(expected.clamp(max=1.0)[None], region, ["completeness"], space="redshift"),
     )
-    rows = [(np.arange(region.mesh) + corner - margin) % simulated.box.mesh for corner in at]
+    x, y, z = ((np.arange(region.mesh) + corner - margin) % simulated.box.mesh for corner in at)
+    rows = (x, y, z)
     density, velocity = (_cut(field, rows, region) for field in (simulated.density, simulated.velocity))
-    return MockSurvey(catalogue, real[seen], density, velocity, inner)
+    return MockSurvey(catalogue, real[seen], density, velocity, inner, rows)
 
 
 def _inside(region: Box, margin: int) -> torch.Tensor:
@@ -260,9 +264,9 @@ def _inside(region: Box, margin: int) -> torch.Tensor:
     return inside
 
 
-def _cut(field: Field, rows: list[np.ndarray], region: Box) -> Field:
-    x, y, z = (torch.from_numpy(row) for row in rows)
-    data = field.data[:, x[:, None, None], y[None, :, None], z[None, None, :]]
+def _cut(field: Field, rows: tuple[np.ndarray, ...], region: Box) -> Field:
+    x, y, z = (torch.from_numpy(index) for index in np.ix_(*rows))
+    data = field.data[:, x, y, z]
     return Field(
         data.contiguous(), region, field.names, field.unit, kind=field.kind, definition=field.definition
     )

@@ -73,6 +73,10 @@ class DataSettings(Frozen):
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
     cubes: tuple[SurveyVariant, ...] = Field((), description="for inputs of surveys, in place of variants")
+    unseen: Literal["true", "expected"] = Field(
+        "true",
+        description="flow that matter unseen by cubes causes in their targets: the true one, or the inputs'",
+    )
     symmetries: Literal["all", "line of sight"] = "all"
     velocity: VelocityRule = Field("neighbours", description="of density-to-velocity networks")
     cosmologies: Literal["base", "all"] = Field(

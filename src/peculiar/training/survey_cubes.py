@@ -22,6 +22,9 @@ from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.linear.linear_theory import smoothed_fourier
+from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
@@ -40,6 +43,7 @@ LUMINOSITY = Schechter(M_star=-20.44, alpha=-1.05)
 """Of galaxies in r (Blanton et al. 2003, ApJ 592, 819)."""
 FLUX_LIMIT = FluxLimit(faintest=17.6)
 """Of the SDSS main galaxy sample, r."""
+UNSEEN_SMOOTHING = 5.0  # Mpc/h, of the density of matter that a survey did not see
 _LEAST_COVERED = 0.5
 """Share of a cube's cells that a survey must have seen."""
 _DRAWS = 200
@@ -277,6 +281,22 @@ def _completeness(
     return seen.replace(data=(seen.data * (peak / mean)).clamp(max=available / mean)), mean
 
 
+def unseen_displacement(simulated: SimulatedBox, mock: MockSurvey) -> Float[torch.Tensor, "3 x y z"]:
+    """Return the linear displacement in a region [Mpc/h] that the matter causes which its survey did not see.
+
+    The density of the whole box, less that of covered cells, smoothed over 5 Mpc/h.
+    """
+    box = simulated.box
+    x, y, z = (torch.from_numpy(index) for index in np.ix_(*mock.rows))
+    n = mock.density.box.mesh
+    covered = sampling(mock.catalogue, n).covered
+    assert covered is not None
+    delta = simulated.density.data[0].clone()
+    delta[x, y, z] = torch.where(covered[:n, :n, :n], 0.0, delta[x, y, z])
+    delta_k = smoothed_fourier(delta, box, smoothing=UNSEEN_SMOOTHING, bias=1.0)
+    return displacement_from_fourier(delta_k, box)[:, x, y, z]
+
+
 def cached_cubes(
     boxes: Sequence[Path],
     variants: Sequence[SurveyVariant],
@@ -284,6 +304,7 @@ def cached_cubes(
     make_inputs: Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]],
     description: Mapping[str, Any],
     directory: Path,
+    expected: slice | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
     """Return cubes at random places of every box in every variant, making what is not there yet.
@@ -301,6 +322,11 @@ def cached_cubes(
         What `make_inputs` depends on, as JSON: other inputs get other files.
     directory : path
         Where the files are kept.
+    expected : slice, optional
+        Input channels that hold the displacement which unseen matter is expected to cause. In the targets it then
+        stands in place of the one that unseen matter does cause, so that a network need not learn through what it
+        cannot know (a control variate). As far as the former is the mean of the latter, given the inputs, the best
+        answer stays what it is.
     advance : callable
         Told after each cube.
     """
@@ -314,15 +340,20 @@ def cached_cubes(
             for number in range(variant.cubes):
                 own = variant.model_dump(exclude={"cubes"})
                 inputs = folder / f"cube-{box_key(box, FORMAT, own, number, description)}.npy"
-                targets = folder / f"cube-{box_key(box, FORMAT, own, number, DENSITY_FLOOR)}-truth.npy"
+                kind = DENSITY_FLOOR if expected is None else [DENSITY_FLOOR, UNSEEN_SMOOTHING, description]
+                targets = folder / f"cube-{box_key(box, FORMAT, own, number, kind)}-truth.npy"
                 if not (inputs.exists() and targets.exists()):
                     tracers = tracers or box_tracers(box, variant.tracers(), seed=box.seed)
                     mock = observe_cube(box, variant, number=number, tracers=tracers, places="random")
-                    if not targets.exists():  # other inputs share them
-                        physical = (mock.density.data, mock.velocity.data, mock.momentum.data)
-                        save_mesh(targets, encode(*physical, velocity_factor=factor))
                     if not inputs.exists():
                         save_mesh(inputs, make_inputs(mock.catalogue, mock.density.box.mesh, box.cosmology))
+                    if not targets.exists():  # other inputs may share them
+                        velocity = mock.velocity.data
+                        if expected is not None:
+                            known = torch.from_numpy(np.load(inputs)[expected].astype(np.float32))
+                            velocity = velocity + factor * (known - unseen_displacement(box, mock))
+                        physical = (mock.density.data, velocity, velocity * (1 + mock.density.data))
+                        save_mesh(targets, encode(*physical, velocity_factor=factor))
                 label = f"{path.stem} {variant.name} {number}"
                 pairs.append(MeshPair(inputs, targets, factor, label, periodic=False))
                 advance(1)

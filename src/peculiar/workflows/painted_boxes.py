@@ -21,7 +21,6 @@ from peculiar.simulate.matter import MOST_OFF, MatterFields, box_of_cells, matte
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.populate import draw_members
 
-
 _OF_MATTER = ("size", "cells", "redshift", "per_cell")
 
 

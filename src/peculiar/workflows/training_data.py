@@ -121,6 +121,7 @@ def _cubes(
             make_inputs=make_inputs,
             description=spec.model_dump(),
             directory=directory,
+            expected=spec.expected if settings.data.unseen == "expected" else None,
             advance=advance,
         )
 

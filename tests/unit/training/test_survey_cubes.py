@@ -5,13 +5,23 @@ import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.fields.calculus import displacement
+from peculiar.fields.smooth import gaussian
+from peculiar.linear.overdensity import sampling
 from peculiar.linear.survey_inputs import SurveyInputs, survey_inputs
 from peculiar.models.channels import OUTPUT_CHANNELS, VELOCITY
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.satellites import Members
-from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, cached_cubes, footprint, observe_cube
+from peculiar.training.survey_cubes import (
+    SAMPLES,
+    SurveyVariant,
+    cached_cubes,
+    footprint,
+    observe_cube,
+    unseen_displacement,
+)
 
 SIZE, CELLS = 600.0, 24
 COSMOLOGY = PRESETS["wang2024"]
@@ -180,3 +190,34 @@ def test_samples_have_the_papers_densities():
 def test_bad_variants_are_refused(changes, match):
     with pytest.raises(ValueError, match=match):
         variant(**changes)
+
+
+def test_what_cannot_be_seen_moves_as_expected_in_the_targets(simulated, tmp_path):
+    """The true flow of unseen matter leaves the targets, and the inputs' estimate takes its place."""
+    one = variant(cubes=1)
+
+    def make(catalogue, cells, cosmology):
+        return torch.full((3, cells, cells, cells), 0.5)
+
+    common = {"make_inputs": make, "description": {}, "directory": tmp_path}
+    plain = cached_cubes([simulated.path], [one], **common)[0].crop((0, 0, 0), 0)[1]
+    changed = cached_cubes([simulated.path], [one], expected=slice(0, 3), **common)[0].crop((0, 0, 0), 0)[1]
+    mock = observe_cube(simulated, one, number=0, places="random")
+    moved = plain[VELOCITY] - changed[VELOCITY]
+    assert torch.allclose(moved, unseen_displacement(simulated, mock) - 0.5, atol=2e-2)
+
+
+def test_unseen_and_seen_matter_move_a_region_together(simulated):
+    """Linear theory: with the flow of what is covered, the flow is that of the whole box."""
+    mock = observe_cube(simulated, variant(), number=3, places="random")
+    unseen = unseen_displacement(simulated, mock)
+    n = mock.density.box.mesh
+    covered = sampling(mock.catalogue, n).covered[:n, :n, :n]
+    x, y, z = (torch.from_numpy(index) for index in np.ix_(*mock.rows))
+    seen = torch.zeros(CELLS, CELLS, CELLS)
+    seen[x, y, z] = torch.where(covered, simulated.density.data[0][x, y, z], 0.0)
+    parts = [
+        displacement(gaussian(Field(delta[None], simulated.box, ["density"]), 5.0).data[0], simulated.box)
+        for delta in (seen, simulated.density.data[0])
+    ]
+    assert torch.allclose(unseen + parts[0][:, x, y, z], parts[1][:, x, y, z], atol=1e-3)
