@@ -54,7 +54,7 @@ def survey_text(records: Sequence[Record]) -> str:
                 f"{cubes['number']} cubes of {cubes['size']:g} Mpc/h from {len(boxes)} test box"
                 f"{'es' if len(boxes) > 1 else ''} of {box['size']:g} Mpc/h, all voxels. Standard errors over cubes in "
                 f"parentheses. Published values are of {SOURCE}, on its own simulations. Settings of the baselines, "
-                f"tuned on {len(record['tuned_on'])} other boxes:",
+                f"tuned on {len(record['tuned_on'])} other box{'es' if len(record['tuned_on']) > 1 else ''}:",
                 "",
                 *tuned_lines(record, sample),
                 "",
