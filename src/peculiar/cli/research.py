@@ -281,13 +281,16 @@ def evaluate(
 
 @app.command()
 def figures(
-    run: Annotated[Path, typer.Argument(help="Directory of `peculiar evaluate`.")],
+    run: Annotated[Path, typer.Argument(help="Directory of `peculiar evaluate`, or zarr of `reconstruct`.")],
     out: Annotated[
         Path, typer.Option(help="Directory: a PDF and a PNG per figure, figures.md with captions.")
     ],
+    objects: Annotated[
+        Path | None, typer.Option(help="Table of `reconstruct --at-objects`; for a survey.")
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Draw every figure of an evaluation as PDF and PNG."""
+    """Draw every figure of an evaluation or of a reconstructed survey as PDF and PNG."""
     from peculiar.workflows.figures import figures as draw
 
-    typer.echo(f"{draw(run, out=out, force=force)}")
+    typer.echo(f"{draw(run, out=out, objects=objects, force=force)}")

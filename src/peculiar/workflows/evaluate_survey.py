@@ -33,6 +33,7 @@ from peculiar.workflows.scoreboard_survey import (
     ITERATIVE,
     LINEAR,
     OUTSIDE,
+    SURROUNDINGS,
     TRUE_PADDED,
     TRUE_PERIODIC,
     outside_share,
@@ -87,8 +88,8 @@ def evaluate_survey(
         Simulated boxes of one kind and cosmology, twice as wide as the cubes or more.
     networks : name -> reconstructor
         One that needs masses is left out where a sample has none, which the tables say. Baselines always run beside
-        them: linear theory on the true density of the cube, padded and periodic, and linear theory and the iterative
-        FFT on the observed tracers.
+        them: linear theory on the true density of the cube, padded and periodic; linear theory and the iterative FFT on
+        the observed tracers, and the latter with the matter expected outside.
     samples : name -> function
         Observes the cube of a number from 0 to 7 of a box; the cubes tile the box.
     out : path
@@ -216,11 +217,12 @@ def _tune(
         TRUE_PADDED: tune_true_density(truths, periodic=False),
         TRUE_PERIODIC: tune_true_density(truths, periodic=True),
     }
-    linear, iterative = tune_baselines(
+    found_settings = tune_baselines(
         [survey for _, survey in observed], cosmology=observed[0][0].cosmology, advance=advance
     )
+    classical = dict(zip((LINEAR, ITERATIVE, SURROUNDINGS), found_settings, strict=True))
     predictors: dict[str, Predict] = {name: _observed(network) for name, network in networks.items()}
-    predictors |= {ITERATIVE: _observed(iterative), LINEAR: _observed(linear)}
+    predictors |= {name: _observed(baseline) for name, baseline in classical.items()}
     predictors |= {name: _isolated(smoothing, name) for name, smoothing in smoothings.items()}
     cut = [
         (survey, observed_cube(box, survey, smoothing=smoothings[TRUE_PADDED]), box)
@@ -241,7 +243,7 @@ def _tune(
         responses[name] = outside_response(pairs)
     found: dict[str, dict[str, Any]] = {
         name: {**asdict(one.method), "weighting": one.weighting, "error": one.error}
-        for name, one in ((ITERATIVE, iterative), (LINEAR, linear))
+        for name, one in classical.items()
     }
     found |= {name: {"smoothing": smoothing} for name, smoothing in smoothings.items()}
     return _Tuned(predictors, responses, found, left_out)

@@ -1,4 +1,4 @@
-"""`peculiar figures`: every figure of an evaluation as PDF and PNG."""
+"""`peculiar figures`: every figure of an evaluation or of a reconstructed survey as PDF and PNG."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from peculiar.core import InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.figures.style import Plot, save
 from peculiar.workflows.evaluation import Evaluation
+from peculiar.workflows.flow_maps import write_flow
 from peculiar.workflows.plots import draw
 from peculiar.workflows.plots_displacement import displacement_plots
 from peculiar.workflows.plots_flow import plots_of_flow
 from peculiar.workflows.plots_paint import plots_of_paint
 from peculiar.workflows.plots_survey import plots_of_survey
 from peculiar.workflows.provenance import provenance
+from peculiar.workflows.survey_report import is_reconstruction, read_survey_flow
 
 
-def figures(run: str | Path, *, out: str | Path, force: bool = False) -> Path:
+def figures(
+    run: str | Path, *, out: str | Path, objects: str | Path | None = None, force: bool = False
+) -> Path:
     """Write the figures that a report of the evaluation shows, of tracers at each satellite fraction.
 
     Parameters
     ----------
     run : path
-        Directory of `peculiar evaluate`.
+        Directory of `peculiar evaluate`, or zarr of `peculiar reconstruct --sky`.
     out : path
         Directory for ``NAME.pdf`` and ``.png`` (300 dpi; of tracers ``NAME_satellitesPERCENT``), ``figures.md`` with
-        their captions, and ``provenance.json``.
+        their captions, and ``provenance.json``. Of a survey see `peculiar.workflows.flow_maps.write_flow`.
+    objects : path, optional
+        Table of `reconstruct --at-objects`; a survey needs it.
     force : bool
         Replace figures that are there.
 
@@ -38,8 +45,16 @@ def figures(run: str | Path, *, out: str | Path, force: bool = False) -> Path:
     Raises
     ------
     InputError
-        If the run is no evaluation, or the output is there and was not to be replaced.
+        If the run is neither, a survey comes without objects or an evaluation with them, or the output is there and
+        was not to be replaced.
     """
+    if is_reconstruction(Path(run)) != (objects is not None):
+        raise InputError(
+            f"objects must be given for a reconstructed survey only, got {objects} for {run}: give --objects of its "
+            "reconstruct --at-objects, or none for an evaluation"
+        )
+    if objects is not None:
+        return write_flow(read_survey_flow(run, objects=objects), out, force=force, inputs=[Path(objects)])
     target = check_output(out, overwrite=force)
     evaluation = Evaluation.open(run)
     inputs = [Path(run) / name for name in ("scores.json", "arrays.npz")]

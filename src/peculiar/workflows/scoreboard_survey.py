@@ -13,7 +13,8 @@ from peculiar.workflows.scoreboard import Row, Score, best_model, cell_text
 SOURCE = "Wang et al. 2024"
 TRUE_PERIODIC, TRUE_PADDED = "FFT, true density, periodic", "FFT, true density"
 LINEAR, ITERATIVE = "FFT, observed tracers", "iterative FFT"
-BASELINES = (ITERATIVE, LINEAR, TRUE_PADDED, TRUE_PERIODIC)
+SURROUNDINGS = "iterative FFT, surroundings"
+BASELINES = (SURROUNDINGS, ITERATIVE, LINEAR, TRUE_PADDED, TRUE_PERIODIC)
 """Names of the baselines."""
 
 ROWS: tuple[Row, ...] = (

@@ -76,8 +76,8 @@ def tune_baselines(
     """Return linear theory and the iterative FFT with the settings of least velocity error on observed cubes.
 
     Smoothing and bias of both are tuned over all cells of the cubes. Where the tracers have masses, linear theory is
-    tuned with and without weights by mass, and both take what serves it better. The iterative FFT is also tried with
-    the flow of the matter that is expected beyond the survey's edge, its bias tuned again.
+    tuned with and without weights by mass, and all take what serves it better. The iterative FFT is tuned as it is,
+    and, by its bias once more, with the flow of the matter that is expected beyond the survey's edge.
 
     Parameters
     ----------
@@ -85,7 +85,12 @@ def tune_baselines(
         Of one sample.
     cosmology : Cosmology
     advance : callable
-        Called with 1 when one of the two is done.
+        Called with 1 when linear theory is done, and when the others are.
+
+    Returns
+    -------
+    list of SurveyBaseline
+        Linear theory, the iterative FFT, and the latter with the surroundings.
     """
     margin = surveys[0].margin
     validation = [(survey.catalogue, inner_field(survey.velocity, margin)) for survey in surveys]
@@ -105,9 +110,9 @@ def tune_baselines(
     plain = best(IterativeFFT, linear.weighting)
     informed = partial(IterativeFFT, smoothing=plain.method.smoothing, surroundings=True)
     biases = [factor * plain.method.bias for factor in (0.6, 1.0, 1.6)]
-    iterative = min(plain, best(informed, linear.weighting, {"bias": biases}), key=_error)
+    extended = best(informed, linear.weighting, {"bias": biases})
     advance(1)
-    return [linear, iterative]
+    return [linear, plain, extended]
 
 
 def _error(baseline: SurveyBaseline) -> float:

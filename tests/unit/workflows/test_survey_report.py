@@ -14,6 +14,7 @@ from peculiar.figures import style
 from peculiar.workflows import flow_maps
 from peculiar.workflows.demo import demo
 from peculiar.workflows.field_files import read_fields, write_fields
+from peculiar.workflows.figures import figures
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.report import report
 from peculiar.workflows.survey_report import (
@@ -125,12 +126,23 @@ def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_
     section = found.sections[2]
     assert section.title == "Potential, flow and superclusters"
     assert "Hercules" in section.body
+    drawn = figures(tmp_path / "sky.zarr", objects=objects, out=tmp_path / "figures")
+    assert {path.suffix for path in drawn.iterdir()} >= {".pdf", ".png", ".ecsv", ".md"}
     flow = read_survey_flow(tmp_path / "sky.zarr", objects=objects)
     assert flow.observer == (0.0, 0.0, 0.0)
     assert flow.cosmology.Omega_m == 0.3
     assert flow.coverage.shape == tuple(flow.velocity.data.shape[1:])
     with pytest.raises(InputError, match="field must be of a survey on the sky"):
         read_survey_flow(reconstructed / "out.zarr", objects=objects)
+
+
+def test_figures_of_a_survey_need_its_objects(reconstructed, tmp_path):
+    fields, objects = reconstructed / "out.zarr", reconstructed / "objects.fits"
+    with pytest.raises(InputError, match="objects must be given for a reconstructed survey"):
+        figures(fields, out=tmp_path / "figures")
+    with pytest.raises(InputError, match="none for an evaluation"):
+        figures(tmp_path, objects=objects, out=tmp_path / "figures")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_table_without_reconstructed_columns_is_refused(reconstructed, tmp_path):
