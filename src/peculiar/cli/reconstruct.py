@@ -43,7 +43,10 @@ def reconstruct(
     los: Annotated[Sight, typer.Option(help="Line of sight in the box.")] = Sight.z,
     model: Annotated[
         str | None,
-        typer.Option(help="A name of `peculiar models`, or a .safetensors file.", show_default="the best"),
+        typer.Option(
+            help="A name of `peculiar models`, or a .safetensors file.",
+            show_default="residual, of surveys survey",
+        ),
     ] = None,
     at_objects: Annotated[
         Path | None,
@@ -97,7 +100,6 @@ def reconstruct(
 ) -> None:
     """Reconstruct density, velocity and momentum from a catalogue."""
     from peculiar.core import InputError
-    from peculiar.inference.model_card import DEFAULT_MODEL
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 
@@ -136,7 +138,7 @@ def reconstruct(
         catalogue,
         out=out,
         options=options,
-        model=model or DEFAULT_MODEL,
+        model=model,
         cells=cells,
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         objects=at_objects,
@@ -157,6 +159,7 @@ def models() -> None:
     """List the models: what `reconstruct --model` takes, the emulators and the painters."""
     from peculiar.inference.model_card import (
         DEFAULT_MODEL,
+        SURVEY_MODEL,
         WEIGHTS,
         ModelCard,
         available_models,
@@ -176,9 +179,10 @@ def models() -> None:
             )
             continue
         low, high = card.number_density_range
+        default = {DEFAULT_MODEL: " (default)", SURVEY_MODEL: " (default of surveys)"}.get(name, "")
         typer.echo(
             f"{name:16}  reconstruct: {card.architecture}, z = {card.redshift:g}, {low:g} to {high:g} (h/Mpc)^3, "
-            f"cells of {card.cell_size:g} Mpc/h, {weights}{' (default)' if name == DEFAULT_MODEL else ''}"
+            f"cells of {card.cell_size:g} Mpc/h, {weights}{default}"
         )
 
 

@@ -22,6 +22,9 @@ from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "residual"
+"""Of boxes."""
+SURVEY_MODEL = "survey"
+"""The default of surveys."""
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 

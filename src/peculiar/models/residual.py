@@ -30,6 +30,9 @@ class ResidualConfig(UNetShape):
         Outputs are multiplied by these, one per channel; empty for 1.
     velocity : tuple of int
         Input channels with the velocity over a H f [Mpc/h] that the network corrects.
+    gains : tuple of int
+        First channels of input vectors that are also multiplied by an output each and added to the velocity: the
+        amplitude of a classical flow depends on tracers that it does not know.
 
     Raises
     ------
@@ -41,6 +44,7 @@ class ResidualConfig(UNetShape):
     input_scale: tuple[float, ...] = ()
     output_scale: tuple[float, ...] = ()
     velocity: tuple[int, int, int] = (4, 5, 6)
+    gains: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,6 +62,11 @@ class ResidualConfig(UNetShape):
         if len(self.velocity) != 3 or not all(0 <= channel < self.in_channels for channel in self.velocity):
             raise InputError(
                 f"residual.velocity must be three of the {self.in_channels} input channels, got {self.velocity}"
+            )
+        if not all(0 <= channel <= self.in_channels - 3 for channel in self.gains):
+            raise InputError(
+                f"residual.gains must be first channels of vectors among the {self.in_channels} input channels, got "
+                f"{self.gains}"
             )
 
 
@@ -78,7 +87,7 @@ class ResidualReconstructor(ResidualUNet):
     output_scale: torch.Tensor
 
     def __init__(self, config: ResidualConfig) -> None:
-        super().__init__(config.in_channels, OUTPUT_CHANNELS, config)
+        super().__init__(config.in_channels, OUTPUT_CHANNELS + len(config.gains), config)
         self.config = config
         scales = (
             ("input_scale", config.input_scale, config.in_channels),
@@ -105,9 +114,12 @@ class ResidualReconstructor(ResidualUNet):
         -------
         (batch, 7, x, y, z) float32, as `peculiar.models.channels.OUTPUT_NAMES`.
         """
-        outputs = self.correction(inputs / self.input_scale, periodic=periodic) * self.output_scale
+        outputs = self.correction(inputs / self.input_scale, periodic=periodic)
+        outputs, gains = outputs[:, :OUTPUT_CHANNELS] * self.output_scale, outputs[:, OUTPUT_CHANNELS:]
         logarithm = outputs[:, DENSITY]
         velocity = outputs[:, VELOCITY] + inputs[:, list(self.config.velocity)].float()
+        for i, first in enumerate(self.config.gains):
+            velocity = velocity + gains[:, i : i + 1] * inputs[:, first : first + 3].float()
         rho = logarithm.clamp(max=LARGEST_LOG_DENSITY).exp() - DENSITY_FLOOR
         # The momentum's error is noisy: it teaches its own correction, not the density and velocity.
         momentum = rho.detach() * (velocity.detach() + outputs[:, MOMENTUM])

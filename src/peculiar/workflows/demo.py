@@ -10,7 +10,7 @@ from pathlib import Path
 
 from peculiar.core import InputError, OutOfRangeWarning
 from peculiar.core.output import atomic_output, check_output
-from peculiar.inference.model_card import DEFAULT_MODEL, available_models
+from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.provenance import provenance
@@ -20,8 +20,6 @@ from peculiar.workflows.report import evaluation_headlines, report
 from peculiar.workflows.surveys import resolve_survey
 
 SURVEY = "sdss_dr7"
-DISTANCES = (80.0, 200.0)
-"""Comoving limits of the survey in the demo [Mpc/h]: nearer than the sample's own, so that two cores need a minute."""
 SATELLITES = (0.0, 0.25)
 
 
@@ -68,22 +66,20 @@ def demo(out: str | Path = "runs/demo") -> Demo:
                 "peculiar must come with its examples, got none: install it again from a release or git"
             )
         temporary.mkdir(parents=True)
-        model = DEFAULT_MODEL if DEFAULT_MODEL in available_models() else "iterative"
         fields, galaxies = temporary / "sdss_dr7.zarr", temporary / "sdss_dr7_galaxies.fits"
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always", OutOfRangeWarning)
             reconstruct_file(
                 survey / "galaxies.fits",
                 out=fields,
-                options=CatalogueOptions(survey=resolve_survey(SURVEY, distances=DISTANCES)),
-                model=model,
+                options=CatalogueOptions(survey=resolve_survey(SURVEY)),
                 objects=galaxies,
             )
             caught += [f"SDSS DR7: {warning.message}" for warning in seen]
         evaluate(
             boxes,
             out=temporary / "evaluation",
-            models=list(dict.fromkeys([model, *CLASSICAL])),
+            models=[DEFAULT_MODEL, *CLASSICAL],
             satellite_fraction=SATELLITES,
             figures=False,
         )
@@ -98,6 +94,11 @@ def demo(out: str | Path = "runs/demo") -> Demo:
             f"{item.label}: {item.value}" + (f" ({item.context})" if item.context else "")
             for item in evaluation_headlines(Evaluation.open(temporary / "evaluation"))
         ]
-        record = provenance({"model": model, "distances": DISTANCES, "satellite_fraction": SATELLITES})
+        record = provenance(
+            {
+                "models": [SURVEY_MODEL, DEFAULT_MODEL],
+                "satellite_fraction": SATELLITES,
+            }
+        )
         (temporary / "provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return Demo(target / "report.html", tuple(headlines))

@@ -1,4 +1,4 @@
-"""The part of a report that is about emulators: their scores and figures."""
+"""The part of a report that is about emulators and painters of halos: their scores and figures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,38 @@ from peculiar.workflows.scoreboard_displacement import SOURCE as HE
 from peculiar.workflows.scoreboard_displacement import displacement_markdown, published_value
 from peculiar.workflows.scoreboard_flow import LINEAR, flow_markdown
 from peculiar.workflows.scoreboard_flow import SOURCE as WU
+from peculiar.workflows.scoreboard_paint import BIASED, LOCAL, paint_markdown
+from peculiar.workflows.scoreboard_paint import SOURCE as RAMANAH
 
-TITLES = {"displacement": "Emulated N-body displacements", "flow": "Velocity of a density"}
+TITLES = {
+    "displacement": "Emulated N-body displacements",
+    "flow": "Velocity of a density",
+    "paint": "Painted halos",
+}
 
 
 def is_emulation(evaluation: Evaluation) -> bool:
-    """Whether emulators were evaluated, and not reconstructions of tracers."""
+    """Whether emulators or painters were evaluated, and not reconstructions of tracers."""
     return evaluation.record.get("kind") in TITLES
 
 
 def emulation_headlines(evaluation: Evaluation) -> list[Headline]:
     """Return the first network's key numbers, beside perturbation theory's and the paper's."""
     record = evaluation.record
-    columns: dict[str, Mapping[str, Score]] = {entry["model"]: entry["scores"] for entry in record["results"]}
+    first = record["results"][0].get("sample")  # of painters: all their halos together
+    columns: dict[str, Mapping[str, Score]] = {
+        entry["model"]: entry["scores"] for entry in record["results"] if entry.get("sample") == first
+    }
     model = evaluation.models[0]
     own = columns[model]
+    if record["kind"] == "paint":
+        return [
+            _compared(columns, model, BIASED, "r_mean_0.4", "r(k) of the mean field at k = 0.4 h/Mpc"),
+            _compared(
+                columns, model, LOCAL, "power_ratio_0.1_0.2", "P / P_true of the halos, 0.1 < k < 0.2 h/Mpc"
+            ),
+            _compared(columns, model, LOCAL, "variance_ratio_1", "variance of counts / true"),
+        ]
     if record["kind"] == "displacement":
         paper = published_value(record["variant"], "D3M", "relative_error_to_2lpt")
         return [
@@ -53,8 +70,10 @@ def emulation_headlines(evaluation: Evaluation) -> list[Headline]:
 def emulation_sections(evaluation: Evaluation) -> list[Section]:
     """Return the sections about an evaluation of emulators: scoreboard, figures, and what was done."""
     record = evaluation.record
-    displacement = record["kind"] == "displacement"
-    text = displacement_markdown([record]) if displacement else flow_markdown(record)
+    if record["kind"] == "displacement":
+        text = displacement_markdown([record])
+    else:
+        text = (flow_markdown if record["kind"] == "flow" else paint_markdown)(record)
     pictures = [
         html.picture(plot.figure, plot.caption, alternative=plot.title, vector=plot.vector)
         for plot in evaluation_plots(evaluation)
@@ -78,6 +97,11 @@ def emulation_subject(evaluation: Evaluation) -> str:
             f"({record['variant']}), as in {HE}."
         )
     box = record["box"]
+    if record["kind"] == "paint":
+        return (
+            f"Halos by {networks} on {len(record['boxes'])} boxes of {box['size']:g} Mpc/h at "
+            f"z = {box['redshift']:g}, as in {RAMANAH}."
+        )
     return (
         f"Velocity and momentum by {networks or 'linear theory'} from the true density of {len(record['boxes'])} boxes "
         f"of {box['size']:g} Mpc/h at z = {box['redshift']:g}, as in {WU}."

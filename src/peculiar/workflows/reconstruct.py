@@ -11,7 +11,13 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import PRESETS, Catalogue, Cosmology, Field, InputError, Reconstructor
-from peculiar.inference.model_card import DEFAULT_MODEL, ModelCard, available_models, find_model
+from peculiar.inference.model_card import (
+    DEFAULT_MODEL,
+    SURVEY_MODEL,
+    ModelCard,
+    available_models,
+    find_model,
+)
 
 CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
@@ -114,7 +120,7 @@ def mesh_cells(box_size: float, *, cell_size: float, multiple: int = 4) -> int:
 def reconstruct(
     catalogue: Catalogue,
     *,
-    model: str | Path | Reconstructor = DEFAULT_MODEL,
+    model: str | Path | Reconstructor | None = None,
     cells: int | None = None,
     cosmology: Cosmology | None = None,
 ) -> dict[str, Field]:
@@ -124,9 +130,9 @@ def reconstruct(
     ----------
     catalogue : Catalogue
         Halos or galaxies in a periodic box or a survey.
-    model : str, path or Reconstructor
+    model : str, path or Reconstructor, optional
         A shipped model's name, a .safetensors file, "linear", "iterative", "wiener", or any object that satisfies
-        `peculiar.core.Reconstructor`.
+        `peculiar.core.Reconstructor`. Where not given, "survey" for catalogues with a completeness, else "residual".
     cells : int, optional
         Mesh cells along a side; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -148,6 +154,8 @@ def reconstruct(
     >>> fields["velocity"].at(halos.positions)  # km/s, (n, 3)  # doctest: +SKIP
     """
     card: ModelCard | None = None
+    if model is None:
+        model = DEFAULT_MODEL if catalogue.completeness is None else SURVEY_MODEL
     if isinstance(model, (str, Path)):
         reconstructor, card = make_reconstructor(model)
     else:

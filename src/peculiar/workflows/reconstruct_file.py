@@ -25,7 +25,7 @@ from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
-from peculiar.inference.model_card import DEFAULT_MODEL
+from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import save_dataset, to_dataset
 from peculiar.workflows.memory import require_memory
@@ -130,7 +130,7 @@ def reconstruct_file(
     *,
     out: Path | str,
     options: CatalogueOptions,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | None = None,
     cells: int | None = None,
     cosmology: Cosmology | None = None,
     objects: Path | str | None = None,
@@ -147,8 +147,8 @@ def reconstruct_file(
         zarr directory with density, velocity and momentum.
     options : CatalogueOptions
         How the file is to be read.
-    model : str or path
-        See `peculiar.workflows.reconstruct.make_reconstructor`.
+    model : str or path, optional
+        See `peculiar.workflows.reconstruct.make_reconstructor`; where not given, the default of surveys, or of boxes.
     cells : int, optional
         Mesh cells along a side of a box; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -182,7 +182,8 @@ def reconstruct_file(
     table = read_table(source)
     if objects is not None:
         refuse_unwritable(table, table_format(objects))
-    reconstructor, card = make_reconstructor(model)
+    default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
+    reconstructor, card = make_reconstructor(model or default)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
     redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)

@@ -20,6 +20,7 @@ from peculiar.training.counts import count_halos
 from peculiar.workflows import figures
 from peculiar.workflows.evaluate_paint import evaluate_paint
 from peculiar.workflows.evaluation import Evaluation
+from peculiar.workflows.report import report
 from peculiar.workflows.scoreboard_paint import BIASED, CATALOGUE, LOCAL
 
 MESH = Box(96.0, 24)
@@ -64,7 +65,9 @@ class Oracle:
         self.stochastic = stochastic
         self.boxes = [SimulatedBox.open(path) for path in paths]
         self.factor = factor
-        self.card = SimpleNamespace(name="oracle", mass_edges=edges, cell_size=4.0, particles_per_cell=2)
+        self.card = SimpleNamespace(
+            name="oracle", mass_edges=edges, cell_size=4.0, dynamics="second order", particles_per_cell=2
+        )
         self.twins = {
             box.seed: matter_fields(MESH, box.cosmology, seed=box.seed, redshift=0.5).density
             for box in self.boxes
@@ -252,7 +255,7 @@ def test_the_command_says_which_options_belong_to_painters(paths, tmp_path):
 
 def test_the_command_takes_the_baselines_boxes_from_another_run(paths, tmp_path, monkeypatch):
     module = importlib.import_module("peculiar.workflows.evaluate_any")
-    monkeypatch.setattr(module, "_task", lambda run, models: "paint")
+    monkeypatch.setattr(module, "_task", lambda run, models, *, surveys: "paint")
     monkeypatch.setattr(module.HaloPainter, "load", staticmethod(lambda name: Oracle(paths)))
     run = tmp_path / "run"
     run.mkdir()
@@ -269,3 +272,10 @@ def test_the_command_takes_the_baselines_boxes_from_another_run(paths, tmp_path,
     assert record["tuned_on"] == ["box-00003.h5"]
     objects = next(row for row in record["results"] if row["sample"] == CATALOGUE)["scores"]["objects"]
     assert objects["mean"] == round(1e-3 * 96**3)
+
+
+def test_a_report_has_the_tables_of_painters(out, tmp_path):
+    page = report(out, out=tmp_path / "report.html").read_text()
+    assert "Painted halos: scoreboard" in page
+    assert "Halos by oracle, double on 2 boxes" in page
+    assert page.count("<table") > 4
