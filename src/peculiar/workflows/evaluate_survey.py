@@ -40,9 +40,10 @@ from peculiar.workflows.scoreboard_survey import (
     survey_markdown,
 )
 from peculiar.workflows.survey_baselines import (
+    TUNED,
     SurveyBaseline,
+    kept_baselines,
     outside_response,
-    tune_baselines,
     tune_true_density,
 )
 from peculiar.workflows.survey_flows import inner_field, isolated_flow
@@ -98,7 +99,7 @@ def evaluate_survey(
         What the networks are, for the provenance.
     tune_on : sequence of path
         Other boxes, which may be at another redshift: the baselines' settings are of least velocity error in their
-        cubes, for each sample apart.
+        cubes, for each sample apart. What was found is kept in the folder ``cache`` beside them.
     cube : float
         Side of the cubes [Mpc/h].
     tuning_cubes : int
@@ -139,7 +140,7 @@ def evaluate_survey(
     first = boxes[0]
     collected = _Collected()
     tuned: dict[str, _Tuned] = {}
-    with progress_bar("baselines tuned", total=2 * len(samples)) as advance:
+    with progress_bar("baselines tuned", total=TUNED * len(samples)) as advance:
         for name, observe in samples.items():
             tuned[name] = _tune(tune_on, networks, observe, cubes=tuning_cubes, advance=advance)
     runs = sum(len(one.predictors) for one in tuned.values())
@@ -217,8 +218,11 @@ def _tune(
         TRUE_PADDED: tune_true_density(truths, periodic=False),
         TRUE_PERIODIC: tune_true_density(truths, periodic=True),
     }
-    found_settings = tune_baselines(
-        [survey for _, survey in observed], cosmology=observed[0][0].cosmology, advance=advance
+    found_settings = kept_baselines(
+        [survey for _, survey in observed],
+        cosmology=observed[0][0].cosmology,
+        directory=Path(paths[0]).parent / "cache",
+        advance=advance,
     )
     classical = dict(zip((LINEAR, ITERATIVE, SURROUNDINGS), found_settings, strict=True))
     predictors: dict[str, Predict] = {name: _observed(network) for name, network in networks.items()}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from peculiar.core import Catalogue, Cosmology, Field
+from peculiar.core.output import atomic_output
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.linear.overdensity import Weighting, tracer_weights
 from peculiar.linear.tuning import tune
@@ -19,6 +23,9 @@ Grid = Mapping[str, Sequence[float]]
 
 GRID: Grid = {"smoothing": (2.0, 5.0, 11.0), "bias": (0.6, 1.2, 2.4)}
 """First values of the tuning, refined three times: smoothing [Mpc/h] and bias."""
+TUNED = 2
+"""Steps of progress of a tuning."""
+FORMAT = 1
 LARGEST_SMOOTHING = 20.0  # Mpc/h, for the true density
 
 Method = LinearTheory | IterativeFFT
@@ -117,6 +124,43 @@ def tune_baselines(
 
 def _error(baseline: SurveyBaseline) -> float:
     return baseline.error
+
+
+def kept_baselines(
+    surveys: Sequence[MockSurvey],
+    *,
+    cosmology: Cosmology,
+    directory: Path,
+    advance: Callable[[int], None] = lambda units: None,
+) -> list[SurveyBaseline]:
+    """Return what `tune_baselines` finds, from a file where the same cubes were tuned on before.
+
+    Parameters
+    ----------
+    surveys, cosmology, advance
+        As in `tune_baselines`.
+    directory : path
+        Where the files are kept.
+    """
+    digest = hashlib.sha256(json.dumps([FORMAT, *GRID.items()], default=str).encode())
+    for survey in surveys:
+        for values in (survey.catalogue.positions, survey.catalogue.masses, survey.velocity.numpy()):
+            digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+    path = directory / f"baselines-{digest.hexdigest()[:12]}.json"
+    if not path.exists():
+        found = tune_baselines(surveys, cosmology=cosmology, advance=advance)
+        settings = [
+            {"method": asdict(one.method), "weighting": one.weighting, "error": one.error} for one in found
+        ]
+        with atomic_output(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    else:
+        advance(TUNED)
+    linear, plain, extended = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        SurveyBaseline(make(**one["method"]), one["weighting"], one["error"])
+        for make, one in ((LinearTheory, linear), (IterativeFFT, plain), (IterativeFFT, extended))
+    ]
 
 
 def tune_true_density(cubes: Sequence[tuple[Field, Field, float]], *, periodic: bool) -> float:

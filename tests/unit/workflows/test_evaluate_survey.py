@@ -13,6 +13,7 @@ from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.regions import TracerSettings, box_tracers, observe_region
+from peculiar.workflows import survey_baselines
 from peculiar.workflows.evaluate_any import evaluate_any
 from peculiar.workflows.evaluate_survey import CUBES, evaluate_survey
 from peculiar.workflows.evaluation import Evaluation
@@ -20,6 +21,7 @@ from peculiar.workflows.figures import evaluation_plots
 from peculiar.workflows.measure_survey import EVERYWHERE, KNOWN, MOMENTS
 from peculiar.workflows.report import report
 from peculiar.workflows.scoreboard_survey import BASELINES, ITERATIVE, LINEAR, SURROUNDINGS, TRUE_PADDED
+from peculiar.workflows.survey_baselines import kept_baselines
 
 SIDE, CELLS, MARGIN = 60.0, 12, 2
 SETTINGS = BoxSettings(
@@ -271,3 +273,15 @@ def test_only_samples_that_are_known_can_be_chosen(paths, tmp_path):
         evaluate_any(paths[0].parent, models=["wiener"], options={"samples": ["simulation"]}, **common)
     with pytest.raises(InputError, match="two cubes of 300 Mpc/h along a side"):
         evaluate_any(paths[0].parent, models=[], options={"samples": ["simulation"]}, **common)
+
+
+def test_what_was_tuned_is_kept_beside_the_boxes(paths, samples, monkeypatch):
+    surveys = [samples["simulation"](SimulatedBox.open(path), 0) for path in paths[1:2]]
+    folder = paths[1].parent / "kept"
+    common = {"cosmology": PRESETS["wang2024"], "directory": folder}
+    first = kept_baselines(surveys, **common)
+    assert len(list(folder.iterdir())) == 1
+    monkeypatch.setattr(survey_baselines, "tune_baselines", None)
+    assert kept_baselines(surveys, **common) == first
+    with pytest.raises(TypeError):  # other cubes are tuned on
+        kept_baselines([samples["simulation"](SimulatedBox.open(paths[1]), 1)], **common)
