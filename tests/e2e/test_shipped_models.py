@@ -36,8 +36,8 @@ def residual_variance(model):
 
 
 def test_the_box_was_not_trained_on():
-    for card in CARDS.values():
-        assert box().seed in card.splits["test"]
+    for name, card in CARDS.items():
+        assert name in OF_SURVEYS or box().seed in card.splits["test"]
         assert box().seed not in (*card.splits["train"], *card.splits["validation"])
 
 
