@@ -94,7 +94,11 @@ def test_other_schema_version(saved, version):
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"redshift": "high"}, "redshift"), ({"tracer": "drop"}, "tracer"), ({"inputs": {"x": 1}}, "inputs.x")],
+    [
+        ({"redshift": "high"}, "redshift"),
+        ({"tracer": "drop"}, "tracer"),
+        ({"inputs": {"kind": "moved", "x": 1}}, "inputs.moved.x"),
+    ],
 )
 def test_faulty_card(saved, changes, reason):
     _change(saved, **changes)
