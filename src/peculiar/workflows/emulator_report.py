@@ -78,7 +78,7 @@ def emulation_sections(evaluation: Evaluation) -> list[Section]:
         html.picture(plot.figure, plot.caption, alternative=plot.title, vector=plot.vector)
         for plot in evaluation_plots(evaluation)
     ]
-    settings = [(key.replace("_", " "), _plain(value)) for key, value in record["settings"].items()]
+    settings = [(key.replace("_", " "), plain_text(value)) for key, value in record["settings"].items()]
     title = TITLES[record["kind"]]
     return [
         Section(f"{title}: scoreboard", "".join(html.table(table) for table in tables(text))),
@@ -137,7 +137,8 @@ def _compared(
     return Headline(f"{own:.3f}", f"{label}, {model} network", f"{baseline} {other:.3f}")
 
 
-def _plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """Return a setting of a record as a report shows it: numbers short, lists with commas."""
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(plain_text(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

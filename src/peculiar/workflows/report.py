@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from peculiar.core import InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.figures import report as html
@@ -18,6 +16,7 @@ from peculiar.workflows.emulator_report import (
     emulation_sections,
     emulation_subject,
     is_emulation,
+    plain_text,
 )
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.plots import draw, reconstructor_label, volume
@@ -180,10 +179,10 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
     sections.append(Section("Scoreboard", tables))
     sections += [_figures(name, plots, prefixes) for name, prefixes in groups]
     record = evaluation.record
-    settings = [(key.replace("_", " "), _plain(value)) for key, value in record["settings"].items()]
+    settings = [(key.replace("_", " "), plain_text(value)) for key, value in record["settings"].items()]
     boxes = [
         ("boxes", ", ".join(record["boxes"])),
-        *((key, _plain(value)) for key, value in record["box"].items()),
+        *((key, plain_text(value)) for key, value in record["box"].items()),
     ]
     sections.append(
         Section("How the scores were made", html.facts(settings + boxes) + html.record(record["provenance"]))
@@ -248,9 +247,3 @@ def _evaluated(evaluation: Evaluation) -> str:
         f"redshift space, line of sight {settings['line_of_sight']}. Where nothing else is said, "
         f"{100 * evaluation.fractions[0]:g} % of the tracers are satellites."
     )
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, np.ndarray | list | tuple):
-        return ", ".join(_plain(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

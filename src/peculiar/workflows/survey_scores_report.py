@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from peculiar.figures import report as html
 from peculiar.figures.report import Headline, Section
-from peculiar.workflows.emulator_report import tables
+from peculiar.workflows.emulator_report import plain_text, tables
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.measure_survey import EVERYWHERE
 from peculiar.workflows.plots_survey import of_sample, transfer_plots
@@ -67,7 +66,7 @@ def survey_score_sections(evaluation: Evaluation) -> list[Section]:
         html.picture(plot.figure, plot.caption, alternative=plot.title, vector=plot.vector)
         for plot in (*of_sample(evaluation, record["samples"][0]), *transfer_plots(evaluation))
     ]
-    settings = [(key.replace("_", " "), _plain(value)) for key, value in record["settings"].items()]
+    settings = [(key.replace("_", " "), plain_text(value)) for key, value in record["settings"].items()]
     return [
         Section("Isolated cubes: scoreboard", "".join(body)),
         Section("Isolated cubes: figures", html.gallery(pictures)),
@@ -85,9 +84,3 @@ def survey_score_subject(evaluation: Evaluation) -> str:
         f"{cubes['size']:g} Mpc/h from simulated boxes of {box['size']:g} Mpc/h at z = {box['redshift']:g}, observed "
         f"as {', '.join(record['samples'])}; as in {SOURCE}."
     )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_plain(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
