@@ -8,15 +8,12 @@ from jaxtyping import Float
 
 from peculiar.core import Catalogue, Cosmology
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import k_squared, to_fourier, to_real, wavevectors
-from peculiar.fields.paint import window
+from peculiar.fields.fourier import to_fourier, to_real
+from peculiar.linear.clustering import coarse_cells, mesh_power
 from peculiar.linear.overdensity import crop, overdensity, sampling
 
-COARSE_CELL = 10.0
-"""Of the mesh on which unseen matter is estimated [Mpc/h]: it is known on large scales alone."""
 _LARGEST_STEPS = 100
 _TOLERANCE = 1e-3  # of the residual's length, relative to the data's
-_FEWEST_CELLS = 8
 _CIC_NOISE = (2 / 3) ** 3  # variance of cloud-in-cell counts over that of counts in cells
 
 
@@ -54,19 +51,14 @@ def surroundings_displacement(
     Tensor (3, x, y, z) [Mpc/h]
         On the catalogue's box; a H f times it is the velocity.
     """
-    box = catalogue.box.with_cells(cells)
-    coarse = sampling(catalogue, max(round(box.size / COARSE_CELL), _FEWEST_CELLS))
+    coarse = sampling(catalogue, coarse_cells(catalogue))
     if coarse.expected is None or coarse.covered is None:
         return torch.zeros(3, cells, cells, cells)
     fourier, covered = coarse.fourier, coarse.covered
     delta = overdensity(positions, coarse, weights=catalogue.weights)[0] / bias
     per_cell = catalogue.number_density * fourier.cell_size**3
     noise = torch.where(covered, _CIC_NOISE / (bias**2 * per_cell * coarse.expected.clamp(min=1e-6)), 0.0)
-    k = k_squared(fourier).sqrt()
-    power = cosmology.linear_power(k.numpy().astype(np.float64), catalogue.redshift)
-    signal = torch.from_numpy((power / fourier.cell_size**3).astype(np.float32))
-    for component in wavevectors(fourier):
-        signal = signal * window(component, fourier.cell_size, scheme="cic").square()
+    signal = mesh_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
 
     def smoothed(values: torch.Tensor) -> torch.Tensor:
         return to_real(to_fourier(values).mul_(signal), fourier.mesh)
