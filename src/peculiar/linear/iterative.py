@@ -16,9 +16,13 @@ from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to
 from peculiar.fields.paint import readout
 from peculiar.fields.redshift_space import wrap
 from peculiar.fields.smooth import gaussian_window
+from peculiar.linear.clustering import linear_bias
 from peculiar.linear.linear_theory import linear_fields, require_scales, smoothed_fourier
 from peculiar.linear.overdensity import crop, overdensity, sampling
 from peculiar.linear.surroundings import surroundings_displacement
+
+_FLOW_BIAS = 1.1
+"""Best bias of the flow over that of the clustering: on small scales matter falls in more slowly than linear theory."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,11 @@ class IterativeFFT:
     ----------
     smoothing : float
         Gaussian radius [Mpc/h].
-    bias : float
-        Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error. The defaults are
-        those of halos and of galaxies (25 % satellites) together at 3e-3 (h/Mpc)^3, z = 0.59, on validation boxes.
+    bias : float, optional
+        Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error. Where not given it
+        is 1.1 times the bias measured from the tracers' clustering (`linear_bias`): that factor and the default
+        smoothing are best for halos and galaxies (25 % satellites) together at 3e-3 (h/Mpc)^3, z = 0.59, on validation
+        boxes.
     iterations : int
         Times that the tracers are moved.
     surroundings : bool
@@ -50,32 +56,33 @@ class IterativeFFT:
     """
 
     smoothing: float = 2.75
-    bias: float = 1.45
+    bias: float | None = None
     iterations: int = 6
     surroundings: bool = False
     name: str = "iterative FFT"
 
     def __post_init__(self) -> None:
-        require_scales(self.smoothing, self.bias)
+        require_scales(self.smoothing, _FLOW_BIAS if self.bias is None else self.bias)
         require_iterations(self.iterations)
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
+        bias = self.bias or _FLOW_BIAS * linear_bias(catalogue, cosmology=cosmology)
         positions, _ = move_back(
             catalogue,
             cells=cells,
             cosmology=cosmology,
             smoothing=self.smoothing,
-            bias=self.bias,
+            bias=bias,
             iterations=self.iterations,
         )
         grid = sampling(catalogue, cells)
         delta = overdensity(positions, grid, weights=catalogue.weights)[0]
-        delta_k = smoothed_fourier(delta, grid.fourier, smoothing=self.smoothing, bias=self.bias)
+        delta_k = smoothed_fourier(delta, grid.fourier, smoothing=self.smoothing, bias=bias)
         displacement = crop(displacement_from_fourier(delta_k, grid.fourier), grid.box)
         if self.surroundings:
             displacement += surroundings_displacement(
-                catalogue, positions, cells=cells, cosmology=cosmology, bias=self.bias
+                catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
             )
         return linear_fields(
             crop(to_real(delta_k, grid.fourier.mesh)[None], grid.box),

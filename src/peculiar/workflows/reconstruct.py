@@ -73,7 +73,7 @@ def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | No
     if model == "linear":
         return LinearTheory(), None
     if model == "iterative":
-        return IterativeFFT(), None
+        return IterativeFFT(surroundings=True), None
     if model == "wiener":
         from peculiar.linear.wiener import shipped_filter
 

@@ -268,7 +268,7 @@ def markdown(record: Mapping[str, object]) -> str:
         f"{settings['number_density']:g} (h/Mpc)^3, line of sight {settings['line_of_sight']}. The published figures "
         f"are of {SOURCE}, measured on its own simulations. The closest to the ideal is bold.",
     ]
-    tuned: Mapping[str, Mapping[str, Mapping[str, float]]] = record["baseline_settings"]  # type: ignore[assignment]
+    tuned: Mapping[str, Mapping[str, Mapping[str, float | None]]] = record["baseline_settings"]  # type: ignore[assignment]
     for fraction in dict.fromkeys(entry["satellite_fraction"] for entry in results):
         columns: dict[str, Mapping[str, Score]] = {
             str(entry["model"]): entry["scores"]  # type: ignore[misc]
@@ -277,7 +277,8 @@ def markdown(record: Mapping[str, object]) -> str:
         }
         lines += ["", f"## Satellite fraction {fraction:g}", ""]
         used = "; ".join(
-            f"{name}: smoothing {row['smoothing']:.4g} Mpc/h, bias {row['bias']:.4g}"
+            f"{name}: smoothing {row['smoothing']:.4g} Mpc/h, bias "
+            f"{'measured' if row['bias'] is None else format(row['bias'], '.4g')}"
             for name, row in tuned[f"{fraction:g}"].items()
         )
         lines += [

@@ -116,6 +116,7 @@ def tune_baselines(
     advance(1)
     plain = best(IterativeFFT, linear.weighting)
     informed = partial(IterativeFFT, smoothing=plain.method.smoothing, surroundings=True)
+    assert plain.method.bias is not None
     biases = [factor * plain.method.bias for factor in (0.6, 1.0, 1.6)]
     extended = best(informed, linear.weighting, {"bias": biases})
     advance(1)
