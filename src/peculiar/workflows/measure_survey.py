@@ -14,7 +14,7 @@ from peculiar.linear.overdensity import SELECTION_FLOOR
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey
 from peculiar.statistics.pointwise import compare, compare_vectors, magnitude
-from peculiar.workflows.survey_flows import find_cube, inner_field, outside_flow, potential_in
+from peculiar.workflows.survey_flows import inner_field, outside_flow, potential_in
 
 THRESHOLD = 200.0
 """Errors are counted below this [km/s], the paper's."""
@@ -78,16 +78,10 @@ class CubeMeasurement:
 
 
 def observed_cube(simulated: SimulatedBox, survey: MockSurvey, *, smoothing: float) -> Cube:
-    """Return the truth of a survey's cube; `smoothing` [Mpc/h] is of the flow from outside.
-
-    Raises
-    ------
-    InputError
-        If the cube is no tile of the simulated box.
-    """
+    """Return the truth of a survey's cube; `smoothing` [Mpc/h] is of the flow from outside."""
     density, velocity = (inner_field(field, survey.margin) for field in (survey.density, survey.velocity))
     n = density.box.mesh
-    corner = find_cube(simulated.density, density)
+    x, y, z = (cells[survey.margin : survey.margin + n] for cells in survey.rows)
     catalogue = survey.catalogue
     centres = np.stack(np.meshgrid(*(density.box.coordinates(i) for i in range(3)), indexing="ij"), axis=-1)
     flat = centres.reshape(-1, 3)
@@ -106,12 +100,11 @@ def observed_cube(simulated: SimulatedBox, survey: MockSurvey, *, smoothing: flo
         density=density,
         outside=outside_flow(
             simulated.density,
-            corner,
-            n,
+            (x, y, z),
             velocity_factor=simulated.cosmology.velocity_factor(simulated.redshift),
             smoothing=smoothing,
         ),
-        potential=potential_in(simulated.density, corner, n),
+        potential=potential_in(simulated.density, (x, y, z)),
         parts=parts_of(seen),
         sight=sight.reshape(3, n, n, n),
         from_edge=distance_from_edge(seen, cell_size=density.box.cell_size),

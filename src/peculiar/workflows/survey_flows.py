@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from peculiar.core import Box, Field, InputError
+from peculiar.core import Box, Field
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
 from peculiar.linear.linear_theory import linear_fields, smoothed_fourier
 from peculiar.linear.matter import linear_flow
 from peculiar.linear.overdensity import crop
 
-Corner = tuple[int, int, int]
+Rows = tuple[Int[np.ndarray, " x"], Int[np.ndarray, " y"], Int[np.ndarray, " z"]]
 
 
 def inner_field(field: Field, margin: int) -> Field:
@@ -55,7 +53,7 @@ def isolated_flow(
 
 
 def outside_flow(
-    density: Field, corner: Corner, cells: int, *, velocity_factor: float, smoothing: float = 0.0
+    density: Field, rows: Rows, *, velocity_factor: float, smoothing: float = 0.0
 ) -> Float[torch.Tensor, "3 x y z"]:
     """Return the linear velocity [km/s] in a cube that the matter outside it causes.
 
@@ -66,54 +64,22 @@ def outside_flow(
     ----------
     density : Field
         Overdensity of the whole box, periodic.
-    corner : (3,)
-        First cell of the cube along each axis; the box wraps.
-    cells : int
-        Cells along a side of the cube.
+    rows : three arrays of int
+        Cells of the box, along each axis, that the cube's cells are.
     velocity_factor, smoothing : as in `isolated_flow`
     """
-    place = _cells(density.box, corner, cells)
+    x, y, z = np.ix_(*rows)
     data = density.data.clone()
-    data[:, place[0], place[1], place[2]] = 0.0
+    data[:, x, y, z] = 0.0
     flow = linear_flow(density.replace(data=data), velocity_factor=velocity_factor, smoothing=smoothing)
-    return flow["velocity"].data[:, place[0], place[1], place[2]]
+    return flow["velocity"].data[:, x, y, z]
 
 
-def potential_in(density: Field, corner: Corner, cells: int) -> Float[torch.Tensor, "x y z"]:
+def potential_in(density: Field, rows: Rows) -> Float[torch.Tensor, "x y z"]:
     """Return the gravitational potential of the whole box's matter in a cube, in units of its rms over the box.
 
-    phi(k) = - delta(k) / k^2, times a positive number that the units take away.
+    `rows` as in `outside_flow`. phi(k) = - delta(k) / k^2, times a positive number that the units take away.
     """
-    place = _cells(density.box, corner, cells)
+    x, y, z = np.ix_(*rows)
     phi = to_real(-to_fourier(density.data[0]) * inverse_k_squared(density.box), density.box.mesh)
-    return phi[place[0], place[1], place[2]] / phi.std().clamp_min(1e-30)
-
-
-def find_cube(density: Field, part: Field) -> Corner:
-    """Return the first cell of a cube of a box, one of those that tile it from cell 0 on.
-
-    Parameters
-    ----------
-    density : Field
-        Of the whole box.
-    part : Field
-        The same values in the cube.
-
-    Raises
-    ------
-    InputError
-        If none of the tiles has these values.
-    """
-    cells = part.box.mesh
-    for i, j, k in product(range(0, density.box.mesh - cells + 1, cells), repeat=3):
-        if torch.equal(density.data[:, i : i + cells, j : j + cells, k : k + cells], part.data):
-            return i, j, k
-    raise InputError(
-        f"observed cubes must tile the simulated box of {density.box.mesh}^3 cells, got one of {cells}^3 that is none "
-        "of its tiles"
-    )
-
-
-def _cells(box: Box, corner: Sequence[int], cells: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    x, y, z = ((torch.arange(cells) + first) % box.mesh for first in corner)
-    return x[:, None, None], y[None, :, None], z[None, None, :]
+    return phi[x, y, z] / phi.std().clamp_min(1e-30)

@@ -18,10 +18,11 @@ from peculiar.workflows.evaluate_any import evaluate_any
 from peculiar.workflows.evaluate_survey import CUBES, evaluate_survey
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.figures import evaluation_plots
-from peculiar.workflows.measure_survey import EVERYWHERE, KNOWN, MOMENTS
+from peculiar.workflows.measure_survey import EVERYWHERE, KNOWN, MOMENTS, observed_cube
 from peculiar.workflows.report import report
 from peculiar.workflows.scoreboard_survey import BASELINES, ITERATIVE, LINEAR, SURROUNDINGS, TRUE_PADDED
 from peculiar.workflows.survey_baselines import kept_baselines
+from peculiar.workflows.survey_flows import potential_in
 
 SIDE, CELLS, MARGIN = 60.0, 12, 2
 SETTINGS = BoxSettings(
@@ -186,6 +187,14 @@ def test_the_flow_from_outside_explains_errors_of_what_sees_the_inside_alone(eva
     assert share["mean"] == pytest.approx(1 - np.square(known).sum() / np.square(error).sum())
     # With the true density inside, the flow from outside adds to linear theory's as it is.
     assert evaluation.record["outside_response"]["simulation"][TRUE_PADDED] == pytest.approx(1, abs=0.35)
+
+
+def test_the_truth_of_a_cube_is_that_of_its_place_in_the_box(paths, samples):
+    simulated = SimulatedBox.open(paths[0])
+    truth = observed_cube(simulated, samples["simulation"](simulated, 5), smoothing=2.0)
+    whole = potential_in(simulated.density, (np.arange(24), np.arange(24), np.arange(24)))
+    torch.testing.assert_close(truth.potential, whole[12:, :12, 12:])
+    torch.testing.assert_close(truth.density.data, simulated.density.data[:, 12:, :12, 12:])
 
 
 def test_arrays_hold_every_cell(evaluation):
