@@ -93,11 +93,11 @@ def evaluate(
     Boxes are read one at a time; the memory is that of one box and one reconstruction.
     """
     target = check_output(out, overwrite=force)
-    paths = select_boxes(run, boxes)
+    paths = open_run(run, boxes)
     _check(satellite_fraction, line_of_sight, number_density)
     if models is None:
         models = [*(name for name in available_models() if name == DEFAULT_MODEL), *CLASSICAL]
-    tuning = [] if tune_on is None else select_boxes(run, tune_on)
+    tuning = [] if tune_on is None else open_run(run, tune_on)
     if shared := set(tuning) & set(paths):
         raise InputError(
             f"tune_on must name boxes that are not evaluated, got {sorted(p.name for p in shared)}"
@@ -322,18 +322,6 @@ def coarsen(data: np.ndarray, cells: int) -> np.ndarray:
     side = min(cells, data.shape[-1])
     pooled = torch.nn.functional.adaptive_avg_pool3d(torch.from_numpy(data)[None], side)
     return pooled[0].numpy()
-
-
-def select_boxes(run: str | Path, seeds: Sequence[int] | None) -> list[Path]:
-    """Return the boxes of a run with these seeds, or all; `run` may be one box file."""
-    paths = [Path(run)] if Path(run).is_file() else open_run(run)
-    if seeds is None:
-        return paths
-    found = {SimulatedBox.open(path).seed: path for path in paths}
-    missing = [seed for seed in seeds if seed not in found]
-    if missing or not seeds:
-        raise InputError(f"boxes must be seeds of {run}, got {missing or 'none'}: it holds {sorted(found)}")
-    return [found[seed] for seed in seeds]
 
 
 def _check(fractions: Sequence[float], line_of_sight: str, number_density: float) -> None:

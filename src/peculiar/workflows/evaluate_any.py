@@ -20,10 +20,10 @@ from peculiar.inference.model_card import (
 )
 from peculiar.inference.painting import HaloPainter
 from peculiar.inference.reconstructor import NeuralReconstructor
-from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.mocks import SimulatedBox, open_run
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers
 from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, observe_cube
-from peculiar.workflows.evaluate import evaluate, select_boxes
+from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.evaluate_displacement import evaluate_displacements
 from peculiar.workflows.evaluate_flow import Predictor, evaluate_flow
 from peculiar.workflows.evaluate_paint import evaluate_paint
@@ -94,8 +94,8 @@ def evaluate_any(
         chosen = models or [*_shipped("reconstruct"), *CLASSICAL]
         return evaluate(run, models=chosen, boxes=seeds, **given, **common)
     models = models or _shipped("survey")
-    paths = select_boxes(run, seeds)
-    tuning = [] if tune_on is None else select_boxes(given.get("tune_run", run), tune_on)
+    paths = open_run(run, seeds)
+    tuning = [] if tune_on is None else open_run(given.get("tune_run", run), tune_on)
     settings = {"run": str(run), "models": list(models)}
     if task == "survey":
         networks = {one.name: one for one in (NeuralReconstructor.load(name) for name in models)}

@@ -147,7 +147,7 @@ def make_mocks(
     Parameters
     ----------
     run : path
-        Directory of `peculiar simulate`.
+        Directory of `peculiar simulate`, or one box file.
     out : path
         Directory: ``mock-SEED.fits``, ``mock-SEED.zarr`` (true fields) and ``run.json``; of a survey also
         ``survey.toml`` and its mask.
@@ -174,7 +174,7 @@ def make_mocks(
             "a survey (--survey, or --mask with limits) belongs to the pattern survey, and only to it, got "
             f"{'one' if survey is not None else 'none'} for the pattern {settings.pattern}"
         )
-    paths = _boxes(run, seeds)
+    paths = open_run(run, seeds)
     inputs = [*paths, *(Path(p) for p in (galaxies, survey and survey.mask) if p)]
     target = check_output(out, overwrite=force)
     if inside := [path for path in inputs if target in path.resolve().parents]:
@@ -229,21 +229,6 @@ def make_mocks(
             json.dumps({"mocks": made, "provenance": record}, indent=1) + "\n", encoding="utf-8"
         )
     return MockSummary(Path(out), objects)
-
-
-def _boxes(run: str | Path, seeds: Sequence[int] | None) -> list[Path]:
-    paths = open_run(run)
-    if seeds is None:
-        return paths
-    wanted = [Path(run) / f"box-{seed:05d}.h5" for seed in seeds]
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise InputError(f"seeds must be distinct, at least one, got {list(seeds)}")
-    if missing := [path.name for path in wanted if path not in paths]:
-        raise InputError(
-            f"seeds must be boxes of the run, got {run} without {', '.join(missing)}: it has "
-            f"{', '.join(path.name for path in paths)}"
-        )
-    return wanted
 
 
 def _tracers(simulated: SimulatedBox, settings: MockSettings, density: float | None) -> Catalogue:

@@ -253,6 +253,13 @@ def test_run_without_boxes_is_refused(tmp_path, name):
         open_run(tmp_path / name)
 
 
+def test_boxes_of_a_run_are_chosen_by_seed(path):
+    assert open_run(path.parent, [3]) == open_run(path) == [path]
+    for seeds, got in (([4, 3], r"\[4\]"), ([3, 3], r"\[3, 3\]"), ([], r"\[\]")):
+        with pytest.raises(InputError, match=rf"each once and at least one, got {got}: choose from \[3\]"):
+            open_run(path.parent, seeds)
+
+
 @pytest.mark.parametrize("bad", [{"particles": 15}, {"cells": 17}, {"size": -1.0}, {"cells": 0}])
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(InputError, match="must be"):

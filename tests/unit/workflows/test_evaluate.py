@@ -216,8 +216,8 @@ def test_report_is_one_file_without_links(evaluated, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"boxes": [7]}, "boxes must be seeds"),
-        ({"boxes": []}, "boxes must be seeds"),
+        ({"boxes": [7]}, "seeds must be those of boxes"),
+        ({"boxes": []}, "at least one, got"),
         ({"satellite_fraction": (1.0,)}, "satellite_fraction"),
         ({"satellite_fraction": ()}, "satellite_fraction"),
         ({"line_of_sight": "radial"}, "line_of_sight"),
