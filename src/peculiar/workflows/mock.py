@@ -19,7 +19,7 @@ from peculiar.simulate.mocks import SimulatedBox, open_run
 from peculiar.simulate.regions import TracerSettings, box_tracers
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import write_fields
-from peculiar.workflows.mock_cubes import isolated_cube, observe_cube
+from peculiar.workflows.mock_cubes import isolated_cube, mock_cube
 from peculiar.workflows.mock_survey import (
     SurveyPlan,
     observe_sky,
@@ -206,7 +206,7 @@ def make_mocks(
                 table, fields, facts = _observe_survey(simulated, plan, settings)
             else:
                 assert settings.pattern != "survey"
-                table, fields, facts = observe_cube(
+                table, fields, facts = mock_cube(
                     simulated,
                     _tracers(simulated, settings, settings.number_density),
                     region,

@@ -1,4 +1,7 @@
-"""Isolated cubes of simulated boxes in redshift space, as Wang et al. (2024) train and test on."""
+"""Isolated cubes of `peculiar mock`: tables with their truth, for any reader of catalogues.
+
+The cubes that networks train on and are evaluated in are those of `peculiar.training.survey_cubes`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def isolated_cube(size: float, box: Box) -> Box:
     return Box(size, cells, periodic=False)
 
 
-def observe_cube(
+def mock_cube(
     simulated: SimulatedBox,
     tracers: Catalogue,
     cube: Box,
@@ -44,7 +47,7 @@ def observe_cube(
     masses: bool,
     seed: int,
 ) -> tuple[Table, dict[str, Field], dict[str, Any]]:
-    """Observe an isolated cube at a random place of a box, by the patterns of section 3 of Wang et al. (2024).
+    """Return the mock of a cube at a random place of a box, by the patterns of section 3 of Wang et al. (2024).
 
     Parameters
     ----------
