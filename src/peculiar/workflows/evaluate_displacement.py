@@ -65,21 +65,17 @@ def evaluate_displacements(
     Parameters
     ----------
     run : path
-        Directory of `peculiar simulate --kind pairs`. All pairs that are evaluated have the run's own cosmology.
-    out : path
-        Directory to write: ``scores.json``, ``scores.md``, ``arrays.npz`` and ``figures/``.
+        Directory of `peculiar simulate --kind pairs`. Pairs that are evaluated have the run's own cosmology.
     models : sequence of str, optional
-        Emulators of the package, or .safetensors files; default: all of the package. Zel'dovich and 2LPT always run.
+        Names of shipped emulators, and paths of .safetensors files; default: every shipped emulator. Baselines always
+        run beside them: Zel'dovich, 2LPT, and particle-mesh runs of few steps.
     seeds : sequence of int, optional
-        Default: every pair.
+        Default: every pair of the run.
     mesh_steps : sequence of int
-        Particle-mesh runs of so few steps are compared too: what else the same computing time buys.
+        Steps of those particle-mesh runs: what else the same computing time buys.
     three_point : int
         Pairs of which the three-point correlation is measured; 0 for none. The paper took ten.
-    figures : bool
-        Also draw the figures, as PDF and PNG.
-    force : bool
-        Replace an evaluation that is there.
+    out, figures, force : as in `peculiar.workflows.evaluate.evaluate`
 
     Returns
     -------

@@ -47,22 +47,17 @@ def evaluate_flow(
     paths : sequence of path
         Simulated boxes of one kind and cosmology.
     predictors : name -> callable
-        Each takes the overdensity, a Field, and returns "velocity" and "momentum" [km/s] on the same box. Linear theory
-        always runs beside them: as it is, and smoothed.
-    out : path
-        Directory to write: ``scores.json``, ``scores.md``, ``arrays.npz``, and ``figures/``.
+        Each takes the overdensity, a Field, and returns "velocity" and "momentum" [km/s] on the same box. Baselines
+        always run beside them: linear theory, as it is and smoothed.
     settings : mapping
-        What the predictors are, for the provenance.
+        Where the boxes and the predictors come from, for the record.
     tune_on : sequence of path
-        Other boxes, on which linear theory's smoothing is tuned for least velocity error; 2 Mpc/h without.
+        Other boxes, on which the baseline's smoothing is tuned for least velocity error; 2 Mpc/h without.
     velocity : "neighbours", "background" or "volume"
         Definition of the true velocity, see `SimulatedBox.velocity_by`.
     published : score -> (network, linear theory)
         Printed figures that stand beside ours in ``scores.md``; empty for none.
-    figures : bool
-        Also draw the figures, as PDF and PNG.
-    force : bool
-        Replace an evaluation that is there.
+    out, figures, force : as in `peculiar.workflows.evaluate.evaluate`
 
     Returns
     -------
@@ -72,7 +67,7 @@ def evaluate_flow(
     Raises
     ------
     InputError
-        If there are no boxes, they differ in kind, boxes are tuned on and evaluated, or a name is a baseline's.
+        If there are no boxes, they differ in kind, one to tune on is also evaluated, or a name is a baseline's.
 
     Notes
     -----

@@ -86,20 +86,15 @@ def evaluate_paint(
     painters : name -> HaloPainter
         With cells of one size. Baselines always run beside them: 2LPT's density times a linear bias, and Poisson draws
         of a local bias.
-    out : path
-        Directory to write: ``scores.json``, ``scores.md``, ``arrays.npz``, and ``figures/``.
     settings : mapping
-        What the painters are, for the provenance.
+        Where the boxes and the painters come from, for the record.
     tune_on : sequence of path
-        Other boxes, of any cosmology, on which the baselines are fitted.
+        Other boxes, of any cosmology, on which the baselines are tuned.
     number_density : float
         Of the catalogues that are compared [(h/Mpc)^3]; where a painter or a box has fewer, as many as both have.
     draws : int
         Draws of each box.
-    figures : bool
-        Also draw the figures, as PDF and PNG.
-    force : bool
-        Replace an evaluation that is there.
+    out, figures, force : as in `peculiar.workflows.evaluate.evaluate`
 
     Returns
     -------
@@ -109,8 +104,8 @@ def evaluate_paint(
     Raises
     ------
     InputError
-        If there are no boxes or painters, boxes differ in kind, none to tune on is given or one is also evaluated,
-        painters differ in their cells, a bin holds no halo of a box, or a name is a baseline's.
+        If there are no boxes or painters, they differ in kind or cells, none to tune on is given or one is also
+        evaluated, a bin holds no halo of a box, or a name is a baseline's.
 
     Notes
     -----

@@ -91,23 +91,18 @@ def evaluate_survey(
         One that needs masses is left out where a sample has none, which the tables say. Baselines always run beside
         them: linear theory on the true density of the cube, padded and periodic; linear theory and the iterative FFT on
         the observed tracers, and the latter with the matter expected outside.
-    samples : name -> function
-        Observes the cube of a number from 0 to 7 of a box; the cubes tile the box.
-    out : path
-        Directory to write: ``scores.json``, ``scores.md``, ``arrays.npz``, and ``figures/``.
+    samples : name -> callable
+        Each takes a box and a number from 0 to 7 and returns what a survey sees of a cube, and its truth.
     settings : mapping
-        What the networks are, for the provenance.
+        Where the boxes and the networks come from, for the record.
     tune_on : sequence of path
-        Other boxes, which may be at another redshift: the baselines' settings are of least velocity error in their
-        cubes, for each sample apart. What was found is kept in the folder ``cache`` beside them.
+        Other boxes, which may be at another redshift, on which the baselines are tuned for least velocity error, for
+        each sample apart. What was found is kept in the folder ``cache`` beside them.
     cube : float
         Side of the cubes [Mpc/h].
     tuning_cubes : int
-        Cubes of each of these boxes, 1 to 8.
-    figures : bool
-        Also draw the figures, as PDF and PNG.
-    force : bool
-        Replace an evaluation that is there.
+        Cubes of each box to tune on, 1 to 8.
+    out, figures, force : as in `peculiar.workflows.evaluate.evaluate`
 
     Returns
     -------
@@ -118,7 +113,7 @@ def evaluate_survey(
     ------
     InputError
         If there are no boxes or samples, boxes differ in kind or are too small for the cubes, none to tune on is given
-        or one is also evaluated, or a network has a baseline's name.
+        or one is also evaluated, or a name is a baseline's.
 
     Notes
     -----
