@@ -263,7 +263,7 @@ def test_the_command_takes_the_baselines_boxes_from_another_run(paths, tmp_path,
     options = ["--model", "oracle", "--number-density", "1e-3", "--no-figures", "--tune-on", "3"]
     command = ["evaluate", str(run), "--out", str(tmp_path / "out"), *options]
     missing = CliRunner().invoke(app, command)
-    assert "seeds of" in missing.stderr
+    assert "seeds must be those of boxes in" in missing.stderr
     result = CliRunner().invoke(app, [*command, "--tune-run", str(paths[0].parent)])
     assert result.exit_code == 0, result.output
     assert "## Catalogues of at most 0.001 (h/Mpc)^3" in result.output
