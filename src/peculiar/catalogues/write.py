@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from peculiar.catalogues.read import table_format
 from peculiar.core import Catalogue, InputError
@@ -79,7 +79,8 @@ def write_objects(
     values = np.column_stack([velocities, v_los, delta, positions_real])
     if values.shape != (len(table), len(ADDED)):
         raise InputError(f"values must have one row per object ({len(table)}), got {values.shape[0]}")
-    result = _with_columns(table, values)
+    added = {name: (column, *ADDED[name]) for name, column in zip(ADDED, values.T, strict=True)}
+    result = with_columns(table, added)
     refuse_unwritable(result, kind)
     with atomic_output(path, overwrite=overwrite) as temporary:
         write_table(temporary, result, kind=kind, provenance=provenance)
@@ -181,19 +182,22 @@ def refuse_unwritable(table: Table, kind: str) -> None:
         )
 
 
-def _with_columns(table: Table, values: np.ndarray) -> Table:
-    """Return a copy of the table with the added columns; names that clash get "_in"."""
+def with_columns(table: Table, columns: Mapping[str, tuple[Shaped[np.ndarray, " n"], str, str]]) -> Table:
+    """Return a copy of the table with columns added, each with values, unit and meaning.
+
+    A column of the table that has the name of an added one is kept as ``NAME_in``.
+    """
     import astropy.units as u
     from astropy.table import Column
 
     result = table.copy()
-    for name in ADDED:
+    for name in columns:
         if name not in result.colnames:
             continue
         kept = f"{name}_in"
         while kept in result.colnames:
             kept += "_in"
         result.rename_column(name, kept)
-    for (name, (unit, meaning)), column in zip(ADDED.items(), values.T, strict=True):
-        result[name] = Column(column, unit=u.Unit(unit) if unit else None, description=meaning)
+    for name, (values, unit, meaning) in columns.items():
+        result[name] = Column(values, unit=u.Unit(unit) if unit else None, description=meaning)
     return result

@@ -33,6 +33,13 @@ class SpaceName(StrEnum):
     real = "real"
 
 
+class AmplitudeName(StrEnum):
+    """Amplitudes of a velocity that a survey determines in part."""
+
+    mean = "mean"
+    unbiased = "unbiased"
+
+
 @app.command()
 def reconstruct(
     catalogue: Annotated[
@@ -55,6 +62,16 @@ def reconstruct(
         ),
     ] = None,
     hdf5: Annotated[Path | None, typer.Option(help="Also write the fields as HDF5.")] = None,
+    errors: Annotated[
+        bool,
+        typer.Option(
+            "--errors", help="Of a survey: add velocity_error to the fields, v_los_error to the objects."
+        ),
+    ] = False,
+    amplitude: Annotated[
+        AmplitudeName,
+        typer.Option(help="Of a survey's velocity: posterior mean, or divided by the share that is known."),
+    ] = AmplitudeName.mean,
     space: Annotated[SpaceName, typer.Option(help="Whether positions hold velocities.")] = SpaceName.redshift,
     redshift: Annotated[
         float | None, typer.Option(help="Effective redshift of a box.", show_default="the model's")
@@ -143,6 +160,8 @@ def reconstruct(
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         objects=at_objects,
         hdf5=hdf5,
+        errors=errors,
+        amplitude=amplitude.value,
         force=force,
     )
     if summary.outside:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from peculiar.core import Catalogue, Cosmology
+from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import to_fourier, to_real
 from peculiar.linear.clustering import coarse_cells, mesh_power
-from peculiar.linear.overdensity import crop, overdensity, sampling
+from peculiar.linear.overdensity import SELECTION_FLOOR, Sampling, crop, overdensity, pad, sampling
 
 _LARGEST_STEPS = 100
 _TOLERANCE = 1e-3  # of the residual's length, relative to the data's
@@ -54,30 +54,112 @@ def surroundings_displacement(
     coarse = sampling(catalogue, coarse_cells(catalogue))
     if coarse.expected is None or coarse.covered is None:
         return torch.zeros(3, cells, cells, cells)
-    fourier, covered = coarse.fourier, coarse.covered
     delta = overdensity(positions, coarse, weights=catalogue.weights)[0] / bias
-    per_cell = catalogue.number_density * fourier.cell_size**3
-    noise = torch.where(covered, _CIC_NOISE / (bias**2 * per_cell * coarse.expected.clamp(min=1e-6)), 0.0)
-    signal = mesh_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
+    return _expected_displacement(
+        delta,
+        coarse,
+        noise=_CIC_NOISE * noise_variance(catalogue, coarse, bias=bias),
+        cosmology=cosmology,
+        redshift=catalogue.redshift,
+        cells=cells,
+    )
 
-    def smoothed(values: torch.Tensor) -> torch.Tensor:
-        return to_real(to_fourier(values).mul_(signal), fourier.mesh)
 
-    weights = torch.zeros_like(delta)
-    residual = torch.where(covered, delta, 0.0)
+def matter_surroundings(
+    density: Field, *, cosmology: Cosmology, redshift: float
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return what `surroundings_displacement` would be of a cube whose matter is known without noise [Mpc/h].
+
+    No estimate from inside the cube that is linear in the density tells more of the flow from outside.
+
+    Parameters
+    ----------
+    density : Field
+        Overdensity of matter in a cube that is not periodic.
+    cosmology : Cosmology
+    redshift : float
+    """
+    whole = Catalogue(np.asarray([density.box.origin]), box=density.box, redshift=redshift, space="real")
+    coarse = sampling(whole, coarse_cells(whole))
+    averaged = torch.nn.functional.adaptive_avg_pool3d(density.data, coarse.box.mesh)
+    delta = pad(averaged, coarse.box)[0]
+    return _expected_displacement(
+        delta,
+        coarse,
+        noise=torch.zeros_like(delta),
+        cosmology=cosmology,
+        redshift=redshift,
+        cells=density.box.mesh,
+    )
+
+
+def _expected_displacement(
+    delta: Float[torch.Tensor, "X Y Z"],
+    grid: Sampling,
+    *,
+    noise: Float[torch.Tensor, "X Y Z"],
+    cosmology: Cosmology,
+    redshift: float,
+    cells: int,
+) -> Float[torch.Tensor, "3 x y z"]:
+    fourier, covered = grid.fourier, grid.covered
+    assert covered is not None
+    signal = mesh_power(fourier, cosmology=cosmology, redshift=redshift)
+    weights = wiener_weights(delta, covered=covered, signal=signal, noise=noise)
+    unseen = torch.where(covered, 0.0, to_real(to_fourier(weights).mul_(signal), fourier.mesh))
+    displacement = crop(displacement_from_fourier(to_fourier(unseen), fourier), grid.box)
+    return torch.nn.functional.interpolate(
+        displacement[None], size=(cells,) * 3, mode="trilinear", align_corners=False
+    )[0]
+
+
+def noise_variance(catalogue: Catalogue, grid: Sampling, *, bias: float) -> Float[torch.Tensor, "X Y Z"]:
+    """Return the variance that shot noise gives the density of matter in each cell of a survey's Fourier mesh.
+
+    That of counts in cells, which is also the noise of large scales however the tracers are painted. 0 in cells that
+    are not covered: nothing is measured there.
+    """
+    assert grid.expected is not None
+    per_cell = catalogue.number_density * grid.fourier.cell_size**3
+    noise = 1 / (bias**2 * per_cell * grid.expected.clamp(min=1e-6))
+    return torch.where(grid.expected > SELECTION_FLOOR, noise, 0.0)
+
+
+def wiener_weights(
+    density: Float[torch.Tensor, "X Y Z"],
+    *,
+    covered: Bool[torch.Tensor, "X Y Z"],
+    signal: Float[torch.Tensor, "kx ky kz"],
+    noise: Float[torch.Tensor, "X Y Z"],
+) -> Float[torch.Tensor, "X Y Z"]:
+    """Return (M S M^T + N)^-1 of the density in the covered cells, by conjugate gradients; 0 in the other cells.
+
+    S M^T times it is the Wiener-filtered density of the whole mesh.
+
+    Parameters
+    ----------
+    density : Tensor (X, Y, Z)
+        Of matter; what it holds in cells that are not covered does not matter.
+    covered : Tensor (X, Y, Z)
+        M: the cells where it was measured.
+    signal : Tensor (kx, ky, kz)
+        S: the variance of the mesh's modes, see `mesh_power`.
+    noise : Tensor (X, Y, Z)
+        N, see `noise_variance`.
+    """
+    mesh = density.shape[-1]
+    weights = torch.zeros_like(density)
+    residual = torch.where(covered, density, 0.0)
     step, length = residual.clone(), residual.square().sum()
     enough = _TOLERANCE**2 * length
     for _ in range(_LARGEST_STEPS):
         if length <= enough:
             break
-        image = torch.where(covered, smoothed(step), 0.0) + noise * step
+        smoothed = to_real(to_fourier(step).mul_(signal), mesh)
+        image = torch.where(covered, smoothed, 0.0) + noise * step
         factor = length / (step * image).sum()
         weights += factor * step
         residual -= factor * image
         before, length = length, residual.square().sum()
         step = residual + length / before * step
-    unseen = torch.where(covered, 0.0, smoothed(weights))
-    displacement = crop(displacement_from_fourier(to_fourier(unseen), fourier), coarse.box)
-    return torch.nn.functional.interpolate(
-        displacement[None], size=(cells,) * 3, mode="trilinear", align_corners=False
-    )[0]
+    return weights

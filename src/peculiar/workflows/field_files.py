@@ -22,6 +22,7 @@ LONG_NAMES = {
     "density": "overdensity of matter, rho / mean rho - 1",
     "density_least_squares": "overdensity of matter of least mean-square error, its power too low",
     "velocity": "peculiar velocity of matter",
+    "velocity_error": "standard error of one component of the velocity, small-scale motions apart",
     "momentum": "momentum of matter, (1 + density) * velocity",
 }
 

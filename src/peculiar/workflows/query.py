@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
@@ -17,13 +16,13 @@ from peculiar.catalogues.columns import find_columns, numbers
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
 from peculiar.catalogues.read import table_format
 from peculiar.catalogues.sky import sky_directions
-from peculiar.catalogues.write import refuse_unwritable
+from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import check_output
 from peculiar.fields.sight import MAX_SPEED, in_box, log_prior, places, read_along, velocity_needed
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruct import DISPERSION
+from peculiar.workflows.reconstruct import DISPERSION, V_LOS_ERROR, stacked
 from peculiar.workflows.sky_field import SkyField, read_sky_field
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class QueryResult:
     solutions : (n,) int
         Places on the line of sight whose velocity gives exactly the observed redshift: 1, or 3 and more where the flow
         converges. 1 for places in real space, 0 outside.
+    v_los_error : (n,) [km/s], optional
+        Standard error of the field's velocity there, where the field has one (`peculiar reconstruct --errors`).
     """
 
     velocities: Float[np.ndarray, "n 3"]
@@ -64,6 +65,7 @@ class QueryResult:
     positions_real: Float[np.ndarray, "n 3"]
     z_cosmological: Float[np.ndarray, " n"]
     solutions: Int[np.ndarray, " n"]
+    v_los_error: Float[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.v_los)
@@ -83,6 +85,8 @@ class QueryResult:
             **dict(zip(("x_real", "y_real", "z_real"), self.positions_real.T, strict=True)),
             "z_cosmological": self.z_cosmological,
         }
+        if self.v_los_error is not None:
+            columns["v_los_error"] = self.v_los_error
         return [
             {
                 name: float(values[row]) if np.isfinite(values[row]) else None
@@ -153,12 +157,9 @@ def query(
         )
     observed = sky.cosmology.comoving_distance(redshift)
     inside = np.flatnonzero(in_box(sky.velocity, sky.observer, sight, observed))
-    values = np.full((len(z), 10), np.nan)
+    together = stacked(sky.velocity, sky.density, sky.velocity_error)
+    values = np.full((len(z), 6 + len(together.names)), np.nan)
     solutions = np.zeros(len(z), dtype=np.int64)
-    box = sky.velocity.box
-    together = Field(
-        torch.cat([sky.velocity.data, sky.density.data]), box, names=("vx", "vy", "vz", "density")
-    )
     for start in range(0, len(inside), _OBJECTS_AT_ONCE):
         rows = inside[start : start + _OBJECTS_AT_ONCE]
         if space == "real":
@@ -166,7 +167,14 @@ def query(
         else:
             values[rows], solutions[rows] = _mean_place(sky, together, sight[rows], redshift[rows], sigma)
     return QueryResult(
-        values[:, :3], values[:, 3], values[:, 4], values[:, 5], values[:, 6:9], values[:, 9], solutions
+        values[:, :3],
+        values[:, 3],
+        values[:, 4],
+        values[:, 5],
+        values[:, 6:9],
+        values[:, 9],
+        solutions,
+        None if sky.velocity_error is None else values[:, 10],
     )
 
 
@@ -243,12 +251,13 @@ def _together(*columns: ArrayLike) -> list[Float[np.ndarray, " n"]]:
 
 def _there(
     sky: SkyField, together: Field, sight: Float[np.ndarray, "n 3"], redshift: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, "n 10"]:
+) -> Float[np.ndarray, "n value"]:
     distance = sky.cosmology.comoving_distance(redshift)
     values = read_along(together, sky.observer, sight, distance[:, None])[:, 0]
     along = (values[:, :3] * sight).sum(axis=1)
     real = np.asarray(sky.observer) + distance[:, None] * sight
-    return np.column_stack([values[:, :3], along, np.zeros(len(sight)), values[:, 3], real, redshift])
+    scatter = np.zeros(len(sight))
+    return np.column_stack([values[:, :3], along, scatter, values[:, 3], real, redshift, values[:, 4:]])
 
 
 def _mean_place(
@@ -257,7 +266,7 @@ def _mean_place(
     sight: Float[np.ndarray, "n 3"],
     redshift: Float[np.ndarray, " n"],
     sigma: float,
-) -> tuple[Float[np.ndarray, "n 10"], Int[np.ndarray, " n"]]:
+) -> tuple[Float[np.ndarray, "n value"], Int[np.ndarray, " n"]]:
     """Return the means over the places along each line of sight, and how many places fit exactly."""
     distance = places(
         redshift,
@@ -279,30 +288,18 @@ def _mean_place(
     real = np.asarray(sky.observer) + (weight * distance).sum(axis=1)[:, None] * sight
     cosmological = (1 + redshift) / (1 + along / SPEED_OF_LIGHT) - 1
     crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & (distance[:, 1:] > 0)
-    table = np.column_stack([means[:, :3], along, scatter, means[:, 3], real, cosmological])
+    table = np.column_stack([means[:, :3], along, scatter, means[:, 3], real, cosmological, means[:, 4:]])
     return table, crossings.sum(axis=1)
 
 
 def _with_answers(table: Table, result: QueryResult) -> Table:
     """Return the table with the columns that `write_objects` does not have."""
-    import astropy.units as u
-    from astropy.table import Column
-
-    changed = table.copy()
-    for name, values, unit, meaning in (
-        (
-            "v_los_scatter",
-            result.v_los_scatter,
-            u.km / u.s,
-            "scatter of v_los over the object's possible places",
-        ),
-        ("z_cosmological", result.z_cosmological, None, "redshift without the peculiar velocity"),
-        ("solutions", result.solutions, None, "places that give exactly the observed redshift"),
-    ):
-        kept = name
-        while kept in changed.colnames:
-            kept += "_in"
-        if kept != name:
-            changed.rename_column(name, kept)
-        changed[name] = Column(values, unit=unit, description=meaning)
-    return changed
+    scatter = "scatter of v_los over the object's possible places"
+    columns: dict[str, tuple[np.ndarray, str, str]] = {
+        "v_los_scatter": (result.v_los_scatter, "km / s", scatter),
+        "z_cosmological": (result.z_cosmological, "", "redshift without the peculiar velocity"),
+        "solutions": (result.solutions, "", "places that give exactly the observed redshift"),
+    }
+    if result.v_los_error is not None:
+        columns["v_los_error"] = (result.v_los_error, *V_LOS_ERROR)
+    return with_columns(table, columns)

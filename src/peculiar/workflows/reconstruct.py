@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from peculiar.inference.model_card import (
     find_model,
 )
 
+if TYPE_CHECKING:
+    from peculiar.linear.reliability import Amplitude
+
 CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
 """Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
@@ -26,6 +30,8 @@ REDSHIFT = 0.59
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""
+V_LOS_ERROR = ("km / s", "standard error of v_los, small-scale motions apart")
+"""Unit and meaning of that column."""
 OFFSETS = np.arange(-1000.0, 1001.0, DISPERSION / 2)
 """Line-of-sight velocities at which an object's place is tried [km/s]."""
 
@@ -42,12 +48,15 @@ class ObjectValues:
     delta : (n,)
         Overdensity.
     positions_real : (n, 3) [Mpc/h]
+    v_los_error : (n,) [km/s], optional
+        Of `v_los`, where the fields have a velocity error.
     """
 
     velocities: Float[np.ndarray, "n 3"]
     v_los: Float[np.ndarray, " n"]
     delta: Float[np.ndarray, " n"]
     positions_real: Float[np.ndarray, "n 3"]
+    v_los_error: Float[np.ndarray, " n"] | None = None
 
     @property
     def outside(self) -> int:
@@ -169,6 +178,63 @@ def reconstruct(
     return reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
 
 
+def with_reliability(
+    fields: Mapping[str, Field],
+    catalogue: Catalogue,
+    *,
+    cosmology: Cosmology,
+    amplitude: Amplitude = "mean",
+    errors: bool = True,
+) -> dict[str, Field]:
+    """Return the fields of a survey with what linear theory says of how well their velocity is known.
+
+    See `peculiar.linear.reliability`; the bias is measured with `peculiar.linear.clustering.linear_bias`.
+
+    Parameters
+    ----------
+    fields : mapping
+        Of a reconstruction whose velocity is a posterior mean: shrunk towards 0 where the survey tells little.
+    catalogue : Catalogue
+        What they were reconstructed from.
+    cosmology : Cosmology
+    amplitude : "mean" or "unbiased"
+        "unbiased" divides velocity and momentum by the known fraction.
+    errors : bool
+        Add "velocity_error" [km/s], of one component of the velocity with that amplitude.
+
+    Raises
+    ------
+    InputError
+        If the amplitude is unknown, or the catalogue a complete periodic box.
+    """
+    from peculiar.linear.clustering import linear_bias
+    from peculiar.linear.reliability import known_fraction, unbiased, velocity_error
+
+    if amplitude not in ("mean", "unbiased"):
+        raise InputError(f"amplitude must be 'mean' or 'unbiased', got {amplitude!r}")
+    require_edges(catalogue.box.periodic and catalogue.completeness is None)
+    box = fields["velocity"].box
+    bias = linear_bias(catalogue, cosmology=cosmology)
+    fraction = known_fraction(catalogue, cells=box.mesh, cosmology=cosmology, bias=bias)
+    result = dict(fields)
+    if amplitude == "unbiased":
+        for name in ("velocity", "momentum"):
+            result[name] = fields[name].replace(data=unbiased(fields[name].data, fraction))
+    if errors:
+        error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
+        result["velocity_error"] = Field(error[None], box, names=("velocity_error",), unit="km/s")
+    return result
+
+
+def require_edges(complete: bool) -> None:
+    """Raise InputError where a catalogue is a complete periodic box."""
+    if complete:
+        raise InputError(
+            "errors and an unbiased amplitude must be of a survey (--sky) or a box with faces (--no-periodic), got a "
+            "complete periodic box: it misses no matter, leave --errors and --amplitude out"
+        )
+
+
 def at_objects(
     catalogue: Catalogue,
     fields: Mapping[str, Field],
@@ -190,7 +256,7 @@ def at_objects(
     catalogue : Catalogue
         Gives the geometry and the space of the positions.
     fields : mapping
-        "density" and "velocity".
+        "density" and "velocity"; with "velocity_error" the objects have one too.
     cosmology : Cosmology
         Gives a H.
     positions : (n, 3) [Mpc/h], optional
@@ -201,12 +267,10 @@ def at_objects(
     points = catalogue.positions if positions is None else np.asarray(positions, dtype=np.float64)
     inside = box.contains(points)
     observed = points[inside]
-    values = np.full((len(points), 8), np.nan)
+    together = stacked(velocity, fields["density"], fields.get("velocity_error"))
+    values = np.full((len(points), 4 + len(together.names)), np.nan)
     if len(observed):
         sight = catalogue.sight_lines(observed)
-        together = Field(
-            torch.cat([velocity.data, fields["density"].data]), box, names=("vx", "vy", "vz", "density")
-        )
         if catalogue.space == "redshift":
             factor = cosmology.redshift_space_factor(catalogue.redshift)
             means, offset = _mean_along_sight(together, observed, sight, factor=factor)
@@ -216,16 +280,24 @@ def at_objects(
         if box.periodic:
             real = np.asarray(box.origin) + (real - np.asarray(box.origin)) % box.size
         along = (means[:, :3] * sight).sum(axis=1)
-        values[inside] = np.column_stack([means[:, :3], along, means[:, 3], real])
-    return ObjectValues(values[:, :3], values[:, 3], values[:, 4], values[:, 5:])
+        values[inside] = np.column_stack([means[:, :3], along, means[:, 3], real, means[:, 4:]])
+    error = values[:, 8] if "velocity_error" in fields else None
+    return ObjectValues(values[:, :3], values[:, 3], values[:, 4], values[:, 5:8], error)
+
+
+def stacked(velocity: Field, density: Field, velocity_error: Field | None) -> Field:
+    """Return one field of the channels vx, vy, vz, density and, where there is one, velocity_error: read at once."""
+    parts = [velocity, density] if velocity_error is None else [velocity, density, velocity_error]
+    names = ("vx", "vy", "vz", "density", "velocity_error")[: len(parts) + 2]
+    return Field(torch.cat([part.data for part in parts]), velocity.box, names=names)
 
 
 def _mean_along_sight(
     field: Field, observed: Float[np.ndarray, "n 3"], sight: Float[np.ndarray, "n 3"], *, factor: float
-) -> tuple[Float[np.ndarray, "n 4"], Float[np.ndarray, " n"]]:
-    """Return the mean velocity and density of each object's possible places, and its mean offset [Mpc/h]."""
+) -> tuple[Float[np.ndarray, "n channel"], Float[np.ndarray, " n"]]:
+    """Return the mean over each object's possible places of velocity, density and so on, and of its offset [Mpc/h]."""
     total, offset = np.zeros(len(observed)), np.zeros(len(observed))
-    means = np.zeros((len(observed), 4))
+    means = np.zeros((len(observed), len(field.names)))
     for shift in OFFSETS * factor:  # one place of every object at a time: all at once would not fit in memory
         values = field.at(observed + shift * sight)
         there = np.isfinite(values[:, 0])  # a box that is not periodic ends

@@ -20,7 +20,7 @@ from peculiar.catalogues import (
     write_objects,
 )
 from peculiar.catalogues.read import table_format
-from peculiar.catalogues.write import refuse_unwritable
+from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
@@ -34,18 +34,21 @@ from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
     REDSHIFT,
+    V_LOS_ERROR,
     at_objects,
     make_reconstructor,
     mesh_cells,
+    require_edges,
+    with_reliability,
 )
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-FIELD_BYTES = (
-    7 * 4
-)  # a cell's density, velocity and momentum; compression saves about as much as is kept in reserve
+    from peculiar.linear.reliability import Amplitude
 
+FIELD_BYTES = 8 * 4
+"""A cell's density, velocity, its error and momentum; compression saves about as much as is kept in reserve."""
 
 WORK_BYTES = 750
 """Memory of a reconstruction per mesh cell, measured for a network on 176^3 cells without its tiles."""
@@ -135,6 +138,8 @@ def reconstruct_file(
     cosmology: Cosmology | None = None,
     objects: Path | str | None = None,
     hdf5: Path | str | None = None,
+    errors: bool = False,
+    amplitude: Amplitude = "mean",
     force: bool = False,
 ) -> Summary:
     """Reconstruct the fields of a catalogue file and write them, all outputs or none.
@@ -157,6 +162,10 @@ def reconstruct_file(
         Table of the input's rows and columns with what was reconstructed at each.
     hdf5 : path, optional
         The fields as HDF5 as well.
+    errors : bool
+        Add the field "velocity_error", and the column "v_los_error" to the objects; see `with_reliability`.
+    amplitude : "mean" or "unbiased"
+        Of the velocity: the model's posterior mean, or that divided by the known fraction.
     force : bool
         Replace outputs that are there.
 
@@ -173,6 +182,9 @@ def reconstruct_file(
         raise InputError(
             "a survey (--sky) takes no --cells: its mesh has the model's cell size, or --cell-size"
         )
+    assessed = errors or amplitude != "mean"
+    if assessed:
+        require_edges(options.survey is None and options.periodic)
     if source.is_file():
         require_memory(
             source.stat().st_size,
@@ -197,6 +209,10 @@ def reconstruct_file(
         require_space(path, size=FIELD_BYTES * cells**3)
     with progress_bar("reconstruct", total=3) as advance:
         fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
+        if assessed:
+            fields = with_reliability(
+                fields, catalogue, cosmology=cosmology, amplitude=amplitude, errors=errors
+            )
         advance(1)
         attributes = _attributes(
             source,
@@ -207,6 +223,7 @@ def reconstruct_file(
             cells=cells,
             model=str(model),
             name=reconstructor.name,
+            amplitude=amplitude,
         )
         outside = 0
         # Every output is whole under its temporary name before the first is renamed.
@@ -219,6 +236,8 @@ def reconstruct_file(
             if objects is not None:
                 values = at_objects(catalogue, fields, cosmology=cosmology, positions=positions)
                 outside = values.outside
+                if values.v_los_error is not None:
+                    table = with_columns(table, {"v_los_error": (values.v_los_error, *V_LOS_ERROR)})
                 write_objects(
                     objects,
                     table,
@@ -325,16 +344,23 @@ def _attributes(
     cells: int,
     model: str,
     name: str,
+    amplitude: Amplitude,
 ) -> dict[str, Any]:
     """Attributes of the fields: what a reader needs to use them, and their provenance."""
     inputs = [source, *_inputs(options).values()]
     survey = None if options.survey is None else options.survey.model_dump(mode="json")
     settings: dict[str, Any] = asdict(replace(options, survey=None)) if survey is None else {"survey": survey}
     settings["distance_range"] = limits
-    settings |= {"cells": cells, "model": model, "cosmology": cosmology_settings(cosmology)}
+    settings |= {
+        "cells": cells,
+        "model": model,
+        "amplitude": amplitude,
+        "cosmology": cosmology_settings(cosmology),
+    }
     attributes: dict[str, Any] = {
         "package": "peculiar",
         "model": name,
+        "velocity_amplitude": amplitude,
         "redshift": catalogue.redshift,
         "line_of_sight": catalogue.line_of_sight,
         "catalogue_space": catalogue.space,

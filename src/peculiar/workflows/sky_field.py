@@ -14,7 +14,7 @@ Observer = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class SkyField:
-    """Velocity and density about an observer.
+    """Velocity and density about an observer, and the velocity's error where it is known.
 
     Parameters
     ----------
@@ -26,6 +26,8 @@ class SkyField:
         In the box's coordinates, whose axes are celestial: x to ra 0, z to the north pole.
     cosmology : Cosmology
         Gives distances.
+    velocity_error : Field, optional
+        Of one component of the velocity [km/s], on the same box.
 
     Raises
     ------
@@ -37,15 +39,22 @@ class SkyField:
     density: Field
     observer: Observer
     cosmology: Cosmology
+    velocity_error: Field | None = None
 
     def __post_init__(self) -> None:
-        for name, field, kind in (("velocity", self.velocity, "vector"), ("density", self.density, "scalar")):
+        for name, field, kind in (
+            ("velocity", self.velocity, "vector"),
+            ("density", self.density, "scalar"),
+            ("velocity_error", self.velocity_error, "scalar"),
+        ):
+            if field is None:
+                continue
             if field.kind != kind or field.space != "real":
                 raise InputError(
                     f"{name} must be a {kind} in real space, got a {field.kind} in {field.space} space: "
                     "give an output of reconstruct"
                 )
-        self.velocity.require_same_box(self.density)
+            self.velocity.require_same_box(field)
         if self.velocity.unit != "km/s":
             raise InputError(f"velocity must be in km/s, got unit {self.velocity.unit!r}: convert it")
 
@@ -53,7 +62,7 @@ class SkyField:
 def read_sky_field(
     path: Path | str, *, observer: Observer | None = None, cosmology: Cosmology | None = None
 ) -> SkyField:
-    """Read the velocity and density that `peculiar reconstruct` wrote.
+    """Read the velocity and density that `peculiar reconstruct` wrote, and the velocity's error if it did.
 
     Parameters
     ----------
@@ -94,4 +103,4 @@ def read_sky_field(
                 f"field must have a cosmology for distances, got none in {path}: give --cosmology"
             )
         cosmology = Cosmology(**json.loads(attributes["cosmology"]))
-    return SkyField(fields["velocity"], fields["density"], observer, cosmology)
+    return SkyField(fields["velocity"], fields["density"], observer, cosmology, fields.get("velocity_error"))

@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
+from peculiar.fields.calculus import displacement, displacement_from_fourier
+from peculiar.fields.fourier import inverse_k_squared, k_squared, to_real
+from peculiar.fields.smooth import gaussian
+from peculiar.linear import IterativeFFT
+from peculiar.linear.clustering import mesh_power
+from peculiar.linear.overdensity import sampling
+from peculiar.linear.reliability import (
+    known_fraction,
+    long_wave_dispersion,
+    mesh_dispersion,
+    reach,
+    unbiased,
+    velocity_error,
+)
+from peculiar.linear.surroundings import noise_variance
+from peculiar.simulate.initial import linear_field
+
+COSMOLOGY = PRESETS["wang2024"]
+REDSHIFT = 3.0
+"""Of the mocks: there linear fields are weak enough for tracers to follow them."""
+
+
+def survey(positions, cells, *, seen=slice(None), cell=10.0):
+    """A cube of which the cells `seen` along each axis are observed."""
+    box = Box(cells * cell, cells, periodic=False)
+    completeness = torch.zeros(1, cells, cells, cells)
+    completeness[:, seen, seen, seen] = 1
+    return Catalogue(
+        positions=positions,
+        box=box,
+        redshift=REDSHIFT,
+        space="real",
+        completeness=Field(completeness, box, ["completeness"], space="redshift"),
+    )
+
+
+def scattered(count, cells, *, seed=0):
+    return np.random.default_rng(seed).uniform(20, 10 * cells - 20, (count, 3))
+
+
+def test_a_complete_periodic_box_is_known_everywhere():
+    catalogue = Catalogue(positions=scattered(100, 10), box=Box(100.0))
+    fraction = known_fraction(catalogue, cells=6, cosmology=COSMOLOGY, bias=1.0)
+    assert torch.equal(fraction, torch.ones(6, 6, 6))
+    with pytest.raises(InputError, match="draws must be >= 1, got 0"):
+        known_fraction(catalogue, cells=6, cosmology=COSMOLOGY, bias=1.0, draws=0)
+
+
+def test_the_draws_agree_with_the_inverted_covariance():
+    """The fraction is C_vd C_dd^-1 C_dv / C_vv, here by dense matrices."""
+    catalogue = survey(scattered(400, 8), 8, seen=slice(1, 7))
+    found = known_fraction(catalogue, cells=8, cosmology=COSMOLOGY, bias=1.5, draws=160, seed=1)
+    grid = sampling(catalogue, 8)
+    box, n = grid.fourier, grid.fourier.mesh
+    painted = mesh_power(box, cosmology=COSMOLOGY, redshift=REDSHIFT).double()
+    k = [2 * np.pi * np.fft.fftfreq(n, 10.0)[index] for index in np.ogrid[:n, :n, : n // 2 + 1]]
+    power = COSMOLOGY.linear_power(np.sqrt(k[0] ** 2 + k[1] ** 2 + k[2] ** 2), REDSHIFT) / 1000
+    power = torch.from_numpy(power)
+    covered = torch.nonzero(grid.covered)
+    everywhere = torch.cartesian_prod(*[torch.arange(n)] * 3)
+
+    def at(values, rows, columns):
+        x, y, z = ((rows[:, None] - columns[None]) % n).unbind(dim=2)
+        return values[x, y, z]
+
+    noise = noise_variance(catalogue, grid, bias=1.5).double()
+    inverse = torch.linalg.inv(at(to_real(painted + 0j, n), covered, covered) + noise[grid.covered].diag())
+    known = sum(
+        torch.einsum("xd,de,xe->x", cross, inverse, cross)
+        for cross in (
+            at(one, everywhere, covered)
+            for one in displacement_from_fourier((painted * power).sqrt() + 0j, box)
+        )
+    )
+    everything = to_real(power * k_squared(box, odd=True) * inverse_k_squared(box) ** 2 + 0j, n)[0, 0, 0]
+    expected = gaussian(Field((known / everything).reshape(1, n, n, n), box, ["fraction"]), 10.0)
+    expected = expected.data[0, :8, :8, :8]
+    assert float(found.mean()) == pytest.approx(float(expected.mean()), abs=0.025)
+    assert float((found - expected).square().mean().sqrt()) < 0.05
+
+
+def test_less_is_known_at_the_edge_outside_and_from_few_tracers():
+    catalogue = survey(scattered(8000, 20), 20, seen=slice(4, 16))
+    options = {"cells": 40, "cosmology": COSMOLOGY, "bias": 1.0, "draws": 12}
+    fraction = known_fraction(catalogue, **options)
+    centre, face, outside = (float(fraction[row, 18:22, 18:22].mean()) for row in (20, 8, 0))
+    assert 1 > centre > face + 0.05
+    assert face > outside + 0.05
+    assert outside > 0
+    few = known_fraction(catalogue.replace(positions=catalogue.positions[::80]), **options)
+    assert float(few.mean()) < 0.8 * float(fraction.mean())
+    torch.testing.assert_close(known_fraction(catalogue, **options), fraction)  # seeded
+
+
+def test_mocks_have_the_slope_and_the_errors_that_are_foretold():
+    """Tracers of other linear fields; they fill the mesh's own Fourier box, so that there are no longer waves."""
+    whole = Box(240.0, 24)
+    shells = torch.zeros(16, 16, 16, dtype=torch.long)
+    shells[3:13, 3:13, 3:13] = 1
+    sums = torch.zeros(3, 2, dtype=torch.float64)
+    for seed in range(20, 32):
+        delta = linear_field(whole, COSMOLOGY, seed=seed, redshift=REDSHIFT)
+        random = np.random.default_rng(seed)
+        counts = random.poisson(20 * (1 + delta[:16, :16, :16]).clamp(min=0).numpy())
+        rows = np.repeat(np.stack(np.nonzero(counts), axis=1), counts[counts > 0], axis=0)
+        catalogue = survey((rows + random.random(rows.shape)) * 10, 16)
+        assert reach(catalogue) == whole
+        method = IterativeFFT(smoothing=0.0, bias=1.0, surroundings=True)
+        estimate = method.reconstruct(catalogue, cells=16, cosmology=COSMOLOGY)["velocity"].data
+        truth = COSMOLOGY.velocity_factor(REDSHIFT) * displacement(delta, whole)[:, :16, :16, :16]
+        for index, values in enumerate((estimate * truth, truth**2, (estimate - truth) ** 2)):
+            summed = values.mean(dim=0).double().flatten()
+            sums[index] += torch.bincount(shells.flatten(), weights=summed, minlength=2) / 12
+    number = torch.bincount(shells.flatten())
+    fraction = known_fraction(catalogue, cells=16, cosmology=COSMOLOGY, bias=1.0)
+    expected = torch.bincount(shells.flatten(), weights=fraction.flatten().double()) / number
+    np.testing.assert_allclose(sums[0] / sums[1], expected, atol=0.1)
+    error = velocity_error(fraction, catalogue, cosmology=COSMOLOGY)
+    long = long_wave_dispersion(whole, cosmology=COSMOLOGY, redshift=REDSHIFT)
+    foretold = torch.bincount(shells.flatten(), weights=(error**2 - long**2).flatten().double())
+    np.testing.assert_allclose((sums[2] / number).sqrt(), (foretold / number).sqrt(), rtol=0.2)
+
+
+def test_an_unbiased_velocity_has_the_amplitude_of_the_true_one_and_a_larger_error():
+    catalogue = survey(scattered(100, 8), 8)
+    box = reach(catalogue)
+    sigma, long = (
+        f(box, cosmology=COSMOLOGY, redshift=REDSHIFT) for f in (mesh_dispersion, long_wave_dispersion)
+    )
+    random = np.random.default_rng(0)
+    fraction = torch.tensor([0.02, 0.3, 0.7, 1.0])[:, None, None].expand(4, 60, 60)
+    truth = torch.from_numpy(sigma * random.normal(size=(3, 4, 60, 60)))
+    noise = torch.from_numpy(sigma * random.normal(size=truth.shape)) * (fraction * (1 - fraction)).sqrt()
+    mean = fraction * truth + noise  # a posterior mean
+    raised = unbiased(mean, fraction)
+    slope = (raised * truth).mean(dim=(0, 2, 3)) / (truth**2).mean(dim=(0, 2, 3))
+    np.testing.assert_allclose(slope, [0.2, 1, 1, 1], atol=0.05)
+    for velocity, amplitude in ((mean, "mean"), (raised, "unbiased")):
+        error = velocity_error(fraction, catalogue, cosmology=COSMOLOGY, amplitude=amplitude)[:, 0, 0]
+        scatter = ((velocity - truth) ** 2).mean(dim=(0, 2, 3)) + long**2
+        np.testing.assert_allclose(error, scatter.sqrt(), rtol=0.03)
+
+
+def test_the_waves_of_a_mesh_and_the_longer_ones_are_all_waves():
+    """The box and the sphere of modes that it lacks change places, their sum does not."""
+    total = [
+        mesh_dispersion(Box(size, cells), cosmology=COSMOLOGY, redshift=0.0) ** 2
+        + long_wave_dispersion(Box(size, cells), cosmology=COSMOLOGY, redshift=0.0) ** 2
+        for size, cells in ((240.0, 24), (480.0, 48), (640.0, 64))
+    ]
+    np.testing.assert_allclose(total[1:], total[0], rtol=0.05)
+    assert 250 < np.sqrt(total[0]) < 400  # km/s, one component
