@@ -6,7 +6,8 @@
 
 Evaluations may be of other samples, models or redshifts: each gets tables of its own. What stands between
 `<!-- survey scores: begin -->` and `<!-- survey scores: end -->` of a page is filled. With --figures, figure 11 is
-drawn from the first evaluation and those at other redshifts: all halos, the networks at each redshift.
+drawn from the first evaluation and those at other redshifts: all halos, the networks at each redshift. With --terms,
+the networks of another evaluation, trained with some terms of the loss alone, fill `<!-- loss terms: begin -->`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from peculiar.figures.distributions import Histogram2D
 from peculiar.figures.style import save
 from peculiar.figures.survey_scores import velocity_contours
 from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.measure_survey import BOUNDARY, CENTRE, EVERYWHERE, KNOWN, SEEN
+from peculiar.workflows.measure_survey import BOUNDARY, CENTRE, EVERYWHERE, KNOWN, SEEN, UNBIASED
 from peculiar.workflows.plots_survey import ALL_HALOS, drawn_models, joint
 from peculiar.workflows.scoreboard import cell_text
 from peculiar.workflows.scoreboard_survey import (
@@ -36,7 +37,7 @@ from peculiar.workflows.scoreboard_survey import (
     tuned_lines,
 )
 
-IN_PARTS = ("slope", "within_residual", "cosine", "coherence", "rms_error")
+IN_PARTS = ("slope", "within_residual", "within_magnitude", "cosine", "coherence", "rms_error")
 """Scores of the tables of parts."""
 
 Record = Mapping[str, Any]
@@ -70,7 +71,7 @@ def part_lines(record: Record, sample: str) -> list[str]:
     """Return the table of the parts of a cube, a column for each model."""
     columns = score_columns(record, sample, EVERYWHERE)
     lines = [f"| part | | {' | '.join(columns)} |", "| --- | --- |" + " ---: |" * len(columns)]
-    for part in (CENTRE, BOUNDARY, SEEN, KNOWN):
+    for part in (CENTRE, BOUNDARY, SEEN, UNBIASED, KNOWN):
         held = score_columns(record, sample, part)
         if not held:
             continue
@@ -79,6 +80,17 @@ def part_lines(record: Record, sample: str) -> list[str]:
             lines.append(f"| {PARTS[part]} | {row.label} | {cells} |")
     cells = " | ".join(cell_text(scores, OUTSIDE) for scores in columns.values())
     return [*lines, f"| {PARTS[EVERYWHERE]} | {OUTSIDE.label} | {cells} |"]
+
+
+def term_lines(record: Record) -> list[str]:
+    """Return the table of networks that were trained with other losses, a row for each."""
+    held = score_columns(record, ALL_HALOS, EVERYWHERE)
+    rows = [row for row in ROWS if any(row.key in scores for scores in held.values())]
+    lines = [f"| | {' | '.join(row.label for row in rows)} |", "| --- |" + " ---: |" * len(rows)]
+    for name, scores in held.items():
+        if name not in record["baselines"]:
+            lines.append(f"| `{name}` | {' | '.join(cell_text(scores, row) for row in rows)} |")
+    return lines
 
 
 def draw_redshifts(evaluations: Sequence[Evaluation], directory: Path) -> Path:
@@ -111,6 +123,7 @@ def main() -> None:
     parser.add_argument("evaluations", type=Path, nargs="+", help="outputs of `peculiar evaluate` of surveys")
     parser.add_argument("--docs", type=Path, action="append", default=[], help="page to fill")
     parser.add_argument("--figures", type=Path, help="directory for figure 11")
+    parser.add_argument("--terms", type=Path, help="evaluation of networks trained with other losses")
     options = parser.parse_args()
     try:
         evaluations = [Evaluation.open(path) for path in options.evaluations]
@@ -118,8 +131,11 @@ def main() -> None:
         if unfit := [kind for kind in kinds if kind != "survey"]:
             raise InputError(f"evaluations must be of isolated cubes, got one of kind {unfit[0]}")
         text = survey_text([one.record for one in evaluations])
+        parts = {"survey scores": text}
+        if options.terms is not None:
+            parts["loss terms"] = "\n".join(term_lines(Evaluation.open(options.terms).record))
         for page in options.docs:
-            replace_between(page, {"survey scores": text})
+            replace_between(page, parts)
         if options.figures is not None:
             draw_redshifts(evaluations, options.figures)
     except InputError as error:

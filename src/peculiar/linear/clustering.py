@@ -15,8 +15,10 @@ COARSE_CELL = 10.0
 """Of meshes for large scales alone [Mpc/h]."""
 MEASURED = (0.03, 0.15)
 """Wavenumbers at which the bias is measured [h/Mpc]."""
+TYPICAL_BIAS = (1.3, 0.5)
+"""Mean and scatter of biases of halos and galaxies: what is known before anything is measured."""
 BIAS_RANGE = (0.3, 5.0)
-"""What is measured is kept within: a handful of tracers may scatter to anything."""
+"""What is found is kept within."""
 _FEWEST_CELLS = 8
 
 
@@ -48,7 +50,8 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     The power of the overdensity on a mesh of 10 Mpc/h, less shot noise, is compared with that of linear theory through
     the survey's mask (the correlation function times the mask's autocorrelation), over 0.03 < k < 0.15 h/Mpc with
     maximum-likelihood weights. In redshift space the boost of the monopole, b^2 + 2 f b / 3 + f^2 / 5 (Kaiser 1987,
-    MNRAS 227, 1), is solved for b. A cube of 300 Mpc/h gives the bias to a few per cent.
+    MNRAS 227, 1), is solved for b. A cube of 300 Mpc/h gives the bias to a few per cent; where few modes or tracers
+    tell little, the result tends to 1.3 (`TYPICAL_BIAS`).
 
     Parameters
     ----------
@@ -77,7 +80,13 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     k = k_squared(box).sqrt()
     used = (k > MEASURED[0]) & (k < MEASURED[1])
     weight = torch.where(used, matter / (matter + noise).square(), 0.0)
-    ratio = float((weight * (delta_k.abs().square() - noise)).sum() / (weight * matter).sum())
+    # On the ratio of powers; modes of a mask depend on each other.
+    information = float((weight * matter).sum() * mask.mean())
+    measured = float((weight * (delta_k.abs().square() - noise)).sum() * mask.mean())
     growth = cosmology.growth_rate(catalogue.redshift) if catalogue.space == "redshift" else 0.0
+    typical, scatter = TYPICAL_BIAS
+    before = (2 * typical * scatter) ** -2
+    boosted = typical**2 + 2 * growth * typical / 3 + growth**2 / 5
+    ratio = (measured + before * boosted) / (information + before)
     bias = -growth / 3 + max(ratio - growth**2 * (1 / 5 - 1 / 9), 0.0) ** 0.5
     return float(np.clip(bias, *BIAS_RANGE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import Field as Setting
 from peculiar.core import Catalogue, Cosmology
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.paint import paint
+from peculiar.linear.clustering import linear_bias
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import crop, overdensity, sampling, tracer_weights
@@ -26,19 +28,19 @@ class SurveyInputs(BaseModel):
     iterative FFT, and moved back with their masses as weights (without masses once more the numbers); the expected
     fraction of the mean density, and ln(1 + expected tracers in a cell); the flow of the iterative FFT over a H f
     [Mpc/h] (3), with that of the matter expected beyond the survey's edge, and the latter alone (3); the unit vector
-    along the line of sight (3).
+    along the line of sight (3); and ln b, the same in every cell. The bias b that these flows are divided by is
+    measured from the clustering of the tracers (`linear_bias`).
 
-    kind "observed" (Wang et al. 2024): the tracers as observed, nearest grid point, over their mean in the survey; less
-    one where `contrast`.
+    kind "observed" (Wang et al. 2024): the tracers as observed, nearest grid point, over their mean in the survey: as
+    it is, less one ("contrast"), or ln(1 + it) ("logarithm").
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["survey", "observed"] = "survey"
     weighting: Literal["number", "mass"] = Setting("number", description="of 'observed'")
-    contrast: bool = Setting(True, description="of 'observed': overdensity, or density over the mean")
+    values: Literal["density", "contrast", "logarithm"] = Setting("contrast", description="of 'observed'")
     smoothing: float = Setting(4.0, ge=0, description="of the iterative FFT [Mpc/h]")
-    bias: float = Setting(0.8, gt=0, description="of the iterative FFT")
     iterations: int = Setting(6, ge=1)
 
     @property
@@ -48,7 +50,7 @@ class SurveyInputs(BaseModel):
             return ("tracers",)
         tracers = ("observed", "moved", "moved_mass", "completeness", "expected")
         flows = tuple(f"{name}_{axis}" for name in ("flow", "surroundings", "sight") for axis in "xyz")
-        return (*tracers, *flows)
+        return (*tracers, *flows, "bias")
 
     @property
     def expected(self) -> slice | None:
@@ -84,16 +86,19 @@ def _observed(catalogue: Catalogue, cells: int, spec: SurveyInputs) -> torch.Ten
     expected = sampling(catalogue, cells).expected
     seen = torch.ones_like(counts, dtype=torch.bool) if expected is None else crop(expected[None], box) > 0
     density = counts / counts[seen].mean()
-    return torch.where(seen, density - 1, 0.0) if spec.contrast else density
+    if spec.values == "contrast":
+        return torch.where(seen, density - 1, 0.0)
+    return density.log1p() if spec.values == "logarithm" else density
 
 
 def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyInputs) -> torch.Tensor:
+    bias = linear_bias(catalogue, cosmology=cosmology)
     positions, _ = move_back(
         catalogue,
         cells=cells,
         cosmology=cosmology,
         smoothing=spec.smoothing,
-        bias=spec.bias,
+        bias=bias,
         iterations=spec.iterations,
     )
     grid = sampling(catalogue, cells)
@@ -104,9 +109,9 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
         weighted = overdensity(positions, grid, weights=tracer_weights(catalogue, "mass"))
     observed = overdensity(catalogue.positions, grid, weights=catalogue.weights)
     surroundings = surroundings_displacement(
-        catalogue, positions, cells=cells, cosmology=cosmology, bias=spec.bias
+        catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
     )
-    flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=spec.bias)
+    flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=bias)
     whole = torch.ones((1, *(grid.fourier.mesh,) * 3)) if grid.expected is None else grid.expected[None]
     fraction = crop(whole, box)
     per_cell = catalogue.number_density * box.cell_size**3
@@ -119,6 +124,7 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
             crop(displacement_from_fourier(flow_k, grid.fourier), box) + surroundings,
             surroundings,
             sight_lines(catalogue, cells),
+            torch.full((1, *(cells,) * 3), math.log(bias)),
         ]
     )
 

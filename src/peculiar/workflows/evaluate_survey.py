@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from peculiar.core import Field, InputError, Reconstructor
 from peculiar.core.output import atomic_output, check_output
+from peculiar.linear.surroundings import matter_surroundings
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey
 from peculiar.workflows.evaluation import SCHEMA, Evaluation
@@ -21,9 +23,11 @@ from peculiar.workflows.measure_survey import (
     KNOWN,
     VELOCITY_EDGES,
     Cube,
+    CubeMeasurement,
     distance_edges,
     measure_cube,
     observed_cube,
+    survey_fraction,
 )
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
@@ -36,6 +40,7 @@ from peculiar.workflows.scoreboard_survey import (
     SURROUNDINGS,
     TRUE_PADDED,
     TRUE_PERIODIC,
+    TRUE_SURROUNDINGS,
     outside_share,
     survey_markdown,
 )
@@ -138,6 +143,7 @@ def evaluate_survey(
     with progress_bar("baselines tuned", total=TUNED * len(samples)) as advance:
         for name, observe in samples.items():
             tuned[name] = _tune(tune_on, networks, observe, cubes=tuning_cubes, advance=advance)
+    fractions: dict[bytes, torch.Tensor] = {}
     runs = sum(len(one.predictors) for one in tuned.values())
     with progress_bar("reconstructions", total=len(boxes) * CUBES * runs) as advance:
         for path in paths:
@@ -148,10 +154,14 @@ def evaluate_survey(
                     survey = observe(simulated, number)
                     smoothing = own.settings[TRUE_PADDED]["smoothing"]
                     truth = observed_cube(simulated, survey, smoothing=smoothing)
+                    fraction = survey_fraction(survey, cosmology=simulated.cosmology, found=fractions)
                     collected.start(name, truth)
                     for model, predict in own.predictors.items():
                         predicted = predict(survey, truth, simulated)
-                        collected.add(name, model, predicted, truth, response=own.responses[model])
+                        measured = measure_cube(
+                            predicted, truth, response=own.responses[model], fraction=fraction
+                        )
+                        collected.add(name, model, predicted, measured)
                         advance(1)
                 collected.end_box(name)
     inputs = {"cube": cube, "tuning_cubes": tuning_cubes, **settings}
@@ -213,6 +223,7 @@ def _tune(
         TRUE_PADDED: tune_true_density(truths, periodic=False),
         TRUE_PERIODIC: tune_true_density(truths, periodic=True),
     }
+    smoothings[TRUE_SURROUNDINGS] = smoothings[TRUE_PADDED]
     found_settings = kept_baselines(
         [survey for _, survey in observed],
         cosmology=observed[0][0].cosmology,
@@ -259,12 +270,15 @@ def _observed(reconstructor: Reconstructor | SurveyBaseline) -> Predict:
 
 def _isolated(smoothing: float, name: str) -> Predict:
     def predict(survey: MockSurvey, truth: Cube, simulated: SimulatedBox) -> Field:
-        return isolated_flow(
-            truth.density,
-            velocity_factor=simulated.cosmology.velocity_factor(simulated.redshift),
-            smoothing=smoothing,
-            periodic=name == TRUE_PERIODIC,
+        cosmology, redshift = simulated.cosmology, simulated.redshift
+        factor = cosmology.velocity_factor(redshift)
+        flow = isolated_flow(
+            truth.density, velocity_factor=factor, smoothing=smoothing, periodic=name == TRUE_PERIODIC
         )
+        if name != TRUE_SURROUNDINGS:
+            return flow
+        expected = matter_surroundings(truth.density, cosmology=cosmology, redshift=redshift)
+        return flow.replace(data=flow.data + factor * expected)
 
     return predict
 
@@ -288,10 +302,9 @@ class _Collected:
             layers = middle(truth.velocity)
             self._once[f"{sample}/truth/slice/potential"] = truth.potential[layers].mean(-1).numpy()
 
-    def add(self, sample: str, model: str, predicted: Field, truth: Cube, *, response: float) -> None:
-        """Measure one prediction of the cube."""
+    def add(self, sample: str, model: str, predicted: Field, measured: CubeMeasurement) -> None:
+        """Take what was measured of one prediction of the cube."""
         label = f"{sample}/{model}"
-        measured = measure_cube(predicted, truth, response=response)
         for part, scores in measured.scores.items():
             self._scores.setdefault((sample, part, model), []).append(scores)
         for key, values in measured.counts.items():

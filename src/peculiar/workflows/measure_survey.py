@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from peculiar.core import Field
+from peculiar.core import Cosmology, Field
+from peculiar.linear.clustering import linear_bias
 from peculiar.linear.overdensity import SELECTION_FLOOR
+from peculiar.linear.reliability import known_fraction, unbiased
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey
 from peculiar.statistics.pointwise import compare, compare_vectors, magnitude
@@ -19,8 +21,10 @@ from peculiar.workflows.survey_flows import inner_field, outside_flow, potential
 THRESHOLD = 200.0
 """Errors are counted below this [km/s], the paper's."""
 EVERYWHERE, CENTRE, BOUNDARY, SEEN, KNOWN = "all", "centre", "boundary", "seen", "outside known"
+UNBIASED = "unbiased"
 """Parts of a cube: every cell; within a sixth of the side from no face (200 of 300 Mpc/h), and the rest; cells with a
-completeness above 0.3, where others have not; and every cell with the flow from outside added to the prediction."""
+completeness above 0.3, where others have not; every cell with the flow from outside added to the prediction; and every
+cell with the prediction over the known fraction."""
 VELOCITY_EDGES = np.linspace(-1500.0, 1500.0, 101)
 ERROR_EDGES = np.linspace(0.0, 1000.0, 51)
 COSINE_EDGES = np.linspace(-1.0, 1.0, 51)
@@ -156,7 +160,28 @@ def distance_edges(side: float) -> dict[str, Float[np.ndarray, " edge"]]:
     }
 
 
-def measure_cube(predicted: Field, cube: Cube, *, response: float) -> CubeMeasurement:
+def survey_fraction(
+    survey: MockSurvey, *, cosmology: Cosmology, found: dict[bytes, Float[torch.Tensor, "x y z"]]
+) -> Float[torch.Tensor, "x y z"]:
+    """Return `known_fraction` in a survey's cube; `found` keeps it by what the survey covers, to be made once."""
+    catalogue = survey.catalogue
+    assert catalogue.completeness is not None
+    key = catalogue.completeness.numpy().tobytes()
+    if key not in found:
+        whole = known_fraction(
+            catalogue,
+            cells=survey.density.box.mesh,
+            cosmology=cosmology,
+            bias=linear_bias(catalogue, cosmology=cosmology),
+        )
+        rows = slice(survey.margin, survey.margin + survey.inner.mesh)
+        found[key] = whole[rows, rows, rows]
+    return found[key]
+
+
+def measure_cube(
+    predicted: Field, cube: Cube, *, response: float, fraction: Float[torch.Tensor, "x y z"]
+) -> CubeMeasurement:
     """Measure a predicted velocity of a cube.
 
     Parameters
@@ -166,11 +191,15 @@ def measure_cube(predicted: Field, cube: Cube, *, response: float) -> CubeMeasur
     cube : Cube
     response : float
         Times this the flow from outside is added where it counts as known.
+    fraction : (x, y, z)
+        Of the velocity's variance that the survey determines, see `known_fraction`.
     """
     velocity = cube.velocity.replace(data=predicted.data.float())
     known = velocity.replace(data=velocity.data + response * cube.outside)
     scores = {name: velocity_scores(velocity, cube.velocity, mask) for name, mask in cube.parts.items()}
     scores[KNOWN] = velocity_scores(known, cube.velocity, cube.parts[EVERYWHERE])
+    whole = velocity.replace(data=unbiased(velocity.data, fraction))
+    scores[UNBIASED] = velocity_scores(whole, cube.velocity, cube.parts[EVERYWHERE])
     counts = {
         "joint/all": _joint(velocity, cube.velocity, cube.parts[EVERYWHERE]),
         "joint/centre": _joint(velocity, cube.velocity, cube.parts[CENTRE]),

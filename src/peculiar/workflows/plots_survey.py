@@ -14,7 +14,14 @@ from peculiar.figures.style import Plot
 from peculiar.figures.survey_scores import Profile
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.measure_survey import radial_errors
-from peculiar.workflows.scoreboard_survey import ITERATIVE, LINEAR, SURROUNDINGS, TRUE_PADDED, TRUE_PERIODIC
+from peculiar.workflows.scoreboard_survey import (
+    ITERATIVE,
+    LINEAR,
+    SURROUNDINGS,
+    TRUE_PADDED,
+    TRUE_PERIODIC,
+    TRUE_SURROUNDINGS,
+)
 
 ALL_HALOS, MASSIVE = "simulation", "above 1e12"
 SDSS = ("galaxies", "groups")
@@ -67,7 +74,7 @@ def of_sample(evaluation: Evaluation, sample: str) -> list[Plot]:
     arrays, record = evaluation.arrays, evaluation.record
     models = drawn_models(evaluation, sample)
     # As in the paper the true density stands against the networks; the periodic one is in the tables.
-    compared = [name for name in models if name not in (TRUE_PERIODIC, LINEAR)]
+    compared = [name for name in models if name not in (TRUE_PERIODIC, TRUE_SURROUNDINGS, LINEAR)]
     networks = [name for name in compared if name not in (SURROUNDINGS, ITERATIVE, TRUE_PADDED)]
     slug = re.sub(r"[^A-Za-z0-9.]+", "_", sample)
     cell = record["cubes"]["size"] / record["cubes"]["cells"]

@@ -194,8 +194,8 @@ def reconstruct_file(
     table = read_table(source)
     if objects is not None:
         refuse_unwritable(table, table_format(objects))
-    default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
-    reconstructor, card = make_reconstructor(model or default)
+    model = model or (DEFAULT_MODEL if options.survey is None else SURVEY_MODEL)
+    reconstructor, card = make_reconstructor(model)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
     redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)

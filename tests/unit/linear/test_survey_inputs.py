@@ -4,6 +4,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.linear import IterativeFFT
+from peculiar.linear.clustering import linear_bias
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.survey_inputs import SurveyInputs, survey_inputs
 
@@ -59,10 +60,12 @@ def test_expected_counts_are_the_catalogues():
 
 
 def test_the_flow_is_that_of_the_iterative_fft():
-    spec = SurveyInputs(smoothing=12.0, bias=1.3)
+    spec = SurveyInputs(smoothing=12.0)
     catalogue = survey()
     data = survey_inputs(catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=spec)
-    flow = IterativeFFT(smoothing=12.0, bias=1.3, surroundings=True).reconstruct(
+    bias = linear_bias(catalogue, cosmology=COSMOLOGY)
+    assert np.allclose(data[14], np.log(bias))
+    flow = IterativeFFT(smoothing=12.0, bias=bias, surroundings=True).reconstruct(
         catalogue, cells=CELLS, cosmology=COSMOLOGY
     )
     scale = COSMOLOGY.velocity_factor(catalogue.redshift)
@@ -79,18 +82,22 @@ def test_without_masses_numbers_stand_in_their_channel():
 
 def test_observed_counts_lie_in_their_cells():
     catalogue = survey()
-    spec = SurveyInputs(kind="observed", contrast=False)
+    spec = SurveyInputs(kind="observed", values="density")
     field = network_inputs(catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=spec)
     index = np.floor((catalogue.positions - BOX.origin) / 10).astype(int)
     counts = np.zeros((CELLS,) * 3)
     np.add.at(counts, tuple(index.T), 1)
     found = field.numpy()[0]
     assert np.allclose(found / found.max(), counts / counts.max(), atol=1e-6)
-    contrast = survey_inputs(
-        catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=SurveyInputs(kind="observed", contrast=True)
-    )
-    assert np.allclose(contrast[0, :8], found[:8] - 1, atol=1e-6)
-    assert float(contrast[0, 10:].abs().max()) == 0
+    others = {
+        values: survey_inputs(
+            catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=SurveyInputs(kind="observed", values=values)
+        )[0].numpy()
+        for values in ("contrast", "logarithm")
+    }
+    assert np.allclose(others["contrast"][:8], found[:8] - 1, atol=1e-6)
+    assert np.allclose(others["logarithm"], np.log1p(found), atol=1e-6)
+    assert abs(others["contrast"][10:]).max() == 0
 
 
 def test_mass_weights_need_masses():

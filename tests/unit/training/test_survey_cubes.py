@@ -154,7 +154,7 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
     mock = observe_cube(simulated, variant(), number=1, places="random")
     true = mock.velocity.data / COSMOLOGY.velocity_factor(0.0)
     assert torch.allclose(targets[VELOCITY], true, atol=2e-2)
-    other = SurveyInputs(kind="observed", contrast=False)
+    other = SurveyInputs(kind="observed", values="density")
     again = cached_cubes(
         [simulated.path],
         [variant(cubes=2)],

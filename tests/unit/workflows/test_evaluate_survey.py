@@ -18,9 +18,16 @@ from peculiar.workflows.evaluate_any import evaluate_any
 from peculiar.workflows.evaluate_survey import CUBES, evaluate_survey
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.figures import evaluation_plots
-from peculiar.workflows.measure_survey import EVERYWHERE, KNOWN, MOMENTS, observed_cube
+from peculiar.workflows.measure_survey import EVERYWHERE, KNOWN, MOMENTS, UNBIASED, observed_cube
 from peculiar.workflows.report import report
-from peculiar.workflows.scoreboard_survey import BASELINES, ITERATIVE, LINEAR, SURROUNDINGS, TRUE_PADDED
+from peculiar.workflows.scoreboard_survey import (
+    BASELINES,
+    ITERATIVE,
+    LINEAR,
+    SURROUNDINGS,
+    TRUE_PADDED,
+    TRUE_SURROUNDINGS,
+)
 from peculiar.workflows.survey_baselines import kept_baselines
 from peculiar.workflows.survey_flows import potential_in
 
@@ -146,7 +153,7 @@ def test_published_values_and_goals_stand_beside_ours(out):
     slope = [cell.strip() for cell in table[2].strip("|").split("|")]
     assert dict(zip(heading, slope, strict=True))["published U-Net"] == "0.81"
     assert heading[-1] == "goal"
-    assert heading[1:7] == ["blend", *BASELINES]
+    assert heading[1 : 2 + len(BASELINES)] == ["blend", *BASELINES]
 
 
 def test_baselines_are_those_of_the_tuned_settings(evaluation, paths, samples):
@@ -294,3 +301,24 @@ def test_what_was_tuned_is_kept_beside_the_boxes(paths, samples, monkeypatch):
     assert kept_baselines(surveys, **common) == first
     with pytest.raises(TypeError):  # other cubes are tuned on
         kept_baselines([samples["simulation"](SimulatedBox.open(paths[1]), 1)], **common)
+
+
+def test_an_unbiased_amplitude_is_larger_and_more_where_less_is_seen(evaluation):
+    gains = {}
+    for sample in ("simulation", "half seen"):
+        biased, whole = (
+            scores(evaluation, sample, part, ITERATIVE)["slope"]["mean"] for part in (EVERYWHERE, UNBIASED)
+        )
+        gains[sample] = whole / biased
+    assert 1 < gains["simulation"] < gains["half seen"]
+
+
+def test_the_true_density_tells_of_its_surroundings(evaluation):
+    settings = evaluation.record["baseline_settings"]["simulation"]
+    assert settings[TRUE_SURROUNDINGS] == settings[TRUE_PADDED]
+    plain, extended = (
+        scores(evaluation, "simulation", EVERYWHERE, name)["rms_error"]["boxes"]
+        for name in (TRUE_PADDED, TRUE_SURROUNDINGS)
+    )
+    assert not np.allclose(plain, extended)
+    assert np.square(extended).sum() < 1.05 * np.square(plain).sum()  # waves of 120 Mpc/h tell little
