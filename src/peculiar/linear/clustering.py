@@ -22,19 +22,24 @@ BIAS_RANGE = (0.3, 5.0)
 _FEWEST_CELLS = 8
 
 
-def coarse_cells(catalogue: Catalogue) -> int:
-    """Return how many cells of about `COARSE_CELL` span a catalogue's box."""
-    return max(round(catalogue.box.size / COARSE_CELL), _FEWEST_CELLS)
+def coarse_cells(box: Box) -> int:
+    """Return how many cells of about `COARSE_CELL` span a box."""
+    return max(round(box.size / COARSE_CELL), _FEWEST_CELLS)
 
 
-def mesh_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "kx ky kz"]:
-    """Return the linear power spectrum of matter painted with clouds in cells, as the variance of mesh modes.
+def matter_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "kx ky kz"]:
+    """Return the linear power spectrum of matter as the variance of a mesh's modes.
 
     In units of the cell's volume, for the mode layout of `to_fourier`.
     """
     k = k_squared(box).sqrt()
     power = cosmology.linear_power(k.numpy().astype(np.float64), redshift)
-    return torch.from_numpy((power / box.cell_size**3).astype(np.float32)) * _window_squared(box)
+    return torch.from_numpy((power / box.cell_size**3).astype(np.float32))
+
+
+def painted_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "kx ky kz"]:
+    """Return `matter_power` of matter that is painted with clouds in cells."""
+    return matter_power(box, cosmology=cosmology, redshift=redshift) * _window_squared(box)
 
 
 def _window_squared(box: Box) -> torch.Tensor:
@@ -64,7 +69,7 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     float
         Within 0.3 to 5.
     """
-    grid = sampling(catalogue, coarse_cells(catalogue))
+    grid = sampling(catalogue, coarse_cells(catalogue.box))
     box, covered = grid.fourier, grid.covered
     mask = torch.ones((box.mesh,) * 3) if covered is None else covered.float()
     delta_k = to_fourier(overdensity(catalogue.positions, grid, weights=catalogue.weights)[0])
@@ -74,7 +79,7 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     mean = (counts * mask).sum() / (expected * mask).sum()
     noise = (squares * mask / (mean * expected).square()).sum() * _window_squared(box)
 
-    correlation = to_real(mesh_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.mesh)
+    correlation = to_real(painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.mesh)
     overlap = to_real(to_fourier(mask).abs().square() + 0j, box.mesh)
     matter = to_fourier(correlation * overlap).real
     k = k_squared(box).sqrt()

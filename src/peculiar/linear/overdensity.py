@@ -49,6 +49,16 @@ def crop(data: Float[torch.Tensor, "channel X Y Z"], box: Box) -> Float[torch.Te
     return data[:, :n, :n, :n].contiguous()
 
 
+def crop_finer(
+    data: Float[torch.Tensor, "channel X Y Z"], box: Box, cells: int
+) -> Float[torch.Tensor, "channel x y z"]:
+    """Cut back like `crop`, then interpolate between cell centres to a mesh of more cells along a side."""
+    inside = crop(data, box)[None]
+    return torch.nn.functional.interpolate(inside, size=(cells,) * 3, mode="trilinear", align_corners=False)[
+        0
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class Sampling:
     """Where and how densely a catalogue samples the mesh that it is painted on.
@@ -91,11 +101,15 @@ def sampling(catalogue: Catalogue, cells: int) -> Sampling:
     InputError
         If no cell is covered.
     """
-    box = catalogue.box.with_cells(cells)
+    return box_sampling(catalogue.box.with_cells(cells), catalogue.completeness)
+
+
+def box_sampling(box: Box, completeness: Field | None = None) -> Sampling:
+    """Return how the mesh of a box is sampled by what has this completeness; see `sampling`."""
     fourier = fourier_box(box)
-    if box.periodic and catalogue.completeness is None:
+    if box.periodic and completeness is None:
         return Sampling(box, fourier, None)
-    fraction = pad(_completeness(catalogue, box)[None], box)[0]
+    fraction = pad(_on_mesh(completeness, box)[None], box)[0]
     for axis in range(3):
         # The tracers of a cell, spread evenly over it, reach 1/8 into either neighbour under CIC.
         fraction = 0.75 * fraction + 0.125 * (fraction.roll(1, axis) + fraction.roll(-1, axis))
@@ -107,10 +121,9 @@ def sampling(catalogue: Catalogue, cells: int) -> Sampling:
     return Sampling(box, fourier, fraction)
 
 
-def _completeness(catalogue: Catalogue, box: Box) -> Float[torch.Tensor, "x y z"]:
+def _on_mesh(field: Field | None, box: Box) -> Float[torch.Tensor, "x y z"]:
     """Expected fraction of the mean density on the mesh of the box."""
     n = box.mesh
-    field: Field | None = catalogue.completeness
     if field is None:
         return torch.ones(n, n, n)
     if field.box.with_cells(n) == field.box and field.box.size == box.size and field.box.origin == box.origin:

@@ -13,8 +13,8 @@ from peculiar.core import Box, Catalogue, Cosmology, InputError
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real
 from peculiar.fields.smooth import gaussian_window
-from peculiar.linear.clustering import COARSE_CELL, coarse_cells, mesh_power
-from peculiar.linear.overdensity import crop, fourier_box, sampling
+from peculiar.linear.clustering import COARSE_CELL, coarse_cells, matter_power, painted_power
+from peculiar.linear.overdensity import crop_finer, fourier_box, sampling
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
 Amplitude = Literal["mean", "unbiased"]
@@ -62,13 +62,13 @@ def known_fraction(
     """
     if draws < 1:
         raise InputError(f"draws must be >= 1, got {draws}: 32 leave an error of a few per cent")
-    grid = sampling(catalogue, coarse_cells(catalogue))
+    grid = sampling(catalogue, coarse_cells(catalogue.box))
     if grid.expected is None or grid.covered is None:
         return torch.ones((cells,) * 3)
     fourier, covered = grid.fourier, grid.covered
     noise = noise_variance(catalogue, grid, bias=bias)
-    painted = mesh_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
-    power = _unpainted_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
+    painted = painted_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
+    power = matter_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
     random = torch.Generator().manual_seed(seed)
     known, unknown = torch.zeros_like(noise), torch.zeros_like(noise)
     for _ in range(draws):  # one at a time: the memory of a few coarse meshes
@@ -85,10 +85,7 @@ def known_fraction(
     known, unknown = (
         to_real(to_fourier(one) * window, fourier.mesh).clamp(min=0) for one in (known, unknown)
     )
-    fraction = crop((known / (known + unknown))[None], grid.box)
-    return torch.nn.functional.interpolate(
-        fraction[None], size=(cells,) * 3, mode="trilinear", align_corners=False
-    )[0, 0]
+    return crop_finer((known / (known + unknown))[None], grid.box, cells)[0]
 
 
 def unbiased(
@@ -138,7 +135,7 @@ def velocity_error(
 
 def reach(catalogue: Catalogue) -> Box:
     """Return the periodic box, with its mesh, of the waves that take part in `known_fraction`."""
-    return fourier_box(catalogue.box.with_cells(coarse_cells(catalogue)))
+    return fourier_box(catalogue.box.with_cells(coarse_cells(catalogue.box)))
 
 
 def mesh_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> float:
@@ -146,7 +143,7 @@ def mesh_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> float
 
     sigma^2 = (a H f)^2 sum_k P(k) / (3 k^2 V).
     """
-    power = _unpainted_power(box, cosmology=cosmology, redshift=redshift)
+    power = matter_power(box, cosmology=cosmology, redshift=redshift)
     at_zero = to_real(power * inverse_k_squared(box) + 0j, box.mesh)[0, 0, 0]
     return cosmology.velocity_factor(redshift) * math.sqrt(float(at_zero) / 3)
 
@@ -165,9 +162,3 @@ def long_wave_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> 
 
 def _divisor(fraction: torch.Tensor, amplitude: Amplitude) -> torch.Tensor:
     return torch.ones_like(fraction) if amplitude == "mean" else fraction.clamp(min=LEAST_FRACTION)
-
-
-def _unpainted_power(box: Box, *, cosmology: Cosmology, redshift: float) -> torch.Tensor:
-    """Return the power of matter itself, in the units of `mesh_power`."""
-    k = k_squared(box, dtype=torch.float64).sqrt()
-    return torch.from_numpy(cosmology.linear_power(k.numpy(), redshift) / box.cell_size**3).float()

@@ -9,8 +9,16 @@ from jaxtyping import Bool, Float
 from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import to_fourier, to_real
-from peculiar.linear.clustering import coarse_cells, mesh_power
-from peculiar.linear.overdensity import SELECTION_FLOOR, Sampling, crop, overdensity, pad, sampling
+from peculiar.linear.clustering import coarse_cells, painted_power
+from peculiar.linear.overdensity import (
+    SELECTION_FLOOR,
+    Sampling,
+    box_sampling,
+    crop_finer,
+    overdensity,
+    pad,
+    sampling,
+)
 
 _LARGEST_STEPS = 100
 _TOLERANCE = 1e-3  # of the residual's length, relative to the data's
@@ -51,7 +59,7 @@ def surroundings_displacement(
     Tensor (3, x, y, z) [Mpc/h]
         On the catalogue's box; a H f times it is the velocity.
     """
-    coarse = sampling(catalogue, coarse_cells(catalogue))
+    coarse = sampling(catalogue, coarse_cells(catalogue.box))
     if coarse.expected is None or coarse.covered is None:
         return torch.zeros(3, cells, cells, cells)
     delta = overdensity(positions, coarse, weights=catalogue.weights)[0] / bias
@@ -79,8 +87,7 @@ def matter_surroundings(
     cosmology : Cosmology
     redshift : float
     """
-    whole = Catalogue(np.asarray([density.box.origin]), box=density.box, redshift=redshift, space="real")
-    coarse = sampling(whole, coarse_cells(whole))
+    coarse = box_sampling(density.box.with_cells(coarse_cells(density.box)))
     averaged = torch.nn.functional.adaptive_avg_pool3d(density.data, coarse.box.mesh)
     delta = pad(averaged, coarse.box)[0]
     return _expected_displacement(
@@ -104,13 +111,10 @@ def _expected_displacement(
 ) -> Float[torch.Tensor, "3 x y z"]:
     fourier, covered = grid.fourier, grid.covered
     assert covered is not None
-    signal = mesh_power(fourier, cosmology=cosmology, redshift=redshift)
+    signal = painted_power(fourier, cosmology=cosmology, redshift=redshift)
     weights = wiener_weights(delta, covered=covered, signal=signal, noise=noise)
     unseen = torch.where(covered, 0.0, to_real(to_fourier(weights).mul_(signal), fourier.mesh))
-    displacement = crop(displacement_from_fourier(to_fourier(unseen), fourier), grid.box)
-    return torch.nn.functional.interpolate(
-        displacement[None], size=(cells,) * 3, mode="trilinear", align_corners=False
-    )[0]
+    return crop_finer(displacement_from_fourier(to_fourier(unseen), fourier), grid.box, cells)
 
 
 def noise_variance(catalogue: Catalogue, grid: Sampling, *, bias: float) -> Float[torch.Tensor, "X Y Z"]:
@@ -143,7 +147,7 @@ def wiener_weights(
     covered : Tensor (X, Y, Z)
         M: the cells where it was measured.
     signal : Tensor (kx, ky, kz)
-        S: the variance of the mesh's modes, see `mesh_power`.
+        S: the variance of the mesh's modes, see `painted_power`.
     noise : Tensor (X, Y, Z)
         N, see `noise_variance`.
     """

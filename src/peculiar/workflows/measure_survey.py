@@ -20,8 +20,8 @@ from peculiar.workflows.survey_flows import inner_field, outside_flow, potential
 
 THRESHOLD = 200.0
 """Errors are counted below this [km/s], the paper's."""
-EVERYWHERE, CENTRE, BOUNDARY, SEEN, KNOWN = "all", "centre", "boundary", "seen", "outside known"
-UNBIASED = "unbiased"
+EVERYWHERE, CENTRE, BOUNDARY, SEEN = "all", "centre", "boundary", "seen"
+KNOWN, UNBIASED = "outside known", "unbiased"
 """Parts of a cube: every cell; within a sixth of the side from no face (200 of 300 Mpc/h), and the rest; cells with a
 completeness above 0.3, where others have not; every cell with the flow from outside added to the prediction; and every
 cell with the prediction over the known fraction."""

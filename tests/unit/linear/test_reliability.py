@@ -7,7 +7,7 @@ from peculiar.fields.calculus import displacement, displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_real
 from peculiar.fields.smooth import gaussian
 from peculiar.linear import IterativeFFT
-from peculiar.linear.clustering import mesh_power
+from peculiar.linear.clustering import painted_power
 from peculiar.linear.overdensity import sampling
 from peculiar.linear.reliability import (
     known_fraction,
@@ -57,7 +57,7 @@ def test_the_draws_agree_with_the_inverted_covariance():
     found = known_fraction(catalogue, cells=8, cosmology=COSMOLOGY, bias=1.5, draws=160, seed=1)
     grid = sampling(catalogue, 8)
     box, n = grid.fourier, grid.fourier.mesh
-    painted = mesh_power(box, cosmology=COSMOLOGY, redshift=REDSHIFT).double()
+    painted = painted_power(box, cosmology=COSMOLOGY, redshift=REDSHIFT).double()
     k = [2 * np.pi * np.fft.fftfreq(n, 10.0)[index] for index in np.ogrid[:n, :n, : n // 2 + 1]]
     power = COSMOLOGY.linear_power(np.sqrt(k[0] ** 2 + k[1] ** 2 + k[2] ** 2), REDSHIFT) / 1000
     power = torch.from_numpy(power)
