@@ -24,11 +24,11 @@ from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
+from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import save_dataset, to_dataset
-from peculiar.workflows.memory import require_memory
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import (
