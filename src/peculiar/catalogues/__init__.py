@@ -1,7 +1,7 @@
 """Catalogues: files read and written, the sky, masks and selection. Units are converted here and nowhere else."""
 
 from peculiar.catalogues.groups import Groups, find_groups
-from peculiar.catalogues.read import read_catalogue, read_table
+from peculiar.catalogues.read import read_catalogue
 from peculiar.catalogues.sample import SurveySample, read_survey
 from peculiar.catalogues.selection import RadialSelection, completeness, radial_selection
 from peculiar.catalogues.sky import SkyMask, directions, read_mask, survey_box, to_cartesian, to_sky
@@ -12,6 +12,7 @@ from peculiar.catalogues.survey_catalogue import (
     sky_positions,
     to_catalogue,
 )
+from peculiar.catalogues.tables import read_table
 from peculiar.catalogues.write import write_catalogue, write_objects, write_table
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Columns of a table: found by name, turned into numbers in the package's units, checked."""
+"""Columns of a table: found by name, and let through one gate: one finite number per row, in the package's units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from peculiar.core import InputError
+from peculiar.catalogues.units import Quantity, magnitude, rank
+from peculiar.core import InputError, InputWarning
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -27,15 +28,15 @@ _ALIASES = {
     "weight": ("w", "weights", "wc", "weight_systot"),
 }
 _VECTORS = {
-    ("x", "y", "z"): ("position", "positions", "pos"),
-    ("vx", "vy", "vz"): ("velocity", "velocities", "vel"),
+    "position": ("position", "positions", "pos", "coordinates", "coords", "xyz"),
+    "velocity": ("velocity", "velocities", "vel"),
 }
 
 
 def find_columns(
     table: Table, wanted: Sequence[str], *, columns: Mapping[str, str] | None = None, required: bool = True
 ) -> list[str] | None:
-    """Return the table's names of the wanted columns.
+    """Return the table's names of the wanted columns, which may be written in any case.
 
     Parameters
     ----------
@@ -50,120 +51,126 @@ def find_columns(
     Raises
     ------
     InputError
-        If some are missing; close names that the table has are suggested.
+        If some are missing, or only capitals tell which of several is meant; close names that the table has are
+        suggested.
     """
     names = {name: (columns or {}).get(name, name) for name in wanted}
-    missing = [name for name in wanted if names[name] not in table.colnames]
+    found = {name: _any_case(own, table.colnames) for name, own in names.items()}
+    missing = [name for name in wanted if found[name] is None]
     if not missing:
-        return list(names.values())
+        return [str(own) for own in found.values()]
     if not required and len(missing) == len(wanted) and not any(name in (columns or {}) for name in wanted):
         return None
-    found = {name: _closest(names[name], name, table.colnames) for name in missing}
-    advice = ", ".join(f"{name!r}: {close!r}" for name, close in found.items() if close)
-    lower = {name.lower() for name in table.colnames}
-    remedy = (
-        f"rename them, or give columns={{{advice}}}"
-        if advice
-        else "rename the columns, or give columns={...}"
-    )
-    if "x" in wanted and {"ra", "dec"} <= lower:
-        remedy = "this looks like a survey on the sky, which is read with --sky (read_sky_catalogue)"
-    elif "ra" in wanted and {"x", "y", "z"} <= lower:
-        remedy = "this looks like a catalogue in a box, which is read with --box (read_catalogue)"
-    raise InputError(
+    close = {name: _closest(names[name], name, table.colnames) for name in missing}
+    likely = {name: own for name, own in close.items() if own}
+    problem = (
         f"catalogue must have columns {', '.join(names.values())}, got {', '.join(table.colnames) or 'none'} "
-        f"(missing: {', '.join(names[name] for name in missing)}): {remedy}"
+        f"(missing: {', '.join(names[name] for name in missing)})"
+    )
+    lower = {name.lower() for name in table.colnames}
+    if "x" in wanted and {"ra", "dec"} <= lower:
+        python, command = "read_sky_catalogue", "--sky"
+        problem += ": this looks like a survey on the sky, which is read with"
+        raise InputError(f"{problem} {python}", command=f"{problem} {command}")
+    if "ra" in wanted and {"x", "y", "z"} <= lower:
+        problem += ": this looks like a catalogue in a box, which is read with"
+        raise InputError(f"{problem} read_catalogue", command=f"{problem} --box")
+    raise InputError(
+        f"{problem}: rename them, or give columns={likely or '{...}'}",
+        command=f"{problem}: rename them, or give "
+        + (" ".join(f"--column {name}={own}" for name, own in likely.items()) or "--column NAME=COLUMN"),
     )
 
 
-def vector_column(table: Table, wanted: tuple[str, str, str]) -> str | None:
-    """Return the name of a single (n, 3) column that holds the three wanted ones, if there is one."""
-    lower = {name.lower(): name for name in table.colnames}
-    for alias in _VECTORS.get(wanted, ()):
-        name = lower.get(alias)
-        if name is not None and table[name].ndim == 2 and table[name].shape[1] == 3:
-            return name
+def find_vector(table: Table, name: str, columns: Mapping[str, str] | None = None) -> str | None:
+    """Return the table's (n, 3) column of positions or velocities, if there is one.
+
+    Parameters
+    ----------
+    table : astropy Table
+    name : "position" or "velocity"
+    columns : mapping, optional
+        The package's names to the file's own.
+    """
+    if name in (columns or {}):
+        return (find_columns(table, (name,), columns=columns) or [None])[0]
+    for alias in _VECTORS[name]:
+        own = _any_case(alias, table.colnames)
+        if own is not None and np.shape(table[own])[1:] == (3,):
+            return own
     return None
 
 
-def numbers(table: Table, names: Sequence[str], *, what: str) -> Float[np.ndarray, "n columns"]:
-    """Return columns as one float64 array; masked entries count as NaN.
+def numbers(
+    table: Table, names: Sequence[str], *, what: str, quantities: Sequence[Quantity]
+) -> Float[np.ndarray, "n columns"]:
+    """Return columns of one number per row as one float64 array in the package's units; masked entries count as NaN.
+
+    Parameters
+    ----------
+    table : astropy Table
+    names : sequence of str
+        The table's own.
+    what : str
+        What they are together, for messages.
+    quantities : sequence of Quantity
+        What each is, which gives the unit; see `peculiar.catalogues.units`.
 
     Raises
     ------
     InputError
-        If a column holds no numbers, or any row is NaN or infinite.
+        If a column holds no numbers, several in a row, another kind of unit, or any row is NaN or infinite.
     """
-    arrays = []
-    for name in names:
-        column = np.ma.asarray(table[name])
-        if column.dtype.kind not in "iufb":
+    values = [_gate(table, name, quantity) for name, quantity in zip(names, quantities, strict=True)]
+    for name, array in zip(names, values, strict=True):
+        if array.shape[1] != 1:
+            problem = f"column {name} must hold one number per row, got {array.shape[1]} of them"
+            own = "position" if array.shape[1] == 3 else None
             raise InputError(
-                f"column {name} must hold numbers, got {column.dtype} (first: {table[name][0]!r})"
+                problem
+                + (f": positions in one column are given as columns={{'{own}': '{name}'}}" if own else ""),
+                command=problem
+                + (f": positions in one column are given as --column {own}={name}" if own else ""),
             )
-        arrays.append(np.ma.filled(column.astype(np.float64), np.nan))
-    values = np.stack(arrays, axis=1) if arrays[0].ndim == 1 else arrays[0]
-    bad = np.asarray(~np.isfinite(values).all(axis=1))
-    if bad.any():
-        row = int(bad.argmax())
+    return _finite(np.concatenate(values, axis=1), names, what)
+
+
+def vectors(table: Table, name: str, *, what: str, quantity: Quantity) -> Float[np.ndarray, "n 3"]:
+    """Return a column of three numbers per row, as `numbers` does."""
+    values = _gate(table, name, quantity)
+    if values.shape[1] != 3:
+        raise InputError(f"column {name} must hold three numbers per row, got {values.shape[1]}")
+    return _finite(values, [name], what)
+
+
+def optional_numbers(
+    table: Table, name: str, columns: Mapping[str, str] | None = None
+) -> Float[np.ndarray, " n"] | None:
+    """Return an optional column, "mass", "weight" or "magnitude", or None where the table has none.
+
+    A likely column of another name is not taken, but named in a warning. Weights are never negative.
+    """
+    found = find_columns(table, (name,), columns=columns, required=False)
+    if found is None:
+        likely = _closest(name, name, table.colnames, spelling=False)
+        if likely is not None and name != "magnitude":
+            problem = f"column {likely} is not used as {name}: if it is one, give"
+            warnings.warn(
+                InputWarning(
+                    f"{problem} columns={{{name!r}: {likely!r}}}",
+                    command=f"{problem} --column {name}={likely}",
+                ),
+                stacklevel=3,
+            )
+        return None
+    quantity = magnitude if name == "magnitude" else rank
+    values = numbers(table, found, what=name, quantities=[quantity])[:, 0]
+    if name == "weight" and (values < 0).any():
+        row = int((values < 0).argmax())
         raise InputError(
-            f"{what} ({', '.join(names)}) must be finite, got {int(bad.sum())} of {len(bad)} rows that are NaN, "
-            f"infinite or empty (first: row {row}, {values[row]}): remove or repair them"
+            f"weight must be >= 0, got {values[row]} at row {row}: remove the column or repair it"
         )
     return values
-
-
-def length_factor(unit: Any) -> float:
-    """Return what turns a column's declared unit into comoving Mpc/h; 1 where none is declared.
-
-    ``h`` in a unit of length is the Hubble parameter, although astropy reads an hour.
-
-    Raises
-    ------
-    InputError
-        If the unit is a length without h, or no length.
-    """
-    import astropy.cosmology.units as cu
-    import astropy.units as u
-
-    if unit is None or str(unit) == "":
-        return 1.0
-    if isinstance(unit, u.UnrecognizedUnit):
-        plain = str(unit).replace(" ", "").replace("^", "").lower()
-        known = {
-            "h-1mpc": 1.0,
-            "h-1.mpc": 1.0,
-            "mpc/h": 1.0,
-            "mpch-1": 1.0,
-            "h-1kpc": 1e-3,
-            "kpc/h": 1e-3,
-            "cmpc/h": 1.0,
-        }
-        if plain in known:
-            return known[plain]
-    for hubble in (u.hour, cu.littleh):
-        try:
-            return float((u.Unit(unit) * hubble).to(u.Mpc))
-        except (u.UnitConversionError, ValueError, TypeError):
-            continue
-    raise InputError(
-        f"positions must be in comoving Mpc/h, got unit {str(unit)!r}: convert them (1 Mpc = h Mpc/h), or remove the "
-        "unit if it is wrong"
-    )
-
-
-def speed_factor(unit: Any) -> float:
-    """Return what turns a column's declared unit into km/s; 1 where none is declared."""
-    import astropy.units as u
-
-    if unit is None or str(unit) == "":
-        return 1.0
-    try:
-        return float(u.Unit(unit).to(u.km / u.s))
-    except (u.UnitConversionError, ValueError, TypeError):
-        raise InputError(
-            f"velocities must be peculiar velocities in km/s, got unit {str(unit)!r}: convert them"
-        ) from None
 
 
 def refuse_duplicates(positions: Float[np.ndarray, "n 3"], *, what: str = "positions") -> None:
@@ -188,20 +195,54 @@ def refuse_duplicates(positions: Float[np.ndarray, "n 3"], *, what: str = "posit
         )
 
 
-def _closest(name: str, canonical: str, colnames: Sequence[str]) -> str | None:
-    """Return the table's column most likely meant: another case, a known alias, or a close spelling."""
+def _gate(table: Table, name: str, quantity: Quantity) -> Float[np.ndarray, "n width"]:
+    """Return a column's numbers in the package's unit, one or several per row, masked ones as NaN."""
+    column = table[name]
+    dtype = getattr(column, "dtype", None)
+    if dtype is None or dtype.kind not in "iufb":
+        got = type(column).__name__ if dtype is None else dtype
+        raise InputError(f"column {name} must hold numbers, got {got} (first: {column[0]!r})")
+    if column.ndim > 2:
+        raise InputError(f"column {name} must hold one number per row, got shape {column.shape}")
+    values: Any = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
+    return np.asarray(values.reshape(len(values), -1) * quantity(getattr(column, "unit", None), name))
+
+
+def _finite(values: Float[np.ndarray, "n k"], names: Sequence[str], what: str) -> Float[np.ndarray, "n k"]:
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"{what} ({', '.join(names)}) must be finite, got {int(bad.sum())} of {len(bad)} rows that are NaN, "
+            f"infinite or empty (first: row {row}, {values[row]}): remove or repair them"
+        )
+    return values
+
+
+def _any_case(name: str, colnames: Sequence[str]) -> str | None:
+    """Return the column of a name: exactly as it is written, or in other capitals if only one is."""
+    if name in colnames:
+        return name
+    same = [column for column in colnames if column.lower() == name.lower()]
+    if len(same) > 1:
+        raise InputError(
+            f"column {name} must be one column, got {', '.join(same)}, which differ in capitals: say which is meant",
+            command=f"column {name} must be one column, got {', '.join(same)}, which differ in capitals: give --column "
+            f"{name.lower()}={same[0]}",
+        )
+    return same[0] if same else None
+
+
+def _closest(name: str, canonical: str, colnames: Sequence[str], *, spelling: bool = True) -> str | None:
+    """Return the table's column most likely meant: a known alias, or a close spelling."""
     lower = {column.lower(): column for column in colnames}
     axis = canonical[-1]
-    guesses = (
-        name.lower(),
-        *_ALIASES.get(canonical, ()),
-        f"pos_{axis}",
-        f"{axis}pos",
-        f"{axis}_pos",
-        f"{axis}_coord",
-    )
+    guesses = list(_ALIASES.get(canonical, ()))
+    if len(canonical) <= 2:
+        guesses += [f"pos_{axis}", f"{axis}pos", f"{axis}_pos", f"{axis}_coord", f"{canonical}c"]
     for guess in guesses:
         if guess in lower and lower[guess] != name:
             return lower[guess]
-    close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.6)
+    spelling &= len(name) > 2  # of x, y and z every short name is close
+    close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.6) if spelling else []
     return lower[close[0]] if close else None

@@ -13,15 +13,27 @@ from jaxtyping import Bool, Float
 
 from peculiar.catalogues.columns import find_columns, numbers
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift, galactic_directions
-from peculiar.catalogues.read import read_table
-from peculiar.catalogues.sky import directions
+from peculiar.catalogues.sky import directions, refuse_outside_sky
+from peculiar.catalogues.tables import read_table
+from peculiar.catalogues.units import Quantity, angle, magnitude, speed
+from peculiar.catalogues.units import redshift as no_unit
 from peculiar.core import InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-NAMES = ("ra", "dec", "l", "b", "cz", "z", "mu", "mu_error")
+_QUANTITIES: dict[str, Quantity] = {
+    "ra": angle,
+    "dec": angle,
+    "l": angle,
+    "b": angle,
+    "cz": speed,
+    "z": no_unit,
+    "mu": magnitude,
+    "mu_error": magnitude,
+}
+NAMES = tuple(_QUANTITIES)
 MODULUS_RANGE = (15.0, 50.0)
 """Distance moduli that are taken [mag]: 10 kpc to 100 Gpc; others are distances or relative moduli."""
 LARGEST_ERROR = 2.0  # mag; more is no measurement, and often an error in another unit
@@ -124,32 +136,29 @@ def read_distances(
 
 
 def _directions(table: Table, columns: Mapping[str, str] | None) -> Float[np.ndarray, "n 3"]:
-    given = set(columns or {})
-    galactic = bool(given & {"l", "b"}) or (
-        {"l", "b"} <= set(table.colnames) and not {"ra", "dec"} <= set(table.colnames)
-    )
+    given, known = set(columns or {}), {name.lower() for name in table.colnames}
+    galactic = bool(given & {"l", "b"}) or ({"l", "b"} <= known and not {"ra", "dec"} <= known)
     names = ("l", "b") if galactic and not given & {"ra", "dec"} else ("ra", "dec")
     longitude, latitude = _columns(table, names, columns, what="sky coordinates").T
-    for name, values, low, high in ((names[0], longitude, 0, 360), (names[1], latitude, -90, 90)):
-        _refuse((values < low) | (values > high), values, name, f"in [{low}, {high}] deg", "give degrees")
+    refuse_outside_sky(longitude, latitude, names=names)
     return (galactic_directions if names[0] == "l" else directions)(longitude, latitude)
 
 
 def _redshifts(table: Table, columns: Mapping[str, str] | None) -> Float[np.ndarray, " n"]:
     """Return z from `z` or from `cz` / c, and refuse the one given as the other."""
-    given = set(columns or {})
-    name = "cz" if "cz" in given or ("cz" in table.colnames and "z" not in given) else "z"
+    given, known = set(columns or {}), {name.lower() for name in table.colnames}
+    name = "cz" if "cz" in given or ("cz" in known and "z" not in given) else "z"
     values = _columns(table, (name,), columns, what="redshifts")[:, 0]
     typical = float(np.median(np.abs(values)))
-    if name == "z" and typical > 20:
-        raise InputError(
-            f"z must be a redshift, got a median of {typical:.5g}: these look like km/s; call the column cz "
-            "(--column cz=NAME)"
+    wrong = {"z": typical > 20, "cz": typical < 100}[name]
+    if wrong:
+        rule, looks, other = ("a redshift", "km/s", "cz") if name == "z" else ("in km/s", "redshifts", "z")
+        problem = (
+            f"{name} must be {rule}, got a median of {typical:.5g}: these look like {looks}; call the column"
         )
-    if name == "cz" and typical < 100:
         raise InputError(
-            f"cz must be in km/s, got a median of {typical:.5g}: these look like redshifts; call the column z "
-            "(--column z=NAME)"
+            f"{problem} {other} (columns={{'{other}': NAME}})",
+            command=f"{problem} {other} (--column {other}=NAME)",
         )
     return values / SPEED_OF_LIGHT if name == "cz" else values
 
@@ -159,7 +168,7 @@ def _columns(
 ) -> Float[np.ndarray, "n columns"]:
     names = find_columns(table, wanted, columns=columns)
     assert names is not None  # they are required
-    return numbers(table, names, what=what)
+    return numbers(table, names, what=what, quantities=[_QUANTITIES[name] for name in wanted])
 
 
 def _refuse(bad: np.ndarray, values: np.ndarray, name: str, rule: str, remedy: str) -> None:

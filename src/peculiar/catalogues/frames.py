@@ -94,6 +94,12 @@ def convert_redshift(
                 "redshifts are"
             )
     z = np.asarray(redshift, dtype=np.float64)
+    refuse_no_redshift(z)
+    return (1 + z) * _doppler(source, vectors) / _doppler(target, vectors) - 1
+
+
+def refuse_no_redshift(z: Float[np.ndarray, " n"]) -> None:
+    """Refuse values that are no redshift: not finite, at most -1 or above 20."""
     bad = ~((z > -1) & (z <= 20))
     if bad.any():
         row = int(bad.argmax())
@@ -102,7 +108,6 @@ def convert_redshift(
             f"z must lie in (-1, 20], got {int(bad.sum())} of {z.size} rows outside (first: row {row}, {z[row]:.6g}): "
             f"{remedy}"
         )
-    return (1 + z) * _doppler(source, vectors) / _doppler(target, vectors) - 1
 
 
 def _doppler(frame: RedshiftFrame, vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:

@@ -1,23 +1,26 @@
-"""Read catalogues of halos or galaxies in a box from FITS, HDF5, Parquet, ECSV and CSV files."""
+"""Read catalogues of halos or galaxies in a box."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues.columns import (
     find_columns,
-    length_factor,
+    find_vector,
     numbers,
+    optional_numbers,
     refuse_duplicates,
-    speed_factor,
-    vector_column,
+    vectors,
 )
+from peculiar.catalogues.tables import read_table
+from peculiar.catalogues.units import Quantity, declared, length, speed
 from peculiar.core import Box, Catalogue, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
@@ -25,106 +28,68 @@ from peculiar.core.field import Space
 if TYPE_CHECKING:
     from astropy.table import Table
 
-FORMATS = {
-    ".fits": "fits",
-    ".fit": "fits",
-    ".fits.gz": "fits",
-    ".hdf5": "hdf5",
-    ".h5": "hdf5",
-    ".hdf": "hdf5",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-    ".csv.gz": "ascii.csv",
-}
-"""File name endings that are read and written, and what astropy calls their formats."""
-
+NAMES = ("x", "y", "z", "position", "vx", "vy", "vz", "velocity", "mass", "weight")
+"""Columns of a catalogue in a box."""
+REDSHIFT = 0.59
+"""Effective redshift, where neither the caller nor the file states one."""
 _FEW = 500  # objects: with fewer, how much of the box they span says little about units
 
 
-def table_format(path: str | Path) -> str:
-    """Return astropy's name of the format that a file name's ending means."""
-    name = Path(path).name.lower()
-    for ending, kind in FORMATS.items():
-        if name.endswith(ending):
-            return kind
-    raise InputError(
-        f"catalogue name must end in {', '.join(FORMATS)}, got {str(path)!r}: convert or rename it"
-    )
+@dataclass(frozen=True)
+class Stated:
+    """What a catalogue that this package wrote states about itself."""
+
+    box_size: float
+    redshift: float
+    space: Space
+    line_of_sight: LineOfSight
 
 
-def read_table(path: str | Path) -> Table:
-    """Read a table file as it stands: all columns, rows in their order.
-
-    Plain HDF5 files, without a table but with datasets of one length (``x``, ``y``, ``z``, or a single ``position``
-    of shape (n, 3)), are read as well.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, of an unknown kind, damaged, truncated or without rows.
-    """
-    from astropy.table import Table
-
-    path = Path(path)
-    kind = table_format(path)
-    if not path.is_file():
-        raise InputError(f"catalogue must be a file that exists, got {str(path)!r}: check the path")
-    if path.stat().st_size == 0:
-        raise InputError(f"catalogue must hold a table, got {str(path)!r} of 0 bytes: copy the file again")
+def stated(table: Table) -> Stated | None:
+    """Return what `write_catalogue` wrote beside the columns; None for a table of another origin."""
+    own = {str(key).lower(): value for key, value in table.meta.items()}
+    if own.get("space") not in ("redshift", "real") or own.get("los") not in ("x", "y", "z", "radial"):
+        return None
     try:
-        with warnings.catch_warnings():
-            # astropy reads on after this one, and would deliver rows that are not there
-            warnings.filterwarnings("error", message=".*truncated.*")
-            table = _read_hdf5(path) if kind == "hdf5" else Table.read(path, format=kind)
-    except (InputError, MemoryError):
-        raise
-    except (
-        Exception
-    ) as error:  # readers raise OSError, ValueError, TypeError, KeyError, IndexError, ArrowInvalid ...
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"catalogue must be a whole {kind.removeprefix('ascii.').upper()} file, got {str(path)!r}, which cannot be "
-            f"read ({type(error).__name__}: {reason}): it is truncated, damaged or of another format; copy it again"
-        ) from error
-    if len(table) == 0:
-        raise InputError(
-            f"catalogue must hold at least one object, got {str(path)!r} with no rows: check the selection"
-        )
-    return table
+        return Stated(float(own["box_size"]), float(own["redshift"]), own["space"], own["los"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def read_catalogue(
     path: str | Path | Table,
     *,
     box: Box,
-    line_of_sight: LineOfSight = "z",
-    space: Space = "redshift",
-    redshift: float = 0.59,
+    line_of_sight: LineOfSight | None = None,
+    space: Space | None = None,
+    redshift: float | None = None,
     columns: Mapping[str, str] | None = None,
     observer: tuple[float, float, float] | None = None,
+    velocities: bool = True,
 ) -> Catalogue:
     """Read a catalogue of objects in a box.
 
     Parameters
     ----------
     path : path or astropy Table
-        FITS, HDF5, Parquet, ECSV or CSV with columns ``x``, ``y``, ``z`` [comoving Mpc/h] or one (n, 3) column
+        What `read_table` reads, with columns ``x``, ``y``, ``z`` [comoving Mpc/h] or one (n, 3) column
         ``position``, and optional ``vx``, ``vy``, ``vz`` (or ``velocity``) [peculiar km/s], ``mass`` [Msun/h, or
-        anything that ranks] and ``weight``; or a table that was read already.
+        anything that ranks] and ``weight``, in any case; or a table that was read already.
     box : Box
         The region, in the coordinates of the positions.
     line_of_sight : "x", "y", "z" or "radial"
-        Axis of the redshift-space distortions; "radial" needs `observer`.
+        Axis of the redshift-space distortions; "radial" needs `observer`. By default what a file of `write_catalogue`
+        states, else "z".
     space : "redshift" or "real"
-        Whether the positions hold peculiar velocities.
+        Whether the positions hold peculiar velocities; by default what the file states, else "redshift".
     redshift : float
-        Effective redshift; H and f are taken there.
+        Effective redshift; H and f are taken there. By default what the file states, else 0.59.
     columns : mapping, optional
         The names above to the file's own, for those that differ: ``{"x": "X_GAL", "mass": "M200"}``.
     observer : (3,) [Mpc/h], optional
         Position of the observer, for a radial line of sight.
+    velocities : bool
+        Whether velocities are read; columns that are not read cannot be wrong.
 
     Returns
     -------
@@ -148,47 +113,46 @@ def read_catalogue(
         raise InputError(
             "catalogue must hold at least one object, got a table with no rows: check the selection"
         )
-    unknown = set(columns or {}) - {"x", "y", "z", "vx", "vy", "vz", "mass", "weight"}
+    unknown = set(columns or {}) - set(NAMES)
     if unknown:
-        raise InputError(
-            f"columns must map x, y, z, vx, vy, vz, mass, weight, got {', '.join(sorted(unknown))}"
-        )
+        raise InputError(f"columns must map {', '.join(NAMES)}, got {', '.join(sorted(unknown))}")
+    own = stated(table)
+    if own is not None:
+        _name_unused(own, box_size=box.size, redshift=redshift, space=space, line_of_sight=line_of_sight)
+        line_of_sight, space = line_of_sight or own.line_of_sight, space or own.space
+        redshift = own.redshift if redshift is None else redshift
+    redshift = REDSHIFT if redshift is None else redshift
     if not -0.1 < redshift < 20:
         raise InputError(
             f"redshift must lie in (-0.1, 20), got {redshift}: give the effective redshift of the objects"
         )
-
-    positions = _vectors(table, ("x", "y", "z"), columns, required=True)
-    assert positions is not None
+    positions = _vectors(table, position_columns(table, columns), what="positions", quantity=length)
     refuse_wrong_units(positions, box)
     refuse_duplicates(positions)
+    moving = _columns_of(table, "velocity", columns, required=False) if velocities else None
     return Catalogue(
         positions=positions,
         box=box,
         redshift=float(redshift),
-        line_of_sight=line_of_sight,
-        space=space,
-        velocities=_vectors(table, ("vx", "vy", "vz"), columns, required=False),
+        line_of_sight=line_of_sight or "z",
+        space=space or "redshift",
+        velocities=None if moving is None else _vectors(table, moving, what="velocities", quantity=speed),
         masses=optional_numbers(table, "mass", columns),
         weights=optional_numbers(table, "weight", columns),
         observer=observer,
     )
 
 
-def optional_numbers(
-    table: Table, name: str, columns: Mapping[str, str] | None = None
-) -> Float[np.ndarray, " n"] | None:
-    """Return an optional column ("mass" or "weight"), or None where the table has none; never negative weights."""
-    found = find_columns(table, (name,), columns=columns, required=False)
-    if found is None:
-        return None
-    values = numbers(table, found, what=name)[:, 0]
-    if name == "weight" and (values < 0).any():
-        row = int((values < 0).argmax())
-        raise InputError(
-            f"weight must be >= 0, got {values[row]} at row {row}: remove the column or repair it"
-        )
-    return values
+def position_columns(table: Table, columns: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names of the columns x, y, z of a table, or of its one (n, 3) column of positions."""
+    found = _columns_of(table, "position", columns, required=True)
+    assert found is not None  # they are required
+    return found
+
+
+def has_units(table: Table, names: list[str]) -> bool:
+    """Return whether all of the columns declare their unit."""
+    return all(declared(getattr(table[name], "unit", None)) is not None for name in names)
 
 
 def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
@@ -223,10 +187,14 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             remedy = (
                 f"a periodic box takes them back with x % {box.size:g}, or check the box's size and origin"
             )
-        raise InputError(
+        problem = (
             f"positions must lie in the box of {box.size:g} Mpc/h with corner {_show(np.asarray(box.origin))}, got "
-            f"{int(outside.sum())} of {len(positions)} objects outside (first: row {row} at {_show(positions[row])}): "
-            f"{remedy}"
+            f"{int(outside.sum())} of {len(positions)} objects outside (first: row {row} at {_show(positions[row])})"
+        )
+        options = remedy.replace("the box's size and origin", "--box and --origin")
+        raise InputError(
+            f"{problem}: {remedy}",
+            command=f"{problem}: {options.replace('the box size', '--box and --origin')}",
         )
     if box.periodic and len(positions) >= _FEW and span < 0.9 * box.size:
         warnings.warn(
@@ -236,72 +204,38 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
         )
 
 
-def _vectors(
-    table: Table, wanted: tuple[str, str, str], columns: Mapping[str, str] | None, *, required: bool
-) -> Float[np.ndarray, "n 3"] | None:
-    """Return positions [Mpc/h] or velocities [km/s] from three columns or from one of shape (n, 3)."""
-    single = (
-        None if set(wanted) & (set(columns or {}) | set(table.colnames)) else vector_column(table, wanted)
-    )
-    names = [single] if single else find_columns(table, wanted, columns=columns, required=required)
-    if names is None:
-        return None
-    is_position = wanted[0] == "x"
-    values = numbers(table, names, what="positions" if is_position else "velocities")
-    factor = length_factor if is_position else speed_factor
-    return values * np.array([factor(table[name].unit) for name in names])
+def _columns_of(
+    table: Table, name: str, columns: Mapping[str, str] | None, *, required: bool
+) -> list[str] | None:
+    """Return the names of three columns, or of one of shape (n, 3); what the caller names comes first."""
+    axes = ("x", "y", "z") if name == "position" else ("vx", "vy", "vz")
+    given = set(columns or {})
+    single = None if given & set(axes) else find_vector(table, name, columns)
+    if single is not None and (name in given or not set(axes) <= {own.lower() for own in table.colnames}):
+        return [single]
+    return find_columns(table, axes, columns=columns, required=required)
 
 
-def _read_hdf5(path: Path) -> Table:
-    """Read the one table of an HDF5 file, or its plain datasets of one length."""
-    import h5py
-    from astropy.table import Table
-
-    with h5py.File(path, "r") as file:
-        tables: list[str] = []
-        arrays: list[str] = []
-
-        def visit(name: str, node: object) -> None:
-            if (
-                isinstance(node, h5py.Dataset)
-                and not name.endswith("__table_column_meta__")
-                and node.ndim > 0
-            ):
-                (tables if node.dtype.fields else arrays).append(name)
-
-        file.visititems(visit)
-        if len(tables) > 1:
-            raise InputError(
-                f"catalogue must be an HDF5 file with one table, got {', '.join(tables)}: keep one of them"
-            )
-        if not tables:
-            return _plain_datasets(file, arrays, path)
-    return Table.read(path, format="hdf5", path=tables[0], character_as_bytes=False)
+def _vectors(table: Table, names: list[str], *, what: str, quantity: Quantity) -> Float[np.ndarray, "n 3"]:
+    if len(names) == 1:
+        return vectors(table, names[0], what=what, quantity=quantity)
+    return numbers(table, names, what=what, quantities=[quantity] * 3)
 
 
-def _plain_datasets(file: object, names: list[str], path: Path) -> Table:
-    """Return the datasets beside the positions as a table; those of other lengths are no columns."""
-    from astropy.table import Table
-
-    folders: dict[str, list[str]] = {}
-    for name in names:
-        folder, _, leaf = name.rpartition("/")
-        folders.setdefault(folder, []).append(leaf)
-    wanted = {"x", "position", "positions", "pos", "ra"}
-    matches = [f for f, leaves in folders.items() if wanted & {leaf.lower() for leaf in leaves}] or list(
-        folders
-    )
-    if len(matches) != 1:
-        raise InputError(
-            "catalogue must be an HDF5 file with one group of columns, got "
-            f"{', '.join(m or '/' for m in matches) or 'none'} in {str(path)!r}: keep the datasets x, y, z (or "
-            "position) in one group"
+def _name_unused(own: Stated, **given: Any) -> None:
+    """Name what the file states and the caller wants otherwise."""
+    other = [
+        f"{name} = {getattr(own, name)}"
+        for name, value in given.items()
+        if value is not None
+        and (
+            abs(value - getattr(own, name)) > 1e-6 * value
+            if name == "box_size"
+            else value != getattr(own, name)
         )
-    prefix = f"{matches[0]}/" if matches[0] else ""
-    columns = {leaf: file[prefix + leaf] for leaf in folders[matches[0]]}  # type: ignore[index]
-    anchor = next((leaf for leaf in columns if leaf.lower() in wanted), next(iter(columns)))
-    length = len(columns[anchor])
-    return Table({leaf: data[()] for leaf, data in columns.items() if len(data) == length})
+    ]
+    if other:
+        warnings.warn(f"what the file states is not used: {', '.join(other)}", stacklevel=3)
 
 
 def _show(values: np.ndarray) -> str:

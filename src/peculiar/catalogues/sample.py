@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,47 +10,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from peculiar.catalogues.columns import find_columns, numbers, refuse_duplicates
-from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
+from peculiar.catalogues.columns import find_columns, optional_numbers, refuse_duplicates
 from peculiar.catalogues.groups import Groups, find_groups
 from peculiar.catalogues.luminosity import (
     FluxLimit,
     Schechter,
     fit_schechter,
-    largest_departure,
+    missed_fraction,
     selection_from_luminosity,
 )
 from peculiar.catalogues.randoms import footprint, selection_of_randoms
-from peculiar.catalogues.read import optional_numbers, read_table
 from peculiar.catalogues.selection import Radial, RadialSelection, radial_selection
-from peculiar.catalogues.sky import SkyMask, directions, read_mask, survey_box, to_cartesian
-from peculiar.catalogues.survey import COLUMNS, Survey
-from peculiar.core import Box, Cosmology, InputError
+from peculiar.catalogues.sky import SkyMask, read_mask, survey_box
+from peculiar.catalogues.sky_table import Randoms, read_randoms, sky_places
+from peculiar.catalogues.survey import Survey
+from peculiar.catalogues.tables import read_table
+from peculiar.core import Box, Cosmology, InputError, InputWarning
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 CELL_SIZE = 225 / 96
-_DEPARTURE = 0.25  # of a Schechter function from the C- estimate: n(r) is then wrong by about as much
-
-
-@dataclass(frozen=True, eq=False)
-class Randoms:
-    """Random points of a survey: positions (m, 3) [Mpc/h] and optional weights (m,)."""
-
-    positions: Float[np.ndarray, "m 3"]
-    weights: Float[np.ndarray, " m"] | None = None
-
-    def within(self, mask: SkyMask, limits: tuple[float, float]) -> Randoms:
-        """Return the points in a mask and between two distances [Mpc/h]."""
-        distance = np.linalg.norm(self.positions, axis=1)
-        kept = (mask.at(self.positions) > 0) & (distance >= limits[0]) & (distance <= limits[1])
-        if not kept.any():
-            raise InputError(
-                f"randoms must lie in the survey, got none of {len(kept)} in the mask from {limits[0]:.5g} to "
-                f"{limits[1]:.5g} Mpc/h: are they another survey's?"
-            )
-        return Randoms(self.positions[kept], None if self.weights is None else self.weights[kept])
+_MISSED = (
+    0.05  # of the galaxies, which n(r) of a Schechter function may have at other distances than they are
+)
+_NOISE = 2.0  # over the root of their number: four times what noise alone makes of that fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,24 +147,32 @@ def read_survey(
 
     table = source if isinstance(source, Table) else read_table(source)
     if survey.frame is None:
+        problem = "the rest frame of the redshifts is not stated, and taken as that of the CMB: give"
         warnings.warn(
-            "the rest frame of the redshifts is not stated, and taken as that of the CMB: give --frame heliocentric, "
-            "cmb or local-group, or frame in the survey file",
+            InputWarning(
+                f"{problem} frame = 'heliocentric', 'cmb' or 'local-group' of the survey",
+                command=f"{problem} --frame heliocentric, cmb or local-group, or frame in the survey file",
+            ),
             stacklevel=2,
         )
-    redshifts, positions = sky_places(
-        table, cosmology=cosmology, columns=survey.columns, frame=survey.frame or "cmb"
-    )
-    refuse_duplicates(positions, what="sky positions and redshifts")
-    masses, weights, magnitudes = (
-        optional_numbers(table, name, survey.columns) for name in ("mass", "weight", "magnitude")
-    )
-    if survey.flux_limit is not None and magnitudes is None:
-        find_columns(table, ("magnitude",), columns=survey.columns)  # its error names the likely columns
+    frame = survey.frame or "cmb"
+    redshifts, positions = sky_places(table, cosmology=cosmology, columns=survey.columns, frame=frame)
+    known = redshifts >= 0
+    if not known.all():
+        warnings.warn(
+            f"{int((~known).sum())} of {len(known)} objects have z < 0 in the frame of the CMB, hence no distance, and "
+            "are not used",
+            stacklevel=2,
+        )
+    refuse_duplicates(positions[known], what="sky positions and redshifts")
+    masses, weights = (optional_numbers(table, name, survey.columns) for name in ("mass", "weight"))
+    magnitudes = _magnitudes(table, survey)
     if mask is None and survey.mask is not None:
         mask = read_mask(survey.mask, complete_above=survey.complete_above)
-    randoms = None if survey.randoms is None else _read_randoms(survey, cosmology=cosmology)
-    mask, kept = _covered(positions, mask, randoms)
+    randoms = None
+    if survey.randoms:
+        randoms = read_randoms(survey.randoms, cosmology=cosmology, columns=survey.columns, frame=frame)
+    mask, kept = _covered(positions, known, mask, randoms)
     distances = np.linalg.norm(positions, axis=1)
     limits = _limits(survey, distances[kept], cosmology=cosmology)
     kept &= (distances >= limits[0]) & (distances <= limits[1])
@@ -190,13 +181,21 @@ def read_survey(
     if magnitudes is not None:
         # Without a flux limit magnitudes only rank groups.
         limit = survey.flux_limit or FluxLimit(np.inf, absolute=(-np.inf, np.inf))
-        absolute = magnitudes - limit.offset(redshifts, cosmology=cosmology)
+        placed = np.where(known, redshifts, 0.0)
+        absolute = magnitudes - limit.offset(placed, cosmology=cosmology)
         luminosities = 10 ** (-0.4 * absolute)
         if survey.flux_limit is not None:
-            faint = limit.faint_end(redshifts, cosmology=cosmology)
+            faint = limit.faint_end(placed, cosmology=cosmology)
             _refuse_fainter(magnitudes[kept], limit)
             kept &= (absolute >= limit.absolute[0]) & (absolute <= faint)
-            shape = _luminosity_function(limit, absolute[kept], faint[kept], weights=_at(weights, kept))
+            shape = _luminosity_function(
+                limit,
+                absolute[kept],
+                faint[kept],
+                weights=_at(weights, kept),
+                cosmology=cosmology,
+                limits=limits,
+            )
     n_of_r = _selection(
         survey,
         distances[kept],
@@ -223,29 +222,18 @@ def read_survey(
     )
 
 
-def sky_places(
-    table: Table,
-    *,
-    cosmology: Cosmology,
-    columns: Mapping[str, str] | None = None,
-    frame: RedshiftFrame = "cmb",
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
-    """Return the redshift in the frame of the CMB and the comoving position [Mpc/h] of every row of a survey's table.
-
-    Raises
-    ------
-    InputError
-        If columns are missing, coordinates out of range, or redshifts look like km/s.
-    """
-    unknown = set(columns or {}) - set(COLUMNS)
-    if unknown:
-        raise InputError(f"columns must map {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
-    names = find_columns(table, ("ra", "dec", "z"), columns=columns)
-    assert names is not None
-    ra, dec, z = numbers(table, names, what="sky coordinates").T
-    if frame != "cmb":
-        z = convert_redshift(z, directions(ra, dec), source=frame)
-    return z, to_cartesian(ra, dec, redshift=z, cosmology=cosmology)
+def _magnitudes(table: Table, survey: Survey) -> Float[np.ndarray, " n"] | None:
+    """Return apparent magnitudes, which a flux limit needs; without one they only rank groups, and may be wrong."""
+    if survey.flux_limit is not None:
+        find_columns(table, ("magnitude",), columns=survey.columns)  # its error names the likely columns
+        return optional_numbers(table, "magnitude", survey.columns)
+    try:
+        return optional_numbers(table, "magnitude", survey.columns)
+    except InputError as error:
+        if "magnitude" in survey.columns:
+            raise
+        warnings.warn(f"magnitudes are not used: {error}", stacklevel=3)
+        return None
 
 
 def _at(
@@ -255,41 +243,33 @@ def _at(
 
 
 def _covered(
-    positions: Float[np.ndarray, "n 3"], mask: SkyMask | None, randoms: Randoms | None
+    positions: Float[np.ndarray, "n 3"],
+    known: Bool[np.ndarray, " n"],
+    mask: SkyMask | None,
+    randoms: Randoms | None,
 ) -> tuple[SkyMask, Bool[np.ndarray, " n"]]:
-    """Return the mask, or the randoms' footprint where there is none, and the rows that lie in both."""
+    """Return the mask, or the randoms' footprint where there is none, and the known rows that lie in both."""
     seen = None if randoms is None else footprint(randoms.positions)
     everywhere = mask if mask is not None else seen
     if everywhere is None:
+        problem = "a survey must have a mask or randoms, got neither: give"
         raise InputError(
-            "a survey must have a mask or randoms, got neither: give --mask FILE or --randoms FILE, or name one in the "
-            "survey file"
+            f"{problem} mask or randoms of the survey",
+            command=f"{problem} --mask FILE or --randoms FILE, or name one in the survey file",
         )
-    kept = np.ones(len(positions), dtype=bool)
+    kept = known.copy()
     for name, one in (("mask", mask), ("randoms", seen)):
         if one is None:
             continue
-        inside = one.at(positions) > 0
+        inside = one.at(positions[known]) > 0
         if inside.mean() < 0.5:
             frame = "in another frame (COORDSYS), " if name == "mask" else ""
             raise InputError(
                 f"{name} must cover the survey, got {int((~inside).sum())} of {len(inside)} objects outside: is it "
                 f"another survey's, {frame}or are ra and dec in other units than degrees?"
             )
-        kept &= inside
+        kept[known] &= inside
     return everywhere, kept
-
-
-def _read_randoms(survey: Survey, *, cosmology: Cosmology) -> Randoms:
-    """Read random points; they have the columns and the frame of the galaxies, where they have them at all."""
-    assert survey.randoms is not None
-    table = read_table(survey.randoms)
-    columns = {name: own for name, own in survey.columns.items() if own in table.colnames}
-    try:
-        _, positions = sky_places(table, cosmology=cosmology, columns=columns, frame=survey.frame or "cmb")
-        return Randoms(positions, optional_numbers(table, "weight", columns))
-    except InputError as error:
-        raise InputError(f"randoms {survey.randoms}: {error}") from error
 
 
 def _limits(
@@ -302,10 +282,11 @@ def _limits(
         near, far = cosmology.comoving_distance(np.array(survey.redshifts))
         limits = (float(near), float(far))
     if not ((distances >= limits[0]) & (distances <= limits[1])).any():
-        raise InputError(
-            f"distance_range must hold objects, got {limits[0]:.5g} to {limits[1]:.5g} Mpc/h for objects from "
-            f"{found[0]:.5g} to {found[1]:.5g} Mpc/h: give the limits of the sample"
+        problem = (
+            f"must hold objects, got {limits[0]:.5g} to {limits[1]:.5g} Mpc/h for objects from {found[0]:.5g} to "
+            f"{found[1]:.5g} Mpc/h: give the limits of the sample"
         )
+        raise InputError(f"distance_range {problem}", command=f"--distances {problem}")
     return limits
 
 
@@ -332,15 +313,17 @@ def _luminosity_function(
     faint: Float[np.ndarray, " n"],
     *,
     weights: Float[np.ndarray, " n"] | None,
+    cosmology: Cosmology,
+    limits: tuple[float, float],
 ) -> Schechter:
-    """Fit the luminosity function, and warn where the C- estimate says that it is no Schechter function."""
+    """Fit the luminosity function, and warn where its n(r) is not that of the estimate without a model."""
     shape = fit_schechter(absolute, faint, bright_end=limit.absolute[0], weights=weights)
-    departure = largest_departure(shape, absolute, faint, bright_end=limit.absolute[0])
-    if departure > _DEPARTURE:
+    missed = missed_fraction(shape, limit, absolute, faint, cosmology=cosmology, distance_range=limits)
+    if missed > max(_MISSED, _NOISE / np.sqrt(len(absolute))):
         warnings.warn(
-            f"the luminosity function departs from the fitted Schechter function (M* {shape.M_star:.2f}, alpha "
-            f"{shape.alpha:.2f}) by {departure:.0%}, and n(r) may as much: check the magnitude limit, or narrow the "
-            "absolute magnitudes",
+            f"n(r) of the fitted Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} of "
+            "the galaxies at other distances than the luminosity function without a model (C-): check the magnitude "
+            "limit, or narrow the absolute magnitudes",
             stacklevel=3,
         )
     return shape

@@ -12,10 +12,15 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.core import Box, Cosmology, InputError
+from peculiar.core.memory import require_memory
 
 Frame = Literal["celestial", "galactic"]
 FULL_SKY = 4 * math.pi  # steradian
 ORIGIN = (0.0, 0.0, 0.0)
+_CELESTIAL = ("", "C", "Q", "CEL", "CELESTIAL", "EQU", "EQUATORIAL", "ICRS", "FK5", "J2000")
+"""COORDSYS of masks in right ascension and declination; ICRS and FK5 differ by less than 0.1 arcseconds."""
+_GALACTIC = ("G", "GAL", "GALACTIC")
+_MASK_COPIES = 6  # of a map in memory while it is read and turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +93,8 @@ def read_mask(path: str | Path, *, complete_above: float | None = None) -> SkyMa
     Parameters
     ----------
     path : path
-        FITS file with values from 0 to 1; unseen pixels count as 0. Celestial (COORDSYS C, or none) or galactic
-        (COORDSYS G) pixels.
+        FITS file with values from 0 to 1 in its first column, others are named in a warning; unseen pixels count as 0.
+        Celestial (COORDSYS C, ICRS, FK5, or none) or galactic (COORDSYS G) pixels.
     complete_above : float, optional
         Values above this are taken as 1, for masks whose completeness is noisy.
 
@@ -109,11 +114,16 @@ def read_mask(path: str | Path, *, complete_above: float | None = None) -> SkyMa
             warnings.filterwarnings("error", message=".*truncated.*")
             with fits.open(path) as hdus:
                 header = hdus[1].header
-                declared, frame_key = (
-                    header.get("NSIDE"),
-                    str(header.get("COORDSYS", "C")).strip().upper()[:1],
+                declared, frame_key = header.get("NSIDE"), str(header.get("COORDSYS", "")).strip().upper()
+                columns = [name for name in hdus[1].columns.names if name.upper() != "PIXEL"]
+                require_memory(
+                    _MASK_COPIES * 8 * 12 * float(declared or 0) ** 2,
+                    what=f"a mask of NSIDE = {declared}",
+                    remedy="degrade it (healpy.ud_grade)",
                 )
                 values = np.asarray(healpy.read_map(hdus, dtype=np.float64), dtype=np.float64)
+    except InputError:
+        raise
     except Exception as error:  # fits and healpy raise many kinds for files that are cut or no maps
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -125,16 +135,21 @@ def read_mask(path: str | Path, *, complete_above: float | None = None) -> SkyMa
             f"mask must have the 12 nside^2 = {12 * int(declared) ** 2} pixels of its NSIDE = {declared}, got "
             f"{values.size} in {str(path)!r}: write it again in one resolution"
         )
-    if frame_key not in ("C", "Q", "G", ""):
+    if frame_key not in (*_CELESTIAL, *_GALACTIC):
         raise InputError(
-            f"mask must have COORDSYS C (celestial) or G (galactic), got {frame_key!r}: rotate the map"
+            f"mask must have COORDSYS C (celestial, ICRS, FK5) or G (galactic), got {frame_key!r}: rotate the map"
+        )
+    if len(columns) > 1:
+        warnings.warn(
+            f"mask {path.name} has several columns: {columns[0]} is used, {', '.join(columns[1:])} not",
+            stacklevel=2,
         )
     values = np.where(values == healpy.UNSEEN, 0.0, values)
     if complete_above is not None:
         if not 0 < complete_above <= 1:
             raise InputError(f"complete_above must lie in (0, 1], got {complete_above}")
         values = np.where(values > complete_above, 1.0, values)
-    return SkyMask(values, frame="galactic" if frame_key == "G" else "celestial")
+    return SkyMask(values, frame="galactic" if frame_key in _GALACTIC else "celestial")
 
 
 def directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
@@ -150,11 +165,21 @@ def directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Flo
 
 
 def sky_directions(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """`directions` of ra and dec [deg]; InputError where ra lies outside [0, 360], or dec outside [-90, 90]."""
+    """`directions` of ra and dec [deg]; InputError where ra lies outside [-180, 360], or dec outside [-90, 90]."""
     ra, dec = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
-    _refuse_outside("ra", ra, 0, 360, "give degrees; add 360 to negative values")
-    _refuse_outside("dec", dec, -90, 90, "give degrees north of the equator")
+    refuse_outside_sky(ra, dec)
     return directions(ra, dec)
+
+
+def refuse_outside_sky(
+    longitude: Float[np.ndarray, " n"],
+    latitude: Float[np.ndarray, " n"],
+    *,
+    names: tuple[str, str] = ("ra", "dec"),
+) -> None:
+    """Refuse angles [deg] that are no place on the sky; longitudes may run from 0 to 360, or from -180 to 180."""
+    _refuse_outside(names[0], longitude, -180, 360, "give degrees")
+    _refuse_outside(names[1], latitude, -90, 90, "give degrees")
 
 
 def to_cartesian(
@@ -184,7 +209,7 @@ def to_cartesian(
     Raises
     ------
     InputError
-        If coordinates are out of range: ra outside [0, 360), dec outside [-90, 90], redshifts below 0 or above 20.
+        If coordinates are out of range: ra outside [-180, 360], dec outside [-90, 90], redshifts below 0 or above 20.
     """
     sight, redshift = sky_directions(ra, dec), np.asarray(redshift, dtype=np.float64)
     remedy = "leave out objects without a redshift, and those of the Local Group that approach"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
@@ -49,7 +49,9 @@ class Survey(_Frozen):
     )
     mask: Path | None = Field(None, description="HEALPix map of the angular completeness")
     complete_above: float | None = Field(None, gt=0, le=1, description="mask values above count as 1")
-    randoms: Path | None = Field(None, description="catalogue of random points with the survey's selection")
+    randoms: tuple[Path, ...] = Field(
+        (), description="catalogues of random points with the survey's selection, read as one"
+    )
     distances: tuple[float, float] | None = Field(None, description="comoving limits [Mpc/h]")
     redshifts: tuple[float, float] | None = Field(
         None, description="limits, of redshifts in the frame of the CMB"
@@ -70,6 +72,11 @@ class Survey(_Frozen):
         "ignore", description="collapse fingers of God, or replace galaxies by their groups, before painting"
     )
     linking: Linking = Field(Linking(), description="lengths of the group finder")
+
+    @field_validator("randoms", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str | Path) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Survey:
@@ -162,6 +169,9 @@ def load_survey(survey: str | Path) -> Survey:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"survey must be TOML, got {path} ({error})") from None
     for key in ("mask", "randoms"):
-        if isinstance(settings.get(key), str):
-            settings[key] = path.parent / settings[key]
+        value = settings.get(key)
+        if isinstance(value, str):
+            settings[key] = path.parent / value
+        elif isinstance(value, list) and all(isinstance(name, str) for name in value):
+            settings[key] = [path.parent / name for name in value]
     return make_survey(settings, where=path.name)

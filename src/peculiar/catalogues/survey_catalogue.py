@@ -14,11 +14,12 @@ from jaxtyping import Float
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Groups
 from peculiar.catalogues.randoms import completeness_from_randoms
-from peculiar.catalogues.read import read_table
-from peculiar.catalogues.sample import CELL_SIZE, SurveySample, read_survey, sky_places
+from peculiar.catalogues.sample import CELL_SIZE, SurveySample, read_survey
 from peculiar.catalogues.selection import Radial, RadialSelection, completeness, radial_selection
 from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask
+from peculiar.catalogues.sky_table import sky_places
 from peculiar.catalogues.survey import make_survey
+from peculiar.catalogues.tables import read_table
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def sky_positions(
 ) -> Float[np.ndarray, "n 3"]:
     """Return the position of every row of a survey, observer at the origin, (n, 3) [comoving Mpc/h, redshift space].
 
-    The rows of `read_sky_catalogue` before any is left out; the columns and errors are the same.
+    The rows of `read_sky_catalogue` before any is left out, NaN for those of negative redshift; the columns and errors
+    are the same.
     """
     from astropy.table import Table
 

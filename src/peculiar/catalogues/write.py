@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from peculiar.catalogues.read import table_format
+from peculiar.catalogues.tables import table_format
 from peculiar.core import Catalogue, InputError
 from peculiar.core.output import atomic_output
 

@@ -35,7 +35,8 @@ class Commands(TyperGroup):
                 errors = sys.modules.get("peculiar.core.errors")  # not loaded: not one of ours
                 if errors is None or not isinstance(error, errors.PeculiarError):
                     raise
-                typer.echo(f"peculiar: error: {' '.join(str(error).split())}", err=True)
+                message = str(getattr(error, "command", error))
+                typer.echo(f"peculiar: error: {' '.join(message.split())}", err=True)
                 raise typer.Exit(2) from None
 
 
@@ -49,7 +50,8 @@ app = typer.Typer(
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    typer.echo(f"peculiar: warning: {' '.join(str(message).split())}", err=True)
+    text = str(getattr(message, "command", message))
+    typer.echo(f"peculiar: warning: {' '.join(text.split())}", err=True)
 
 
 def announce(line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Force, Sight, app, numbers, pairs
+from peculiar.cli.app import Force, Sight, announce, app, numbers, pairs
 from peculiar.cli.surveys import (
     CellSize,
     Columns,
@@ -43,11 +43,17 @@ class AmplitudeName(StrEnum):
 @app.command()
 def reconstruct(
     catalogue: Annotated[
-        Path, typer.Argument(help="FITS, HDF5, Parquet, ECSV or CSV with x, y, z [Mpc/h]; or --sky.")
+        Path,
+        typer.Argument(
+            help="FITS, HDF5, Parquet or text with x, y, z [Mpc/h], or --sky; FILE[PART] for a part of it."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Fields: a zarr directory with density, velocity and momentum.")],
     box: Annotated[float | None, typer.Option(help="Side of the box [Mpc/h].")] = None,
-    los: Annotated[Sight, typer.Option(help="Line of sight in the box.")] = Sight.z,
+    los: Annotated[
+        Sight | None,
+        typer.Option(help="Line of sight in the box.", show_default="what the file states, else z"),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -72,9 +78,15 @@ def reconstruct(
         AmplitudeName,
         typer.Option(help="Of a survey's velocity: posterior mean, or divided by the share that is known."),
     ] = AmplitudeName.mean,
-    space: Annotated[SpaceName, typer.Option(help="Whether positions hold velocities.")] = SpaceName.redshift,
+    space: Annotated[
+        SpaceName | None,
+        typer.Option(
+            help="Whether positions hold velocities.", show_default="what the file states, else redshift"
+        ),
+    ] = None,
     redshift: Annotated[
-        float | None, typer.Option(help="Effective redshift of a box.", show_default="the model's")
+        float | None,
+        typer.Option(help="Effective redshift of a box.", show_default="the file's, else the model's"),
     ] = None,
     cosmology: Annotated[
         str | None,
@@ -126,7 +138,7 @@ def reconstruct(
         frame=frame,
         mask=mask,
         complete_above=complete_above,
-        randoms=randoms,
+        randoms=randoms or None,
         distances=distances,
         radial=radial,
         magnitude_limit=magnitude_limit,
@@ -144,9 +156,9 @@ def reconstruct(
         box_size=box,
         origin=numbers("--origin", origin, 3),
         periodic=periodic,
-        line_of_sight=los.value,
+        line_of_sight=None if los is None else los.value,
         observer=numbers("--observer", observer, 3),
-        space=space.value,
+        space=None if space is None else space.value,
         redshift=redshift,
         columns=None if sky else columns,
         survey=described,
@@ -163,6 +175,7 @@ def reconstruct(
         errors=errors,
         amplitude=amplitude.value,
         force=force,
+        announce=announce,
     )
     if summary.outside:
         typer.echo(

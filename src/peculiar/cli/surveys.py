@@ -49,7 +49,12 @@ Mask = Annotated[Path | None, typer.Option(help="HEALPix map of the survey's com
 CompleteAbove = Annotated[
     float | None, typer.Option(help="Completeness from which on the mask counts as 1, for a noisy map.")
 ]
-Randoms = Annotated[Path | None, typer.Option(help="Random points with the survey's selection: ra, dec, z.")]
+Randoms = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Random points with the survey's selection: ra, dec, z; several files are read as one."
+    ),
+]
 Distances = Annotated[
     str | None, typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH")
 ]
@@ -136,7 +141,7 @@ def groups(
         frame=frame,
         mask=mask,
         complete_above=complete_above,
-        randoms=randoms,
+        randoms=randoms or None,
         distances=distances,
         radial=radial,
         magnitude_limit=magnitude_limit,

@@ -3,7 +3,13 @@
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import PRESETS, Cosmology
-from peculiar.core.errors import InputError, OutOfRangeWarning, OutputExistsError, PeculiarError
+from peculiar.core.errors import (
+    InputError,
+    InputWarning,
+    OutOfRangeWarning,
+    OutputExistsError,
+    PeculiarError,
+)
 from peculiar.core.field import Field
 from peculiar.core.reconstructor import Reconstructor
 
@@ -14,6 +20,7 @@ __all__ = [
     "Cosmology",
     "Field",
     "InputError",
+    "InputWarning",
     "OutOfRangeWarning",
     "OutputExistsError",
     "PeculiarError",

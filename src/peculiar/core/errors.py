@@ -1,12 +1,38 @@
 """Errors and warnings that a user meets."""
 
+from __future__ import annotations
+
 
 class PeculiarError(Exception):
     """Base of every error that peculiar raises on purpose."""
 
 
 class InputError(PeculiarError, ValueError):
-    """Bad input: the message gives the name, the value, the rule and the remedy. Exit code 2 on the command line."""
+    """Bad input: the message gives the name, the value, the rule and the remedy. Exit code 2 on the command line.
+
+    Parameters
+    ----------
+    message : str
+        Its remedy in the words of Python.
+    command : str, optional
+        The message with its remedy in options of the command line, where they differ.
+    """
+
+    def __init__(self, message: str, *, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command or message
+
+    def within(self, what: str) -> InputError:
+        """Return the error with the name of what it is about in front."""
+        return InputError(f"{what}: {self}", command=f"{what}: {self.command}")
+
+
+class InputWarning(UserWarning):
+    """Input that is taken, with a doubt; `command` is the message in options of the command line."""
+
+    def __init__(self, message: str, *, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command or message
 
 
 class OutputExistsError(InputError):

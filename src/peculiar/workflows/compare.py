@@ -14,6 +14,7 @@ from jaxtyping import Float
 from peculiar.catalogues import radial_selection, read_table
 from peculiar.catalogues.distances import DistanceCatalogue, read_distances
 from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_axes
+from peculiar.catalogues.tables import table_files
 from peculiar.core import InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import atomic_output, check_output
@@ -271,7 +272,7 @@ def compare_file(
     result = compare(sky or read_sky_field(field), catalogue, options)
     if out is not None:
         settings = asdict(options) | {"field": str(field)}
-        made = provenance(settings, inputs=[distances], seed=options.seed)
+        made = provenance(settings, inputs=table_files(distances), seed=options.seed)
         with atomic_output(out, overwrite=force) as temporary:
             _write(temporary, table, result, made)
     return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.catalogues import Groups, Survey, SurveySample, read_survey, read_table, to_sky, write_table
-from peculiar.catalogues.read import table_format
+from peculiar.catalogues.tables import table_files, table_format
 from peculiar.catalogues.write import refuse_unwritable
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output, check_output
@@ -76,7 +76,8 @@ def find_groups_file(
         refuse_unwritable(table, table_format(members))
     sample = read_survey(table, survey, cosmology=cosmology)
     groups = sample.groups()
-    inputs = [source, *(Path(path) for path in (survey.mask, survey.randoms) if path is not None)]
+    inputs = [file for path in (source, *survey.randoms) for file in table_files(path)]
+    inputs += [survey.mask] if survey.mask else []
     record = provenance(
         {"survey": survey.model_dump(mode="json"), "cosmology": cosmology_settings(cosmology)}, inputs=inputs
     )

@@ -117,7 +117,7 @@ def plan_survey(
         If the survey has no mask, has randoms, lacks limits or a density, or does not fit into the box.
     """
     cosmology, box = simulated.cosmology, simulated.box
-    if survey.randoms is not None:
+    if survey.randoms:
         raise InputError(
             f"a mock's survey must have its footprint as a mask alone, got randoms {survey.randoms}: mocks are drawn "
             "from mask and n(r); make a HEALPix map of the randoms and take randoms out of the survey file"

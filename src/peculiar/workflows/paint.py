@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from peculiar.catalogues.read import table_format
+from peculiar.catalogues.tables import table_format
 from peculiar.catalogues.write import write_catalogue
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.core.catalogue import LineOfSight

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from peculiar.catalogues import read_table, write_objects
-from peculiar.catalogues.columns import find_columns, numbers
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
-from peculiar.catalogues.read import table_format
 from peculiar.catalogues.sky import sky_directions
+from peculiar.catalogues.sky_table import sky_coordinates
+from peculiar.catalogues.tables import table_files, table_format
 from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
@@ -35,7 +35,7 @@ _OBJECTS_AT_ONCE = 5000  # bounds the temporaries to some hundred MB
 
 @dataclass(frozen=True, eq=False)
 class QueryResult:
-    """What the field says about each object; NaN where it lies outside the field.
+    """What the field says about each object; NaN where it lies outside the field, or has z < 0 and so no distance.
 
     Attributes
     ----------
@@ -149,14 +149,8 @@ def query(
         raise InputError(f"sigma must lie in [{SIGMA_RANGE[0]:g}, {SIGMA_RANGE[1]:g}] km/s, got {sigma}")
     sight = sky_directions(ra, dec)
     redshift = convert_redshift(z, sight, source=frame)
-    if (redshift < 0).any():
-        row = int((redshift < 0).argmax())
-        raise InputError(
-            f"z must be >= 0 in the frame of the microwave background, got {redshift[row]:.6g} at row {row}: such "
-            "objects are too near for a distance from their redshift; leave them out"
-        )
-    observed = sky.cosmology.comoving_distance(redshift)
-    inside = np.flatnonzero(in_box(sky.velocity, sky.observer, sight, observed))
+    observed = sky.cosmology.comoving_distance(np.maximum(redshift, 0))
+    inside = np.flatnonzero((redshift >= 0) & in_box(sky.velocity, sky.observer, sight, observed))
     together = stacked(sky.velocity, sky.density, sky.velocity_error)
     values = np.full((len(z), 6 + len(together.names)), np.nan)
     solutions = np.zeros(len(z), dtype=np.int64)
@@ -208,7 +202,7 @@ def query_file(
     force : bool
         Replace an output that is there.
     """
-    if Path(out).expanduser().resolve() == Path(catalogue).expanduser().resolve():
+    if Path(out).expanduser().resolve() in [path.expanduser().resolve() for path in table_files(catalogue)]:
         raise InputError(f"--out must be a file of its own, got the catalogue {out}")
     kind = table_format(out)
     check_output(out, overwrite=force)
@@ -217,9 +211,7 @@ def query_file(
     unknown = set(columns or {}) - {"ra", "dec", "z"}
     if unknown:
         raise InputError(f"columns must map ra, dec, z, got {', '.join(sorted(unknown))}")
-    names = find_columns(table, ("ra", "dec", "z"), columns=columns)
-    assert names is not None  # they are required
-    ra, dec, z = numbers(table, names, what="sky coordinates").T
+    ra, dec, z = sky_coordinates(table, columns)
     result = query(sky or read_sky_field(field), ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
     write_objects(
         out,
@@ -229,7 +221,8 @@ def query_file(
         delta=result.delta,
         positions_real=result.positions_real,
         provenance=provenance(
-            {"field": str(field), "frame": frame, "space": space, "sigma": sigma}, inputs=[catalogue]
+            {"field": str(field), "frame": frame, "space": space, "sigma": sigma},
+            inputs=table_files(catalogue),
         ),
         overwrite=force,
     )

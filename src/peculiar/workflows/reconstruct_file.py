@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from peculiar.catalogues import (
     to_catalogue,
     write_objects,
 )
-from peculiar.catalogues.read import table_format
+from peculiar.catalogues.read import has_units, position_columns, stated
+from peculiar.catalogues.tables import table_files, table_format
 from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import LineOfSight
@@ -66,14 +67,14 @@ class CatalogueOptions:
         Lower corner of the box.
     periodic : bool
         Whether opposite faces of the box are one.
-    line_of_sight : "x", "y", "z" or "radial"
-        In a box; a survey's is radial.
+    line_of_sight : "x", "y", "z" or "radial", optional
+        In a box; what the file states, else "z". A survey's is radial.
     observer : (3,) [Mpc/h], optional
         For a radial line of sight in a box.
-    space : "redshift" or "real"
-        In a box; a survey is in redshift space.
+    space : "redshift" or "real", optional
+        In a box; what the file states, else "redshift". A survey is in redshift space.
     redshift : float, optional
-        Effective redshift of a box; the model's if not given.
+        Effective redshift of a box; what the file states, else the model's.
     columns : mapping, optional
         Canonical names to the file's own, in a box; a survey has its own.
     survey : Survey, optional
@@ -88,9 +89,9 @@ class CatalogueOptions:
     box_size: float | None = None
     origin: tuple[float, float, float] | None = None
     periodic: bool = True
-    line_of_sight: LineOfSight = "z"
+    line_of_sight: LineOfSight | None = None
     observer: tuple[float, float, float] | None = None
-    space: Space = "redshift"
+    space: Space | None = None
     redshift: float | None = None
     columns: Mapping[str, str] | None = None
     survey: Survey | None = None
@@ -114,7 +115,7 @@ class CatalogueOptions:
             )
         elif self.columns is not None:
             raise InputError("columns of a survey are part of it, got them beside it")
-        elif self.space != "redshift":
+        elif self.space == "real":
             raise InputError(f"a survey (--sky) is in redshift space, got --space {self.space}")
 
 
@@ -141,6 +142,7 @@ def reconstruct_file(
     errors: bool = False,
     amplitude: Amplitude = "mean",
     force: bool = False,
+    announce: Callable[[str], None] | None = None,
 ) -> Summary:
     """Reconstruct the fields of a catalogue file and write them, all outputs or none.
 
@@ -168,6 +170,8 @@ def reconstruct_file(
         Of the velocity: the model's posterior mean, or that divided by the known fraction.
     force : bool
         Replace outputs that are there.
+    announce : callable, optional
+        Is told in a line what was assumed of the input.
 
     Raises
     ------
@@ -185,12 +189,6 @@ def reconstruct_file(
     assessed = errors or amplitude != "mean"
     if assessed:
         require_edges(options.survey is None and options.periodic)
-    if source.is_file():
-        require_memory(
-            source.stat().st_size,
-            what="the catalogue",
-            remedy="keep only the columns and rows that are used, or cut it into regions",
-        )
     table = read_table(source)
     if objects is not None:
         refuse_unwritable(table, table_format(objects))
@@ -198,10 +196,19 @@ def reconstruct_file(
     reconstructor, card = make_reconstructor(model)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
-    redshift = options.redshift if options.redshift is not None else (card.redshift if card else REDSHIFT)
+    own, redshift = stated(table), options.redshift
+    if redshift is None:
+        redshift = own.redshift if own else card.redshift if card else REDSHIFT
     catalogue, positions, limits = _read(
         table, options, cosmology=cosmology, redshift=redshift, cell_size=cell_size
     )
+    if announce is not None and options.survey is None:
+        names = position_columns(table, options.columns)
+        if not has_units(table, names):
+            announce(
+                f"peculiar: {', '.join(names)} without a unit are taken as comoving Mpc/h: "
+                f"{catalogue.number_density:.3g} objects per (Mpc/h)^3"
+            )
     if cells is None:
         cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
     require_mesh_memory(catalogue.box.with_cells(cells))
@@ -259,7 +266,7 @@ def _check_outputs(
     out: Path | str,
     objects: Path | str | None,
     hdf5: Path | str | None,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[Path, str],
     force: bool,
 ) -> tuple[Path, ...]:
     """Refuse outputs that cannot be written or are one another or an input; return those of the fields."""
@@ -269,8 +276,8 @@ def _check_outputs(
         raise InputError(f"--out must end in .zarr, got {out}: give --hdf5 FILE for HDF5 as well")
     if objects is not None:
         table_format(objects)
-    taken = {source.resolve(): "the catalogue"}
-    taken |= {path.expanduser().resolve(): f"the {name}" for name, path in inputs.items()}
+    taken = {path.resolve(): "the catalogue" for path in table_files(source)}
+    taken |= {path.expanduser().resolve(): f"the {name}" for path, name in inputs.items()}
     for name, path in (("--out", out), ("--hdf5", hdf5), ("--at-objects", objects)):
         if path is None:
             continue
@@ -306,6 +313,7 @@ def _read(
         redshift=redshift,
         columns=options.columns,
         observer=options.observer,
+        velocities=False,
     )
     return catalogue, catalogue.positions, None
 
@@ -326,12 +334,13 @@ def require_mesh_memory(box: Box) -> None:
     )
 
 
-def _inputs(options: CatalogueOptions) -> dict[str, Path]:
-    """Files that are read beside the catalogue."""
-    if options.survey is None:
+def _inputs(options: CatalogueOptions) -> dict[Path, str]:
+    """Files that are read beside the catalogue, and what they are."""
+    survey = options.survey
+    if survey is None:
         return {}
-    named = {"mask": options.survey.mask, "randoms": options.survey.randoms}
-    return {name: Path(path) for name, path in named.items() if path is not None}
+    mask = {} if survey.mask is None else {survey.mask: "mask"}
+    return mask | {file: "randoms" for path in survey.randoms for file in table_files(path)}
 
 
 def _attributes(
@@ -347,7 +356,7 @@ def _attributes(
     amplitude: Amplitude,
 ) -> dict[str, Any]:
     """Attributes of the fields: what a reader needs to use them, and their provenance."""
-    inputs = [source, *_inputs(options).values()]
+    inputs = [*table_files(source), *_inputs(options)]
     survey = None if options.survey is None else options.survey.model_dump(mode="json")
     settings: dict[str, Any] = asdict(replace(options, survey=None)) if survey is None else {"survey": survey}
     settings["distance_range"] = limits

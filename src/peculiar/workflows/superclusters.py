@@ -11,8 +11,8 @@ from astropy.table import Table
 from jaxtyping import Bool, Float
 
 from peculiar.catalogues import directions, read_table, to_cartesian, to_sky
-from peculiar.catalogues.columns import find_columns, numbers
 from peculiar.catalogues.frames import convert_redshift
+from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.statistics.convergence import SMOOTHING, Convergence, convergence, infall
 from peculiar.workflows.sky_field import Observer
@@ -124,9 +124,7 @@ def read_superclusters(
         raise InputError(
             f"superclusters must have the columns supercluster, cluster, reference, got no {missing}"
         )
-    columns = find_columns(table, ("ra", "dec", "z"))
-    assert columns is not None  # they are required
-    ra, dec, z = numbers(table, columns, what="sky coordinates").T
+    ra, dec, z = sky_coordinates(table)
     redshift = convert_redshift(z, directions(ra, dec), source="heliocentric")
     places = to_cartesian(ra, dec, redshift=redshift, cosmology=cosmology, observer=observer)
     labels = np.asarray(table["supercluster"], dtype=str)

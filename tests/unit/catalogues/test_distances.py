@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -56,16 +58,18 @@ def test_rows_outside_the_range_are_left_out_aloud(table):
         ("mu_error", 12.0, "mu_error must be <= 2 mag"),
         ("mu", 90.0, r"mu must be in \[15, 50\] mag"),
         ("mu", np.nan, "must be finite"),
-        ("ra", -10.0, r"ra must be in \[0, 360\] deg"),
-        ("dec", 100.0, r"dec must be in \[-90, 90\] deg"),
+        ("ra", -200.0, r"ra must lie in \[-180, 360\]"),
+        ("dec", 100.0, r"dec must lie in \[-90, 90\]"),
     ],
 )
 def test_columns_that_hold_something_else_are_refused(table, column, values, message):
     if column == "z":
         table.remove_column("cz")
     table[column] = values
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError) as caught:
         read_distances(table, frame="cmb")
+    assert re.search(message, caught.value.command)
+    assert "--column" not in str(caught.value)
 
 
 def test_missing_columns_frames_and_empty_ranges_are_refused(table):

@@ -6,7 +6,7 @@ from peculiar.catalogues.luminosity import (
     Schechter,
     cumulative_luminosity_function,
     fit_schechter,
-    largest_departure,
+    missed_fraction,
     selection_from_luminosity,
 )
 from peculiar.core import Cosmology, InputError
@@ -74,9 +74,29 @@ def test_the_estimate_without_a_model_agrees_and_tells_a_wrong_one():
     pull = (logarithm[at] - np.log(model[:-1] / model[-1])) / error[at]
     assert np.abs(pull).max() < 3.5
     assert (error[at] < 0.15).all()
-    bright = LIMIT.absolute[0]
-    assert largest_departure(TRUTH, magnitude, faint, bright_end=bright) < 0.05
-    assert largest_departure(Schechter(-20.0, -1.05), magnitude, faint, bright_end=bright) > 0.3
+
+
+def test_what_n_of_r_misses_is_measured():
+    """A sum of two Schechter functions: one of them fits n(r) though it does not fit the bright end."""
+    parts = [(0.7, Schechter(-19.0, -1.3)), (0.3, Schechter(-21.0, 0.5))]
+    drawn_parts = [drawn(shape, int(200000 * share), seed) for seed, (share, shape) in enumerate(parts)]
+    magnitude, faint, _ = (np.concatenate(values) for values in zip(*drawn_parts, strict=True))
+    fitted = fit_schechter(magnitude, faint, bright_end=LIMIT.absolute[0])
+    r = np.linspace(5.0, 350.0, 513)
+    ends = LIMIT.faint_end(COSMOLOGY.redshift_at(r), cosmology=COSMOLOGY)
+    model = fitted.integral(-23.0, ends) * r**2
+    truth = sum(
+        share * shape.integral(-23.0, ends) / shape.integral(-23.0, np.array([-17.0]))[0]
+        for share, shape in parts
+    )
+    truth = truth * r**2
+    expected = np.abs(model / model.sum() - truth / truth.sum()).sum() / 2
+    options = {"cosmology": COSMOLOGY, "distance_range": (5.0, 350.0)}
+    assert missed_fraction(fitted, LIMIT, magnitude, faint, **options) == pytest.approx(expected, abs=0.006)
+    assert 0.04 < expected < 0.06
+    magnitude, faint, _ = drawn(TRUTH, 60000, 3)
+    assert missed_fraction(TRUTH, LIMIT, magnitude, faint, **options) < 0.015
+    assert missed_fraction(Schechter(-20.0, -1.05), LIMIT, magnitude, faint, **options) > 0.08
 
 
 def test_selection_counts_what_is_there():

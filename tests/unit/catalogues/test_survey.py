@@ -37,7 +37,7 @@ def file(tmp_path):
 def test_a_survey_file(file):
     survey = load_survey(file)
     assert survey.mask == file.parent / "maps" / "mask.fits"
-    assert str(survey.randoms) == "/data/randoms.fits"
+    assert [str(path) for path in survey.randoms] == ["/data/randoms.fits"]
     assert survey.flux_limit == FluxLimit(17.6, absolute=(-23.0, -17.5), k_correction=1.0)
     assert survey.linking == Linking(perpendicular=0.1)
     assert survey.redshifts == (0.01, 0.05)

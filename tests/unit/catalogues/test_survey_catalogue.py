@@ -84,17 +84,18 @@ def test_a_mask_of_another_survey(survey):
 
 def test_a_box_given_as_a_survey():
     table = Table({"x": [1.0], "y": [1.0], "z": [1.0]})
-    with pytest.raises(InputError, match="in a box, which is read with --box"):
+    with pytest.raises(InputError, match="in a box, which is read with read_catalogue") as caught:
         sky_positions(table, cosmology=COSMOLOGY)
+    assert "read with --box" in caught.value.command
 
 
 def test_columns_of_other_names(survey):
     table, _ = survey
     expected = sky_positions(table, cosmology=COSMOLOGY)
-    table.rename_columns(["ra", "z"], ["RA", "Z_CMB"])
-    with pytest.raises(InputError, match="'ra': 'RA', 'z': 'Z_CMB'"):
+    table.rename_columns(["ra", "z"], ["RAJ2000", "Z_CMB"])
+    with pytest.raises(InputError, match="'ra': 'RAJ2000', 'z': 'Z_CMB'"):
         sky_positions(table, cosmology=COSMOLOGY)
-    found = sky_positions(table, cosmology=COSMOLOGY, columns={"ra": "RA", "z": "Z_CMB"})
+    found = sky_positions(table, cosmology=COSMOLOGY, columns={"ra": "RAJ2000", "z": "Z_CMB"})
     np.testing.assert_array_equal(found, expected)
 
 

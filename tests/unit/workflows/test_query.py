@@ -129,9 +129,9 @@ def test_a_table_keeps_its_columns_and_gets_the_answers(tmp_path):
     ("changes", "message"),
     [
         ({"z": 6000.0}, "divide velocities in km/s by 299792.458"),
-        ({"z": -0.001}, "z must be >= 0 in the frame"),
+        ({"z": -1.5}, r"z must lie in \(-1, 20\]"),
         ({"ra": [1.0, 2.0], "z": [0.1, 0.1, 0.1]}, "of one length, got 2, 1, 3"),
-        ({"ra": 400.0}, r"ra must lie in \[0, 360\]"),
+        ({"ra": 400.0}, r"ra must lie in \[-180, 360\]"),
         ({"dec": np.nan}, r"dec must lie in \[-90, 90\]"),
         ({"frame": "galactic"}, "frame must be one of heliocentric, cmb, local-group"),
         ({"sigma": 0.0}, r"sigma must lie in \[20, 2000\]"),

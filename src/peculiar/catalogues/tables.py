@@ -1,0 +1,187 @@
+"""Table files: what the ending of a name means, one part of a file by name, and files read as they stand."""
+
+from __future__ import annotations
+
+import gzip
+import os.path
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peculiar.core import InputError
+from peculiar.core.memory import free_memory, require_memory
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+FORMATS = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".fits.gz": "fits",
+    ".hdf5": "hdf5",
+    ".h5": "hdf5",
+    ".hdf": "hdf5",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".ecsv": "ascii.ecsv",
+    ".csv": "ascii.csv",
+    ".csv.gz": "ascii.csv",
+}
+"""File name endings that are read and written, and what astropy calls their formats."""
+
+TEXT = (".csv", ".tsv", ".txt", ".dat", ".ascii", ".list", ".ahf_halos")
+"""Endings of text tables, which are read with any delimiter; so are those with .gz behind."""
+
+_READ = {
+    **FORMATS,
+    ".fit.gz": "fits",
+    **{ending + gz: "ascii.csv" for ending in TEXT for gz in ("", ".gz")},
+}
+_COPIES = {"fits": 4, "hdf5": 4, "parquet": 6, "ascii.ecsv": 12, "ascii.csv": 6}
+"""Memory that reading takes and a catalogue then needs, over the bytes of the table's values or of its text; measured."""
+_REMEDY = "keep only the columns and rows that are used, or cut it into regions"
+_BLOCK = 1 << 20
+_IN_FOLDER = "**/*.parquet"
+
+
+def table_format(path: str | Path) -> str:
+    """Return astropy's name of the format that a file name's ending means, of those that are written."""
+    return _kind(path, FORMATS)
+
+
+def table_files(path: str | Path) -> list[Path]:
+    """Return the files that hold a table: itself, the file of a part (``survey.fits[GALAXIES]``), those of a folder."""
+    file = split_part(path)[0]
+    return sorted(file.glob(_IN_FOLDER)) if os.path.isdir(file) else [file]
+
+
+def split_part(path: str | Path) -> tuple[Path, str | None]:
+    """Return the file and the part of ``file[PART]``: an HDU of a FITS file, a group or table of an HDF5 file."""
+    text = str(path)
+    if not text.endswith("]") or "[" not in text or os.path.lexists(text):
+        return Path(path), None
+    name, _, part = text[:-1].rpartition("[")
+    return Path(name), part
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a table file as it stands: all columns, rows in their order.
+
+    Parameters
+    ----------
+    path : path
+        FITS, HDF5, Parquet (a file, or a folder of them), ECSV, or text with any delimiter, see `FORMATS` and `TEXT`.
+        ``file[PART]`` names an HDU, by name or number, or a table or group of an HDF5 file. Plain HDF5 files, without
+        a table but with datasets of one length (``x``, ``y``, ``z``, or ``position`` of shape (n, 3)), are read as
+        well.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of an unknown kind, damaged, truncated, without rows, or too large for the memory.
+    """
+    path, part = split_part(path)
+    folder = os.path.isdir(path) and any(path.glob(_IN_FOLDER))
+    kind = "parquet" if folder else _kind(path, _READ)
+    if part is not None and kind not in ("fits", "hdf5"):
+        raise InputError(f"a part of a file must be an HDU or an HDF5 path, got [{part}] of {str(path)!r}")
+    if not (folder or os.path.isfile(path)):
+        raise InputError(f"catalogue must be a file that exists, got {str(path)!r}: check the path")
+    if path.stat().st_size == 0:
+        raise InputError(f"catalogue must hold a table, got {str(path)!r} of 0 bytes: copy the file again")
+    try:
+        with warnings.catch_warnings():
+            # astropy reads on after this one, and would deliver rows that are not there
+            warnings.filterwarnings("error", message=".*truncated.*")
+            table = _read(path, kind, part)
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"catalogue must fit in memory, got {str(path)!r}: {_REMEDY}") from None
+    except PermissionError as error:
+        raise InputError(f"catalogue must be readable, got {str(path)!r} ({error.strerror})") from None
+    except (
+        Exception
+    ) as error:  # readers raise OSError, ValueError, TypeError, KeyError, IndexError, ArrowInvalid ...
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"catalogue must be a whole {kind.removeprefix('ascii.').upper()} file, got {str(path)!r}, which cannot be "
+            f"read ({type(error).__name__}: {reason}): it is truncated, damaged or of another format; copy it again"
+        ) from error
+    if len(table) == 0:
+        raise InputError(
+            f"catalogue must hold at least one object, got {str(path)!r} with no rows: check the selection"
+        )
+    return table
+
+
+def _kind(path: str | Path, formats: dict[str, str]) -> str:
+    name = Path(path).name.lower()
+    for ending, kind in formats.items():
+        if name.endswith(ending):
+            return kind
+    raise InputError(
+        f"catalogue name must end in {', '.join(formats)}, got {str(path)!r}: convert or rename it"
+    )
+
+
+def _read(path: Path, kind: str, part: str | None) -> Table:
+    from astropy.table import Table
+
+    if kind in ("hdf5", "parquet"):
+        from peculiar.catalogues import hdf5_tables, parquet_tables
+
+        if kind == "hdf5":
+            return hdf5_tables.read(path, part, check=lambda size: _require(path, kind, size))
+        return parquet_tables.read(path, check=lambda size: _require(path, kind, size))
+    _require(path, kind, _inflated(path, kind) if path.suffix.lower() == ".gz" else path.stat().st_size)
+    if kind == "fits":
+        return _read_fits(path, part)
+    if kind == "ascii.csv":
+        from peculiar.catalogues import text_tables
+
+        return text_tables.read(path)
+    return Table.read(path, format=kind)
+
+
+def _require(path: Path, kind: str, size: float) -> None:
+    require_memory(
+        _COPIES[kind] * size, what=f"the table {str(path)!r} ({size / 1e9:.3g} GB)", remedy=_REMEDY
+    )
+
+
+def _inflated(path: Path, kind: str) -> int:
+    """Return the bytes that a .gz file unpacks to, or a number too large for the memory as soon as it is one."""
+    most = free_memory() / _COPIES[kind]
+    size = 0
+    with gzip.open(path) as file:
+        while size <= most and (block := file.read(_BLOCK)):
+            size += len(block)
+    return size
+
+
+def _read_fits(path: Path, part: str | None) -> Table:
+    """Read the first table of a FITS file, or the HDU of a name or number."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    with fits.open(path) as hdus:
+        tables = {i: hdu.name or str(i) for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}
+    if not tables:
+        raise InputError(f"catalogue must be a FITS file with a table, got none in {str(path)!r}")
+    chosen = next(iter(tables))
+    if part is not None:
+        same = [i for i, name in tables.items() if part.lower() == name.lower() or part == str(i)]
+        if not same:
+            raise InputError(
+                f"HDU must be a table of {str(path)!r}, got [{part}] with tables "
+                f"{', '.join(f'{name} ({i})' for i, name in tables.items())}"
+            )
+        chosen = same[0]
+    elif len(tables) > 1:
+        others = ", ".join(name for i, name in tables.items() if i != chosen)
+        warnings.warn(
+            f"{path.name} holds several tables: {tables[chosen]} is read, {others} not, as {path.name}[NAME] is",
+            stacklevel=5,
+        )
+    return Table.read(path, format="fits", hdu=chosen)
