@@ -62,6 +62,7 @@ def scale(factor):
     [
         (lambda table: table.remove_column("y"), ["columns x, y, z", "missing: y"]),
         (lambda table: table.rename_column("y", "Y_GAL"), ["missing: y"]),
+        (lambda table: table.rename_column("y", "pos_y"), ["missing: y", "give --column y=pos_y"]),
         (put("x", 7, np.nan), ["finite", "1 of 192", "row 7"]),
         (put("z", 3, np.inf), ["finite", "row 3"]),
         (put("mass", 3, np.nan), ["mass", "finite"]),
@@ -71,7 +72,19 @@ def scale(factor):
         (lambda table: table[:0], ["at least one object"]),
         (lambda table: vstack([table, table], metadata_conflicts="silent"), ["rows that repeat"]),
     ],
-    ids=["missing", "misnamed", "nan", "infinite", "mass", "outside", "kpc", "gpc", "empty", "duplicates"],
+    ids=[
+        "missing",
+        "misnamed",
+        "likely",
+        "nan",
+        "infinite",
+        "mass",
+        "outside",
+        "kpc",
+        "gpc",
+        "empty",
+        "duplicates",
+    ],
 )
 def test_rows_and_columns(with_table, change, words):
     line = with_table(change)

@@ -129,10 +129,13 @@ def completeness_from_randoms(
 
     expected = peak * box.cell_size**3
     if expected < 1:
-        raise InputError(
+        problem = (
             f"randoms must be at least 1 per cell where the survey is densest, got {expected:.2g} in cells of "
-            f"{box.cell_size:.4g} Mpc/h ({len(positions)} points in all): give more randoms, larger cells (cell_size), "
-            "or a mask in place of randoms"
+            f"{box.cell_size:.4g} Mpc/h ({len(positions)} points in all): give more randoms, larger cells"
+        )
+        raise InputError(
+            f"{problem} (cell_size), or a mask in place of randoms",
+            command=f"{problem} (--cell-size), or a mask in place of randoms",
         )
     contained = box.contains(positions)
     inside = np.asarray(positions)[contained]

@@ -321,8 +321,8 @@ def _luminosity_function(
     missed = missed_fraction(shape, limit, absolute, faint, cosmology=cosmology, distance_range=limits)
     if missed > max(_MISSED, _NOISE / np.sqrt(len(absolute))):
         warnings.warn(
-            f"n(r) of the fitted Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} of "
-            "the galaxies at other distances than the luminosity function without a model (C-): check the magnitude "
+            f"n(r) of the fitted Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} "
+            "of the galaxies at other distances than the luminosity function without a model (C-): check the magnitude "
             "limit, or narrow the absolute magnitudes",
             stacklevel=3,
         )

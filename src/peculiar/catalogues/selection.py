@@ -164,7 +164,11 @@ def _refuse_not_flat(distances: np.ndarray, weights: np.ndarray, low: float, hig
     counts, _ = np.histogram(distances, edges, weights=weights)
     if len(distances) >= 100 * _SHELLS and counts.max() > _FLAT_RATIO * counts.min():
         inner = ", ".join(f"{count:.0f}" for count in counts)
-        raise InputError(
+        problem = (
             f"a volume-limited sample must have about one density, got {inner} objects in {_SHELLS} shells of one "
-            f"volume from {low:.4g} to {high:.4g} Mpc/h: give radial='measured', or the distance_range where it is flat"
+            f"volume from {low:.4g} to {high:.4g} Mpc/h: give"
+        )
+        raise InputError(
+            f"{problem} radial='measured', or the distance_range where it is flat",
+            command=f"{problem} --radial measured, or the --distances where it is flat",
         )

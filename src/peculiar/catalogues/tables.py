@@ -8,8 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peculiar.core import InputError
-from peculiar.core.memory import free_memory, require_memory
+from peculiar.core import InputError, memory
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -38,7 +37,7 @@ _READ = {
     **{ending + gz: "ascii.csv" for ending in TEXT for gz in ("", ".gz")},
 }
 _COPIES = {"fits": 4, "hdf5": 4, "parquet": 6, "ascii.ecsv": 12, "ascii.csv": 6}
-"""Memory that reading takes and a catalogue then needs, over the bytes of the table's values or of its text; measured."""
+"""Memory that reading and checking took at most, over the bytes of the table's values or of its text."""
 _REMEDY = "keep only the columns and rows that are used, or cut it into regions"
 _BLOCK = 1 << 20
 _IN_FOLDER = "**/*.parquet"
@@ -81,7 +80,11 @@ def read_table(path: str | Path) -> Table:
         If the file is missing, of an unknown kind, damaged, truncated, without rows, or too large for the memory.
     """
     path, part = split_part(path)
-    folder = os.path.isdir(path) and any(path.glob(_IN_FOLDER))
+    folder = os.path.isdir(path)
+    if folder and not any(path.glob(_IN_FOLDER)):
+        raise InputError(
+            f"catalogue must be a file that exists, or a folder of .parquet files, got {str(path)!r}"
+        )
     kind = "parquet" if folder else _kind(path, _READ)
     if part is not None and kind not in ("fits", "hdf5"):
         raise InputError(f"a part of a file must be an HDU or an HDF5 path, got [{part}] of {str(path)!r}")
@@ -145,14 +148,14 @@ def _read(path: Path, kind: str, part: str | None) -> Table:
 
 
 def _require(path: Path, kind: str, size: float) -> None:
-    require_memory(
+    memory.require_memory(
         _COPIES[kind] * size, what=f"the table {str(path)!r} ({size / 1e9:.3g} GB)", remedy=_REMEDY
     )
 
 
 def _inflated(path: Path, kind: str) -> int:
     """Return the bytes that a .gz file unpacks to, or a number too large for the memory as soon as it is one."""
-    most = free_memory() / _COPIES[kind]
+    most = memory.free_memory() / _COPIES[kind]
     size = 0
     with gzip.open(path) as file:
         while size <= most and (block := file.read(_BLOCK)):

@@ -41,6 +41,8 @@ def read(path: Path) -> Table:
     text = _decoded(path)
     names, delimiter, start = _header(text, path)
     body = text[start:].rstrip() + "\n"
+    if delimiter == " ":
+        body = body.replace("\t", " ")
     # astropy's fast reader knows ASCII alone
     kind = "ascii.fast_no_header" if body.isascii() else "ascii.no_header"
     table = (
@@ -76,7 +78,7 @@ def _header(text: str, path: Path) -> tuple[list[str], str, int]:
     if not shown:
         raise InputError(f"catalogue must hold at least one object, got {str(path)!r} with no rows")
     first, second = shown[0], shown[-1]
-    for delimiter in _DELIMITERS:
+    for delimiter in " " if first.endswith("\t") else _DELIMITERS:  # AHF ends its lines with a tab
         fields = _fields(first, delimiter)
         if len(fields) == len(_fields(second, delimiter)) and (len(fields) > 1 or delimiter == " "):
             break

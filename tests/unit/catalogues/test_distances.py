@@ -72,6 +72,23 @@ def test_columns_that_hold_something_else_are_refused(table, column, values, mes
     assert "--column" not in str(caught.value)
 
 
+def test_units_capitals_and_negative_longitudes(table):
+    expected = read_distances(table, frame="cmb")
+    changed = table.copy()
+    for name in ("ra", "dec"):
+        changed[name] = np.radians((changed[name] + 180) % 360 - 180)
+        changed[name].unit = "rad"
+    changed["cz"] = changed["cz"] * 1000
+    changed["cz"].unit = "m/s"
+    changed.rename_columns(["ra", "mu", "cz"], ["RA", "MU", "CZ"])
+    found = read_distances(changed, frame="cmb")
+    np.testing.assert_allclose(found.directions, expected.directions, atol=1e-12)
+    np.testing.assert_allclose(found.redshift, expected.redshift, rtol=1e-12)
+    changed["MU"].unit = "Mpc"
+    with pytest.raises(InputError, match="column MU must be in magnitudes, got unit 'Mpc'"):
+        read_distances(changed, frame="cmb")
+
+
 def test_missing_columns_frames_and_empty_ranges_are_refused(table):
     with pytest.raises(InputError, match="frame must be one of"):
         read_distances(table, frame="barycentric")

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from peculiar.catalogues import read_catalogue, read_table
-from peculiar.core import Box, InputError
+from peculiar.catalogues import read_catalogue, read_table, write_catalogue
+from peculiar.core import Box, Catalogue, InputError
 
 BOX = Box(100.0)
 ENDINGS = (".fits", ".h5", ".parquet", ".ecsv", ".csv")
@@ -262,3 +262,25 @@ def test_a_radial_line_of_sight_needs_an_observer(table):
         0,
         0,
     )
+
+
+@pytest.mark.parametrize("ending", [".fits", ".h5", ".parquet", ".ecsv"])
+def test_what_our_own_file_states_is_used(tmp_path, table, ending):
+    positions = np.stack([table[name] for name in "xyz"], axis=1)
+    own = Catalogue(positions=positions, box=BOX, redshift=0.3, line_of_sight="y", space="real")
+    path = write_catalogue(tmp_path / f"own{ending}", own)
+    found = read_catalogue(path, box=BOX)
+    assert (found.line_of_sight, found.redshift, found.space) == ("y", 0.3, "real")
+    same = read_catalogue(path, box=BOX, line_of_sight="y", redshift=0.3, space="real")
+    assert same.line_of_sight == "y"
+    with pytest.warns(UserWarning, match="states is not used: redshift = 0.3, line_of_sight = y$"):
+        other = read_catalogue(path, box=BOX, line_of_sight="x", redshift=0.5)
+    assert (other.line_of_sight, other.redshift, other.space) == ("x", 0.5, "real")
+    with pytest.warns(UserWarning, match=r"states is not used: box_size = 100.0"):
+        read_catalogue(path, box=Box(100.5, periodic=False))
+
+
+def test_columns_that_are_not_read_do_not_stop_a_run(table):
+    table["vx"] = np.nan
+    table.remove_column("vy")
+    assert read_catalogue(table, box=BOX, velocities=False).velocities is None

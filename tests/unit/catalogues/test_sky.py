@@ -4,6 +4,7 @@ import pytest
 from astropy.io import fits
 
 from peculiar.catalogues import SkyMask, directions, read_mask, survey_box, to_cartesian, to_sky
+from peculiar.catalogues.sky import sky_directions
 from peculiar.core import Cosmology, InputError
 
 COSMOLOGY = Cosmology(Omega_m=0.3)
@@ -120,6 +121,54 @@ def test_mask_files_that_cannot_be_read(tmp_path):
     fits.PrimaryHDU(np.ones((4, 4))).writeto(tmp_path / "image.fits")
     with pytest.raises(InputError, match="whole HEALPix map"):
         read_mask(tmp_path / "image.fits")
+
+
+@pytest.mark.parametrize("frame", ["ICRS", "FK5", "fk5", "Equatorial", "C"])
+def test_celestial_masks_are_not_rotated(tmp_path, frame):
+    healpy.write_map(tmp_path / "mask.fits", cap(), dtype=np.float64, extra_header=[("COORDSYS", frame)])
+    mask = read_mask(tmp_path / "mask.fits")
+    assert mask.frame == "celestial"
+    np.testing.assert_array_equal(mask.values, cap())
+
+
+@pytest.mark.parametrize("frame", ["E", "FK4"])
+def test_masks_in_other_frames_are_refused(tmp_path, frame):
+    healpy.write_map(tmp_path / "mask.fits", cap(), dtype=np.float64, extra_header=[("COORDSYS", frame)])
+    with pytest.raises(InputError, match="rotate the map"):
+        read_mask(tmp_path / "mask.fits")
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_further_columns_of_a_mask_are_named(tmp_path, partial):
+    values = np.where(cap() > 0, cap(), healpy.UNSEEN)
+    healpy.write_map(
+        tmp_path / "mask.fits",
+        [values, values],
+        dtype=np.float64,
+        partial=partial,
+        column_names=["COMP", "DEPTH"],
+    )
+    with pytest.warns(UserWarning, match="mask.fits has several columns: COMP is used, DEPTH not"):
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.fits").values, cap())
+
+
+def test_a_partial_mask_that_claims_a_fine_map(tmp_path, monkeypatch):
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column("PIXEL", "J", array=[1, 2]), fits.Column("SIGNAL", "D", array=[1.0, 1.0])]
+    )
+    table.header.update(
+        PIXTYPE="HEALPIX", ORDERING="RING", NSIDE=16384, INDXSCHM="EXPLICIT", OBJECT="PARTIAL"
+    )
+    table.writeto(tmp_path / "mask.fits")
+    monkeypatch.setattr("peculiar.core.memory.free_memory", lambda: 1_000_000_000)
+    with pytest.raises(InputError, match="a mask of NSIDE = 16384 must fit in memory, got 155 GB"):
+        read_mask(tmp_path / "mask.fits")
+
+
+def test_longitudes_from_minus_180():
+    ra = np.array([-170.0, -0.5, 359.5])
+    found = sky_directions(ra, np.zeros(3))
+    np.testing.assert_allclose(found, sky_directions(ra % 360, np.zeros(3)), atol=1e-15)
 
 
 def test_survey_box_holds_all_with_a_margin():

@@ -106,6 +106,31 @@ def test_objects_outside_have_no_values_and_are_counted(tmp_path):
     assert len(text.stdout.splitlines()) == 2
 
 
+def test_an_object_of_negative_redshift_has_no_values_and_is_counted(tmp_path):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (100.0, 0.0, 0.0)))
+    done = run(path, "--ra", "0,-1", "--dec", "0,0", "--z", "0.02,-0.001", "--json")
+    assert done.exit_code == 0
+    assert "1 of 2 objects" in done.stderr
+    first, second = json.loads(done.stdout)
+    assert first["v_los"] == pytest.approx(100.0, abs=0.01)
+    assert second["v_los"] is None
+
+
+@pytest.mark.parametrize("unit", ["rad", "hourangle"])
+def test_declared_units_of_a_table_are_obeyed(tmp_path, unit):
+    import astropy.units as u
+
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (100.0, 50.0, 0.0)))
+    places = {"ra": [10.0, 80.0], "dec": [-5.0, 20.0], "z": [0.02, 0.02]}
+    table = Table(places)
+    table["ra"] = (table["ra"] * u.deg).to(unit)
+    table.write(tmp_path / "sn.ecsv")
+    done = run(path, "--catalogue", tmp_path / "sn.ecsv", "--out", tmp_path / "out.ecsv")
+    assert done.exit_code == 0, done.output
+    expected = query(path, **places)
+    np.testing.assert_allclose(Table.read(tmp_path / "out.ecsv")["v_los"], expected.v_los)
+
+
 def test_a_table_keeps_its_columns_and_gets_the_answers(tmp_path):
     path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (100.0, 0.0, 0.0)))
     table = Table(

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from peculiar.catalogues import read_catalogue
+from peculiar.catalogues.columns import find_columns, numbers, optional_numbers
+from peculiar.catalogues.units import angle, length, magnitude, rank, redshift, speed
+from peculiar.core import Box, InputError
+
+BOX = Box(100.0)
+
+
+def positions_of(table):
+    return np.stack([np.ravel(table[axis]) for axis in "xyz"], axis=1)
+
+
+def test_columns_of_one_number_in_a_list(table):
+    expected = positions_of(table)
+    for name in ("x", "y", "z", "vx", "vy", "vz", "mass"):
+        table[name] = np.asarray(table[name])[:, None]
+    halos = read_catalogue(table, box=BOX)
+    np.testing.assert_array_equal(halos.positions, expected)
+    assert halos.masses.shape == (600,)
+
+
+@pytest.mark.parametrize("name", ["position", "Positions", "Coordinates", "POS"])
+def test_positions_in_one_column_whatever_z_is(table, name):
+    vectors = positions_of(table)
+    table.remove_columns(["x", "y", "z"])
+    table[name], table["Velocities"] = vectors, vectors
+    table["z"] = 0.5
+    table.remove_columns(["vx", "vy", "vz"])
+    halos = read_catalogue(table, box=BOX)
+    np.testing.assert_array_equal(halos.positions, vectors)
+    np.testing.assert_array_equal(halos.velocities, vectors)
+
+
+def test_a_vector_column_of_another_name(table):
+    table["GroupPos"] = positions_of(table)[:, ::-1]
+    halos = read_catalogue(table, box=BOX, columns={"position": "grouppos"})
+    np.testing.assert_array_equal(halos.positions[:, 0], table["z"])
+    with pytest.raises(
+        InputError, match=r"one number per row, got 3.*columns={'position': 'GroupPos'}"
+    ) as caught:
+        read_catalogue(table, box=BOX, columns={"x": "GroupPos"})
+    assert "--column position=GroupPos" in caught.value.command
+    table["pairs"] = np.ones((600, 2))
+    with pytest.raises(InputError, match="mass .*|one number per row, got 2"):
+        read_catalogue(table, box=BOX, columns={"mass": "pairs"})
+
+
+def test_capitals(table):
+    table["weight"] = 0.5
+    table.rename_columns(["x", "mass", "weight", "vz"], ["X", "MASS", "WEIGHT", "Vz"])
+    halos = read_catalogue(table, box=BOX)
+    np.testing.assert_array_equal(halos.weights, 0.5)
+    assert halos.masses is not None
+    np.testing.assert_array_equal(halos.velocities[:, 2], table["Vz"])
+    table["x"] = table["X"] / 2  # exactly as written comes first
+    np.testing.assert_array_equal(read_catalogue(table, box=BOX).positions[:, 0], table["x"])
+    table["Mass"] = 1.0
+    with pytest.raises(InputError, match="column mass must be one column, got MASS, Mass") as caught:
+        read_catalogue(table, box=BOX)
+    assert "--column mass=MASS" in caught.value.command
+
+
+def test_weights_of_another_name_are_named_as_unused(table):
+    table["weight_systot"] = 1.0
+    with pytest.warns(UserWarning, match="column weight_systot is not used as weight"):
+        assert read_catalogue(table, box=BOX).weights is None
+
+
+def test_columns_that_hold_no_numbers():
+    table = Table({"x": [1 + 1j], "sky": SkyCoord([1.0], [2.0], unit="deg"), "text": ["a"]})
+    for name in table.colnames:
+        with pytest.raises(InputError, match=f"column {name} must hold numbers"):
+            numbers(table, [name], what="positions", quantities=[length])
+
+
+def test_short_names_are_not_close_to_every_other():
+    with pytest.raises(InputError) as caught:
+        find_columns(Table({"vz": [1.0], "zed": [1.0]}), ("z",))
+    assert caught.value.command.endswith("give --column NAME=COLUMN")
+
+
+def test_magnitudes_are_not_suggested(table):
+    table["rmag"] = 12.0
+    assert optional_numbers(table, "magnitude") is None
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "factor"),
+    [
+        (length, "Mpc/h", 1.0),
+        (length, "cMpc/h", 1.0),
+        (length, "ckpc h^-1", 1e-3),
+        (length, "h-1 kpc", 1e-3),
+        (length, "", 1.0),
+        (speed, "m/s", 1e-3),
+        (angle, "rad", 180 / np.pi),
+        (angle, "Radians", 180 / np.pi),
+        (angle, "degrees", 1.0),
+        (angle, "hourangle", 15.0),
+        (angle, "h", 15.0),
+        (angle, "arcsec", 1 / 3600),
+        (redshift, "redshift", 1.0),
+        (redshift, "%", 0.01),
+        (magnitude, "mag(AB)", 1.0),
+        (magnitude, "mag", 1.0),
+        (rank, "Msun", 1.0),
+    ],
+)
+def test_units(quantity, unit, factor):
+    assert quantity(unit, "c") == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit"),
+    [(length, "kpc"), (length, "rad"), (speed, "Mpc"), (angle, "km"), (redshift, "km/s")],
+)
+def test_units_of_something_else(quantity, unit):
+    with pytest.raises(InputError, match=f"got unit '{unit}'"):
+        quantity(unit, "c")
