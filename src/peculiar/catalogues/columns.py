@@ -93,7 +93,8 @@ def find_vector(table: Table, name: str, columns: Mapping[str, str] | None = Non
         The package's names to the file's own.
     """
     if name in (columns or {}):
-        return (find_columns(table, (name,), columns=columns) or [None])[0]
+        found = find_columns(table, (name,), columns=columns)
+        return found[0] if found else None
     for alias in _VECTORS[name]:
         own = _any_case(alias, table.colnames)
         if own is not None and np.shape(table[own])[1:] == (3,):

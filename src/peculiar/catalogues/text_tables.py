@@ -67,7 +67,8 @@ def _header(text: str, path: Path) -> tuple[list[str], str, int]:
     """Return the names of the columns, the delimiter, and where the values begin."""
     lines = io.StringIO(text)
     comments: list[str] = []
-    start, shown = 0, []
+    shown: list[str] = []
+    start = 0
     while len(shown) < 2 and (line := lines.readline()):
         if line.startswith("#"):
             comments.append(line.lstrip("#").strip())
