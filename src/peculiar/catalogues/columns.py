@@ -23,9 +23,9 @@ _ALIASES = {
     "ra": ("right_ascension", "alpha", "raj2000", "ra_deg", "lon"),
     "dec": ("declination", "delta", "dej2000", "decj2000", "dec_deg", "lat"),
     "z": ("redshift", "z_obs", "zobs", "z_spec", "zspec", "z_cmb", "zcmb", "cz"),
-    "mass": ("m", "m200", "m200b", "m200c", "mvir", "m_vir", "halo_mass", "luminosity"),
+    "mass": ("m200", "m200b", "m200c", "mvir", "m_vir", "luminosity"),
     "magnitude": ("mag", "m", "r", "rmag", "r_mag", "mag_r", "petromag_r", "modelmag_r", "k_tmag", "ktmag"),
-    "weight": ("w", "weights", "wc", "weight_systot"),
+    "weight": ("weights", "wc", "weight_systot"),
 }
 _VECTORS = {
     "position": ("position", "positions", "pos", "coordinates", "coords", "xyz"),
