@@ -149,7 +149,9 @@ def _read(path: Path, kind: str, part: str | None) -> Table:
 
 def _require(path: Path, kind: str, size: float) -> None:
     memory.require_memory(
-        _COPIES[kind] * size, what=f"the table {str(path)!r} ({size / 1e9:.3g} GB)", remedy=_REMEDY
+        _COPIES[kind] * size,
+        what="the catalogue",
+        remedy=f"{str(path)!r} holds {size / 1e9:.3g} GB; {_REMEDY}",
     )
 
 
