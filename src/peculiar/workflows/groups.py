@@ -69,7 +69,8 @@ def find_groups_file(
     for path in outputs:
         table_format(path)
         check_output(path, overwrite=force)
-    if len({path.expanduser().resolve() for path in (source, *outputs)}) <= len(outputs):
+    files = table_files(source)
+    if len({path.expanduser().resolve() for path in (*files, *outputs)}) < len(files) + len(outputs):
         raise InputError("--out and --members must be files of their own, got one name twice")
     table = read_table(source)
     if members is not None:

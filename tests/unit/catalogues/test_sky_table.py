@@ -115,3 +115,17 @@ def test_magnitudes_that_are_not_needed_do_not_stop_a_survey(table):
     limited = described(radial="flux-limited", flux_limit={"faintest": 12.0})
     with pytest.raises(InputError, match="must be finite"):
         read_survey(table, limited, cosmology=COSMOLOGY, mask=FULL)
+
+
+def test_groups_do_not_replace_the_file_of_their_part(tmp_path, table):
+    from peculiar.workflows.groups import find_groups_file
+
+    table.write(tmp_path / "survey.fits")
+    with pytest.raises(InputError, match="files of their own"):
+        find_groups_file(
+            f"{tmp_path / 'survey.fits'}[1]",
+            out=tmp_path / "survey.fits",
+            survey=described(),
+            cosmology=COSMOLOGY,
+            force=True,
+        )
