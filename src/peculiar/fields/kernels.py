@@ -9,139 +9,129 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from peculiar.fields.compiled import compiled
+
 Array = np.ndarray
+Corners = tuple[int, ...]
+"""As long as a particle touches cells along an axis: the length of a tuple is known when a kernel is compiled."""
 ORDERS = {"ngp": 1, "cic": 2, "tsc": 3}
 _MIN_PARTICLES_FOR_SLABS = 200_000
-_OPTIONS = {"nogil": True, "cache": True, "fastmath": True, "boundscheck": False}
+_OPTIONS = {"fastmath": True, "boundscheck": False}
 
 
-def _make_corner_weights(order: int) -> Callable:
-    """Return f(u, w): lowest cell touched by a particle at `u` (cell centres at integers); weights written to w."""
-
-    @numba.njit(inline="always")
-    def corner_weights(u: float, w: Array) -> int:
-        if order == 1:
-            low = int(np.floor(u + np.float32(0.5)))
-            w[0] = np.float32(1.0)
-        elif order == 2:
-            low = int(np.floor(u))
-            d = np.float32(u - low)
-            w[0] = np.float32(1.0) - d
-            w[1] = d
-        else:
-            middle = int(np.floor(u + np.float32(0.5)))
-            d = np.float32(u - middle)
-            low = middle - 1
-            w[0] = np.float32(0.5) * (np.float32(0.5) - d) ** 2
-            w[1] = np.float32(0.75) - d * d
-            w[2] = np.float32(0.5) * (np.float32(0.5) + d) ** 2
-        return low
-
-    return corner_weights
+@compiled(inline="always", **_OPTIONS)
+def _corner_weights(u: float, w: Array, corners: Corners) -> int:
+    """Lowest cell touched by a particle at `u` (cell centres at integers); weights written to w."""
+    order = len(corners)
+    if order == 1:
+        low = int(np.floor(u + np.float32(0.5)))
+        w[0] = np.float32(1.0)
+    elif order == 2:
+        low = int(np.floor(u))
+        d = np.float32(u - low)
+        w[0] = np.float32(1.0) - d
+        w[1] = d
+    else:
+        middle = int(np.floor(u + np.float32(0.5)))
+        d = np.float32(u - middle)
+        low = middle - 1
+        w[0] = np.float32(0.5) * (np.float32(0.5) - d) ** 2
+        w[1] = np.float32(0.75) - d * d
+        w[2] = np.float32(0.5) * (np.float32(0.5) + d) ** 2
+    return low
 
 
-def _make_paint(order: int) -> Callable:
-    corner_weights = _make_corner_weights(order)
-
-    @numba.njit(**_OPTIONS)
-    def paint_some(
-        positions: Array,
-        weights: Array,
-        index: Array,
-        start: int,
-        stop: int,
-        mesh: Array,
-        origin: Array,
-        inverse_cell: float,
-        offset: float,
-        periodic: bool,
-    ) -> None:
-        n = mesh.shape[1]
-        channels = mesh.shape[0]
-        weighted = weights.shape[0] > 0
-        indexed = index.shape[0] > 0
-        wx = np.empty(3, np.float32)
-        wy = np.empty(3, np.float32)
-        wz = np.empty(3, np.float32)
-        for row in range(start, stop):
-            p = index[row] if indexed else row
-            ix = corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - offset), wx)
-            iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - offset), wy)
-            iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - offset), wz)
-            for a in range(order):
-                x = ix + a
-                if x < 0 or x >= n:
+@compiled(**_OPTIONS)
+def _paint_some(
+    positions: Array,
+    weights: Array,
+    index: Array,
+    start: int,
+    stop: int,
+    mesh: Array,
+    origin: Array,
+    inverse_cell: float,
+    offset: float,
+    periodic: bool,
+    corners: Corners,
+) -> None:
+    order = len(corners)
+    n = mesh.shape[1]
+    channels = mesh.shape[0]
+    weighted = weights.shape[0] > 0
+    indexed = index.shape[0] > 0
+    wx = np.empty(3, np.float32)
+    wy = np.empty(3, np.float32)
+    wz = np.empty(3, np.float32)
+    for row in range(start, stop):
+        p = index[row] if indexed else row
+        ix = _corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - offset), wx, corners)
+        iy = _corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - offset), wy, corners)
+        iz = _corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - offset), wz, corners)
+        for a in range(order):
+            x = ix + a
+            if x < 0 or x >= n:
+                if not periodic:
+                    continue
+                x %= n
+            for b in range(order):
+                y = iy + b
+                if y < 0 or y >= n:
                     if not periodic:
                         continue
-                    x %= n
-                for b in range(order):
-                    y = iy + b
-                    if y < 0 or y >= n:
+                    y %= n
+                wxy = wx[a] * wy[b]
+                for c in range(order):
+                    z = iz + c
+                    if z < 0 or z >= n:
                         if not periodic:
                             continue
-                        y %= n
-                    wxy = wx[a] * wy[b]
-                    for c in range(order):
-                        z = iz + c
-                        if z < 0 or z >= n:
-                            if not periodic:
-                                continue
-                            z %= n
-                        w = wxy * wz[c]
-                        if weighted:
-                            for channel in range(channels):
-                                mesh[channel, x, y, z] += w * weights[p, channel]
-                        else:
-                            mesh[0, x, y, z] += w
-
-    return paint_some
+                        z %= n
+                    w = wxy * wz[c]
+                    if weighted:
+                        for channel in range(channels):
+                            mesh[channel, x, y, z] += w * weights[p, channel]
+                    else:
+                        mesh[0, x, y, z] += w
 
 
-def _make_readout(order: int) -> Callable:
-    corner_weights = _make_corner_weights(order)
-
-    @numba.njit(**_OPTIONS)
-    def readout_some(
-        mesh: Array,
-        positions: Array,
-        start: int,
-        stop: int,
-        out: Array,
-        origin: Array,
-        inverse_cell: float,
-        periodic: bool,
-    ) -> None:
-        n = mesh.shape[1]
-        wx = np.empty(3, np.float32)
-        wy = np.empty(3, np.float32)
-        wz = np.empty(3, np.float32)
-        for p in range(start, stop):
-            ix = corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - 0.5), wx)
-            iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - 0.5), wy)
-            iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - 0.5), wz)
-            for a in range(order):
-                x = (ix + a) % n if periodic else min(max(ix + a, 0), n - 1)
-                for b in range(order):
-                    y = (iy + b) % n if periodic else min(max(iy + b, 0), n - 1)
-                    for c in range(order):
-                        z = (iz + c) % n if periodic else min(max(iz + c, 0), n - 1)
-                        w = wx[a] * wy[b] * wz[c]
-                        for channel in range(mesh.shape[0]):
-                            out[p, channel] += w * mesh[channel, x, y, z]
-
-    return readout_some
+@compiled(**_OPTIONS)
+def _readout_some(
+    mesh: Array,
+    positions: Array,
+    start: int,
+    stop: int,
+    out: Array,
+    origin: Array,
+    inverse_cell: float,
+    periodic: bool,
+    corners: Corners,
+) -> None:
+    order = len(corners)
+    n = mesh.shape[1]
+    wx = np.empty(3, np.float32)
+    wy = np.empty(3, np.float32)
+    wz = np.empty(3, np.float32)
+    for p in range(start, stop):
+        ix = _corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - 0.5), wx, corners)
+        iy = _corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - 0.5), wy, corners)
+        iz = _corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - 0.5), wz, corners)
+        for a in range(order):
+            x = (ix + a) % n if periodic else min(max(ix + a, 0), n - 1)
+            for b in range(order):
+                y = (iy + b) % n if periodic else min(max(iy + b, 0), n - 1)
+                for c in range(order):
+                    z = (iz + c) % n if periodic else min(max(iz + c, 0), n - 1)
+                    w = wx[a] * wy[b] * wz[c]
+                    for channel in range(mesh.shape[0]):
+                        out[p, channel] += w * mesh[channel, x, y, z]
 
 
-_PAINT = {order: _make_paint(order) for order in (1, 2, 3)}
-_READOUT = {order: _make_readout(order) for order in (1, 2, 3)}
-
-
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _slab_order(positions: Array, origin_x: float, inverse_slab: float, slabs: int) -> tuple[Array, Array]:
     """Particle indices grouped by slab along x (stable), and where each slab starts."""
     n = positions.shape[0]
@@ -161,7 +151,7 @@ def _slab_order(positions: Array, origin_x: float, inverse_slab: float, slabs: i
     return index, starts
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _gradient_some(
     potential: Array, positions: Array, start: int, stop: int, out: Array, inverse_cell: float
 ) -> None:
@@ -265,16 +255,30 @@ def paint_kernel(
     corner = np.asarray(origin, dtype=np.float32)
     inverse_cell = np.float32(cells / size)
     offset = np.float32(0.5 + shift)
-    paint_some = _PAINT[order]
+    corners = (0,) * order
     slabs = 16
     if len(positions) < _MIN_PARTICLES_FOR_SLABS or cells < 8 * slabs:
         index = np.zeros(0, np.int32)
-        paint_some(positions, weights, index, 0, len(positions), mesh, corner, inverse_cell, offset, periodic)
+        _paint_some(
+            positions,
+            weights,
+            index,
+            0,
+            len(positions),
+            mesh,
+            corner,
+            inverse_cell,
+            offset,
+            periodic,
+            corners,
+        )
         return mesh
     index, starts = _slab_order(positions, corner[0], np.float32(slabs / size), slabs)
 
     def work(start: int, stop: int) -> None:
-        paint_some(positions, weights, index, start, stop, mesh, corner, inverse_cell, offset, periodic)
+        _paint_some(
+            positions, weights, index, start, stop, mesh, corner, inverse_cell, offset, periodic, corners
+        )
 
     for parity in (0, 1):
         _in_threads(work, starts[parity:-1:2].tolist(), starts[parity + 1 :: 2].tolist())
@@ -298,7 +302,7 @@ def readout_kernel(
     inverse_cell = np.float32(mesh.shape[1] / size)
 
     def work(start: int, stop: int) -> None:
-        _READOUT[order](mesh, positions, start, stop, out, corner, inverse_cell, periodic)
+        _readout_some(mesh, positions, start, stop, out, corner, inverse_cell, periodic, (0,) * order)
 
     _in_threads(work, *_chunks(len(positions)))
     return out

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from peculiar.fields.compiled import compiled
+
 Array = np.ndarray
 _PER_CELL = 2.0  # particles: with fewer there are empty rings to pass, with more there is too much to read
-_OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 
 
 def nearest_index(
@@ -28,12 +28,12 @@ def nearest_index(
     return order[_search(positions[order], starts, np.asarray(points, dtype=np.float64), cells, size)]
 
 
-@numba.njit(**_OPTIONS)
+@compiled(boundscheck=False)
 def _cell(value: float, inverse: float, cells: int) -> int:
     return min(int(value * inverse), cells - 1)  # rounding may reach the upper face
 
 
-@numba.njit(**_OPTIONS)
+@compiled(boundscheck=False)
 def _sort(positions: Array, cells: int, inverse: float) -> tuple[Array, Array]:
     """Rows of the particles in order of their cells, and where each cell starts."""
     where = np.empty(len(positions), np.int32)
@@ -54,7 +54,7 @@ def _sort(positions: Array, cells: int, inverse: float) -> tuple[Array, Array]:
     return order, starts
 
 
-@numba.njit(**_OPTIONS)
+@compiled(boundscheck=False)
 def _search(positions: Array, starts: Array, points: Array, cells: int, size: float) -> Array:
     """Index into the sorted positions of the particle nearest to each point."""
     width = size / cells

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from peculiar.core.errors import InputError
+from peculiar.fields.compiled import compiled
 
 # Columns are this much wider than the linking length, so that rounding of a coordinate never puts two
 # friends two columns apart.
@@ -213,20 +213,20 @@ def _positive(value: float, name: str, meaning: str) -> float:
     return float(value)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _wrapped(value: float, size: float) -> np.float32:
     wrapped = np.float32(value - size * np.floor(value / size))
     return wrapped if 0.0 <= wrapped < size else np.float32(0.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _column(x: float, y: float, size: float, columns: int) -> int:
     cx = min(int(np.float64(x) * columns / size), columns - 1)
     cy = min(int(np.float64(y) * columns / size), columns - 1)
     return cx * columns + cy
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sort_into_columns(positions: Array, size: float, columns: int) -> tuple[Array, Array, Array]:
     """Wrapped positions (n, 3) sorted by column then z, their input indices, and where columns start."""
     n = positions.shape[0]
@@ -253,7 +253,7 @@ def _sort_into_columns(positions: Array, size: float, columns: int) -> tuple[Arr
     return sorted_x, order, starts
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sort_by_z(x: Array, order: Array, lo: int, hi: int) -> None:
     # Shell sort in place: columns hold about ten particles, a few thousand at most.
     gap = 1
@@ -271,7 +271,7 @@ def _sort_by_z(x: Array, order: Array, lo: int, hi: int) -> None:
         gap //= 3
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _root(parent: Array, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -279,7 +279,7 @@ def _root(parent: Array, i: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _join(x: Array, parent: Array, i: int, j: int, shift: Shift, square: float) -> None:
     """Join i and the image of j when they are friends; the smaller index becomes the root."""
     if parent[i] != parent[j]:
@@ -294,7 +294,7 @@ def _join(x: Array, parent: Array, i: int, j: int, shift: Shift, square: float) 
                 parent[a] = b
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _link(x: Array, starts: Array, columns: int, size: float, length: float) -> Array:
     """Root of the friendship tree of every sorted particle, by union-find over neighbouring columns."""
     n = x.shape[0]
@@ -332,7 +332,7 @@ def _link(x: Array, starts: Array, columns: int, size: float, length: float) -> 
     return parent
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _link_upper_edge(x: Array, parent: Array, own: Span, other: Span, shift: Shift, length: float) -> None:
     """Join the top of a column with the bottom of another, whose image lies one box higher."""
     i = own[1] - 1
@@ -344,7 +344,7 @@ def _link_upper_edge(x: Array, parent: Array, own: Span, other: Span, shift: Shi
         i -= 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _number_groups(parent: Array, order: Array, min_particles: int) -> tuple[Array, Array, Array]:
     """Group of every input particle (-1: none), and size and smallest input index of every kept group."""
     n = parent.shape[0]
@@ -370,7 +370,7 @@ def _number_groups(parent: Array, order: Array, min_particles: int) -> tuple[Arr
     return halo_of, counts, first
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _gather(
     positions: Array, velocities: Array, halo_of: Array, place: Array, offsets: Array, size: float
 ) -> tuple[Array, Array, Array]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.fields.compiled import compiled
 from peculiar.fields.fourier import to_fourier, to_real, wavevectors
 from peculiar.fields.paint import deconvolve
 from peculiar.fields.redshift_space import wrap
@@ -84,7 +84,7 @@ def place(
     return wrap(np.asarray(fine.origin) + (corners + inside) * cell, fine)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+@compiled(fastmath=True, boundscheck=False)
 def _choose_parts(
     density: np.ndarray, corners: np.ndarray, exponents: np.ndarray, uniform: np.ndarray
 ) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Particle kernels against sums written out, and their independence of threads."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -154,3 +157,22 @@ def test_gradient_of_a_wave():
     slope = gradient_kernel(np.ascontiguousarray(potential), positions, size=SIZE) * (cells / SIZE)
     np.testing.assert_allclose(slope[:, 0], k * np.cos(k * x), atol=2e-4)
     np.testing.assert_allclose(slope[:, 1:], 0, atol=1e-5)
+
+
+def test_every_process_finds_its_kernels_in_the_cache(tmp_path):
+    code = (
+        "import numpy as np\n"
+        "from peculiar.fields import kernels\n"
+        "points = np.full((2, 3), 5.0, np.float32)\n"
+        "mesh = kernels.paint_kernel(points, None, 8, size=10.0)\n"
+        "kernels.readout_kernel(mesh, points, size=10.0)\n"
+        "print(*(sum(kernel.stats.cache_misses.values()) for kernel in (kernels._paint_some, kernels._readout_some)))"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for misses in ("1 1", "0 0"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == misses.split()
+        files = sorted(path.name for path in tmp_path.rglob("*.nb?"))
+    assert len(files) == 4
