@@ -1,5 +1,7 @@
 """Value types: boxes, fields, catalogues and cosmologies. No input or output."""
 
+import os
+
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import PRESETS, Cosmology
@@ -11,6 +13,7 @@ from peculiar.core.errors import (
     PeculiarError,
 )
 from peculiar.core.field import Field
+from peculiar.core.forks import compute_alone
 from peculiar.core.reconstructor import Reconstructor
 
 __all__ = [
@@ -26,3 +29,5 @@ __all__ = [
     "PeculiarError",
     "Reconstructor",
 ]
+
+os.register_at_fork(after_in_child=compute_alone)
