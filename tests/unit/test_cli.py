@@ -87,6 +87,17 @@ def test_ranges_of_seeds():
             ranges("--seeds", text)
 
 
+@pytest.mark.parametrize("text", ["1-1000000000", "0-999998,1000000-1000001", "1-" + "9" * 18])
+def test_a_range_of_a_billion_is_never_made(text):
+    with pytest.raises(peculiar.InputError, match="--seeds must name at most 1000000 numbers"):
+        ranges("--seeds", text)
+
+
+def test_digits_without_end_are_no_number():
+    with pytest.raises(peculiar.InputError, match="--seeds must be numbers"):
+        ranges("--seeds", "9" * 5000)
+
+
 def test_numbers_and_pairs():
     assert numbers("--origin", "1,-2.5,3e1", 3) == (1.0, -2.5, 30.0)
     assert numbers("--origin", None, 3) is None
@@ -111,3 +122,66 @@ def test_help_texts_hold_no_markup():
     texts = [text for path in sources for text in re.findall(r'help="([^"]*)"', path.read_text())]
     assert len(texts) > 50
     assert [text for text in texts if re.search(r"\[[a-z#/@]", text)] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["query", "field.zarr", "--ra", "", "--dec", "1", "--z", "0.1"],
+        ["reconstruct", "halos.fits", "--box", "10", "--out", "out.zarr", "--model", ""],
+        ["reconstruct", "halos.fits", "--box", "10", "--out="],
+        ["simulate", "", "--seeds", "1"],
+    ],
+)
+def test_empty_arguments_are_refused(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "peculiar: error: arguments must not be empty, got '' after" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def _one_line(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_names_that_are_too_long_and_links_to_themselves(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    long = tmp_path / ("a" * 300)
+    for name in (long, tmp_path / "loop"):
+        assert _one_line("reconstruct", name, "--box", 10, "--out", tmp_path / "out.zarr")
+        assert _one_line("simulate", name, "--seeds", 1, "--particles", 16, "--cells", 8, "--box", 20)
+        assert _one_line("query", name, "--ra", 1, "--dec", 1, "--z", 0.1)
+    assert _one_line("reconstruct", tmp_path, "--box", 10, "--out", f"{long}.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+def test_what_a_locale_cannot_show_is_shown_by_number():
+    code = "import sys, typer\nfrom peculiar.cli.app import main\nmain(False)\ntyper.echo('\\u03b4 = 1')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.split() == [b"\\u03b4", b"=", b"1"]
+
+
+def test_a_signal_that_a_callback_swallows_comes_again():
+    code = (
+        "import os, signal, time, weakref\n"
+        "from peculiar.cli.app import main\n"
+        "main(False)\n"
+        "class Thing: pass\n"
+        "thing = Thing()\n"
+        "link = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))\n"
+        "del thing\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 128 + 15
+    assert done.stderr == ""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
 import signal
 import sys
 import warnings
 from enum import StrEnum
+from itertools import pairwise
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -30,13 +34,12 @@ class Commands(TyperGroup):
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _show_warning
             try:
+                _refuse_empty(ctx.args)
                 return super().invoke(ctx)
             except Exception as error:
-                errors = sys.modules.get("peculiar.core.errors")  # not loaded: not one of ours
-                if errors is None or not isinstance(error, errors.PeculiarError):
+                if (line := _of_the_user(error)) is None:
                     raise
-                message = str(getattr(error, "command", error))
-                typer.echo(f"peculiar: error: {' '.join(message.split())}", err=True)
+                typer.echo(f"peculiar: error: {' '.join(line.split())}", err=True)
                 raise typer.Exit(2) from None
 
 
@@ -47,6 +50,35 @@ app = typer.Typer(
     help="From a galaxy or halo catalogue in redshift space to the real-space density, velocity and momentum of dark "
     "matter. Lengths are comoving Mpc/h, velocities peculiar km/s.",
 )
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Refuse an argument without a text: as a path it would be the working directory, as an option none given."""
+    for before, argument in pairwise(["the command", *arguments]):
+        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
+            from peculiar.core.errors import InputError
+
+            raise InputError(
+                f"arguments must not be empty, got '' after {argument[:-1] or before}: leave it out"
+            )
+
+
+def _of_the_user(error: Exception) -> str | None:
+    """What to tell of an error that the user's input or machine causes; None of a fault of ours."""
+    errors = sys.modules.get("peculiar.core.errors")  # not loaded: not one of ours
+    if errors is not None and isinstance(error, errors.PeculiarError):
+        return str(getattr(error, "command", error))
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename} cannot be used, got '{error.strerror}': choose another name or place"
+    if isinstance(error, RuntimeError) and str(error).startswith(
+        "Symlink loop"
+    ):  # of Path.resolve, before Python 3.13
+        return f"a path must not link to itself, got '{error}': choose another name"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return (
+            f"the work must fit in memory, got '{error or 'none left'}': take fewer cells, particles or rows"
+        )
+    return None
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -62,6 +94,23 @@ def announce(line: str) -> None:
 def _stop(number: int, _frame: object) -> None:
     # An exception, so that half-written outputs are removed on the way out.
     raise SystemExit(128 + number)
+
+
+def _stop_again(ignored: Any) -> None:
+    """Raise a signal's exception again that was lost: it came up in a callback of numba or of the garbage collector."""
+    error = ignored.exc_value
+    if not isinstance(error, (SystemExit, KeyboardInterrupt)):
+        sys.__unraisablehook__(ignored)
+        return
+
+    def again(_number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code is _stop_again.__code__:  # here it would be lost once more
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            return
+        raise type(error)(*error.args)
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _SOON)
 
 
 def _version(wanted: bool) -> None:
@@ -80,7 +129,15 @@ def main(
 ) -> None:
     """Set up what every command shares."""
     signal.signal(signal.SIGTERM, _stop)
+    sys.unraisablehook = _stop_again
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without Greek letters shows them by number
+            stream.reconfigure(errors="backslashreplace")
 
+
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_MOST = 1_000_000
+_SOON = 0.02  # s
 
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 
@@ -92,9 +149,12 @@ def ranges(option: str, text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        last = last if dash else first
+        if not (_DIGITS.fullmatch(first) and _DIGITS.fullmatch(last)) or int(last) < int(first):
             raise InputError(f"{option} must be numbers and ranges such as 1-8,12, got {text!r}")
-        found += range(int(first), int(last or first) + 1)
+        if len(found) + int(last) - int(first) >= _MOST:
+            raise InputError(f"{option} must name at most {_MOST} numbers, got {text!r}: name fewer")
+        found += range(int(first), int(last) + 1)
     return found
 
 

@@ -96,7 +96,7 @@ def query(
         columns = pairs("--column", column)
         result = query_file(field, catalogue, out=out, sky=sky, columns=columns, force=force, **options)
     else:
-        places = {name[2:]: numbers(name, text, text.count(",") + 1) for name, text in given.items() if text}
+        places = {name[2:]: numbers(name, text, (text or "").count(",") + 1) for name, text in given.items()}
         result = ask(sky, **places, **options)
     if result.outside:
         announce(f"peculiar: {result.outside} of {len(result)} objects lie outside the field: NaN")
