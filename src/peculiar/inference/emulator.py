@@ -49,6 +49,18 @@ class DisplacementEmulator:
         """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
         return cls(*_load(name_or_path, "displace"), max_side)
 
+    def check(self, redshift: float, *, symmetries: int | None = None) -> None:
+        """Refuse a redshift that is not the card's, and symmetries that the cube does not have."""
+        card = self.card
+        if not abs(redshift - card.redshift) <= 0.01:
+            raise InputError(
+                f"redshift must be {card.redshift:g} for model {card.name!r}, got {redshift:g}: train one for it"
+            )
+        if symmetries is not None and not 1 <= symmetries <= 48:
+            raise InputError(
+                f"symmetries must lie in 1 to 48, got {symmetries}: leave them out for the model's"
+            )
+
     def emulate(
         self,
         theory: LagrangianFields,
@@ -81,10 +93,7 @@ class DisplacementEmulator:
         """
         card = self.card
         assert isinstance(card.inputs, LagrangianInputs)
-        if abs(redshift - card.redshift) > 0.01:
-            raise InputError(
-                f"redshift must be {card.redshift:g} for model {card.name!r}, got {redshift:g}: train one for it"
-            )
+        self.check(redshift, symmetries=symmetries)
         warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
         inputs = lagrangian_inputs(theory, cosmology, redshift=redshift, spec=card.inputs)
         outputs = _averaged(self.module, card, inputs, max_side=self.max_side, symmetries=symmetries)

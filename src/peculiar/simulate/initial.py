@@ -10,6 +10,7 @@ from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 
+_WAVES = (1e-5, 50.0)  # h/Mpc, where the linear power is known
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
@@ -65,6 +66,22 @@ def white_noise(
     return noise
 
 
+def require_waves(box: Box) -> None:
+    """Refuse a mesh with longer or shorter waves than those whose linear power is known.
+
+    Raises
+    ------
+    InputError
+        With the sides of box and cell, and their limits [Mpc/h].
+    """
+    longest, shortest = 2 * np.pi / _WAVES[0], np.sqrt(3) * np.pi / _WAVES[1]
+    if box.size > longest or box.cell_size < shortest:
+        raise InputError(
+            f"box must be at most {longest:.3g} Mpc/h, its cells or particles at least {shortest:.3g} Mpc/h apart (the "
+            f"linear power is known there), got {box.size:g} and {box.cell_size:.3g}: choose another side or number"
+        )
+
+
 def linear_density(
     box: Box, cosmology: Cosmology, *, seed: int, device: torch.device | str = "cpu"
 ) -> Complex[torch.Tensor, "x y z"]:
@@ -86,6 +103,7 @@ def linear_density(
     cells = box.mesh
     if cells % 2:
         raise InputError(f"Box.cells must be even for initial conditions, got {cells}")
+    require_waves(box)
     kx, ky, kz = integer_modes(cells, device)
     squares = np.arange(3 * (cells // 2) ** 2 + 1)
     power = cosmology.linear_power(box.k_fundamental * np.sqrt(squares))

@@ -72,7 +72,7 @@ class LagrangianInputs(BaseModel):
     in every cell: Omega_m at the redshift less 0.3, and the logarithm of sigma8 times the growth factor.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["lagrangian"] = "lagrangian"
     fields: tuple[Literal["zeldovich", "second_order", "acceleration"], ...] = Setting(

@@ -11,6 +11,7 @@ from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.memory import require_memory
 from peculiar.fields.paint import paint
 from peculiar.fields.velocity import from_momentum
 from peculiar.simulate.initial import linear_density
@@ -20,6 +21,9 @@ Dynamics = Literal["second order", "particle mesh"]
 CELLS_MULTIPLE = 4
 MOST_OFF = 0.05
 """Largest relative difference between a cell that is asked for and one that fits a box."""
+
+
+BYTES_PER_PARTICLE: dict[Dynamics, int] = {"second order": 120, "particle mesh": 150}
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ def matter_fields(
             f"per_cell must be >= 1 and make an even lattice, got {per_cell} for {box.mesh} cells: use 2"
         )
     lattice_box = box.with_cells(side)
+    require_memory(
+        BYTES_PER_PARTICLE[dynamics] * side**3,
+        what=f"a box of {side}^3 particles ({box.size:g} Mpc/h)",
+        remedy="take a smaller box",
+    )
     modes = linear_density(lattice_box, cosmology, seed=seed, device=device)
     move = start_from_lpt if dynamics == "second order" else evolve
     particles = move(modes[None], lattice_box, cosmology, redshift=redshift)
@@ -120,6 +129,7 @@ def box_of_cells(size: float, *, cell_size: float) -> Box:
     """
     if not cell_size > 0:
         raise InputError(f"cell_size must be > 0 Mpc/h, got {cell_size}")
+    Box(size)  # finite
     cells = CELLS_MULTIPLE * max(round(size / cell_size / CELLS_MULTIPLE), 1)
     box = Box(size, cells)
     if abs(box.cell_size / cell_size - 1) > MOST_OFF:

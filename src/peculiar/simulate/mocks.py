@@ -18,26 +18,20 @@ from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.cosmology import CRITICAL_DENSITY, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field, Space
+from peculiar.core.limits import require_redshift
+from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.velocity import from_momentum, nearest_particle
-from peculiar.simulate.box_files import SCHEMA, write_box
+from peculiar.simulate.box_files import read_attributes, write_box
 from peculiar.simulate.halos import Halos, friends_of_friends
-from peculiar.simulate.initial import linear_density, linear_field
-from peculiar.simulate.particle_mesh import Steps, evolve
+from peculiar.simulate.initial import linear_density, linear_field, require_waves
+from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
 from peculiar.simulate.satellites import Members, draw_satellites, sample_members
 
-_ATTRIBUTES = ("seed", "redshift", "box_size", "cells", "cosmology", "velocity_definition")
-_ARRAYS = (
-    "density",
-    "velocity",
-    "linear_density",
-    *(f"halos/{name}" for name in ("position", "velocity", "mass", "count")),
-    *(f"members/{name}" for name in ("displacement", "velocity", "host")),
-)
-
 VelocityRule = Literal["neighbours", "background", "volume"]
+_BYTES_PER_CELL = 80
 VOLUME_VELOCITY = "volume_velocity"  # an array that a box may hold or not
 
 
@@ -70,12 +64,27 @@ class BoxSettings:
     volume_velocity: bool = False
 
     def __post_init__(self) -> None:
-        Box(self.size, self.particles)
-        Box(self.size, self.cells)
+        require_waves(Box(self.size, self.particles))
+        require_waves(Box(self.size, self.cells))
+        require_redshift(self.redshift, below=self.steps.start_redshift)
         if self.particles % 2 or self.cells % 2:
             raise InputError(
                 f"BoxSettings.particles and cells must be even, got {self.particles} and {self.cells}"
             )
+
+    def check(self) -> None:
+        """Refuse a box that does not fit in memory; call it before the first of a run.
+
+        Raises
+        ------
+        InputError
+            With what it needs and what is free.
+        """
+        require_memory(
+            simulation_memory(self.particles, self.steps) + _BYTES_PER_CELL * self.cells**3,
+            what=f"a box of {self.particles}^3 particles and {self.cells}^3 cells",
+            remedy="take fewer particles or cells",
+        )
 
     def particle_mass(self, cosmology: Cosmology) -> float:
         """Mass of a particle [Msun/h]."""
@@ -192,36 +201,22 @@ class SimulatedBox:
     @classmethod
     def open(cls, path: str | Path) -> SimulatedBox:
         """Open a file; InputError if it is not a simulated box of this schema."""
-        import h5py
-
         path = Path(path)
-        if not path.is_file():
-            raise InputError(f"simulated box must be a file, got {path}: make one with `peculiar simulate`")
+        attributes = read_attributes(path)
         try:
-            with h5py.File(path) as file:
-                attrs = dict(file.attrs)
-                missing = [name for name in _ARRAYS if name not in file]
-        except OSError as error:
+            require_redshift(float(attributes["redshift"]))
+            return cls(
+                path=path,
+                seed=int(attributes["seed"]),
+                redshift=float(attributes["redshift"]),
+                box=Box(float(attributes["box_size"]), int(attributes["cells"])),
+                cosmology=Cosmology(**json.loads(attributes["cosmology"])),
+                velocity_definition=str(attributes["velocity_definition"]),
+            )
+        except (TypeError, ValueError) as error:
             raise InputError(
-                f"simulated box must be a whole HDF5 file, got {path} ({error}): make it again"
+                f"simulated box must tell its seed, redshift, mesh and cosmology, got {path} ({error}): make it again"
             ) from error
-        if attrs.get("schema") != SCHEMA:
-            raise InputError(
-                f"simulated box must have schema {SCHEMA}, got {attrs.get('schema')} in {path}: make it again"
-            )
-        missing += [name for name in _ATTRIBUTES if name not in attrs]
-        if missing:
-            raise InputError(
-                f"simulated box must hold all its arrays, got {path} without {', '.join(missing)}: make it again"
-            )
-        return cls(
-            path=path,
-            seed=int(attrs["seed"]),
-            redshift=float(attrs["redshift"]),
-            box=Box(float(attrs["box_size"]), int(attrs["cells"])),
-            cosmology=Cosmology(**json.loads(attrs["cosmology"])),
-            velocity_definition=str(attrs["velocity_definition"]),
-        )
 
     def _read(self, name: str) -> np.ndarray:
         import h5py

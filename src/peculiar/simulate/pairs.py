@@ -15,13 +15,16 @@ from jaxtyping import Float
 from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.limits import require_redshift
+from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
-from peculiar.simulate.initial import linear_density
+from peculiar.simulate.initial import linear_density, require_waves
 from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
 from peculiar.simulate.lpt import lattice
-from peculiar.simulate.particle_mesh import Steps, evolve
+from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
 
 SCHEMA = 1
+_BYTES_PER_PARTICLE = 80
 FIELDS = ("zeldovich", "second_order", "acceleration", "displacement", "velocity")
 OMEGA_M_DRAWN = tuple(round(float(value), 4) for value in np.geomspace(0.08, 0.56, 16))
 """Matter densities of varied cosmologies: few, so that CAMB runs once for each."""
@@ -53,11 +56,34 @@ class PairSettings:
     varied: float = 0.0
 
     def __post_init__(self) -> None:
-        Box(self.size, self.particles)
+        require_waves(Box(self.size, self.particles))
+        require_redshift(self.redshift, below=self.steps.start_redshift)
         if self.particles % 2:
             raise InputError(f"PairSettings.particles must be even, got {self.particles}")
         if not 0 <= self.varied <= 1:
             raise InputError(f"PairSettings.varied must lie in [0, 1], got {self.varied}")
+
+    def check(self) -> None:
+        """Refuse a pair that does not fit in memory; call it before the first of a run.
+
+        Raises
+        ------
+        InputError
+            With what it needs and what is free.
+        """
+        require_memory(
+            simulation_memory(self.particles, self.steps) + _BYTES_PER_PARTICLE * self.particles**3,
+            what=f"a pair of {self.particles}^3 particles",
+            remedy="take fewer particles",
+        )
+
+    def check_cosmologies(self, base: Cosmology) -> None:
+        """Refuse a base whose drawn cosmologies would be out of range."""
+        if self.varied:
+            for Omega_m, factor in zip(
+                OMEGA_M_DRAWN[:: len(OMEGA_M_DRAWN) - 1], AMPLITUDE_DRAWN, strict=True
+            ):
+                dataclasses.replace(base, Omega_m=Omega_m).with_amplitude(base.A_s * factor)
 
     def cosmology_of(self, seed: int, base: Cosmology) -> Cosmology:
         """Return the cosmology of a seed: the base, or a drawn one."""

@@ -12,9 +12,12 @@ from jaxtyping import Complex, Float
 from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.limits import require_redshift
 from peculiar.fields.kernels import gradient_kernel, paint_kernel
 from peculiar.simulate.initial import integer_modes
 from peculiar.simulate.lpt import displacements, lattice
+
+MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +56,21 @@ class Steps:
     mesh_factor: int = 2
 
     def __post_init__(self) -> None:
-        if self.count < 1 or not 0 < self.start < 1 or self.mesh_factor < 1:
-            raise InputError(f"Steps needs count >= 1, 0 < start < 1 and mesh_factor >= 1, got {self}")
+        if not 1 <= self.count <= MOST_STEPS or not 0 < self.start < 1 or self.mesh_factor < 1:
+            raise InputError(
+                f"Steps needs a count of 1 to {MOST_STEPS}, 0 < start < 1 and mesh_factor >= 1, got {self}: 12 to 40 "
+                "steps are usual"
+            )
+
+    @property
+    def start_redshift(self) -> float:
+        """Redshift of the 2LPT start."""
+        return 1 / self.start - 1
+
+
+def simulation_memory(particles: int, steps: Steps) -> int:
+    """Return the memory [bytes] that a run takes on the CPU, with this number of particles along a side."""
+    return 50 * particles**3 + 16 * (steps.mesh_factor * particles) ** 3
 
 
 def _momentum_growth(cosmology: Cosmology, a: float) -> float:
@@ -213,11 +229,8 @@ def evolve(
     Memory on the CPU for 256^3 particles and a 512^3 mesh: 2.5 GB.
     """
     steps = steps or Steps()
+    require_redshift(redshift, below=steps.start_redshift)
     end = 1 / (1 + redshift)
-    if end <= steps.start:
-        raise InputError(
-            f"redshift must be below the start of the run ({1 / steps.start - 1:.1f}), got {redshift}"
-        )
     mesh = steps.mesh_factor * box.mesh
     a = np.linspace(steps.start, end, steps.count + 1)
     middle = np.concatenate([[a[0]], (a[1:] + a[:-1]) / 2, [a[-1]]])
@@ -228,7 +241,7 @@ def evolve(
     def growth(at: float) -> float:
         return cosmology.growth(1 / at - 1)
 
-    start = start_from_lpt(modes, box, cosmology, redshift=1 / steps.start - 1)
+    start = start_from_lpt(modes, box, cosmology, redshift=steps.start_redshift)
     positions = start.positions
     momenta = start.velocities.mul_(a[0] / 100.0)  # v = 100 p / a
     del start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from peculiar.catalogues.write import write_catalogue
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
+from peculiar.core.limits import choose_device, require_redshift, require_seeds
 from peculiar.core.output import check_output, require_space
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.inference.painting import HaloPainter
@@ -69,7 +71,9 @@ class PaintOptions:
             raise InputError(
                 f"line_of_sight must be x, y or z for a periodic box, got {self.line_of_sight!r}"
             )
-        if self.number_density is not None and self.number_density <= 0:
+        require_seeds([self.seed], name="seed")
+        require_redshift(self.redshift)
+        if self.number_density is not None and not 0 < self.number_density < math.inf:
             raise InputError(f"number_density must be > 0 (h/Mpc)^3, got {self.number_density:g}")
 
 
@@ -202,6 +206,7 @@ def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> 
 
 
 def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
+    device = choose_device(options.device)
     painter = HaloPainter.load(options.model)
     card = painter.card
     # Boxes scatter about the mean; what is far beyond it needs no painting to be refused.
@@ -210,7 +215,7 @@ def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
             f"number_density must be at most about {card.number_density:.3g} (h/Mpc)^3, what model {card.name!r} "
             f"paints, got {options.number_density:g}"
         )
-    painter.module.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    painter.module.to(device)
     redshift = card.redshift if options.redshift is None else options.redshift
     return painter, options.cosmology or card.training_cosmology, redshift
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core.limits import require_redshift
+from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
 from peculiar.inference.painting import HaloPainter
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
-from peculiar.simulate.initial import linear_field
-from peculiar.simulate.matter import MOST_OFF, MatterFields, box_of_cells, matter_fields
+from peculiar.simulate.initial import linear_field, require_waves
+from peculiar.simulate.matter import BYTES_PER_PARTICLE, MOST_OFF, MatterFields, box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.populate import draw_members
 
@@ -56,14 +59,30 @@ class PaintedSettings:
     host_mass: float = 0.0
 
     def __post_init__(self) -> None:
-        Box(self.size, self.cells)
+        require_waves(Box(self.size, self.cells))
+        require_redshift(self.redshift)
         if self.per_cell < 1 or (self.per_cell * self.cells) % 2:
             raise InputError(
                 f"PaintedSettings.per_cell must be >= 1 and make an even lattice, got {self.per_cell} for {self.cells} "
                 "cells: use 2"
             )
-        if self.host_mass < 0:
+        if not 0 <= self.host_mass < math.inf:
             raise InputError(f"PaintedSettings.host_mass must be >= 0 Msun/h, got {self.host_mass:g}")
+
+    def check(self) -> None:
+        """Refuse a box that does not fit in memory; call it before the first of a run.
+
+        Raises
+        ------
+        InputError
+            With what it needs and what is free.
+        """
+        side = self.cells * (self.per_cell if self.matter is None else 1)
+        require_memory(
+            BYTES_PER_PARTICLE["second order"] * side**3,
+            what=f"a painted box of {self.cells}^3 cells",
+            remedy="take fewer cells",
+        )
 
 
 def paint_box(

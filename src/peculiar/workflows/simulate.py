@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.output import atomic_output
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
@@ -65,17 +66,18 @@ def simulate(
     out = Path(out)
     settings = settings or BoxSettings()
     pairs = isinstance(settings, PairSettings)
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise InputError(f"seeds must be distinct and >= 0, at least one, got {list(seeds)}")
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if chosen not in ("cpu", "cuda") or (chosen == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device must be cpu, or cuda where torch sees a GPU, got {device!r}: leave it out")
+    require_seeds(seeds)
+    chosen = choose_device(device)
     plan: dict[str, Any] = {}
     painter = None
     if isinstance(settings, PaintedSettings):
         painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds, device=chosen)
         plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
     cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
+    settings.check()
+    cosmology.linear_power(np.array([0.1]))  # CAMB refuses what it cannot compute
+    if isinstance(settings, PairSettings):
+        settings.check_cosmologies(cosmology)
     plan |= {"settings": dataclasses.asdict(settings), "cosmology": dataclasses.asdict(cosmology)}
     paths = [out / f"{'pair' if pairs else 'box'}-{seed:05d}.h5" for seed in seeds]
     record = out / "run.json"
@@ -84,11 +86,12 @@ def simulate(
         found = _read_record(record)
         # A setting that is younger than the run has its default there.
         stored = dataclasses.asdict(type(settings)()) | found.get("settings", {})
-        if found | {"settings": stored} != found | plan:
+        made = any(out.glob("box-*.h5")) or any(out.glob("pair-*.h5"))  # else the record binds nobody
+        if made and found | {"settings": stored} != found | plan:
             raise InputError(
                 f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
             )
-        earlier = found.get("provenance", {}).get("seed", [])
+        earlier = found.get("provenance", {}).get("seed", []) if made else []
     existing = [path for path in paths if path.exists()]
     if existing and not (resume or force):
         raise InputError(

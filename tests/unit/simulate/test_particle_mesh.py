@@ -185,5 +185,5 @@ def test_steps_out_of_range_are_refused(bad):
 
 
 def test_end_before_the_start_is_refused(modes):
-    with pytest.raises(InputError, match=r"redshift must be below the start of the run \(9\.0\), got 20"):
+    with pytest.raises(InputError, match=r"redshift must be >= 0 and below 9, where particles start, got 20"):
         evolve(modes, BOX, COSMOLOGY, redshift=20.0)

@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from peculiar.cli import app
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
@@ -143,7 +145,7 @@ def test_other_settings_are_refused(run, made, how, change):
 
 @pytest.mark.parametrize("seeds", [[], [1, 1], [-1, 2]])
 def test_bad_seeds_are_refused(tmp_path, seeds):
-    with pytest.raises(InputError, match="seeds must be distinct and >= 0, at least one"):
+    with pytest.raises(InputError, match="seeds must (be distinct, at least one|lie in 0 to 4294967295)"):
         simulate(tmp_path / "run", seeds=seeds, settings=SETTINGS)
     assert not (tmp_path / "run").exists()
 
@@ -161,4 +163,56 @@ def test_damaged_record_is_refused(run, made, text):
 def test_unknown_or_absent_device_is_refused(tmp_path, device):
     with pytest.raises(InputError, match="device must be cpu"):
         simulate(tmp_path / "run", seeds=[1], device=device)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--redshift nan", "redshift must be >= 0 and below 9, where particles start, got nan"),
+        ("--redshift -1", "redshift must be >= 0"),
+        ("--redshift 9", "redshift must be >= 0 and below 9"),
+        ("--kind pairs --redshift inf", "redshift must be >= 0 and below 9"),
+        ("--kind painted --redshift nan", "redshift must be >= 0, got nan"),
+        ("--box 1e30", "box must be at most 6.28e+05 Mpc/h"),
+        ("--kind pairs --box 1e30", "box must be at most 6.28e+05 Mpc/h"),
+        ("--box 1e-3", "at least 0.109 Mpc/h apart"),
+        ("--box nan", "Box.size must be > 0 Mpc/h, got nan"),
+        ("--particles 20000 --box 1e5", "a box of 20000^3 particles and 96^3 cells must fit in memory"),
+        ("--cells 10000 --box 1e5", "a box of 256^3 particles and 10000^3 cells must fit in memory"),
+        ("--kind pairs --particles 20000 --box 1e5", "a pair of 20000^3 particles must fit in memory"),
+        ("--kind painted --cells 10000 --box 1e5", "must fit in memory"),
+        ("--steps 99999999999", "Steps needs a count of 1 to 10000"),
+        ("--kind painted --host-mass nan", "host_mass must be >= 0"),
+        ("--kind pairs --varied nan", "varied must lie in [0, 1], got nan"),
+        ("--kind pairs --varied 1 --cosmology Omega_b=0.1", "Omega_b < Omega_m"),
+        ("--seeds 1-1000000000", "--seeds must name at most 1000000 numbers"),
+        ("--seeds 5000000000", "seeds must lie in 0 to 4294967295"),
+    ],
+)
+def test_what_cannot_be_made_leaves_nothing(tmp_path, options, words):
+    result = CliRunner().invoke(app, ["simulate", str(tmp_path / "run"), "--seeds", "1", *options.split()])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("peculiar: error: ")
+    assert words in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_without_boxes_binds_nobody(run, made, tmp_path):
+    out, paths = run
+    for path in paths:
+        path.unlink()
+    other = dataclasses.replace(SETTINGS, redshift=1.0)
+    simulate(out, seeds=[3], settings=other)
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"]["redshift"] == 1.0
+    assert record["provenance"]["seed"] == [3]
+
+
+def test_the_memory_that_a_box_takes_is_asked_for(tmp_path, monkeypatch, made):
+    monkeypatch.setattr("peculiar.core.memory.free_memory", lambda: 500_000)
+    with pytest.raises(InputError, match=r"a box of 16\^3 particles and 8\^3 cells must fit in memory"):
+        simulate(tmp_path / "run", seeds=[1], settings=SETTINGS)
+    assert made == []
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,48 @@
+"""What work may be asked for, checked before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from peculiar.core.errors import InputError
+
+_SEED_END = 2**32
+
+
+def require_seeds(seeds: Sequence[int], *, name: str = "seeds") -> None:
+    """Refuse seeds that are not distinct whole numbers below 2^32, the range of every generator here.
+
+    Raises
+    ------
+    InputError
+        With the name, and the seed that is wrong.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"{name} must be distinct, at least one, got {len(seeds)} of them: name each once")
+    for seed in (min(seeds), max(seeds)):
+        if not 0 <= seed < _SEED_END:
+            raise InputError(f"{name} must lie in 0 to {_SEED_END - 1}, got {seed}: choose a smaller number")
+
+
+def require_redshift(redshift: float | None, *, below: float = math.inf) -> None:
+    """Refuse a redshift that is not finite, below 0 or as high as the start of a run; None is none given."""
+    if redshift is not None and not 0 <= redshift < below:
+        limit = "" if below == math.inf else f" and below {below:.4g}, where particles start"
+        raise InputError(f"redshift must be >= 0{limit}, got {redshift:g}: choose a later time")
+
+
+def choose_device(device: str | None) -> str:
+    """Return the device to compute on: "cpu" or "cuda", by default a GPU if torch sees one.
+
+    Raises
+    ------
+    InputError
+        If it is another, or torch sees no GPU.
+    """
+    seen = torch.cuda.is_available()
+    if device not in (None, "cpu", "cuda") or (device == "cuda" and not seen):
+        raise InputError(f"device must be cpu, or cuda where torch sees a GPU, got {device!r}: leave it out")
+    return device or ("cuda" if seen else "cpu")
