@@ -22,7 +22,7 @@ class DensityInputs(BaseModel):
     the network's reach.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["density"] = "density"
     smoothing: tuple[float, ...] = ()

@@ -40,7 +40,7 @@ class InputSpec(BaseModel):
     mean (4), and unsmoothed linear velocity and momentum over a H f (3 + 3) [Mpc/h], eqs. 2 and 3.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["moved", "published"] = "moved"
     abundances: tuple[float, ...] = ABUNDANCES

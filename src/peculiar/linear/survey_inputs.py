@@ -35,7 +35,7 @@ class SurveyInputs(BaseModel):
     it is, less one ("contrast"), or ln(1 + it) ("logarithm").
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["survey", "observed"] = "survey"
     weighting: Literal["number", "mass"] = Setting("number", description="of 'observed'")

@@ -30,6 +30,7 @@ from peculiar.training.count_objective import JUDGED, contrast
 from peculiar.training.dataset import Crops, Pair, TrainingPair
 from peculiar.training.loop import CHECKPOINT, learning_rate
 from peculiar.training.losses import Mesh, interior
+from peculiar.training.meshes import MeshSides
 from peculiar.training.objectives import correlation
 from peculiar.training.report import Metrics
 from peculiar.training.settings import AdversarialLoss, TrainSettings
@@ -41,6 +42,15 @@ BLOCK = 5
 """Cells along a side of the blocks of `anchor_distance`."""
 SMALLEST_PATCH = 19 + 2 * REACH
 """Cells along a side of what goes in, so that what comes out is large enough for the critic."""
+
+
+def check_critic(pairs: Sequence[MeshSides], settings: TrainSettings) -> None:
+    """Refuse patches that are too small for a critic or larger than the boxes, and accelerators that there are not."""
+    crop, _ = settings.crop, _device(settings.accelerator)
+    if crop < SMALLEST_PATCH:
+        raise InputError(f"train.crop must be at least {SMALLEST_PATCH} cells for a critic, got {crop}")
+    if crop > (smallest := min(pair.cells for pair in pairs)):
+        raise InputError(f"train.crop must be at most the mesh of the boxes ({smallest} cells), got {crop}")
 
 
 def fit_adversarial(
@@ -99,10 +109,7 @@ def fit_adversarial(
             f"bins of the generator must be those of the pairs ({channels}), got {generator.config.bins}: change its "
             "bins, or the pairs' mass_edges"
         )
-    if settings.crop < SMALLEST_PATCH:
-        raise InputError(
-            f"train.crop must be at least {SMALLEST_PATCH} cells for a critic, got {settings.crop}"
-        )
+    check_critic(training, settings)
     device = _device(settings.accelerator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -13,19 +13,18 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch.utils.data import DataLoader
 
 from peculiar.core.errors import InputError
 from peculiar.training.dataset import Crops, TrainingPair, Vectors, WholeBoxes
+from peculiar.training.meshes import check_meshes
 from peculiar.training.objectives import Objective
 from peculiar.training.report import Report
 from peculiar.training.settings import TrainSettings
 
 CHECKPOINT = "last.ckpt"
-COARSEST = 4
-"""Fewest cells along a side of a network's coarsest mesh: on 2^3 cells oneDNN's bf16 gradients of 3^3 convolutions are
-NaN now and then."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -163,6 +162,26 @@ class TimeLimit(Callback):
             trainer.should_stop = True
 
 
+def check_hardware(settings: TrainSettings) -> None:
+    """Refuse an accelerator, a number of devices or a strategy that this machine does not have."""
+    with quiet_lightning():
+        try:
+            lightning.Trainer(
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                strategy=settings.strategy,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+        except (ValueError, RuntimeError, TypeError, MisconfigurationException) as error:
+            raise InputError(
+                f"train.accelerator, devices and strategy must be this machine's, got {settings.accelerator!r}, "
+                f"{settings.devices!r} and {settings.strategy!r} ({error}): leave them out"
+            ) from error
+
+
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep lightning's advice and banners off the screen, and leave everything else as it was."""
@@ -236,10 +255,9 @@ def fit(
     Raises
     ------
     InputError
-        If the crop leaves fewer than 4 cells along a side of the network's coarsest mesh, if whole boxes are no
-        multiple of its stride, or if nothing is left within the objective's margin.
+        If the network or the objective cannot use the meshes (`check_meshes`).
     """
-    _check_meshes(network, training, validation, objective, crop=settings.crop)
+    check_meshes(network, training, validation, crop=settings.crop, margin=objective.margin)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / CHECKPOINT
     going_on = resume and checkpoint.exists()
@@ -315,30 +333,3 @@ def fit(
         results = trainer.validate(module, boxes, verbose=False)[0]
     network.eval()
     return {**results, "steps": float(steps), "minutes": minutes}
-
-
-def _check_meshes(
-    network: torch.nn.Module,
-    training: Sequence[TrainingPair],
-    validation: Sequence[TrainingPair],
-    objective: Objective,
-    *,
-    crop: int,
-) -> None:
-    """Refuse, before anything runs, meshes that a network or an objective cannot use."""
-    stride = int(getattr(network, "stride", 1))  # type: ignore[arg-type]
-    if 0 < crop < COARSEST * stride:
-        raise InputError(
-            f"train.crop must be at least {COARSEST * stride} cells for this network, got {crop}"
-        )
-    for pair in (*validation, *(() if crop else training)):
-        if pair.cells % stride:
-            raise InputError(
-                f"whole boxes must have a multiple of the network's stride of {stride} cells along a side, got "
-                f"{pair.cells}: cut regions of another size, or take a network of fewer levels"
-            )
-        if not pair.periodic and pair.cells <= 2 * objective.margin:
-            raise InputError(
-                f"loss.margin must be below half of the {pair.cells} cells of a box that is not periodic, got "
-                f"{objective.margin}"
-            )

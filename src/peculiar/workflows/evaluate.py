@@ -15,6 +15,7 @@ from peculiar.fields.paint import paint
 from peculiar.inference.model_card import DEFAULT_MODEL, available_models
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.linear.tuning import tune
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.mocks import SimulatedBox, open_run
 from peculiar.statistics.modes import catalogue_modes
 from peculiar.statistics.multipoles import correlation_plane, power_multipoles
@@ -103,6 +104,13 @@ def evaluate(
             f"tune_on must name boxes that are not evaluated, got {sorted(p.name for p in shared)}"
         )
     reconstructors, baselines = _reconstructors(models)
+    boxes_of_run = [SimulatedBox.open(path) for path in [*paths, *tuning]]
+    for one in boxes_of_run:
+        if (one.box, one.redshift) != (boxes_of_run[0].box, boxes_of_run[0].redshift):
+            raise InputError(
+                f"boxes must be of one kind, got {one.path} beside {paths[0]}: evaluate them apart"
+            )
+    refuse_broken([*paths, *tuning])
     settings = {
         "run": str(run),
         "models": list(models),
@@ -196,10 +204,6 @@ class _Collected:
         multipoles = power_multipoles(truth["density"], line_of_sight=self.line_of_sight)  # type: ignore[arg-type]
         self._append("truth/multipoles", multipoles.power)
         if self.geometry:
-            if geometry != self.geometry:
-                raise InputError(
-                    f"boxes must be of one kind, got {geometry} in {box.path} after {self.geometry}"
-                )
             return
         self.geometry = geometry
         self._edges = joint_edges(truth)

@@ -17,6 +17,7 @@ from peculiar.core.output import atomic_output, check_output
 from peculiar.fields.paint import paint
 from peculiar.inference.emulator import DisplacementEmulator
 from peculiar.inference.model_card import available_models
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lpt import lattice
 from peculiar.simulate.pairs import DisplacementPair, displacement_of, open_pairs
@@ -95,6 +96,7 @@ def evaluate_displacements(
         raise InputError("models must name at least one emulator, got none: the package has none for pairs")
     methods = _methods(emulators, mesh_steps)
     collected = _Collected()
+    refuse_broken(paths)
     with progress_bar("pairs", total=len(paths)) as advance:
         for number, path in enumerate(paths):
             pair = DisplacementPair.open(path)

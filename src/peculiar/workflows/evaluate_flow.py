@@ -11,6 +11,7 @@ import numpy as np
 from peculiar.core import Field, InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.linear.matter import linear_flow, tune_smoothing
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.workflows.evaluation import SCHEMA, Evaluation
 from peculiar.workflows.measure_flow import choose_edges, derived_flow, measure_flow, true_counts
@@ -75,6 +76,7 @@ def evaluate_flow(
     """
     target = check_output(out, overwrite=force)
     boxes = [SimulatedBox.open(path) for path in paths]
+    refuse_broken([*paths, *tune_on])
     validation = [SimulatedBox.open(path) for path in tune_on]
     _check(boxes, validation, predictors)
     first = boxes[0]

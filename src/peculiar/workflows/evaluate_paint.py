@@ -15,6 +15,7 @@ from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.inference.painting import HaloPainter, most_massive
 from peculiar.linear.local_bias import LocalBias
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.workflows.cosmologies import cosmology_settings
@@ -113,6 +114,7 @@ def evaluate_paint(
     """
     target = check_output(out, overwrite=force)
     boxes = [SimulatedBox.open(path) for path in paths]
+    refuse_broken([*paths, *tune_on])
     tuning = [SimulatedBox.open(path) for path in tune_on]
     _check(boxes, tuning, painters, draws=draws, number_density=number_density)
     lightest = max(float(one.halos.masses.min()) for one in (*boxes, *tuning))

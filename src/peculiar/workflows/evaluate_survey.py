@@ -13,6 +13,7 @@ import torch
 from peculiar.core import Field, InputError, Reconstructor
 from peculiar.core.output import atomic_output, check_output
 from peculiar.linear.surroundings import matter_surroundings
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey
 from peculiar.workflows.evaluation import SCHEMA, Evaluation
@@ -129,6 +130,7 @@ def evaluate_survey(
     """
     target = check_output(out, overwrite=force)
     boxes = [SimulatedBox.open(path) for path in paths]
+    refuse_broken([*paths, *tune_on])
     _check(
         boxes,
         [SimulatedBox.open(path) for path in tune_on],

@@ -22,6 +22,7 @@ from peculiar.training.report import read_metrics
 from peculiar.training.settings import AdversarialLoss
 from peculiar.workflows.cards import network_settings, write_model
 from peculiar.workflows.provenance import provenance
+from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import split_files, training_pairs
 
 RECORD = "run.json"
@@ -69,6 +70,7 @@ def train(
     """
     settings = load_recipe(recipe, profile=profile, changes=changes)
     splits = split_files(run, settings)
+    check_plan(settings, splits, seed=seed)
     network = build_network(settings, seed=seed)
     announce(f"{settings.name}: {sum(p.numel() for p in network.parameters()):,} weights")
     out = Path(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
-from peculiar.simulate.mocks import open_run
+from peculiar.simulate.matter import box_of_cells
+from peculiar.simulate.mocks import SimulatedBox, open_run
 from peculiar.simulate.pairs import DisplacementPair, open_pairs
 from peculiar.training.cache import cached_flows, cached_pairs
 from peculiar.training.counts import CountInputs, cached_counts
@@ -56,16 +58,51 @@ def split_files(run: str | Path, settings: Recipe) -> dict[str, list[Path]]:
     return splits
 
 
-def training_pairs(
-    settings: Recipe, splits: dict[str, list[Path]], *, run: Path
-) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    """Return the pairs of training and of validation, making meshes that are not there yet.
+@dataclass(frozen=True)
+class MeshShape:
+    """Cells along a side of a pair of meshes, and whether its opposite faces are one."""
+
+    cells: int
+    periodic: bool
+
+
+def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
+    """Return the meshes that simulations will be trained on, from what their files say, before any is made.
 
     Raises
     ------
     InputError
-        If the simulations differ in their meshes.
+        If a file is no whole simulation, or they differ in their meshes.
     """
+    spec = settings.inputs
+    if isinstance(spec, LagrangianInputs):
+        shapes = [MeshShape(DisplacementPair.open(path).box.mesh, True) for path in paths]
+    else:
+        boxes = [SimulatedBox.open(path).box for path in paths]
+        if isinstance(spec, SurveyInputs):
+            cubes = [MeshShape(variant.cells, False) for variant in settings.data.cubes]
+            for cube in cubes:
+                if small := [box.mesh for box in boxes if box.mesh < 2 * cube.cells]:
+                    raise InputError(
+                        f"cubes of {cube.cells} cells must fit at least twice along a box's side, got a box of "
+                        f"{small[0]} cells: simulate 600 Mpc/h with cells of 5 Mpc/h"
+                    )
+            shapes = cubes * len(boxes)
+        elif isinstance(spec, CountInputs):
+            shapes = [MeshShape(box_of_cells(box.size, cell_size=spec.cell_size).mesh, True) for box in boxes]
+        else:
+            shapes = [MeshShape(box.mesh, True) for box in boxes]
+    if len(sides := sorted({shape.cells for shape in shapes})) > 1:
+        raise InputError(
+            f"run must hold meshes of one size, got sides of {sides} cells: use one run for each"
+        )
+    return shapes
+
+
+def training_pairs(
+    settings: Recipe, splits: dict[str, list[Path]], *, run: Path
+) -> tuple[list[TrainingPair], list[TrainingPair]]:
+    """Return the pairs of training and of validation, making meshes that are not there yet."""
     paths = [*splits["train"], *splits["validation"]]
     spec = settings.inputs
     pairs: Sequence[TrainingPair]
@@ -80,11 +117,6 @@ def training_pairs(
         pairs = _flows(settings, spec, paths, run / "cache")
     else:
         pairs = _tracers(settings, spec, paths, run / "cache")
-    sides = sorted({pair.cells for pair in pairs})
-    if len(sides) > 1:
-        raise InputError(
-            f"run must hold meshes of one size, got sides of {sides} cells: use one run for each"
-        )
     first = len(pairs) * len(splits["train"]) // len(paths)
     return list(pairs[:first]), list(pairs[first:])
 

@@ -232,6 +232,31 @@ def test_bad_settings_are_refused_before_work(run, tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("what", ["cut", "NaN", "shape", "another kind"])
+def test_a_broken_box_is_found_before_work(run, tmp_path, monkeypatch, what):
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    for path in run.glob("*.h5"):
+        (boxes / path.name).write_bytes(path.read_bytes())
+    last = boxes / "box-00002.h5"
+    if what == "cut":
+        last.write_bytes(last.read_bytes()[:5000])
+    else:
+        with h5py.File(last, "a") as file:
+            if what == "NaN":
+                file["velocity"][1, 2, 3, 4] = np.nan
+            elif what == "shape":
+                del file["halos/mass"]
+                file["halos/mass"] = np.ones(3)
+            else:
+                file.attrs["redshift"] = 1.0
+    monkeypatch.setattr("peculiar.workflows.evaluate.progress_bar", lambda *_, **__: pytest.fail("work"))
+    words = {"cut": "whole HDF5", "NaN": "finite", "shape": "matching shapes", "another kind": "of one kind"}
+    with pytest.raises(InputError, match=words[what]):
+        evaluate(boxes, out=tmp_path / "out", models=["linear"], figures=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_existing_output_is_refused(run, evaluated):
     with pytest.raises(InputError, match="Output"):
         evaluate(run, out=evaluated)

@@ -1,0 +1,50 @@
+"""Whether a training can be done, told before anything is written, cached or trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from peculiar.core.limits import require_seeds
+from peculiar.core.memory import require_memory
+from peculiar.models import build
+from peculiar.training.adversarial import check_critic
+from peculiar.training.loop import check_hardware
+from peculiar.training.meshes import check_meshes
+from peculiar.training.recipe import Recipe
+from peculiar.training.settings import AdversarialLoss
+from peculiar.workflows.cards import network_settings
+from peculiar.workflows.training_data import mesh_shapes
+
+_COPIES = 5
+"""Of the weights while training: themselves, their mean, gradients, and two moments of the optimiser."""
+
+
+def check_plan(settings: Recipe, splits: dict[str, list[Path]], *, seed: int) -> None:
+    """Refuse a training that cannot be done, before its record, its meshes or its network are made.
+
+    Raises
+    ------
+    InputError
+        If a simulation is not whole, the network, the loss or the crops cannot use its meshes, there is no such
+        hardware, or the network with one batch does not fit in memory.
+    """
+    require_seeds([seed], name="seed")
+    with torch.device("meta"):  # takes no memory, whatever the recipe asks for
+        network = build(settings.network.architecture, network_settings(settings))
+    training, validation = (mesh_shapes(settings, splits[name]) for name in ("train", "validation"))
+    mesh_shapes(settings, [*splits["train"], *splits["validation"]])  # of one size
+    if isinstance(settings.loss, AdversarialLoss):
+        check_critic(training, settings.train)
+    else:
+        check_meshes(network, training, validation, crop=settings.train.crop, margin=settings.loss.margin)
+    if not isinstance(settings.loss, AdversarialLoss):
+        check_hardware(settings.train)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    cells = (settings.train.crop or training[0].cells) ** 3
+    require_memory(
+        4 * (_COPIES * weights + settings.train.batch_size * cells * len(settings.inputs.names)),
+        what=f"a network of {weights:.4g} weights with batches of {settings.train.batch_size}",
+        remedy="take fewer channels, or a smaller train.batch_size or train.crop",
+    )
