@@ -220,13 +220,13 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
         The entries of `ModelCard`, or with `task` those of `EmulatorCard` or `PainterCard`, but `weights_sha256`, which
         is taken from the file.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     directory = Path(directory)
     weights = directory / f"{entries['name']}.safetensors"
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     # One entry: several would be written in any order, and equal weights would get different checksums.
-    save_file(state, weights, metadata={"name": str(entries["name"])})
+    weights.write_bytes(save(state, metadata={"name": str(entries["name"])}))
     card = _card_class(entries)(**entries, weights_sha256=weights_checksum(weights))
     weights.with_suffix(".json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card
@@ -236,6 +236,18 @@ def available_models(task: Task | None = "reconstruct") -> list[str]:
     """Return the names of the models that come with the package: those of a task, or all."""
     shipped = sorted(path for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
     return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]
+
+
+def _refuse_other_shapes(module: torch.nn.Module, weights: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    for name, value in module.state_dict().items():
+        if found.get(name) != tuple(value.shape):
+            raise RuntimeError(
+                f"{name} has shape {tuple(value.shape)} in the card, {found.get(name)} in the weights"
+            )
 
 
 def parameter_count(weights: Path | str) -> int:
@@ -302,6 +314,8 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
             f"{weights}: the file is damaged or belongs to another card, fetch both again"
         )
     try:
+        with torch.device("meta"):  # takes no memory, whatever a card claims
+            _refuse_other_shapes(build(card.architecture, card.configuration), weights)
         module = build(card.architecture, card.configuration)
         module.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, TypeError) as error:

@@ -144,3 +144,16 @@ def test_parameters_are_counted_without_statistics_of_batch_norm(tmp_path, name,
     count = parameter_count(tmp_path / "a.safetensors")
     assert count == sum(p.numel() for p in network.parameters())
     assert name != "ramanah2019" or count == 31_930
+
+
+def test_a_card_that_claims_a_huge_network_takes_no_memory(saved, monkeypatch):
+    card = json.loads(saved.with_suffix(".json").read_text())
+    card["configuration"]["width"] = 10**6
+    saved.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"must fit 'residual', got .* has shape .* in the card"):
+        load_model(saved)
+
+
+def test_weights_have_the_mode_of_other_files(saved):
+    (saved.parent / "other").touch()
+    assert saved.stat().st_mode == (saved.parent / "other").stat().st_mode
