@@ -13,7 +13,7 @@ import torch
 
 from peculiar.catalogues.tables import table_format
 from peculiar.catalogues.write import write_catalogue
-from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
+from peculiar.core import Box, Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
 from peculiar.core.limits import choose_device, require_redshift, require_seeds
@@ -158,7 +158,7 @@ def paint_file(
         side = source.density.box.size
     else:
         assert size is not None
-        source = side = size
+        source = side = Box(size).size
     number = options.number_density or painter.card.number_density
     require_space(target, size=round(_BYTES_PER_HALO * number * side**3))
     with progress_bar("painting", total=painter.passes + 1) as advance:

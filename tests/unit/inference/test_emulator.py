@@ -93,8 +93,12 @@ def test_warns_outside_the_card(emulator, theory):
         emulator.emulate(theory, BOX, replace(BASE, Omega_m=0.5), redshift=0.0)
     with pytest.warns(OutOfRangeWarning, match="2 Mpc/h differ from 4 Mpc/h"):
         emulator.emulate(theory, Box(32.0, 16), BASE, redshift=0.0)
-    with pytest.raises(InputError, match="redshift must be 0"):
-        emulator.emulate(theory, BOX, BASE, redshift=0.5)
+    for redshift in (0.5, float("nan")):
+        with pytest.raises(InputError, match="redshift must be 0"):
+            emulator.emulate(theory, BOX, BASE, redshift=redshift)
+    for count in (0, 49):
+        with pytest.raises(InputError, match="symmetries must lie in 1 to 48"):
+            emulator.emulate(theory, BOX, BASE, redshift=0.0, symmetries=count)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         emulator.emulate(theory, BOX, BASE, redshift=0.0)

@@ -220,3 +220,11 @@ def test_what_cannot_go_in_tiles_is_refused(velocity_model, model, periodic):
     NeuralReconstructor(model.module, model.card, max_side=12).outputs(
         torch.zeros(13, 16, 16, 16), line_of_sight="z", periodic=periodic
     )
+
+
+def test_memory_counts_the_margin_of_boxes_that_do_not_wrap(model):
+    periodic = model.memory(Box(75.0, 32))
+    assert periodic == 750 * 32**3
+    isolated = model.memory(Box(75.0, 32, periodic=False))
+    assert isolated == 650 * (32 + 2 * 16) ** 3
+    assert model.memory(Box(70.0, 31)) == isolated  # no multiple of the stride: a margin too

@@ -88,11 +88,30 @@ def test_abundance_and_redshift_space(tiny_painter):
 
 
 @pytest.mark.parametrize(
+    ("size", "match"),
+    [
+        (float("nan"), "Box.size must be > 0"),
+        (float("inf"), "Box.size must be > 0"),
+        (64000.0, "must fit in memory|full disk"),
+    ],
+)
+def test_boxes_that_cannot_be_made_are_refused_before_work(tiny_painter, tmp_path, size, match):
+    with pytest.raises(InputError, match=match):
+        paint_file(tmp_path / "halos.h5", PaintOptions(seed=1, model=tiny_painter), size=size)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"space": "fourier"}, "space must be real or redshift"),
         ({"line_of_sight": "radial"}, "x, y or z"),
         ({"number_density": 1.0}, "at most about 0.00781"),
+        ({"number_density": float("nan")}, "number_density must be > 0"),
+        ({"redshift": float("nan")}, "redshift must be >= 0"),
+        ({"redshift": -1.0}, "redshift must be >= 0"),
+        ({"seed": -1}, "seed must lie in 0 to"),
+        ({"device": "tpu"}, "device must be cpu"),
         ({"model": "wu2021"}, "must be"),
     ],
 )
