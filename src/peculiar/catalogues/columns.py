@@ -16,6 +16,8 @@ from peculiar.core import InputError, InputWarning
 if TYPE_CHECKING:
     from astropy.table import Table
 
+_LARGEST_WEIGHT = 100  # times the mean: more than FKP weights and fibre collisions make
+
 DUPLICATES_ALLOWED = 0.01
 """Largest fraction of rows that may repeat an earlier position exactly."""
 
@@ -171,7 +173,24 @@ def optional_numbers(
         raise InputError(
             f"weight must be >= 0, got {values[row]} at row {row}: remove the column or repair it"
         )
+    if name == "weight":
+        _refuse_huge(values)
     return values
+
+
+def _refuse_huge(weights: Float[np.ndarray, " n"]) -> None:
+    """Refuse weights that cannot be of completeness: all 0, or one of them a hundred times the mean."""
+    mean = float(weights.mean())
+    if mean == 0:
+        raise InputError(
+            f"weight must be > 0 for some rows, got 0 in all {len(weights)}: leave the column out or repair it"
+        )
+    if len(weights) > _LARGEST_WEIGHT and weights.max() > _LARGEST_WEIGHT * mean:
+        row = int(weights.argmax())
+        raise InputError(
+            f"weight must be at most {_LARGEST_WEIGHT} times the mean of {mean:.4g}, got {weights[row]:.6g} at row "
+            f"{row}: weights count objects that were missed, about 1 for each; repair it"
+        )
 
 
 def refuse_duplicates(positions: Float[np.ndarray, "n 3"], *, what: str = "positions") -> None:

@@ -18,6 +18,7 @@ PER_KERNEL = 100
 _SMOOTHING = 5.0  # Mpc/h, of the randoms' n(r): they are many, and have no structure to be kept
 _SHELLS = 8
 _LARGEST_RATIO = 2.5
+_LARGEST_WEIGHT_RATIO = 1.5
 
 
 def footprint(directions: Float[np.ndarray, "n 3"]) -> SkyMask:
@@ -47,9 +48,9 @@ def selection_of_randoms(
     solid_angle: float,
     distance_range: tuple[float, float],
     weights: Float[np.ndarray, " m"] | None = None,
-    total: float,
+    galaxy_weights: Float[np.ndarray, " n"] | None = None,
 ) -> RadialSelection:
-    """Return the galaxies' n(r) with the shape of the randoms'.
+    """Return the galaxies' n(r) with the shape of the randoms' and the galaxies' weighted number.
 
     Parameters
     ----------
@@ -58,29 +59,42 @@ def selection_of_randoms(
     solid_angle : float
         Area of the footprint [steradian].
     distance_range : (2,) [Mpc/h]
-    weights : (m,), optional
-        Of the random points.
-    total : float
-        Weighted number of the galaxies, which sets the amplitude.
+    weights, galaxy_weights : (m,), (n,), optional
+        Of the random points and of the galaxies.
 
     Raises
     ------
     InputError
-        If the galaxies' density over the randoms' changes by more than 2.5 times along the line of sight.
+        If the galaxies' weighted density over the randoms' changes by more than 2.5 times along the line of sight, or
+        by more than 1.5 times as much as the ratio of their numbers: the weights of one side are then not the other's.
     """
     low, high = distance_range
     edges = np.linspace(low**3, high**3, _SHELLS + 1) ** (1 / 3)
-    galaxies, _ = np.histogram(distances, edges)
+    numbers, _ = np.histogram(distances, edges)
+    points, _ = np.histogram(randoms, edges)
+    galaxies, _ = np.histogram(distances, edges, weights=galaxy_weights)
     expected, _ = np.histogram(randoms, edges, weights=weights)
-    expected = expected * (len(distances) / max(float(expected.sum()), 1e-300))
+    total = float(galaxies.sum())
     # Shells of few galaxies tell nothing; a shell without randoms but with galaxies does.
-    told = np.maximum(galaxies, expected) >= 50
-    ratio = (galaxies[told] + 1) / (expected[told] + 1)
-    if ratio.size and ratio.max() > _LARGEST_RATIO * ratio.min():
-        shells = ", ".join(f"{r:.2g}" for r in (galaxies + 1) / (expected + 1))
+    told = np.maximum(numbers, expected * (len(distances) / max(float(expected.sum()), 1e-300))) >= 50
+    ratio, plain = (
+        _ratio(one, other, count=len(distances)) for one, other in ((galaxies, expected), (numbers, points))
+    )
+    shells = ", ".join(f"{r:.2g}" for r in ratio)
+    where = f"{_SHELLS} shells from {low:.4g} to {high:.4g} Mpc/h"
+    change, plain_change = (
+        float(r[told].max() / r[told].min()) if told.any() else 1.0 for r in (ratio, plain)
+    )
+    if change > _LARGEST_RATIO:
         raise InputError(
             f"randoms must follow the galaxies' radial selection, got {shells} times the galaxies that they expect in "
-            f"{_SHELLS} shells from {low:.4g} to {high:.4g} Mpc/h: give the sample's own randoms, or a mask"
+            f"{where}: give the sample's own randoms, or a mask"
+        )
+    if change > _LARGEST_WEIGHT_RATIO * plain_change:
+        raise InputError(
+            f"randoms must have weights that belong to the galaxies', got {shells} times the galaxies that they expect "
+            f"in {where} with weights, and a change of {plain_change:.2g} without: give both the same "
+            "weights, as of FKP, or none"
         )
     shape = radial_selection(
         randoms,
@@ -92,6 +106,14 @@ def selection_of_randoms(
     )
     count = float(len(randoms)) if weights is None else float(weights.sum())
     return RadialSelection(shape.distances, shape.density * (total / count))
+
+
+def _ratio(
+    galaxies: Float[np.ndarray, " shell"], expected: Float[np.ndarray, " shell"], *, count: int
+) -> Float[np.ndarray, " shell"]:
+    """Return observed over expected of `count` objects; one more in each shell keeps empty ones finite."""
+    observed, expected = (shell * (count / max(float(shell.sum()), 1e-300)) for shell in (galaxies, expected))
+    return (observed + 1) / (expected + 1)
 
 
 def completeness_from_randoms(

@@ -19,6 +19,7 @@ from peculiar.catalogues.columns import (
     refuse_duplicates,
     vectors,
 )
+from peculiar.catalogues.coverage import warn_unfilled_box
 from peculiar.catalogues.tables import read_table
 from peculiar.catalogues.units import Quantity, declared, length, speed
 from peculiar.core import Box, Catalogue, InputError
@@ -32,7 +33,6 @@ NAMES = ("x", "y", "z", "position", "vx", "vy", "vz", "velocity", "mass", "weigh
 """Columns of a catalogue in a box."""
 REDSHIFT = 0.59
 """Effective redshift, where neither the caller nor the file states one."""
-_FEW = 500  # objects: with fewer, how much of the box they span says little about units
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
     InputError
         If the positions reach far beyond the box, fill only a speck of it, or some lie outside.
     """
-    span = float((positions.max(axis=0) - positions.min(axis=0)).max())
+    spans = positions.max(axis=0) - positions.min(axis=0)
+    span, narrow = float(spans.max()), int(spans.argmin())
     reach = float(np.abs(positions - np.asarray(box.origin)).max())
     extent = f"positions from {_show(positions.min(axis=0))} to {_show(positions.max(axis=0))}"
     if reach > 20 * box.size and span > 5 * box.size:
@@ -196,12 +197,13 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             f"{problem}: {remedy}",
             command=f"{problem}: {options.replace('the box size', '--box and --origin')}",
         )
-    if box.periodic and len(positions) >= _FEW and span < 0.9 * box.size:
-        warnings.warn(
-            f"{len(positions)} objects span {span:.4g} Mpc/h of a periodic box of {box.size:g} Mpc/h: is the box "
-            "right, and in Mpc/h? The empty part counts as a void",
-            stacklevel=3,
+    if len(positions) >= 20 and spans[narrow] < 0.02 * box.size:
+        axis = "xyz"[narrow]
+        raise InputError(
+            f"positions must fill a box of {box.size:g} Mpc/h, got {extent}, {axis} in {spans[narrow] / box.size:.2g} "
+            f"of its side: is {axis} a redshift, or in other units than x, y and z?"
         )
+    warn_unfilled_box(positions, box)
 
 
 def _columns_of(

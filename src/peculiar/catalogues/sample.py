@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from peculiar.catalogues.columns import find_columns, optional_numbers, refuse_duplicates
+from peculiar.catalogues.coverage import warn_unfilled_sky
 from peculiar.catalogues.groups import Groups, find_groups
 from peculiar.catalogues.luminosity import (
     FluxLimit,
@@ -196,6 +197,12 @@ def read_survey(
                 cosmology=cosmology,
                 limits=limits,
             )
+    warn_unfilled_sky(
+        positions[kept],
+        mask,
+        randoms=None if randoms is None else randoms.positions,
+        weights=None if randoms is None else randoms.weights,
+    )
     n_of_r = _selection(
         survey,
         distances[kept],
@@ -341,7 +348,6 @@ def _selection(
     cosmology: Cosmology,
 ) -> RadialSelection:
     """Return n(r) of the objects that take part: of the randoms, the luminosity function, or the objects themselves."""
-    total = float(len(distances)) if weights is None else float(weights.sum())
     if randoms is not None:
         return selection_of_randoms(
             np.linalg.norm(randoms.positions, axis=1),
@@ -349,7 +355,7 @@ def _selection(
             solid_angle=mask.solid_angle,
             distance_range=limits,
             weights=randoms.weights,
-            total=total,
+            galaxy_weights=weights,
         )
     if shape is not None and survey.flux_limit is not None:
         return selection_from_luminosity(
@@ -358,7 +364,7 @@ def _selection(
             cosmology=cosmology,
             distance_range=limits,
             solid_angle=mask.solid_angle,
-            total=total,
+            total=float(len(distances)) if weights is None else float(weights.sum()),
         )
     kind: Radial = "measured" if survey.radial == "measured" else "flat"
     return radial_selection(

@@ -11,8 +11,11 @@ from jaxtyping import Float
 
 from peculiar.catalogues.sky import ORIGIN, SkyMask
 from peculiar.core import Box, Field, InputError
+from peculiar.core.catalogue import SELECTION_FLOOR
 
 Radial = Literal["flat", "measured"]
+COVERED_SHARE = 0.9
+LEAST_FULL_DENSITY = 2e-4  # (h/Mpc)^3
 _SHELLS = 8
 _FLAT_RATIO = 2.5  # densest over sparsest shell; structure alone makes 1.3 in SDSS DR7, a flux limit far more
 
@@ -47,6 +50,49 @@ class RadialSelection:
     def capped(self, density: float) -> RadialSelection:
         """Return the selection with no more than a density [(h/Mpc)^3]."""
         return RadialSelection(self.distances, np.minimum(self.density, density))
+
+    def full_density(self) -> float:
+        """Return the density [(h/Mpc)^3] to count as complete, for nine tenths of the volume to count as seen.
+
+        n(r) at the distance that holds them, over the fraction from which on cells are seen; at least 2e-4, since
+        sparser objects tell little and no model knows them, and at most the largest n(r).
+        """
+        distance = np.linspace(self.distances[0], self.distances[-1], 2049)
+        density, volume = self.at(distance), distance**2
+        order = np.argsort(-density)
+        within = np.cumsum(volume[order]) >= COVERED_SHARE * volume.sum()
+        return min(
+            max(float(density[order][within.argmax()]) / SELECTION_FLOOR, LEAST_FULL_DENSITY), self.peak
+        )
+
+    def seen(self, mask: SkyMask) -> Seen:
+        """Return where a survey with this n(r) and mask is seen: at more than 0.3 of the largest n(r)."""
+        edges = np.linspace(self.distances[0], self.distances[-1], 2049)
+        distance = (edges[1:] + edges[:-1]) / 2
+        values = np.sort(mask.values[mask.values > 0])
+        needed = SELECTION_FLOOR * self.peak / np.maximum(self.at(distance), 1e-300)
+        share = 1 - np.searchsorted(values, needed, side="right") / len(values)
+        there = np.flatnonzero(share > 0)
+        if not len(there):
+            return Seen((float(edges[0]), float(edges[0])), 0.0)
+        volume = np.diff(edges**3)
+        limits = (float(edges[there[0]]), float(edges[there[-1] + 1]))
+        return Seen(limits, float((share * volume).sum() / volume.sum()))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The part of a survey that is dense enough to count as seen.
+
+    Attributes
+    ----------
+    distances : (2,) [Mpc/h]
+    share : float
+        Of the volume of the mask between the survey's limits.
+    """
+
+    distances: tuple[float, float]
+    share: float
 
 
 def radial_selection(

@@ -62,7 +62,7 @@ class Survey(_Frozen):
     full_density: float | None = Field(
         None,
         gt=0,
-        description="number density that counts as complete [(h/Mpc)^3]; the largest where not given",
+        description="number density that counts as complete [(h/Mpc)^3]; chosen from n(r) where not given",
     )
     columns: dict[str, str] = Field(default_factory=dict, description="names of columns that differ")
     cell_size: float | None = Field(None, gt=0, description="[Mpc/h]; the model's where not given")

@@ -15,12 +15,13 @@ from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Groups
 from peculiar.catalogues.randoms import completeness_from_randoms
 from peculiar.catalogues.sample import CELL_SIZE, SurveySample, read_survey
-from peculiar.catalogues.selection import Radial, RadialSelection, completeness, radial_selection
+from peculiar.catalogues.selection import Radial, RadialSelection, Seen, completeness, radial_selection
 from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask
 from peculiar.catalogues.sky_table import sky_places
 from peculiar.catalogues.survey import make_survey
 from peculiar.catalogues.tables import read_table
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core.catalogue import SELECTION_FLOOR
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -36,13 +37,26 @@ class SurveyCatalogue:
         Galaxies or groups in the survey's box.
     positions : (n, 3) [Mpc/h]
         Of every row; members of groups stand at the distance of their group where groups were used.
+    full_density : float
+        Number density that counts as complete [(h/Mpc)^3].
+    seen : Seen
+        Distances and share of the volume that are dense enough to be used.
     groups : Groups or None
         Of the rows that the sample kept.
     """
 
     catalogue: Catalogue
     positions: Float[np.ndarray, "n 3"]
+    full_density: float
+    seen: Seen
     groups: Groups | None = None
+
+    def __str__(self) -> str:
+        near, far = self.seen.distances
+        return (
+            f"{len(self.catalogue)} objects, complete from {self.full_density:.3g} (h/Mpc)^3 on: "
+            f"{self.seen.share:.0%} of the survey's volume is used, {near:.4g} to {far:.4g} Mpc/h"
+        )
 
 
 def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
@@ -85,8 +99,9 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
             weights = np.bincount(groups.group, weights=weights) / groups.members
         n_of_r = _selection_of_groups(sample, points, weights)
     distances = np.linalg.norm(points, axis=1)
-    even = n_of_r if survey.full_density is None else n_of_r.capped(survey.full_density)
-    if survey.full_density is not None:
+    full = survey.full_density or n_of_r.full_density()
+    even = n_of_r.capped(full)
+    if full < n_of_r.peak:
         # Where the survey is denser than counts as complete, its objects weigh less: none is thrown away.
         own = np.ones(len(points)) if weights is None else weights
         weights = own * even.at(distances) / np.maximum(n_of_r.at(distances), 1e-300)
@@ -114,7 +129,15 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         observer=ORIGIN,
         completeness=_completeness(sample, box, n_of_r=n_of_r, even=even),
     )
-    return SurveyCatalogue(catalogue, positions, groups)
+    made = SurveyCatalogue(catalogue, positions, even.peak, even.seen(sample.mask), groups)
+    if made.seen.share < 0.5:
+        remedy = (
+            "lower full_density, or narrow the distances" if survey.full_density else "narrow the distances"
+        )
+        warnings.warn(
+            f"{made}, since less than {SELECTION_FLOOR} of that counts as unseen: {remedy}", stacklevel=2
+        )
+    return made
 
 
 def sky_positions(

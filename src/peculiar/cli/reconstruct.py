@@ -177,6 +177,8 @@ def reconstruct(
         force=force,
         announce=announce,
     )
+    for note in summary.notes:
+        announce(f"peculiar: {note}")
     if summary.outside:
         typer.echo(
             f"peculiar: {summary.outside} of {summary.objects} objects lie outside the fields: NaN in {at_objects}",

@@ -75,6 +75,7 @@ def query(
     from peculiar.workflows.query import query as ask
     from peculiar.workflows.query import query_file
     from peculiar.workflows.reconstruct import DISPERSION
+    from peculiar.workflows.sky_field import explain
 
     given = {"--ra": ra, "--dec": dec, "--z": z}
     some = [name for name, text in given.items() if text is not None]
@@ -98,8 +99,8 @@ def query(
     else:
         places = {name[2:]: numbers(name, text, (text or "").count(",") + 1) for name, text in given.items()}
         result = ask(sky, **places, **options)
-    if result.outside:
-        announce(f"peculiar: {result.outside} of {len(result)} objects lie outside the field: NaN")
+    for line in explain(result.missing):
+        announce(f"peculiar: {line}: NaN")
     if json:
         from json import dumps
 
@@ -173,8 +174,8 @@ def compare(
         out=out,
         force=force,
     )
-    if result.outside:
-        announce(f"peculiar: {result.outside} objects lie outside the field and are not used")
+    for line in result.missing:
+        announce(f"peculiar: {line} and are not used")
     if json:
         from json import dumps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +15,11 @@ from peculiar.core.field import Field, Space
 
 LineOfSight = Literal["x", "y", "z", "radial"]
 AXES = {"x": 0, "y": 1, "z": 2}
+
+SELECTION_FLOOR = 0.3
+"""Expected fraction of the mean density below which a cell tells nothing: its overdensity is set to 0."""
+FEWEST_OBJECTS = 100
+"""Of a reconstruction: the shot noise of fewer exceeds the flow, whatever the volume."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +40,9 @@ class Catalogue:
         Whether the positions hold peculiar velocities.
     velocities : (n, 3) [km/s], optional
     masses : (n,) [Msun/h or any quantity that ranks], optional
+        Equal masses rank nothing: they become None, with a warning.
     weights : (n,), optional
-        Completeness weights; 1 where not given.
+        Completeness weights >= 0; 1 where not given.
     observer : (3,) [Mpc/h], optional
         Needed for a radial line of sight.
     completeness : Field, optional
@@ -44,7 +51,7 @@ class Catalogue:
     Raises
     ------
     InputError
-        If shapes disagree, values are not finite, or positions lie outside the box.
+        If shapes disagree, values are not finite, weights are negative or all 0, or positions lie outside the box.
     """
 
     positions: Float[np.ndarray, "n 3"]
@@ -80,6 +87,18 @@ class Catalogue:
                     f"Catalogue.{name} must be finite, got {int(bad.sum())} rows that are not (first: row "
                     f"{int(bad.argmax())}): remove or repair them"
                 )
+        if self.weights is not None and not (np.min(self.weights) >= 0 and np.max(self.weights) > 0):
+            raise InputError(
+                f"Catalogue.weights must be >= 0 and not all 0, got {np.min(self.weights):g} to "
+                f"{np.max(self.weights):g}: repair them, or leave them out"
+            )
+        if self.masses is not None and len(positions) > 1 and np.ptp(self.masses) == 0:
+            warnings.warn(
+                f"all {len(positions)} masses are {float(np.ravel(self.masses)[0]):g}: they rank nothing, and are "
+                "taken as none",
+                stacklevel=3,
+            )
+            object.__setattr__(self, "masses", None)
         inside = self.box.contains(positions)
         if not inside.all():
             row = int((~inside).argmax())
@@ -97,10 +116,32 @@ class Catalogue:
         return len(self.positions)
 
     @property
+    def covered_volume(self) -> float:
+        """Volume of the box, weighted with the completeness [(Mpc/h)^3]."""
+        covered = 1.0 if self.completeness is None else float(self.completeness.data.double().mean())
+        return self.box.volume * covered
+
+    @property
     def number_density(self) -> float:
-        """Objects per covered volume [(h/Mpc)^3]."""
-        covered = 1.0 if self.completeness is None else float(self.completeness.data.float().mean())
-        return len(self) / (self.box.volume * covered)
+        """Objects, each counted with its weight, per covered volume: the density where the completeness is 1."""
+        count = float(len(self)) if self.weights is None else float(np.sum(self.weights, dtype=np.float64))
+        return count / self.covered_volume
+
+    def require_objects(self) -> None:
+        """Raise InputError where there are too few objects, or their weights leave too few of them, for any flow."""
+        weights = np.ones(len(self)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        weights = weights / weights.max()
+        effective = weights.sum() ** 2 / (weights**2).sum()
+        if effective < FEWEST_OBJECTS:
+            same = (
+                ""
+                if round(effective) == len(self)
+                else f", whose weights count as {effective:.3g} equal ones"
+            )
+            raise InputError(
+                f"a reconstruction must have at least {FEWEST_OBJECTS} objects, got {len(self)}{same}: the shot noise "
+                "of fewer exceeds any flow"
+            )
 
     def replace(self, **changes: object) -> Catalogue:
         """Return a copy with some attributes changed."""

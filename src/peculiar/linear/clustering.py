@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology
+from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.fields.fourier import k_squared, to_fourier, to_real, wavevectors
 from peculiar.fields.paint import paint, window
-from peculiar.linear.overdensity import SELECTION_FLOOR, overdensity, sampling
+from peculiar.linear.overdensity import overdensity, sampling
 
 COARSE_CELL = 10.0
 """Of meshes for large scales alone [Mpc/h]."""

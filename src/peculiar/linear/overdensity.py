@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Field, InputError
+from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.fields.paint import ABUNDANCES, mass_bins, paint
 
 PADDING = 1.5
 """Side of the zero-padded Fourier box over that of a non-periodic catalogue box (at least this much)."""
-
-SELECTION_FLOOR = 0.3
-"""Expected fraction of the mean density below which a cell tells nothing: its overdensity is set to 0."""
 
 Weighting = Literal["number", "mass"]
 
@@ -184,8 +182,7 @@ def binned_weights(
     own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
     if catalogue.masses is None:
         return np.asarray(own, dtype=np.float32)[:, None]
-    volume = len(catalogue) / catalogue.number_density
-    index = mass_bins(catalogue.masses, volume, abundances=abundances)
+    index = mass_bins(catalogue.masses, catalogue.covered_volume, abundances=abundances)
     weights = np.zeros((len(catalogue), len(abundances)), dtype=np.float32)
     weights[np.arange(len(catalogue)), index] = own
     return weights

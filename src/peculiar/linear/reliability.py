@@ -38,7 +38,7 @@ def known_fraction(
     Parameters
     ----------
     catalogue : Catalogue
-        Its completeness, number density and geometry are used, the places of its objects are not.
+        Its completeness, number density, weights and geometry are used; places only to know the weights about them.
     cells : int
         Mesh cells along a side of the catalogue's box.
     cosmology : Cosmology

@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 
 from peculiar.core import Catalogue, Cosmology, Field
+from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import to_fourier, to_real
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.paint import paint
+from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import coarse_cells, painted_power
 from peculiar.linear.overdensity import (
-    SELECTION_FLOOR,
     Sampling,
     box_sampling,
     crop_finer,
@@ -22,6 +24,7 @@ from peculiar.linear.overdensity import (
 
 _LARGEST_STEPS = 100
 _TOLERANCE = 1e-3  # of the residual's length, relative to the data's
+_WEIGHT_SMOOTHING = 20.0  # Mpc/h; weights change slowly, with distance
 _CIC_NOISE = (2 / 3) ** 3  # variance of cloud-in-cell counts over that of counts in cells
 
 
@@ -120,13 +123,27 @@ def _expected_displacement(
 def noise_variance(catalogue: Catalogue, grid: Sampling, *, bias: float) -> Float[torch.Tensor, "X Y Z"]:
     """Return the variance that shot noise gives the density of matter in each cell of a survey's Fourier mesh.
 
-    That of counts in cells, which is also the noise of large scales however the tracers are painted. 0 in cells that
-    are not covered: nothing is measured there.
+    That of counts in cells, which is also the noise of large scales however the tracers are painted: of weighted
+    tracers it is sum w^2 / (sum w)^2, with the ratio of sum w^2 to sum w about each cell (a Gaussian of 20 Mpc/h), and
+    the expected sum w. 0 in cells that are not covered: nothing is measured there.
     """
     assert grid.expected is not None
     per_cell = catalogue.number_density * grid.fourier.cell_size**3
-    noise = 1 / (bias**2 * per_cell * grid.expected.clamp(min=1e-6))
+    noise = _mean_weight(catalogue, grid) / (bias**2 * per_cell * grid.expected.clamp(min=1e-6))
     return torch.where(grid.expected > SELECTION_FLOOR, noise, 0.0)
+
+
+def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X Y Z"] | float:
+    """Return sum w^2 / sum w of the tracers about each cell; far from all of them, that of the catalogue."""
+    if catalogue.weights is None:
+        return 1.0
+    own = np.asarray(catalogue.weights, dtype=np.float64)
+    box = grid.fourier
+    painted = paint(catalogue.positions, box, weights=np.stack([own, own**2], axis=1), scheme="cic")
+    window = gaussian_window(k_squared(box), _WEIGHT_SMOOTHING)
+    total, squares = (to_real(to_fourier(one) * window, box.mesh).clamp(min=0) for one in painted)
+    little = 1e-3 * total.mean()
+    return (squares + little * float((own**2).sum() / own.sum())) / (total + little)
 
 
 def wiener_weights(

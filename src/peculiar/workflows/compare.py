@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues import radial_selection, read_table
+from peculiar.catalogues.columns import refuse_duplicates
 from peculiar.catalogues.distances import DistanceCatalogue, read_distances
 from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_axes
 from peculiar.catalogues.tables import table_files
 from peculiar.core import InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import atomic_output, check_output
-from peculiar.fields.sight import SightLines, in_box, sight_lines
+from peculiar.fields.sight import SightLines, sight_lines
 from peculiar.statistics.distances import (
     DistanceSample,
     RadialVelocities,
@@ -34,7 +35,7 @@ from peculiar.statistics.velocity_fit import (
     radial_velocities,
 )
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.sky_field import SkyField, read_sky_field
+from peculiar.workflows.sky_field import SkyField, explain, read_sky_field
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -104,8 +105,8 @@ class Comparison:
     shells : ShellCorrelation
     catalogue : DistanceCatalogue
         The objects that are used; its `used` tells which rows of the table they are.
-    outside : int
-        Objects of the catalogue that lie outside the field.
+    missing : tuple of str
+        Which objects of the catalogue have no velocity of the field, and why: a line for each reason.
     chi2 : float
         Mean of (measured - predicted)^2 / (error^2 + sigma_v^2).
     """
@@ -114,7 +115,7 @@ class Comparison:
     velocities: RadialVelocities
     shells: ShellCorrelation
     catalogue: DistanceCatalogue
-    outside: int
+    missing: tuple[str, ...]
     chi2: float
 
     @property
@@ -151,7 +152,7 @@ class Comparison:
         hubble = 100 * 10 ** (-fit.zero_point / 5)
         return {
             "objects": len(self.catalogue),
-            "outside_field": self.outside,
+            "missing": list(self.missing),
             "beta": fit.beta,
             "beta_error": float(fit.errors[0]),
             "dipole": self.dipole,
@@ -194,16 +195,24 @@ def compare(
     Raises
     ------
     InputError
-        If fewer than 20 objects lie in the field.
+        If more than 1 % of the rows repeat another, or fewer than 20 objects lie where the field is known.
     """
+    refuse_duplicates(
+        np.column_stack(
+            [catalogue.directions, catalogue.redshift, catalogue.modulus, catalogue.modulus_error]
+        ),
+        what="sky positions, redshifts and moduli",
+    )
     sky = field if isinstance(field, SkyField) else read_sky_field(field)
     observed = np.asarray(sky.cosmology.comoving_distance(catalogue.redshift))
-    inside = in_box(sky.velocity, sky.observer, catalogue.directions, observed)
+    missing = sky.missing(catalogue.directions, catalogue.redshift)
+    inside = missing == ""
     if inside.sum() < 20:
+        lost = "; ".join(explain(missing))
         raise InputError(
-            f"distances must have at least 20 objects in the field, got {int(inside.sum())} of {len(catalogue)}: is it "
-            f"the field of another part of the sky, or of redshifts other than {catalogue.redshift.min():.4g} to "
-            f"{catalogue.redshift.max():.4g}?"
+            f"distances must have at least 20 objects in the field, got {int(inside.sum())} of {len(catalogue)} "
+            f"({lost}): is it the field of another part of the sky, or of redshifts other than "
+            f"{catalogue.redshift.min():.4g} to {catalogue.redshift.max():.4g}?"
         )
     used = catalogue.keep(inside)
     sample = DistanceSample(used.directions, used.redshift, used.modulus, used.modulus_error)
@@ -236,7 +245,7 @@ def compare(
     )
     noise = velocities.error**2 + fit.sigma_v**2
     chi2 = float(np.mean((velocities.measured - velocities.predicted) ** 2 / noise))
-    return Comparison(fit, velocities, shells, used, int((~inside).sum()), chi2)
+    return Comparison(fit, velocities, shells, used, tuple(explain(missing)), chi2)
 
 
 def compare_file(

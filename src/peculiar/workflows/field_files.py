@@ -23,6 +23,7 @@ LONG_NAMES = {
     "density_least_squares": "overdensity of matter of least mean-square error, its power too low",
     "velocity": "peculiar velocity of matter",
     "velocity_error": "standard error of one component of the velocity, small-scale motions apart",
+    "completeness": "fraction of the survey's full density that was observed, in redshift space",
     "momentum": "momentum of matter, (1 + density) * velocity",
 }
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 
 from peculiar.core import Cosmology, Field
+from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.linear.clustering import linear_bias
-from peculiar.linear.overdensity import SELECTION_FLOOR
 from peculiar.linear.reliability import known_fraction, unbiased
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey

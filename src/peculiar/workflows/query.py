@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
 
 from peculiar.catalogues import read_table, write_objects
@@ -20,10 +20,10 @@ from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import check_output
-from peculiar.fields.sight import MAX_SPEED, in_box, log_prior, places, read_along, velocity_needed
+from peculiar.fields.sight import MAX_SPEED, log_prior, places, read_along, velocity_needed
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import DISPERSION, V_LOS_ERROR, stacked
-from peculiar.workflows.sky_field import SkyField, read_sky_field
+from peculiar.workflows.sky_field import NO_VELOCITY, SkyField, read_sky_field
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -35,7 +35,7 @@ _OBJECTS_AT_ONCE = 5000  # bounds the temporaries to some hundred MB
 
 @dataclass(frozen=True, eq=False)
 class QueryResult:
-    """What the field says about each object; NaN where it lies outside the field, or has z < 0 and so no distance.
+    """What the field says about each object; NaN where there is a `missing` reason.
 
     Attributes
     ----------
@@ -54,6 +54,8 @@ class QueryResult:
     solutions : (n,) int
         Places on the line of sight whose velocity gives exactly the observed redshift: 1, or 3 and more where the flow
         converges. 1 for places in real space, 0 outside.
+    missing : (n,) text
+        Why there is no velocity, a key of `peculiar.workflows.sky_field.NO_VELOCITY`; "" where there is one.
     v_los_error : (n,) [km/s], optional
         Standard error of the field's velocity there, where the field has one (`peculiar reconstruct --errors`).
     """
@@ -65,17 +67,13 @@ class QueryResult:
     positions_real: Float[np.ndarray, "n 3"]
     z_cosmological: Float[np.ndarray, " n"]
     solutions: Int[np.ndarray, " n"]
+    missing: Shaped[np.ndarray, " n"]
     v_los_error: Float[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.v_los)
 
-    @property
-    def outside(self) -> int:
-        """Objects outside the field."""
-        return int(np.isnan(self.v_los).sum())
-
-    def records(self) -> list[dict[str, float | int | None]]:
+    def records(self) -> list[dict[str, float | int | str | None]]:
         """Return one mapping per object, as JSON holds it: None where there is no value."""
         columns = {
             **dict(zip(("vx", "vy", "vz"), self.velocities.T, strict=True)),
@@ -92,7 +90,7 @@ class QueryResult:
                 name: float(values[row]) if np.isfinite(values[row]) else None
                 for name, values in columns.items()
             }
-            | {"solutions": int(self.solutions[row])}
+            | {"solutions": int(self.solutions[row]), "missing": str(self.missing[row])}
             for row in range(len(self))
         ]
 
@@ -122,7 +120,7 @@ def query(
     ra, dec : (n,) or numbers [deg]
         ICRS.
     z : (n,) or number
-        Redshift, not c z.
+        Redshift, not c z. Where it is below 0 in the frame of the microwave background there is no answer.
     frame : "heliocentric", "cmb" or "local-group"
         Rest frame of z.
     space : "redshift" or "real"
@@ -149,8 +147,8 @@ def query(
         raise InputError(f"sigma must lie in [{SIGMA_RANGE[0]:g}, {SIGMA_RANGE[1]:g}] km/s, got {sigma}")
     sight = sky_directions(ra, dec)
     redshift = convert_redshift(z, sight, source=frame)
-    observed = sky.cosmology.comoving_distance(np.maximum(redshift, 0))
-    inside = np.flatnonzero((redshift >= 0) & in_box(sky.velocity, sky.observer, sight, observed))
+    missing = sky.missing(sight, redshift)
+    inside = np.flatnonzero(missing == "")
     together = stacked(sky.velocity, sky.density, sky.velocity_error)
     values = np.full((len(z), 6 + len(together.names)), np.nan)
     solutions = np.zeros(len(z), dtype=np.int64)
@@ -168,6 +166,7 @@ def query(
         values[:, 6:9],
         values[:, 9],
         solutions,
+        missing,
         None if sky.velocity_error is None else values[:, 10],
     )
 
@@ -292,6 +291,11 @@ def _with_answers(table: Table, result: QueryResult) -> Table:
         "v_los_scatter": (result.v_los_scatter, "km / s", scatter),
         "z_cosmological": (result.z_cosmological, "", "redshift without the peculiar velocity"),
         "solutions": (result.solutions, "", "places that give exactly the observed redshift"),
+        "missing": (
+            result.missing,
+            "",
+            f"why there is no velocity: {', '.join(NO_VELOCITY)}; empty where there is one",
+        ),
     }
     if result.v_los_error is not None:
         columns["v_los_error"] = (result.v_los_error, *V_LOS_ERROR)

@@ -162,6 +162,7 @@ def reconstruct(
     >>> fields = reconstruct(halos, model="iterative")  # doctest: +SKIP
     >>> fields["velocity"].at(halos.positions)  # km/s, (n, 3)  # doctest: +SKIP
     """
+    catalogue.require_objects()
     card: ModelCard | None = None
     if model is None:
         model = DEFAULT_MODEL if catalogue.completeness is None else SURVEY_MODEL

@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Float
-
 from peculiar.catalogues import (
     Survey,
     read_catalogue,
@@ -20,6 +17,7 @@ from peculiar.catalogues import (
     write_objects,
 )
 from peculiar.catalogues.read import has_units, position_columns, stated
+from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
 from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
@@ -48,8 +46,8 @@ if TYPE_CHECKING:
 
     from peculiar.linear.reliability import Amplitude
 
-FIELD_BYTES = 8 * 4
-"""A cell's density, velocity, its error and momentum; compression saves about as much as is kept in reserve."""
+FIELD_BYTES = 9 * 4
+"""A cell's density, velocity, its error, momentum and completeness; compression saves what is kept in reserve."""
 
 CLASSICAL_BYTES = 350
 """Memory of a classical reconstruction per mesh cell; the iterative FFT takes 270 in a box that is not periodic."""
@@ -121,12 +119,13 @@ class CatalogueOptions:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `reconstruct_file` wrote: the paths, and how many objects lie outside the fields (NaN)."""
+    """What `reconstruct_file` wrote: the paths, how many objects lie outside the fields (NaN), what was assumed."""
 
     written: tuple[Path, ...]
     objects: int
     outside: int
     cells: int
+    notes: tuple[str, ...] = ()
 
 
 def reconstruct_file(
@@ -199,7 +198,7 @@ def reconstruct_file(
     own, redshift = stated(table), options.redshift
     if redshift is None:
         redshift = own.redshift if own else card.redshift if card else REDSHIFT
-    catalogue, positions, limits = _read(
+    catalogue, made, limits = _read(
         table,
         options,
         cosmology=cosmology,
@@ -207,6 +206,8 @@ def reconstruct_file(
         cell_size=cell_size,
         reconstructor=reconstructor,
     )
+    catalogue.require_objects()
+    positions = catalogue.positions if made is None else made.positions
     if announce is not None and options.survey is None:
         names = position_columns(table, options.columns)
         if not has_units(table, names):
@@ -225,11 +226,14 @@ def reconstruct_file(
             fields = with_reliability(
                 fields, catalogue, cosmology=cosmology, amplitude=amplitude, errors=errors
             )
+        if catalogue.completeness is not None:
+            fields = {**fields, "completeness": catalogue.completeness}
         advance(1)
         attributes = _attributes(
             source,
             catalogue,
             options=options,
+            made=made,
             limits=limits,
             cosmology=cosmology,
             cells=cells,
@@ -262,7 +266,8 @@ def reconstruct_file(
                 )
         advance(1)
     written = (*outputs, Path(objects)) if objects is not None else outputs
-    return Summary(written, objects=len(positions), outside=outside, cells=cells)
+    notes = () if made is None else (str(made),)
+    return Summary(written, objects=len(positions), outside=outside, cells=cells, notes=notes)
 
 
 def _check_outputs(
@@ -302,8 +307,8 @@ def _read(
     redshift: float,
     cell_size: float,
     reconstructor: Reconstructor,
-) -> tuple[Catalogue, Float[np.ndarray, "n 3"], tuple[float, float] | None]:
-    """Return the catalogue, the position of every row of the table, and the limits of a survey [Mpc/h].
+) -> tuple[Catalogue, SurveyCatalogue | None, tuple[float, float] | None]:
+    """Return the catalogue, of a survey also the position of every row of the table, and its limits [Mpc/h].
 
     Rows that the catalogue leaves out have a position too. Galaxies of groups that a survey collapses stand at the
     distance of their group: the flow is that of the group.
@@ -314,7 +319,7 @@ def _read(
         require_mesh_memory(box, reconstructor)
         made = to_catalogue(sample, box)
         near, far = sample.n_of_r.distances[[0, -1]].tolist()
-        return made.catalogue, made.positions, (near, far)
+        return made.catalogue, made, (near, far)
     assert options.box_size is not None  # CatalogueOptions demands one of the two
     catalogue = read_catalogue(
         table,
@@ -326,7 +331,7 @@ def _read(
         observer=options.observer,
         velocities=False,
     )
-    return catalogue, catalogue.positions, None
+    return catalogue, None, None
 
 
 def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:
@@ -363,6 +368,7 @@ def _attributes(
     catalogue: Catalogue,
     *,
     options: CatalogueOptions,
+    made: SurveyCatalogue | None,
     limits: tuple[float, float] | None,
     cosmology: Cosmology,
     cells: int,
@@ -393,6 +399,12 @@ def _attributes(
         "cosmology": cosmology_settings(cosmology),
         "provenance": provenance(settings, inputs=inputs),
     }
+    if made is not None:
+        attributes |= {
+            "full_density": made.full_density,
+            "distances_used": list(made.seen.distances),
+            "volume_used": made.seen.share,
+        }
     if catalogue.observer is not None:
         attributes["observer"] = list(catalogue.observer)
     return attributes

@@ -6,10 +6,21 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float, Shaped
+
 from peculiar.core import Cosmology, Field, InputError
+from peculiar.core.catalogue import SELECTION_FLOOR
+from peculiar.fields.sight import in_box
 from peculiar.workflows.field_files import read_fields
 
 Observer = tuple[float, float, float]
+NO_VELOCITY = {
+    "z < 0": "have a redshift below 0",
+    "outside": "lie outside the field",
+    "unseen": "lie where the survey saw nothing",
+}
+"""Why an object has no velocity, and how that is said of several."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +39,8 @@ class SkyField:
         Gives distances.
     velocity_error : Field, optional
         Of one component of the velocity [km/s], on the same box.
+    completeness : Field, optional
+        Of a survey, in redshift space, on the same box: without objects the field is an extrapolation.
 
     Raises
     ------
@@ -40,6 +53,7 @@ class SkyField:
     observer: Observer
     cosmology: Cosmology
     velocity_error: Field | None = None
+    completeness: Field | None = None
 
     def __post_init__(self) -> None:
         for name, field, kind in (
@@ -57,6 +71,42 @@ class SkyField:
             self.velocity.require_same_box(field)
         if self.velocity.unit != "km/s":
             raise InputError(f"velocity must be in km/s, got unit {self.velocity.unit!r}: convert it")
+        if self.completeness is not None:
+            self.velocity.require_same_box(self.completeness)
+
+    def missing(
+        self, directions: Float[np.ndarray, "n 3"], redshift: Float[np.ndarray, " n"]
+    ) -> Shaped[np.ndarray, " n"]:
+        """Return why objects have no velocity, as the keys of `NO_VELOCITY`, (n,) text; "" where they have one.
+
+        Where a survey saw nothing is told by its completeness at the observed redshift: of the eight cells about the
+        place none is above 0.3.
+
+        Parameters
+        ----------
+        directions : (n, 3)
+            Of length 1, in celestial axes.
+        redshift : (n,)
+            In the frame of the microwave background.
+        """
+        distance = np.asarray(self.cosmology.comoving_distance(np.maximum(redshift, 0.0)))
+        inside = in_box(self.velocity, self.observer, directions, distance)
+        reasons = np.where(redshift < 0, "z < 0", np.where(inside, "", "outside"))
+        there = np.flatnonzero(reasons == "")
+        if self.completeness is not None and len(there):
+            seen = self.completeness.replace(data=(self.completeness.data > SELECTION_FLOOR).float())
+            places = np.asarray(self.observer) + distance[there, None] * directions[there]
+            reasons[there[seen.at(places)[:, 0] == 0]] = "unseen"
+        return reasons
+
+
+def explain(reasons: Shaped[np.ndarray, " n"]) -> list[str]:
+    """Return a line for each reason that objects have no velocity, with their number."""
+    return [
+        f"{count} of {len(reasons)} objects {meaning}"
+        for reason, meaning in NO_VELOCITY.items()
+        if (count := int((reasons == reason).sum()))
+    ]
 
 
 def read_sky_field(
@@ -103,4 +153,11 @@ def read_sky_field(
                 f"field must have a cosmology for distances, got none in {path}: give --cosmology"
             )
         cosmology = Cosmology(**json.loads(attributes["cosmology"]))
-    return SkyField(fields["velocity"], fields["density"], observer, cosmology, fields.get("velocity_error"))
+    return SkyField(
+        fields["velocity"],
+        fields["density"],
+        observer,
+        cosmology,
+        fields.get("velocity_error"),
+        fields.get("completeness"),
+    )

@@ -58,8 +58,9 @@ def test_the_footprint_of_randoms():
 
 def test_completeness_is_that_of_the_mask_and_selection_behind_the_randoms(described):
     galaxies = cap(12000, 3, thin=falling)
-    sample = read_survey(table_of(galaxies), described(), cosmology=COSMOLOGY)
-    made = to_catalogue(sample, sample.box()).catalogue
+    sample = read_survey(table_of(galaxies), described(full_density=1.0), cosmology=COSMOLOGY)
+    with pytest.warns(UserWarning, match="46% of the survey's volume is used, 30.02 to 70.25 Mpc/h"):
+        made = to_catalogue(sample, sample.box()).catalogue
     assert len(made) > 0.999 * len(galaxies)  # a pixel that the edge cuts may hold no random point
     centres = np.stack(
         np.meshgrid(*(made.box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1
@@ -166,3 +167,38 @@ def test_a_full_density_thins_the_randoms_as_the_galaxies(described):
     assert values[both].mean() == pytest.approx(expected[both].mean(), rel=0.1)
     assert np.corrcoef(values[both], expected[both])[0, 1] > 0.6
     assert made.weights.sum() / (values.sum() * 4.0**3) == pytest.approx(full, rel=0.1)
+
+
+def test_weights_belong_to_both_sides(described, tmp_path):
+    # FKP weights 1 / (1 + n P): 0.17 near, 0.6 far
+    def fkp(points):
+        return 1 / (1 + 5 * falling(np.linalg.norm(points, axis=1)))
+
+    points = cap(200000, 1, thin=falling)
+    galaxies = cap(12000, 3, thin=falling)
+    for name, weights in (("fkp", fkp(points)), ("none", None)):
+        table = table_of(points)
+        if weights is not None:
+            table["weight"] = weights
+        table.write(tmp_path / f"{name}.fits")
+    weighted = table_of(galaxies)
+    weighted["weight"] = fkp(galaxies)
+    sample = read_survey(weighted, described(randoms=tmp_path / "fkp.fits"), cosmology=COSMOLOGY)
+    plain = read_survey(table_of(galaxies), described(randoms=tmp_path / "none.fits"), cosmology=COSMOLOGY)
+    r = np.array([40.0, 60.0, 80.0])
+    np.testing.assert_allclose(sample.n_of_r.at(r), plain.n_of_r.at(r) / (1 + 5 * falling(r)), rtol=0.05)
+    for table, name in ((weighted, "none"), (table_of(galaxies), "fkp")):
+        with pytest.raises(InputError, match="randoms must (have weights that belong|follow the galaxies)"):
+            read_survey(table, described(randoms=tmp_path / f"{name}.fits"), cosmology=COSMOLOGY)
+
+
+def test_random_points_whose_weights_are_the_selection(described, tmp_path):
+    points = cap(100000, 1)
+    table = table_of(points)
+    table["weight"] = falling(np.linalg.norm(points, axis=1))
+    table.write(tmp_path / "even.fits")
+    sample = read_survey(
+        table_of(cap(12000, 3, thin=falling)), described(randoms=tmp_path / "even.fits"), cosmology=COSMOLOGY
+    )
+    near, far = sample.n_of_r.at(np.array([40.0, 80.0]))
+    assert far / near == pytest.approx(np.exp(-40 / 30), rel=0.1)

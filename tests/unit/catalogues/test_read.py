@@ -181,8 +181,15 @@ def test_a_periodic_box_half_empty(table):
         read_catalogue(table, box=Box(141.0))
 
 
-def test_a_survey_box_may_be_half_empty(table):
-    read_catalogue(table, box=Box(141.0, periodic=False))
+def test_a_box_with_faces_half_empty(table):
+    with pytest.warns(UserWarning, match="of a box of 141.*counts as a void"):
+        read_catalogue(table, box=Box(141.0, periodic=False))
+
+
+def test_redshifts_as_z(table):
+    table["z"] /= 100
+    with pytest.raises(InputError, match="z in 0.01 of its side: is z a redshift"):
+        read_catalogue(table, box=BOX)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -204,6 +204,37 @@ def test_a_full_density_evens_out_the_sample_and_throws_nothing_away():
     np.testing.assert_allclose(densities, full, rtol=0.1)
 
 
+def test_a_full_density_is_chosen_so_that_most_of_the_volume_is_used():
+    points = sphere(60000, 2, thin=lambda r: np.exp(-(r - 10) / 10))
+    chosen = read_survey(
+        sky_table(points), described(radial="measured", smoothing=5.0), cosmology=COSMOLOGY, mask=FULL
+    )
+    made = to_catalogue(chosen, chosen.box())
+    assert made.seen.share == pytest.approx(0.9, abs=0.005)
+    assert made.full_density == pytest.approx(chosen.n_of_r.at(np.array([57.9]))[0] / 0.3, rel=0.02)
+    assert made.seen.distances == pytest.approx((10, 57.9), abs=0.5)
+    assert len(made.catalogue) == len(points)
+    assert made.catalogue.number_density == pytest.approx(made.full_density, rel=0.1)
+    assert f"{made.full_density:.3g} (h/Mpc)^3 on: 90% of the survey's volume is used" in str(made)
+    peak = read_survey(
+        sky_table(points),
+        described(radial="measured", smoothing=5.0, full_density=1.0),
+        cosmology=COSMOLOGY,
+        mask=FULL,
+    )
+    with pytest.warns(UserWarning, match="% of the survey's volume is used.*lower full_density"):
+        assert to_catalogue(peak, peak.box()).seen.share < 0.15
+
+
+def test_a_survey_of_one_density_is_as_it_was(survey):
+    table, density = survey
+    sample = read_survey(table, make_survey({"frame": "cmb"}), cosmology=COSMOLOGY, mask=wedge())
+    made = to_catalogue(sample, sample.box(cell_size=4.0))
+    assert made.catalogue.weights is None
+    assert made.seen.share == 1
+    assert made.full_density == pytest.approx(density, rel=0.05)
+
+
 @pytest.fixture
 def fingers():
     """Groups of 10 with fingers of God in a field, on the whole sky."""

@@ -5,7 +5,8 @@ import torch
 from peculiar.core import PRESETS, Box, Catalogue, Field
 from peculiar.fields.calculus import displacement
 from peculiar.linear import IterativeFFT
-from peculiar.linear.surroundings import matter_surroundings, surroundings_displacement
+from peculiar.linear.overdensity import sampling
+from peculiar.linear.surroundings import matter_surroundings, noise_variance, surroundings_displacement
 from peculiar.simulate.initial import linear_field
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -98,3 +99,21 @@ def test_sparse_tracers_tell_less(surveys):
         )
 
     assert strength(few) < 0.8 * strength(catalogue)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_shot_noise_of_weighted_tracers_is_that_of_their_numbers(scale):
+    # Five times as dense in the near half, with weights that bring it back: its noise is a fifth.
+    box = Box(300.0, 30, periodic=False)
+    rng = np.random.default_rng(1)
+    near, far = rng.uniform(0, (150, 300, 300), (135000, 3)), rng.uniform((150, 0, 0), 300, (27000, 3))
+    catalogue = Catalogue(
+        positions=np.concatenate([near, far]),
+        box=box,
+        weights=scale * np.r_[np.full(135000, 0.2), np.ones(27000)],
+    )
+    assert catalogue.number_density == pytest.approx(scale * 2e-3)
+    noise = noise_variance(catalogue, sampling(catalogue, 30), bias=2.0)
+    per_cell = 2e-3 * 10.0**3
+    np.testing.assert_allclose(noise[20:28, 4:26, 4:26], 1 / (4 * per_cell), rtol=0.1)
+    np.testing.assert_allclose(noise[2:9, 4:26, 4:26], 0.2 / (4 * per_cell), rtol=0.1)

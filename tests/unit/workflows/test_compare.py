@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from astropy.table import Table
+import torch
+from astropy.table import Table, vstack
 from typer.testing import CliRunner
 
 import peculiar
@@ -16,6 +18,7 @@ from peculiar.simulate.distances import DistanceMockSettings, mock_distances
 from peculiar.simulate.initial import linear_field
 from peculiar.workflows.compare import CompareOptions, compare
 from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.sky_field import read_sky_field
 
 COSMOLOGY = PRESETS["xiao2024"]
 C = 299792.458
@@ -119,11 +122,33 @@ def test_objects_beyond_the_field_are_left_out_and_counted(made):
     catalogue = read_distances(table, frame="heliocentric")
     options = CompareOptions(frame="heliocentric", bootstraps=10, radial="measured")
     found = compare(made / "field.zarr", catalogue, options)
-    assert found.outside == 5
+    assert found.missing == ("5 of 400 objects lie outside the field",)
     assert found.catalogue.used[:6].tolist() == [False] * 5 + [True]
     table["cz"] = 60000.0
     with pytest.raises(InputError, match="at least 20 objects in the field, got 0 of 400"):
         compare(made / "field.zarr", read_distances(table, frame="cmb"), options)
+
+
+def test_repeated_rows_are_refused(made):
+    table = Table.read(made / "distances.ecsv")
+    catalogue = read_distances(vstack([table] * 3), frame="heliocentric")
+    with pytest.raises(InputError, match="got 800 of 1200 rows that repeat another exactly"):
+        compare(made / "field.zarr", catalogue, CompareOptions(frame="heliocentric", bootstraps=10))
+
+
+def test_objects_that_the_survey_did_not_see_are_left_out(made):
+    sky = read_sky_field(made / "field.zarr")
+    seen = np.where(BOX.coordinates(2) > 0, 1.0, 0.0) * np.ones((32, 32, 32))
+    completeness = sky.density.replace(
+        data=torch.from_numpy(seen[None].astype(np.float32)), names=("completeness",), space="redshift"
+    )
+    catalogue = read_distances(made / "distances.ecsv", frame="heliocentric")
+    half = replace(sky, completeness=completeness)
+    found = compare(half, catalogue, CompareOptions(frame="heliocentric", bootstraps=10))
+    (line,) = found.missing
+    assert line.endswith("of 400 objects lie where the survey saw nothing")
+    assert (found.catalogue.directions[:, 2] > -0.2).all()
+    assert found.record()["missing"] == [line]
 
 
 def test_the_measured_selection_hardly_changes_beta(made):

@@ -131,6 +131,28 @@ def test_declared_units_of_a_table_are_obeyed(tmp_path, unit):
     np.testing.assert_allclose(Table.read(tmp_path / "out.ecsv")["v_los"], expected.v_los)
 
 
+def test_no_velocity_below_redshift_0_and_where_the_survey_saw_nothing(tmp_path):
+    sky = sky_field(lambda x, y, z: (100.0, 0.0, 0.0))
+    seen = np.where(BOX.coordinates(0) > 0, 0.6, 0.2)[:, None, None] * np.ones((32, 32, 32))
+    completeness = Field(
+        torch.from_numpy(seen[None].astype(np.float32)), BOX, names=("completeness",), space="redshift"
+    )
+    fields = {"velocity": sky.velocity, "density": sky.density, "completeness": completeness}
+    path = tmp_path / "f.zarr"
+    attributes = {"observer": list(OBSERVER), "cosmology": cosmology_settings(COSMOLOGY)}
+    peculiar.write_fields(path, fields, attributes=attributes)
+    table = Table({"ra": [0.0, 180.0, 0.0, 0.0], "dec": np.zeros(4), "z": [0.015, 0.015, -0.0004, 0.5]})
+    table.write(tmp_path / "sn.csv")
+    done = run(path, "--catalogue", tmp_path / "sn.csv", "--out", tmp_path / "out.ecsv")
+    assert done.exit_code == 0, done.output
+    assert "1 of 4 objects have a redshift below 0: NaN" in done.stderr
+    assert "1 of 4 objects lie outside the field: NaN" in done.stderr
+    assert "1 of 4 objects lie where the survey saw nothing: NaN" in done.stderr
+    written = Table.read(tmp_path / "out.ecsv")
+    assert np.ma.filled(written["missing"], "").tolist() == ["", "unseen", "z < 0", "outside"]
+    assert np.isfinite(np.ma.filled(written["v_los"], np.nan)).tolist() == [True, False, False, False]
+
+
 def test_a_table_keeps_its_columns_and_gets_the_answers(tmp_path):
     path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (100.0, 0.0, 0.0)))
     table = Table(
