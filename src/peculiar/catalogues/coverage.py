@@ -111,12 +111,17 @@ def warn_unfilled_sky(
     for radius in _RADII:
         inside = (cosine > np.cos(np.radians(radius))).astype(np.float64)
         seen, mean = inside @ counts, inside @ expected
-        shares = mean / len(positions)
-        for place in np.flatnonzero((shares >= LEAST_SHARE) & (seen < mean)):
-            variance = _sphere_variance((3 * volume * shares[place] / FULL_SKY) ** (1 / 3))
-            chance = _log_chance(int(seen[place]), float(mean[place]), variance)
-            if chance < log_chance:
-                log_chance, found = chance, (place, radius, int(seen[place]), float(mean[place]))
+        tried = np.flatnonzero(mean >= LEAST_SHARE * len(positions))
+        if not len(tried):
+            continue
+        place = tried[
+            np.lexsort((-mean[tried], seen[tried] / mean[tried]))[0]
+        ]  # the emptiest, of these the largest
+        many = float(mean[place])
+        variance = _sphere_variance((3 * volume * many / len(positions) / FULL_SKY) ** (1 / 3))
+        chance = _log_chance(int(seen[place]), many, variance)
+        if chance < log_chance:
+            log_chance, found = chance, (place, radius, int(seen[place]), many)
     if found is None or log_chance + np.log(len(_RADII) * len(axes)) > np.log(FALSE_ALARMS):
         return
     place, radius, few, many = found
