@@ -96,12 +96,12 @@ def warn_unfilled_sky(
 
     pixels = 12 * _NSIDE**2
     centres = np.stack(healpy.pix2vec(_NSIDE, np.arange(pixels)), axis=1)
-    if randoms is not None:
-        expected = np.bincount(healpy.vec2pix(_NSIDE, *randoms.T), weights, pixels).astype(np.float64)
-    else:
-        fine = np.stack(healpy.pix2vec(4 * _NSIDE, np.arange(16 * pixels)), axis=1)
-        expected = np.bincount(healpy.vec2pix(_NSIDE, *fine.T), mask.at(fine), pixels)
-    expected *= len(positions) / expected.sum()
+    points = randoms
+    if points is None:
+        points = np.stack(healpy.pix2vec(4 * _NSIDE, np.arange(16 * pixels)), axis=1)
+        weights = mask.at(points)
+    expected = np.bincount(healpy.vec2pix(_NSIDE, *points.T), weights, pixels)
+    expected = expected * (len(positions) / expected.sum())
     counts = np.bincount(healpy.vec2pix(_NSIDE, *positions.T), minlength=pixels)
     # Half of the objects lie within the median distance, flux-limited or not.
     volume = 2 * mask.solid_angle / 3 * float(np.median(np.linalg.norm(positions, axis=1))) ** 3

@@ -87,10 +87,13 @@ class QueryResult:
             columns["v_los_error"] = self.v_los_error
         return [
             {
-                name: float(values[row]) if np.isfinite(values[row]) else None
-                for name, values in columns.items()
+                **{
+                    name: float(values[row]) if np.isfinite(values[row]) else None
+                    for name, values in columns.items()
+                },
+                "solutions": int(self.solutions[row]),
+                "missing": str(self.missing[row]),
             }
-            | {"solutions": int(self.solutions[row]), "missing": str(self.missing[row])}
             for row in range(len(self))
         ]
 
