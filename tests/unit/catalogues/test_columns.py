@@ -57,7 +57,7 @@ def test_capitals(table):
     np.testing.assert_array_equal(halos.weights, 0.5)
     assert halos.masses is not None
     np.testing.assert_array_equal(halos.velocities[:, 2], table["Vz"])
-    table["x"] = table["X"] / 2  # exactly as written comes first
+    table["x"] = 100.0 - table["X"]  # exactly as written comes first
     np.testing.assert_array_equal(read_catalogue(table, box=BOX).positions[:, 0], table["x"])
     table["Mass"] = 1.0
     with pytest.raises(InputError, match="column mass must be one column, got MASS, Mass") as caught:

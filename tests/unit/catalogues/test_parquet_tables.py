@@ -16,7 +16,7 @@ def frame(table):
     frame["name"] = [None if row % 3 else "a" for row in range(len(frame))]
     frame["kind"] = pd.Categorical(["spiral", "other"] * (len(frame) // 2))
     frame["id"] = pd.array([2**60 + 1] * (len(frame) - 1) + [None], dtype="Int64")
-    frame["mass"] = [Decimal("1.25")] * len(frame)
+    frame["mass"] = [Decimal("1.25") + row for row in range(len(frame))]
     return frame
 
 
@@ -30,7 +30,7 @@ def test_null_text_categories_and_large_integers(tmp_path, frame):
     assert table["id"].mask.tolist() == [False] * 599 + [True]
     halos = read_catalogue(table, box=Box(100.0))
     np.testing.assert_array_equal(halos.positions[:, 0], frame["x"])
-    np.testing.assert_array_equal(halos.masses, 1.25)
+    np.testing.assert_array_equal(halos.masses, 1.25 + np.arange(600))
 
 
 def test_a_folder_is_one_table(tmp_path, frame):

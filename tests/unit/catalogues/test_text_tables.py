@@ -60,7 +60,7 @@ def test_rockstar(tmp_path, table):
 def test_ahf_in_its_own_units(tmp_path, table):
     head = "#ID(1)\thostHalo(2)\tMvir(4)\tXc(6)\tYc(7)\tZc(8)\tVXc(9)\n"
     lines = [
-        f"{i}\t0\t1e12\t{1e3 * x!r}\t{1e3 * y!r}\t{1e3 * z!r}\t5.0\t"
+        f"{i}\t0\t{1e12 + i}\t{1e3 * x!r}\t{1e3 * y!r}\t{1e3 * z!r}\t5.0\t"
         for i, (x, y, z) in enumerate(np.stack([table[axis] for axis in "xyz"], axis=1).tolist())
     ]
     (tmp_path / "snap.z0.000.AHF_halos").write_text(head + "\n".join(lines) + "\n")
