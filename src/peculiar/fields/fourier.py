@@ -27,6 +27,19 @@ def to_real(data_k: Complex[Tensor, "... x y half"], cells: int) -> Float[Tensor
     return torch.fft.irfftn(data_k, s=(cells,) * 3, dim=AXES)
 
 
+def mode_weights(
+    cells: int, device: torch.device | str | None = None, *, dtype: torch.dtype = torch.float64
+) -> Float[Tensor, "1 1 half"]:
+    """Return how many modes of the whole mesh each stored one stands for, shaped as `wavevectors` gives kz.
+
+    2 where the conjugate at -k is not stored, else 1. Every sum, mean, fit or histogram over the layout of `to_fourier`
+    takes these weights; without them it depends on which axis is called z.
+    """
+    weights = torch.ones(1, 1, cells // 2 + 1, dtype=dtype, device=device)
+    weights[..., 1 : (cells + 1) // 2] = 2.0
+    return weights
+
+
 def wavevectors(
     box: Box,
     device: torch.device | str | None = None,

@@ -179,15 +179,21 @@ def deconvolve(
 
 
 def mass_bins(
-    masses: Float[np.ndarray, " n"], volume: float, *, abundances: Sequence[float] = ABUNDANCES
+    masses: Float[np.ndarray, " n"],
+    positions: Float[np.ndarray, "n 3"],
+    *,
+    volume: float,
+    abundances: Sequence[float] = ABUNDANCES,
 ) -> Int[np.ndarray, " n"]:
     """Assign objects to bins of cumulative abundance, the most massive first.
 
     Parameters
     ----------
     masses : (n,)
-        Mass, or whatever else ranks the objects. Equal masses, as of halos with equally many particles, are ranked
-        in an order that is random but the same in every call, so that no bin edge follows the order of the file.
+        Mass, or whatever else ranks the objects.
+    positions : (n, 3)
+        Rank equal masses, as of halos with equally many particles: by a hash of the coordinates, so that no bin edge
+        follows a place, the order of the rows or the names of the axes.
     volume : float
         Volume that the objects fill [(Mpc/h)^3].
     abundances : sequence of float
@@ -208,10 +214,13 @@ def mass_bins(
         raise InputError(f"abundances must be positive and rise, got {tuple(abundances)}")
     if not volume > 0:
         raise InputError(f"volume must be > 0 (Mpc/h)^3, got {volume}")
+    from pandas.util import hash_array
+
     n = len(masses)
-    order = np.lexsort((np.random.default_rng(0).permutation(n), -np.asarray(masses)))
+    coordinates = np.ascontiguousarray(positions, dtype=np.float64).ravel()
+    chance = hash_array(coordinates, categorize=False).reshape(n, 3).sum(axis=1)  # wraps, as hashes may
     rank = np.empty(n, dtype=np.int64)
-    rank[order] = np.arange(n)
+    rank[np.lexsort((chance, -np.asarray(masses)))] = np.arange(n)
     return np.minimum(np.searchsorted(edges * volume, rank, side="right"), len(edges) - 1)
 
 
@@ -262,7 +271,9 @@ def paint_bins(
     bins = (
         np.full(len(catalogue), len(abundances) - 1)
         if masses is None
-        else mass_bins(masses, catalogue.box.volume * covered, abundances=abundances)
+        else mass_bins(
+            masses, catalogue.positions, volume=catalogue.box.volume * covered, abundances=abundances
+        )
     )
     values = (
         np.ones(len(catalogue)) if catalogue.weights is None else np.asarray(catalogue.weights, np.float64)

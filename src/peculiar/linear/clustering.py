@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology
 from peculiar.core.catalogue import SELECTION_FLOOR
-from peculiar.fields.fourier import k_squared, to_fourier, to_real, wavevectors
+from peculiar.fields.fourier import k_squared, mode_weights, to_fourier, to_real, wavevectors
 from peculiar.fields.paint import paint, window
 from peculiar.linear.overdensity import overdensity, sampling
 
@@ -85,8 +85,8 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     matter = to_fourier(correlation * overlap).real
     k = k_squared(box).sqrt()
     used = (k > MEASURED[0]) & (k < MEASURED[1])
-    weight = torch.where(used, matter / (matter + noise).square(), 0.0)
-    # On the ratio of powers; modes of a mask depend on each other.
+    # A mode and its conjugate are one; modes of a mask depend on each other.
+    weight = torch.where(used, matter / (matter + noise).square(), 0.0) * mode_weights(box.mesh) / 2
     information = float((weight * matter).sum() * mask.mean())
     measured = float((weight * (delta_k.abs().square() - noise)).sum() * mask.mean())
     growth = cosmology.growth_rate(catalogue.redshift) if catalogue.space == "redshift" else 0.0

@@ -115,7 +115,8 @@ def fit_local_bias(
 
     f is any function that rises with the density (isotonic regression in steps of the logarithm), or
     A (1 + delta)^b exp(-((1 + delta) / rho)^-e) (Neyrinck et al. 2014). Radii, exponent and kind of function are those
-    with the greatest likelihood of boxes left out of the fit; of one box, its halves take turns. Then all are fitted.
+    with the greatest likelihood of boxes left out of the fit; of one box, its octants of even and of odd parity
+    take turns. Then all are fitted.
 
     Parameters
     ----------
@@ -176,8 +177,10 @@ def _binned(boxes: Sequence[Pair], smoothing: float, environment: float) -> _Bin
     logs = [[_log_density(density, radius) for density, _ in boxes] for radius in (smoothing, environment)]
     counts = [halos.double().numpy() for _, halos in boxes]
     if len(boxes) == 1:
-        logs = [np.array_split(several[0], 2) for several in logs]
-        counts = np.array_split(counts[0], 2)
+        # Neither part is nearer to one face, and neither changes when axes change places.
+        upper = np.arange(len(counts[0])) >= len(counts[0]) // 2
+        odd = upper[:, None, None] ^ upper[:, None] ^ upper
+        *logs, counts = ([one[0][~odd], one[0][odd]] for one in (*logs, counts))
     shape = (_BINS, _AROUND)
     edges = [
         np.linspace(min(map(np.min, several)), max(map(np.max, several)) + 1e-9, bins + 1)

@@ -182,7 +182,8 @@ def binned_weights(
     own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
     if catalogue.masses is None:
         return np.asarray(own, dtype=np.float32)[:, None]
-    index = mass_bins(catalogue.masses, catalogue.covered_volume, abundances=abundances)
+    volume = catalogue.covered_volume
+    index = mass_bins(catalogue.masses, catalogue.positions, volume=volume, abundances=abundances)
     weights = np.zeros((len(catalogue), len(abundances)), dtype=np.float32)
     weights[np.arange(len(catalogue)), index] = own
     return weights

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from peculiar.core import Box
-from peculiar.fields.fourier import k_squared
+from peculiar.fields.fourier import k_squared, mode_weights
 
 
 def uniform_edges(k_max: float, width: float) -> Float[np.ndarray, " edge"]:
@@ -27,7 +27,7 @@ class Shells:
     index : (modes,) int
         Shell of each mode; ``len(modes)`` where a mode is in none.
     multiplicity : (modes,)
-        2 for a mode whose conjugate is not stored, else 1.
+        `mode_weights`.
     modes : (shell,)
         Modes in each shell, conjugates counted.
     k : (shell,) [h/Mpc]
@@ -43,14 +43,10 @@ class Shells:
     def of(cls, box: Box, edges: Float[np.ndarray, " edge"]) -> Shells:
         """Sort the modes of a box into shells; the lower edge of a shell belongs to it. k = 0 is in none."""
         k = k_squared(box, dtype=torch.float64).sqrt().numpy()
-        multiplicity = np.full(k.shape, 2.0)
-        multiplicity[..., 0] = 1.0
-        if box.mesh % 2 == 0:
-            multiplicity[..., -1] = 1.0
+        weight = mode_weights(box.mesh).expand(k.shape).numpy().ravel()
         count = len(edges) - 1
         index = np.searchsorted(edges, k.ravel(), side="right") - 1
         index[(index < 0) | (index >= count) | (k.ravel() == 0)] = count
-        weight = multiplicity.ravel()
         modes = np.bincount(index, weights=weight, minlength=count + 1)[:count]
         total = np.bincount(index, weights=weight * k.ravel(), minlength=count + 1)[:count]
         centres = 0.5 * (edges[1:] + edges[:-1])

@@ -11,7 +11,7 @@ import torch
 
 from peculiar.core.box import Box
 from peculiar.core.errors import InputError
-from peculiar.fields.fourier import k_squared
+from peculiar.fields.fourier import k_squared, mode_weights
 from peculiar.fields.paint import paint_interlaced_fourier
 from peculiar.fields.redshift_space import wrap
 from peculiar.simulate.matter import MatterFields
@@ -166,7 +166,8 @@ def _redshift_space_power(positions: np.ndarray, shifts: np.ndarray, box: Box) -
 def _band_power(positions: np.ndarray, box: Box) -> float:
     modes = paint_interlaced_fourier(wrap(positions, box), box, scheme="tsc")[0]
     k = torch.sqrt(k_squared(box)) / box.k_nyquist
-    return float(modes.abs().square()[(k > BAND[0]) & (k < BAND[1])].double().sum())
+    power = modes.abs().square() * mode_weights(box.mesh)
+    return float(power[(k > BAND[0]) & (k < BAND[1])].sum())
 
 
 def _root(rising: Callable[[float], float], most: float) -> float:

@@ -6,21 +6,8 @@ import torch
 from jaxtyping import Complex, Float
 
 from peculiar.core.box import Box
-from peculiar.simulate.initial import integer_modes
-
-
-def _to_real(modes: torch.Tensor) -> torch.Tensor:
-    n = modes.shape[0]
-    return torch.fft.irfftn(modes, s=(n, n, n))
-
-
-def _inverse_gradient(modes: torch.Tensor, box: Box) -> torch.Tensor:
-    """i k / k^2 times the modes, in real space: (3, x, y, z) [Mpc/h]."""
-    k = [component.float() * box.k_fundamental for component in integer_modes(box.mesh, modes.device)]
-    k2 = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
-    k2[0, 0, 0] = 1
-    scaled = modes / k2
-    return torch.stack([_to_real(1j * component * scaled) for component in k])
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, wavevectors
 
 
 def displacements(
@@ -40,17 +27,16 @@ def displacements(
     -------
     psi_1, psi_2 : (3, x, y, z) [Mpc/h]
     """
-    k = [component.float() * box.k_fundamental for component in integer_modes(box.mesh, modes.device)]
-    k2 = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
-    k2[0, 0, 0] = 1
-    potential = modes / k2  # second derivatives of phi_1 are + k_i k_j times this, phi_1 = -delta / k^2
+    k = wavevectors(box, modes.device)
+    # Second derivatives of phi_1 = -delta / k^2 are + k_i k_j times this.
+    potential = modes * inverse_k_squared(box, modes.device)
     source = torch.zeros((box.mesh,) * 3, device=modes.device)
-    diagonal = [_to_real(k[i] * k[i] * potential) for i in range(3)]
+    diagonal = [to_real(k[i] * k[i] * potential, box.mesh) for i in range(3)]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         source += diagonal[i] * diagonal[j]
-        source -= _to_real(k[i] * k[j] * potential).square()
+        source -= to_real(k[i] * k[j] * potential, box.mesh).square()
     del diagonal, potential
-    return _inverse_gradient(modes, box), -_inverse_gradient(torch.fft.rfftn(source), box)
+    return displacement_from_fourier(modes, box), -displacement_from_fourier(to_fourier(source), box)
 
 
 def lattice(cells: int, size: float, device: torch.device | str = "cpu") -> Float[torch.Tensor, "3 x y z"]:

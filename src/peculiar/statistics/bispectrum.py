@@ -14,7 +14,7 @@ from torch import Tensor
 
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.fields.fourier import to_real
+from peculiar.fields.fourier import mode_weights, to_real
 from peculiar.statistics.checks import require_edges
 from peculiar.statistics.modes import Modes, divide, modes_of
 from peculiar.statistics.power import Edges
@@ -228,9 +228,7 @@ def _crop(modes: Modes, reach: int, cells: int) -> tuple[Tensor, Tensor, Tensor]
     # Beyond the reach in any component the crop holds nothing; such modes must not be counted either.
     beyond = (full.abs() > reach)[:, None, None] | (full.abs() > reach)[None, :, None] | (last > reach)
     length = length.masked_fill(beyond, math.inf)
-    weight = torch.full((cells // 2 + 1,), 2.0, dtype=torch.float64, device=device)
-    weight[0] = 1.0  # the Nyquist plane, if there is one, lies beyond the reach
-    return data, length, weight.expand(data.shape)
+    return data, length, mode_weights(cells, device).expand(data.shape)
 
 
 def _inside(length: Tensor, band: Band, unit: float) -> Tensor:

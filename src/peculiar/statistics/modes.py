@@ -14,7 +14,7 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field, Kind
-from peculiar.fields.fourier import to_fourier
+from peculiar.fields.fourier import mode_weights, to_fourier
 from peculiar.fields.paint import Scheme, deconvolve, paint_interlaced_fourier
 from peculiar.statistics.checks import require_finite
 
@@ -182,13 +182,12 @@ def slabs(cells: int, device: torch.device | str) -> Iterator[Slab]:
     """Walk over a mesh in the layout of `to_fourier` in slabs."""
     full = torch.fft.fftfreq(cells, d=1 / cells, dtype=torch.float64).round().long().to(device)
     half = full[: cells // 2 + 1].abs()
-    weight = torch.ones(len(half), dtype=torch.float64, device=device)
-    weight[1 : (cells + 1) // 2] = 2.0
+    weight = mode_weights(cells, device)
     rows = max(1, SLAB_CELLS // (cells * len(half)))
     y, z = full.reshape(1, -1, 1), half.reshape(1, 1, -1)
     for start in range(0, cells, rows):
         x = full[start : start + rows].reshape(-1, 1, 1)
-        yield Slab(slice(start, start + rows), (x, y, z), x * x + (y * y + z * z), weight.reshape(1, 1, -1))
+        yield Slab(slice(start, start + rows), (x, y, z), x * x + (y * y + z * z), weight)
 
 
 def shell_sums(

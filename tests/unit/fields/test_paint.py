@@ -120,25 +120,32 @@ def test_window_is_the_sinc_of_the_scheme():
 
 def test_bins_hold_their_abundance_the_most_massive_first():
     masses = RNG.permutation(np.arange(1, 4001))
-    bins = mass_bins(masses, 1e6)
+    bins = mass_bins(masses, RNG.random((4000, 3)), volume=1e6)
     assert np.bincount(bins).tolist() == [100, 900, 1000, 2000]  # the last takes the 1000 that are left over
     for lighter, heavier in ((1, 0), (2, 1), (3, 2)):
         assert masses[bins == lighter].max() < masses[bins == heavier].min()
 
 
 def test_equal_masses_are_split_without_regard_to_their_order():
-    bins = mass_bins(np.ones(4000), 1e6, abundances=(2e-3, 4e-3))
+    positions = RNG.uniform(0, 100, (4000, 3))
+
+    def split(positions):
+        return mass_bins(np.ones(4000), positions, volume=1e6, abundances=(2e-3, 4e-3))
+
+    bins = split(positions)
     assert np.bincount(bins).tolist() == [2000, 2000]
-    assert abs(bins[:2000].mean() - 0.5) < 0.05
-    np.testing.assert_array_equal(bins, mass_bins(np.ones(4000), 1e6, abundances=(2e-3, 4e-3)))
+    for rows in (slice(2000), positions[:, 0] < 50, positions[:, 2] < 50):
+        assert abs(bins[rows].mean() - 0.5) < 0.05
+    rows = RNG.permutation(4000)
+    np.testing.assert_array_equal(split(positions[rows][:, [2, 0, 1]]), bins[rows])
 
 
 @pytest.mark.parametrize("abundances", [(), (1e-3, 1e-4), (0.0, 1e-3)])
 def test_abundances_must_rise(abundances):
     with pytest.raises(InputError, match="abundances must be positive and rise"):
-        mass_bins(np.ones(3), 1e6, abundances=abundances)
+        mass_bins(np.ones(3), np.ones((3, 3)), volume=1e6, abundances=abundances)
     with pytest.raises(InputError, match="volume must be > 0"):
-        mass_bins(np.ones(3), 0.0)
+        mass_bins(np.ones(3), np.ones((3, 3)), volume=0.0)
 
 
 def halos(**changes) -> Catalogue:
@@ -180,7 +187,7 @@ def test_the_mean_of_a_survey_is_over_what_it_covers():
     torch.testing.assert_close(field.data[:, :4].mean(dim=(1, 2, 3)), torch.ones(4))
     assert (field.data[:, 4:] == 0).all()
     # Half the volume, so the bins hold half as many.
-    assert np.bincount(mass_bins(survey.masses, 5e5))[0] == 50
+    assert np.bincount(mass_bins(survey.masses, survey.positions, volume=5e5))[0] == 50
 
 
 def test_without_masses_all_go_into_the_last_bin_and_positions_may_be_others():
