@@ -82,6 +82,15 @@ def require_waves(box: Box) -> None:
         )
 
 
+def require_particles(cosmology: Cosmology) -> None:
+    """Raise InputError if a cosmology has matter that particles do not stand for: massive neutrinos."""
+    if cosmology.m_nu > 0:
+        raise InputError(
+            f"cosmology.m_nu must be 0 eV for simulations, got {cosmology.m_nu:g}: neutrinos are no particles here, "
+            "give m_nu=0"
+        )
+
+
 def linear_density(
     box: Box, cosmology: Cosmology, *, seed: int, device: torch.device | str = "cpu"
 ) -> Complex[torch.Tensor, "x y z"]:
@@ -99,7 +108,13 @@ def linear_density(
     Returns
     -------
     (cells, cells, cells // 2 + 1) complex64, in the convention of torch.fft.rfftn (forward, unnormalised).
+
+    Raises
+    ------
+    InputError
+        If the mesh is odd, or the cosmology has massive neutrinos.
     """
+    require_particles(cosmology)
     cells = box.mesh
     if cells % 2:
         raise InputError(f"Box.cells must be even for initial conditions, got {cells}")

@@ -14,6 +14,7 @@ from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.output import atomic_output
+from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
 from peculiar.workflows.painted_boxes import PaintedSettings, paint_box, prepared_painter
@@ -74,6 +75,7 @@ def simulate(
         painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds, device=chosen)
         plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
     cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
+    require_particles(cosmology)
     settings.check()
     cosmology.linear_power(np.array([0.1]))  # CAMB refuses what it cannot compute
     if isinstance(settings, PairSettings):
@@ -84,10 +86,11 @@ def simulate(
     earlier: list[int] = []
     if record.is_file():
         found = _read_record(record)
-        # A setting that is younger than the run has its default there.
-        stored = dataclasses.asdict(type(settings)()) | found.get("settings", {})
+        # What is younger than the run has its default there.
+        defaults = {"settings": type(settings)(), "cosmology": Cosmology()}
+        stored = {key: dataclasses.asdict(value) | found.get(key, {}) for key, value in defaults.items()}
         made = any(out.glob("box-*.h5")) or any(out.glob("pair-*.h5"))  # else the record binds nobody
-        if made and found | {"settings": stored} != found | plan:
+        if made and found | stored != found | plan:
             raise InputError(
                 f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
             )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from peculiar.core.box import Box
-from peculiar.core.cosmology import PRESETS
+from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.simulate.initial import integer_modes, linear_density, linear_field, white_noise
 
@@ -96,3 +96,9 @@ def test_linear_field_is_real_with_mean_zero_and_grows_as_d():
 def test_odd_mesh_is_refused():
     with pytest.raises(InputError, match=r"Box.cells must be even for initial conditions, got 15"):
         linear_density(Box(100.0, 15), COSMOLOGY, seed=1)
+
+
+def test_neutrinos_are_no_particles():
+    cosmology = Cosmology(m_nu=0.06, T_cmb=2.7255)
+    with pytest.raises(InputError, match="m_nu must be 0 eV for simulations, got 0.06: .* give m_nu=0"):
+        linear_density(Box(100.0, 8), cosmology, seed=1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from peculiar.core.box import Box
-from peculiar.core.cosmology import PRESETS
+from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.fields.kernels import gradient_kernel, paint_kernel
 from peculiar.simulate import particle_mesh
@@ -42,7 +42,8 @@ def particles(modes):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_steps_grow_every_linear_mode_as_d(modes, monkeypatch, count):
+@pytest.mark.parametrize("cosmology", [COSMOLOGY, Cosmology(w0=-0.7, wa=-0.9, T_cmb=2.7255)])
+def test_steps_grow_every_linear_mode_as_d(modes, monkeypatch, count, cosmology):
     """With the linear force, which is each particle's displacement, any number of steps is exact (FastPM)."""
     q = lattice(BOX.mesh, BOX.size).reshape(3, -1).T
 
@@ -51,10 +52,12 @@ def test_steps_grow_every_linear_mode_as_d(modes, monkeypatch, count):
 
     monkeypatch.setattr(particle_mesh, "accelerations", linear_force)
     monkeypatch.setattr(COSMOLOGY.__class__, "growth_second", lambda self, redshift: 0.0)
-    end = evolve(modes, BOX, COSMOLOGY, redshift=REDSHIFT, steps=Steps(count=count))
-    expected = displacements(modes[0], BOX)[0] * COSMOLOGY.growth(REDSHIFT)
+    end = evolve(modes, BOX, cosmology, redshift=REDSHIFT, steps=Steps(count=count))
+    expected = displacements(modes[0], BOX)[0] * cosmology.growth(REDSHIFT)
     found = displaced(end, BOX)
     assert (found - expected).square().mean().sqrt() < 5e-3 * expected.square().mean().sqrt()
+    velocity = end.velocities[0].T.reshape(expected.shape) / cosmology.velocity_factor(REDSHIFT)
+    assert (velocity - expected).square().mean().sqrt() < 5e-3 * expected.square().mean().sqrt()
 
 
 @pytest.mark.parametrize("count", [2, 6])

@@ -10,7 +10,8 @@ from peculiar.workflows.cosmologies import parse_cosmology
         ("xiao2024", {"Omega_m": 0.268, "h": 0.71}),
         ("Omega_m=0.3,h=0.7", {"Omega_m": 0.3, "h": 0.7, "n_s": 0.968}),
         ("wu2021, sigma8=0.9", {"Omega_m": 0.31, "sigma8": 0.9}),
-        ("Planck18", {"Omega_m": 0.30966, "h": 0.6766}),
+        ("Planck18", {"Omega_m": 0.30966, "h": 0.6766, "m_nu": 0.06, "T_cmb": 2.7255}),
+        ("Planck18,m_nu=0,w0=-0.9,wa=-0.2", {"m_nu": 0, "w0": -0.9, "wa": -0.2, "T_cmb": 2.7255}),
     ],
 )
 def test_parse(text, expected):
@@ -30,6 +31,10 @@ def test_base():
         ("h=fast", "must be a number"),
         ("h=0.7,xiao2024", "NAME,KEY=VALUE"),
         ("Omega_m=7", "must lie in"),
+        ("Omega_b=0", "Omega_b must be >= 0.002"),
+        ("w0=nan", "w0 must lie in"),
+        ("m_nu=0.06", "give T_cmb=2.7255"),
+        ("N_massive=1.5", "1, 2 or 3 species"),
         ("", "must be one of"),
     ],
 )

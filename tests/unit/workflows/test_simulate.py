@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from peculiar.cli import app
-from peculiar.core.cosmology import PRESETS
+from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
@@ -215,4 +215,21 @@ def test_the_memory_that_a_box_takes_is_asked_for(tmp_path, monkeypatch, made):
     with pytest.raises(InputError, match=r"a box of 16\^3 particles and 8\^3 cells must fit in memory"):
         simulate(tmp_path / "run", seeds=[1], settings=SETTINGS)
     assert made == []
+
+
+def test_a_run_from_before_a_parameter_goes_on(run, made):
+    out, _ = run
+    record = json.loads((out / "run.json").read_text())
+    five = ("Omega_m", "Omega_b", "h", "n_s", "sigma8")
+    record["cosmology"] = {name: record["cosmology"][name] for name in five}
+    (out / "run.json").write_text(json.dumps(record))
+    simulate(out, seeds=[1, 2, 3], settings=SETTINGS, resume=True)
+    assert made == [3]
+    with pytest.raises(InputError, match="other settings"):
+        simulate(out, seeds=[4], settings=SETTINGS, cosmology=Cosmology(w0=-0.9))
+
+
+def test_massive_neutrinos_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="m_nu must be 0 eV for simulations"):
+        simulate(tmp_path / "run", seeds=[1], settings=SETTINGS, cosmology=Cosmology(m_nu=0.06, T_cmb=2.7255))
     assert not (tmp_path / "run").exists()
