@@ -22,6 +22,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Cosmology, Field
 from peculiar.core.cosmology import CRITICAL_DENSITY
+from peculiar.fields.fourier import mode_weights
 from peculiar.fields.paint import paint
 from peculiar.simulate.initial import integer_modes, linear_density, white_noise
 from peculiar.simulate.lpt import displacements, lattice
@@ -221,7 +222,10 @@ def growth_row(cosmology: Cosmology, redshift: float, *, particles: int = 48) ->
     share = []
     for fraction in (0.1, 0.2, 0.3, 0.5):
         shell = (2 * length / particles - fraction).abs() < 0.03
-        ratio = (found * along.conj()).real[shell].sum() / along.abs().square()[shell].sum()
+        weight = mode_weights(particles).expand(shell.shape)[shell]
+        ratio = (weight * (found * along.conj()).real[shell]).sum() / (
+            weight * along.abs().square()[shell]
+        ).sum()
         share.append(f"{percent(float(ratio) - 1)} at {fraction:g}")
     return Row(
         "growth of small waves over D, - 1, at a fraction of the particles' Nyquist wavenumber",

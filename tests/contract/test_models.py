@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from peculiar import models
+from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
+from peculiar.inference.whole import average_symmetries
 
 
 def reconstruction(*velocity):
@@ -204,6 +206,21 @@ class TestContract:
                 break
         else:
             pytest.fail(f"loss went from {first:.3g} to {float(loss.detach()):.3g} only")
+
+    @torch.no_grad()
+    def test_the_mean_over_all_symmetries_knows_no_axis(self, name):
+        """No network is symmetric by itself."""
+        network, inputs = make(name), mesh(name, 8)[0]
+
+        def averaged(values):
+            return average_symmetries(lambda one: network(one[None])[0], values, elements=symmetries(None))
+
+        turn = Symmetry((2, 0, 1), (False, True, False))
+        plain, turned = (network(values[None])[0] for values in (inputs, apply_symmetry(inputs, turn)))
+        assert not torch.allclose(turned, apply_symmetry(plain, turn), rtol=1e-3)
+        expected = apply_symmetry(averaged(inputs), turn)
+        error = (averaged(apply_symmetry(inputs, turn)) - expected).abs().max()
+        assert error < 1e-4 * expected.abs().max()
 
     @torch.no_grad()
     def test_a_mesh_must_fit_the_stride(self, name):

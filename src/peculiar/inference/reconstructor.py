@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.core.catalogue import AXES
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
-from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
+from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.model_card import DensityTransfer, ModelCard, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
@@ -48,7 +47,6 @@ LEAST_SQUARES = "least mean-square error"
 _TURNS = {
     "x": Symmetry((1, 2, 0), (False, False, False)),
     "y": Symmetry((2, 0, 1), (False, False, False)),
-    "z": Symmetry((0, 1, 2), (False, False, False)),
 }
 
 
@@ -156,27 +154,24 @@ class NeuralReconstructor:
             )
         velocity_only = getattr(self.module, "output_names", OUTPUT_NAMES) == OUTPUT_NAMES[VELOCITY]
         vectors = ((0, 1, 2),) if velocity_only else OUTPUT_VECTORS
-        turn = _TURNS.get(line_of_sight, _TURNS["z"]) if card.line_of_sight == "z" else _TURNS["z"]
-        axis = None
-        if card.line_of_sight == "z":
-            axis = AXES.get(line_of_sight, AXES["z"])
+        # The symmetries are chosen after the turn: which of them does not depend on the name of the axis.
+        along = "z" if card.line_of_sight == "z" else None
+        turn = _TURNS.get(line_of_sight, IDENTITY) if along else IDENTITY
 
         def apply(mesh: Mesh) -> Mesh:
-            turned = apply_symmetry(mesh, turn, vectors=card.inputs.vectors)
             if isolated:
-                result = apply_isolated(self.module, turned)
-            else:
-                result = apply_network(self.module, turned, periodic=periodic, max_side=self.max_side)
-            return apply_symmetry(result, invert_symmetry(turn), vectors=vectors)
+                return apply_isolated(self.module, mesh)
+            return apply_network(self.module, mesh, periodic=periodic, max_side=self.max_side)
 
         device = next(self.module.parameters()).device
-        return average_symmetries(
+        outputs = average_symmetries(
             apply,
-            inputs.to(device),
-            elements=spread_symmetries(card.symmetry_average, line_of_sight=axis),
+            apply_symmetry(inputs.to(device), turn, vectors=card.inputs.vectors),
+            elements=spread_symmetries(card.symmetry_average, line_of_sight=along),
             input_vectors=card.inputs.vectors,
             output_vectors=vectors,
         )
+        return apply_symmetry(outputs, invert_symmetry(turn), vectors=vectors)
 
 
 def assemble(

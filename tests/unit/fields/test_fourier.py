@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from peculiar.core import Box
-from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
+from peculiar.fields.fourier import (
+    inverse_k_squared,
+    k_squared,
+    mode_weights,
+    to_fourier,
+    to_real,
+    wavevectors,
+)
 
 
 @pytest.mark.parametrize("cells", [8, 9])
@@ -39,3 +46,12 @@ def test_inverse_k_squared_is_zero_at_zero_only():
 
 def test_dtype_is_kept():
     assert k_squared(Box(50.0, 8), dtype=torch.float64).dtype == torch.float64
+
+
+@pytest.mark.parametrize("cells", [8, 9])
+def test_weighted_sums_over_half_the_modes_are_sums_over_all(cells):
+    data = torch.randn(cells, cells, cells, dtype=torch.float64)
+    whole = torch.fft.fftn(data).abs().square().sum()
+    half = (to_fourier(data).abs().square() * mode_weights(cells)).sum()
+    torch.testing.assert_close(half, whole)
+    assert int(mode_weights(cells).expand(cells, cells, -1).sum()) == cells**3

@@ -82,9 +82,11 @@ def test_assemble_names_units_and_definition(model):
 @pytest.mark.parametrize(
     ("line_of_sight", "permutation"), [("x", (2, 0, 1)), ("y", (1, 2, 0)), ("z", (0, 1, 2))]
 )
-def test_outputs_turn_with_the_line_of_sight(model, line_of_sight, permutation, single_precision):
-    """A network of one line of sight sees every catalogue along it."""
-    fixed = NeuralReconstructor(model.module, model.card.model_copy(update={"line_of_sight": "z"}))
+@pytest.mark.parametrize("average", [1, 3])
+def test_outputs_turn_with_the_line_of_sight(model, line_of_sight, permutation, average, single_precision):
+    """A network of one line of sight sees every catalogue along it, in the same few symmetries."""
+    changes = {"line_of_sight": "z", "symmetry_average": average}
+    fixed = NeuralReconstructor(model.module, model.card.model_copy(update=changes))
     inputs = torch.randn(13, 8, 8, 8, generator=torch.Generator().manual_seed(4))
     turn = Symmetry(permutation, (False, False, False))
     turned = fixed.outputs(
