@@ -132,15 +132,23 @@ def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
 
 
 def _save_hdf5(dataset: xarray.Dataset, path: Path) -> None:
+    """Write HDF5 with dimension scales, as netCDF 4 has them: h5py and xarray find the axes by name."""
     import h5py
 
     with h5py.File(path, "w") as file:
         file.attrs.update(dataset.attrs)
         for name, variable in {**dataset.coords, **dataset.data_vars}.items():
             values = variable.values
-            data = values.astype("S") if values.dtype.kind == "U" else values
-            written = file.create_dataset(str(name), data=data)
+            text = values.dtype.kind == "U"
+            data = values.astype(object) if text else values
+            written = file.create_dataset(str(name), data=data, dtype=h5py.string_dtype() if text else None)
             written.attrs.update({**variable.attrs, "dimensions": list(map(str, variable.dims))})
+            if name in dataset.dims:
+                written.make_scale(str(name))
+                continue
+            for axis, dimension in zip(written.dims, variable.dims, strict=True):
+                axis.label = str(dimension)
+                axis.attach_scale(file[str(dimension)])
 
 
 def read_fields(path: Path | str) -> dict[str, Field]:

@@ -51,6 +51,26 @@ def test_hdf5(fields, tmp_path):
         assert file["component"][:].tolist() == [b"x", b"y", b"z"]
         assert file.attrs["provenance"] == '{"seed": 1}'
         assert file.attrs["box_size"] == 20.0
+        axes = file["velocity"].dims
+        assert [axis.label for axis in axes] == ["component", "x", "y", "z"]
+        assert [axis[0].name for axis in axes] == ["/component", "/x", "/y", "/z"]
+        np.testing.assert_allclose(axes[2]["y"], 2.0 + 2.5 * (np.arange(8) + 0.5))
+        assert axes[2][0].attrs["units"] == "Mpc/h"
+        assert [axis[0].is_scale for axis in file["density"].dims] == [True] * 3
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_hdf5_opens_with_xarray(fields, tmp_path, engine):
+    pytest.importorskip("h5netcdf" if engine == "h5netcdf" else "netCDF4")
+    write_fields(tmp_path / "f.h5", fields)
+    with xarray.open_dataset(tmp_path / "f.h5", engine=engine) as dataset:
+        expected = to_dataset(fields, {"package": "peculiar"})
+        assert dataset.velocity.dims == ("component", "x", "y", "z")
+        assert list(dataset.component.values) == ["x", "y", "z"]
+        assert dataset.y.attrs["units"] == "Mpc/h"
+        assert dataset.velocity.attrs["units"] == "km/s"
+        for name in expected.variables:
+            np.testing.assert_array_equal(dataset[name], expected[name])
 
 
 def test_existing_output(fields, tmp_path):
