@@ -185,14 +185,13 @@ def _no_space(*_, **__):
 
 @pytest.mark.parametrize("writer", ["zarr", "table", "hdf5"])
 def test_full_disk(refused, catalogue, tmp_path, monkeypatch, writer):
-    import astropy.table
     import h5py
     import zarr.storage
 
     if writer == "zarr":
         monkeypatch.setattr(zarr.storage.LocalStore, "set", _no_space)
     elif writer == "table":
-        monkeypatch.setattr(astropy.table.Table, "write", _no_space)
+        monkeypatch.setattr("peculiar.catalogues.write.save_table", _no_space)
     else:
         monkeypatch.setattr(h5py.Group, "create_dataset", _no_space)
     command = ("reconstruct", catalogue, "--box", 40, *MODEL, "--cells", 8, *OUTPUTS, "--hdf5", "f.h5")

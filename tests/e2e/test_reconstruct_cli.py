@@ -141,3 +141,37 @@ def test_force_replaces_all_outputs(run, catalogue, tmp_path):
     assert run(*command, 10, "--force").exit_code == 0
     with xarray.open_zarr(tmp_path / "o.zarr") as fields:
         assert fields.sizes["x"] == 10
+
+
+def test_columns_that_the_table_of_objects_cannot_hold_are_refused_before_the_work(run, table, tmp_path):
+    table["name"] = ["α"] * len(table)
+    table.write(tmp_path / "in.parquet")
+    result = run("reconstruct", "in.parquet", *BOX, "--out", "o.zarr", "--at-objects", "objects.fits")
+    assert result.exit_code == 2
+    assert "FITS holds, got name (text beyond ASCII): write HDF5 or Parquet" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_a_users_columns_come_back_beside_ours(run, table, tmp_path):
+    table["VX"], table["V_LOS"] = 7.0, 8.0
+    table["id"] = np.ma.MaskedArray(np.arange(len(table)) + 2**60 + 1, mask=table["x"] < 5)
+    table.write(tmp_path / "in.ecsv")
+    result = run(
+        "reconstruct", "in.ecsv", *BOX, "--cells", 8, "--out", "o.zarr", "--at-objects", "objects.fits"
+    )
+    assert result.exit_code == 0, result.output
+    warned = [line for line in result.stderr.splitlines() if "warning" in line]
+    changes = "VX as VX_in, V_LOS as V_LOS_in"
+    assert warned == [f"peculiar: warning: objects.fits has changes to the catalogue: {changes}"]
+    objects = Table.read(tmp_path / "objects.fits")
+    assert len({name.lower() for name in objects.colnames}) == len(objects.colnames)
+    assert set(objects["VX_in"]) == {7.0}
+    assert set(objects["V_LOS_in"]) == {8.0}
+    assert objects.meta["comments"][:2] == [
+        "VX_in was VX in the catalogue",
+        "V_LOS_in was V_LOS in the catalogue",
+    ]
+    np.testing.assert_array_equal(objects["id"].mask, table["id"].mask)
+    np.testing.assert_array_equal(objects["id"].compressed(), table["id"].compressed())
+    np.testing.assert_allclose(objects["v_los"], objects["vz"])

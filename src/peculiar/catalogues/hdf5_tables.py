@@ -14,7 +14,7 @@ import numpy as np
 from peculiar.core import InputError
 
 if TYPE_CHECKING:
-    from astropy.table import Table
+    from astropy.table import Column, Table
 
 _WANTED = {"x", "position", "positions", "pos", "coordinates", "ra"}
 """Datasets that tell which group holds the catalogue, in any case."""
@@ -68,13 +68,32 @@ def read(path: Path, part: str | None, *, check: Callable[[float], None]) -> Tab
         dataset = found[tables[0]]
         _readable({dataset.name: dataset}, path)
         check(_bytes(dataset))
-        table = Table.read(path, format="hdf5", path=dataset.name, character_as_bytes=False)
+        table = Table.read(path, format="hdf5", path=dataset.name)
+        for name in table.colnames:
+            kind = getattr(table[name], "dtype", np.dtype(float))
+            if kind.kind == "S" or h5py.check_string_dtype(kind):
+                table[name] = _decoded(table[name])
         names = dataset.dtype.names
         units = np.atleast_1d(_unit(dataset))
         if len(units) == len(names):  # one attribute for all columns
             for name, unit in zip(names, units, strict=True):
                 table[name].unit = table[name].unit or _text(unit) or None
     return table
+
+
+def _decoded(column: Column) -> Column:
+    """Return a column of bytes as text, or as it is if it is none."""
+    from astropy.table import MaskedColumn
+
+    try:
+        text = np.strings.decode(np.asarray(column).astype(np.bytes_), "utf-8")
+    except UnicodeDecodeError:
+        return column
+    made = column.__class__(text, copy=False)
+    made.info = column.info
+    if isinstance(column, MaskedColumn):
+        made.mask = column.mask
+    return made
 
 
 def _part(file: Any, path: Path, part: str | None) -> Any:

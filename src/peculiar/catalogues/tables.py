@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peculiar.catalogues.fits import from_hdu
 from peculiar.core import InputError, memory
 
 if TYPE_CHECKING:
@@ -168,7 +169,6 @@ def _inflated(path: Path, kind: str) -> int:
 def _read_fits(path: Path, part: str | None) -> Table:
     """Read the first table of a FITS file, or the HDU of a name or number."""
     from astropy.io import fits
-    from astropy.table import Table
 
     with fits.open(path) as hdus:
         tables = {i: hdu.name or str(i) for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}
@@ -189,4 +189,5 @@ def _read_fits(path: Path, part: str | None) -> Table:
             f"{path.name} holds several tables: {tables[chosen]} is read, {others} not, as {path.name}[NAME] is",
             stacklevel=5,
         )
-    return Table.read(path, format="fits", hdu=chosen)
+    with fits.open(path, memmap=False, character_as_bytes=True) as hdus:
+        return from_hdu(hdus[chosen])

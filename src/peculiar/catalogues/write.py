@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
+from peculiar.catalogues.added import OBJECT_COLUMNS, object_columns, with_columns
+from peculiar.catalogues.dry_run import require_held
+from peculiar.catalogues.formats import save_table
 from peculiar.catalogues.tables import table_format
-from peculiar.core import Catalogue, InputError
+from peculiar.core import Catalogue
 from peculiar.core.output import atomic_output
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-ADDED = {
-    "vx": ("km / s", "peculiar velocity along x"),
-    "vy": ("km / s", "peculiar velocity along y"),
-    "vz": ("km / s", "peculiar velocity along z"),
-    "v_los": ("km / s", "peculiar velocity along the line of sight, positive away from the observer"),
-    "delta": ("", "matter overdensity"),
-    "x_real": ("Mpc / h", "comoving position in real space"),
-    "y_real": ("Mpc / h", "comoving position in real space"),
-    "z_real": ("Mpc / h", "comoving position in real space"),
-}
-"""Columns that `write_objects` adds: unit and meaning. The h of Mpc / h is the Hubble parameter."""
 
 
 def write_objects(
@@ -43,7 +34,7 @@ def write_objects(
 ) -> Path:
     """Write a table's rows and columns with reconstructed velocities, overdensities and positions beside them.
 
-    A column of the input that has the name of an added one (true velocities ``vx``, for example) is kept as ``vx_in``.
+    A column of the input that has the name of an added one (true velocities ``vx``, or ``VX``) is kept as ``vx_in``.
 
     Parameters
     ----------
@@ -73,17 +64,14 @@ def write_objects(
     OutputExistsError
         If the file exists and was not to be overwritten.
     InputError
-        If the ending is unknown, lengths differ, the disk is full, or the format cannot hold the table's columns.
+        If the ending is unknown, lengths differ, the disk is full, or the format cannot hold the table's columns; see
+        `peculiar.catalogues.dry_run.require_held`, which can be called before the work.
     """
-    kind = table_format(path)
-    values = np.column_stack([velocities, v_los, delta, positions_real])
-    if values.shape != (len(table), len(ADDED)):
-        raise InputError(f"values must have one row per object ({len(table)}), got {values.shape[0]}")
-    added = {name: (column, *ADDED[name]) for name, column in zip(ADDED, values.T, strict=True)}
+    added = object_columns(velocities, v_los, delta, positions_real)
+    require_held(table, path, added=OBJECT_COLUMNS)
     result = with_columns(table, added)
-    refuse_unwritable(result, kind)
     with atomic_output(path, overwrite=overwrite) as temporary:
-        write_table(temporary, result, kind=kind, provenance=provenance)
+        write_table(temporary, result, kind=table_format(path), provenance=provenance)
     return Path(path)
 
 
@@ -153,51 +141,11 @@ def write_table(
 ) -> None:
     """Write a table in a format of `table_format`, with its provenance in the comments; the table gets them too.
 
+    See `peculiar.catalogues.formats.save_table` for what a format cannot hold.
+
     The path is written as it is: give the temporary one of `peculiar.core.output.atomic_output`.
     """
     if provenance is not None:
         record = "peculiar " + json.dumps(provenance, sort_keys=True, default=str)
         table.meta["comments"] = [*table.meta.get("comments", []), record]
-    options = {"path": "objects", "serialize_meta": True} if kind == "hdf5" else {}
-    table.write(path, format=kind, **options)
-
-
-def refuse_unwritable(table: Table, kind: str) -> None:
-    """Refuse columns that a format cannot hold.
-
-    Raises
-    ------
-    InputError
-        If a column has several values per row and the format is CSV or Parquet, or holds Python objects.
-    """
-    wide = [name for name in table.colnames if table[name].ndim > 1]
-    if wide and kind in ("ascii.csv", "parquet"):
-        raise InputError(
-            f"objects must have one value per column in this format, got {', '.join(wide)}: write FITS or HDF5"
-        )
-    objects = [name for name in table.colnames if table[name].dtype.kind == "O"]
-    if objects and kind in ("fits", "hdf5", "parquet"):
-        raise InputError(
-            f"objects must be numbers or text in this format, got {', '.join(objects)}: write ECSV or CSV"
-        )
-
-
-def with_columns(table: Table, columns: Mapping[str, tuple[Shaped[np.ndarray, " n"], str, str]]) -> Table:
-    """Return a copy of the table with columns added, each with values, unit and meaning.
-
-    A column of the table that has the name of an added one is kept as ``NAME_in``.
-    """
-    import astropy.units as u
-    from astropy.table import Column
-
-    result = table.copy()
-    for name in columns:
-        if name not in result.colnames:
-            continue
-        kept = f"{name}_in"
-        while kept in result.colnames:
-            kept += "_in"
-        result.rename_column(name, kept)
-    for name, (values, unit, meaning) in columns.items():
-        result[name] = Column(values, unit=u.Unit(unit) if unit else None, description=meaning)
-    return result
+    save_table(table, Path(path), kind=kind)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from peculiar.catalogues import radial_selection, read_table
+from peculiar.catalogues import radial_selection, read_table, write_table
+from peculiar.catalogues.added import with_columns
 from peculiar.catalogues.columns import refuse_duplicates
 from peculiar.catalogues.distances import DistanceCatalogue, read_distances
+from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_axes
 from peculiar.catalogues.tables import table_files
 from peculiar.core import InputError
@@ -44,6 +46,7 @@ SHELLS = 4
 MANY = 3000
 """Objects from which on the map's pixels are of 15 degrees and not of 29."""
 FEWEST_PER_PIXEL = 3
+_ADDED = ("v_measured", "v_error", "v_predicted")
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,8 @@ def compare_file(
     if out is not None:
         check_output(out, overwrite=force)
     table = read_table(distances)
+    if out is not None:
+        require_held(table, Path(out) / "objects.ecsv", added=_ADDED)
     catalogue = read_distances(table, frame=options.frame, cz_range=options.cz_range, columns=options.columns)
     result = compare(sky or read_sky_field(field), catalogue, options)
     if out is not None:
@@ -330,9 +335,6 @@ def _log_prior(
 
 
 def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str, Any]) -> None:
-    import astropy.units as u
-    from astropy.table import Column
-
     from peculiar.figures.compare import comparison_figure
     from peculiar.figures.style import save
 
@@ -340,14 +342,10 @@ def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str,
     for name, entries in (("comparison", result.record()), ("provenance", made)):
         text = json.dumps(entries, indent=1, default=str) + "\n"
         (directory / f"{name}.json").write_text(text, encoding="utf-8")
-    chosen = table[np.flatnonzero(result.catalogue.used)]
-    for name, values, meaning in (
-        ("v_measured", result.velocities.measured, "radial velocity by the log-distance estimator"),
-        ("v_error", result.velocities.error, "Gaussian error of v_measured"),
-        ("v_predicted", result.velocities.predicted, "of beta v_field + V_ext, given the redshift"),
-    ):
-        chosen[name] = Column(values, unit=u.km / u.s, description=meaning)
-    chosen.write(directory / "objects.ecsv", format="ascii.ecsv")
+    columns = (result.velocities.measured, result.velocities.error, result.velocities.predicted)
+    used = table[np.flatnonzero(result.catalogue.used)]
+    chosen = with_columns(used, dict(zip(_ADDED, columns, strict=True)))
+    write_table(directory / "objects.ecsv", chosen, kind="ascii.ecsv")
     save(comparison_figure(_figure_data(result)), directory / "velocities")
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.catalogues import Groups, Survey, SurveySample, read_survey, read_table, to_sky, write_table
+from peculiar.catalogues.added import with_columns
+from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.catalogues.write import refuse_unwritable
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.workflows.cosmologies import cosmology_settings
@@ -55,7 +56,8 @@ def find_groups_file(
     cosmology : Cosmology
         Gives distances.
     members : path, optional
-        The rows and columns of the input with ``group``; -1 for rows that take no part.
+        The rows and columns of the input with ``group``; -1 for rows that take no part. A column of that name is kept
+        as ``group_in``.
     force : bool
         Replace outputs that are there.
 
@@ -74,7 +76,7 @@ def find_groups_file(
         raise InputError("--out and --members must be files of their own, got one name twice")
     table = read_table(source)
     if members is not None:
-        refuse_unwritable(table, table_format(members))
+        require_held(table, members, added=("group",))
     sample = read_survey(table, survey, cosmology=cosmology)
     groups = sample.groups()
     inputs = [file for path in (source, *survey.randoms) for file in table_files(path)]
@@ -126,10 +128,6 @@ def _group_table(groups: Groups, *, cosmology: Cosmology) -> Table:
 
 def _member_table(table: Table, groups: Groups, sample: SurveySample) -> Table:
     """The input with each row's group."""
-    result = table.copy()
-    if "group" in result.colnames:
-        result.rename_column("group", "group_in")
     own = np.full(len(table), -1)
     own[sample.kept] = groups.group
-    result["group"] = own
-    return result
+    return with_columns(table, {"group": own})

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
 
-from peculiar.catalogues import read_table, write_objects
+from peculiar.catalogues import read_table, write_table
+from peculiar.catalogues.added import OBJECT_COLUMNS, object_columns, with_columns
+from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
 from peculiar.catalogues.sky import sky_directions
 from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
-from peculiar.core.output import check_output
+from peculiar.core.output import atomic_output, check_output
 from peculiar.fields.sight import MAX_SPEED, log_prior, places, read_along, velocity_needed
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruct import DISPERSION, V_LOS_ERROR, stacked
-from peculiar.workflows.sky_field import NO_VELOCITY, SkyField, read_sky_field
-
-if TYPE_CHECKING:
-    from astropy.table import Table
+from peculiar.workflows.reconstruct import DISPERSION, stacked
+from peculiar.workflows.sky_field import SkyField, read_sky_field
 
 SIGMA_RANGE = (20.0, 2000.0)
 """Scatter that is taken [km/s]: less is finer than any mesh, more is no redshift."""
+_OWN_COLUMNS = ("v_los_scatter", "z_cosmological", "solutions", "missing")
 _OBJECTS_AT_ONCE = 5000  # bounds the temporaries to some hundred MB
 
 
@@ -73,26 +72,19 @@ class QueryResult:
     def __len__(self) -> int:
         return len(self.v_los)
 
+    def columns(self) -> dict[str, Shaped[np.ndarray, " n"]]:
+        """Return what a table gets: columns of `peculiar.catalogues.added.COLUMNS`."""
+        own = (self.v_los_scatter, self.z_cosmological, self.solutions, self.missing)
+        columns = object_columns(self.velocities, self.v_los, self.delta, self.positions_real)
+        columns |= zip(_OWN_COLUMNS, own, strict=True)
+        return columns if self.v_los_error is None else columns | {"v_los_error": self.v_los_error}
+
     def records(self) -> list[dict[str, float | int | str | None]]:
         """Return one mapping per object, as JSON holds it: None where there is no value."""
-        columns = {
-            **dict(zip(("vx", "vy", "vz"), self.velocities.T, strict=True)),
-            "v_los": self.v_los,
-            "v_los_scatter": self.v_los_scatter,
-            "delta": self.delta,
-            **dict(zip(("x_real", "y_real", "z_real"), self.positions_real.T, strict=True)),
-            "z_cosmological": self.z_cosmological,
-        }
-        if self.v_los_error is not None:
-            columns["v_los_error"] = self.v_los_error
         return [
             {
-                **{
-                    name: float(values[row]) if np.isfinite(values[row]) else None
-                    for name, values in columns.items()
-                },
-                "solutions": int(self.solutions[row]),
-                "missing": str(self.missing[row]),
+                name: None if isinstance(value := values[row].item(), float) and not np.isfinite(value) else value
+                for name, values in self.columns().items()
             }
             for row in range(len(self))
         ]
@@ -204,30 +196,25 @@ def query_file(
     force : bool
         Replace an output that is there.
     """
+    table_format(out)
     if Path(out).expanduser().resolve() in [path.expanduser().resolve() for path in table_files(catalogue)]:
         raise InputError(f"--out must be a file of its own, got the catalogue {out}")
-    kind = table_format(out)
     check_output(out, overwrite=force)
     table = read_table(catalogue)
-    refuse_unwritable(table, kind)
+    sky = sky or read_sky_field(field)
+    errors = () if sky.velocity_error is None else ("v_los_error",)
+    require_held(table, out, added=(*OBJECT_COLUMNS, *_OWN_COLUMNS, *errors))
     unknown = set(columns or {}) - {"ra", "dec", "z"}
     if unknown:
         raise InputError(f"columns must map ra, dec, z, got {', '.join(sorted(unknown))}")
     ra, dec, z = sky_coordinates(table, columns)
-    result = query(sky or read_sky_field(field), ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
-    write_objects(
-        out,
-        _with_answers(table, result),
-        velocities=result.velocities,
-        v_los=result.v_los,
-        delta=result.delta,
-        positions_real=result.positions_real,
-        provenance=provenance(
-            {"field": str(field), "frame": frame, "space": space, "sigma": sigma},
-            inputs=table_files(catalogue),
-        ),
-        overwrite=force,
+    result = query(sky, ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
+    record = provenance(
+        {"field": str(field), "frame": frame, "space": space, "sigma": sigma}, inputs=table_files(catalogue)
     )
+    with atomic_output(out, overwrite=force) as temporary:
+        made = with_columns(table, result.columns())
+        write_table(temporary, made, kind=table_format(out), provenance=record)
     return result
 
 
@@ -285,21 +272,3 @@ def _mean_place(
     crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & (distance[:, 1:] > 0)
     table = np.column_stack([means[:, :3], along, scatter, means[:, 3], real, cosmological, means[:, 4:]])
     return table, crossings.sum(axis=1)
-
-
-def _with_answers(table: Table, result: QueryResult) -> Table:
-    """Return the table with the columns that `write_objects` does not have."""
-    scatter = "scatter of v_los over the object's possible places"
-    columns: dict[str, tuple[np.ndarray, str, str]] = {
-        "v_los_scatter": (result.v_los_scatter, "km / s", scatter),
-        "z_cosmological": (result.z_cosmological, "", "redshift without the peculiar velocity"),
-        "solutions": (result.solutions, "", "places that give exactly the observed redshift"),
-        "missing": (
-            result.missing,
-            "",
-            f"why there is no velocity: {', '.join(NO_VELOCITY)}; empty where there is one",
-        ),
-    }
-    if result.v_los_error is not None:
-        columns["v_los_error"] = (result.v_los_error, *V_LOS_ERROR)
-    return with_columns(table, columns)

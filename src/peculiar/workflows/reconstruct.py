@@ -30,8 +30,6 @@ REDSHIFT = 0.59
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""
-V_LOS_ERROR = ("km / s", "standard error of v_los, small-scale motions apart")
-"""Unit and meaning of that column."""
 OFFSETS = np.arange(-1000.0, 1001.0, DISPERSION / 2)
 """Line-of-sight velocities at which an object's place is tried [km/s]."""
 

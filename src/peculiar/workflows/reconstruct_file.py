@@ -14,12 +14,13 @@ from peculiar.catalogues import (
     read_survey,
     read_table,
     to_catalogue,
-    write_objects,
+    write_table,
 )
+from peculiar.catalogues.added import OBJECT_COLUMNS, object_columns, with_columns
+from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.read import has_units, position_columns, stated
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.catalogues.write import refuse_unwritable, with_columns
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
@@ -33,7 +34,6 @@ from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
     REDSHIFT,
-    V_LOS_ERROR,
     at_objects,
     make_reconstructor,
     mesh_cells,
@@ -190,7 +190,7 @@ def reconstruct_file(
         require_edges(options.survey is None and options.periodic)
     table = read_table(source)
     if objects is not None:
-        refuse_unwritable(table, table_format(objects))
+        require_held(table, objects, added=OBJECT_COLUMNS + (("v_los_error",) if errors else ()))
     model = model or (DEFAULT_MODEL if options.survey is None else SURVEY_MODEL)
     reconstructor, card = make_reconstructor(model)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
@@ -252,18 +252,12 @@ def reconstruct_file(
             if objects is not None:
                 values = at_objects(catalogue, fields, cosmology=cosmology, positions=positions)
                 outside = values.outside
+                added = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
                 if values.v_los_error is not None:
-                    table = with_columns(table, {"v_los_error": (values.v_los_error, *V_LOS_ERROR)})
-                write_objects(
-                    objects,
-                    table,
-                    velocities=values.velocities,
-                    v_los=values.v_los,
-                    delta=values.delta,
-                    positions_real=values.positions_real,
-                    provenance=attributes["provenance"],
-                    overwrite=force,
-                )
+                    added["v_los_error"] = values.v_los_error
+                temporary = stack.enter_context(atomic_output(objects, overwrite=force))
+                made = with_columns(table, added)
+                write_table(temporary, made, kind=table_format(objects), provenance=attributes["provenance"])
         advance(1)
     written = (*outputs, Path(objects)) if objects is not None else outputs
     notes = () if made is None else (str(made),)

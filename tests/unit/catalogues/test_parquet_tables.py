@@ -54,6 +54,8 @@ def test_vectors_units_and_columns_that_are_neither(tmp_path, frame):
     )
     columns = [position, pa.array([["a"]] * len(frame)), pa.nulls(len(frame))]
     pq.write_table(pa.Table.from_arrays(columns, schema=schema), tmp_path / "halos.parquet")
-    with pytest.warns(UserWarning, match="no numbers or text are not read: tags"):
-        halos = read_catalogue(tmp_path / "halos.parquet", box=Box(100.0))
+    table = read_table(tmp_path / "halos.parquet")
+    assert table["tags"][0] == ["a"]
+    assert table["empty"].mask.all()
+    halos = read_catalogue(table, box=Box(100.0))
     np.testing.assert_allclose(halos.positions, values)
