@@ -83,7 +83,9 @@ class QueryResult:
         """Return one mapping per object, as JSON holds it: None where there is no value."""
         return [
             {
-                name: None if isinstance(value := values[row].item(), float) and not np.isfinite(value) else value
+                name: None
+                if isinstance(value := values[row].item(), float) and not np.isfinite(value)
+                else value
                 for name, values in self.columns().items()
             }
             for row in range(len(self))
