@@ -64,15 +64,41 @@ def test_the_contract(run, catalogue, table, tmp_path):
 
 def test_a_network_by_path_warns_out_of_its_range(run, catalogue, weights, tmp_path):
     result = run(
-        "reconstruct", catalogue, "--box", 40, "--model", weights, "--redshift", 0.1, "--out", "out.zarr"
+        "reconstruct", catalogue, "--box", 40, "--model", weights, "--redshift", 0.05, "--out", "out.zarr"
     )
     assert result.exit_code == 0, result.output
     warned = [line for line in result.stderr.splitlines() if "warning" in line]
-    assert warned == ["peculiar: warning: redshift 0.1 is outside 0.4 to 0.8, the range of model 'tiny'"]
+    assert warned == ["peculiar: warning: redshift 0.05 is outside 0.1 to 1.1, the range of model 'tiny'"]
     with xarray.open_zarr(tmp_path / "out.zarr") as fields:
         assert fields.attrs["model"] == "tiny"
+        assert (
+            fields.attrs["outside_range"] == "redshift 0.05 is outside 0.1 to 1.1, the range of model 'tiny'"
+        )
         assert fields.velocity.attrs["definition"] == "momentum / density"
         assert float(abs(fields.density.mean())) < 1e-5
+
+
+def test_outside_the_default_networks_range_the_iterative_fft_takes_over(run, catalogue, tmp_path):
+    result = run(
+        "reconstruct", catalogue, "--box", 40, "--redshift", 1.5, "--out", "o.zarr", "--at-objects", "o.fits"
+    )
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert (
+        "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual': reconstructed by 'iterative'"
+        in line
+    )
+    with xarray.open_zarr(tmp_path / "o.zarr") as fields:
+        attributes = fields.attrs
+    assert attributes["model"] == "iterative FFT"
+    assert (
+        attributes["outside_range"] == "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual'"
+    )
+    assert f"smoothing of {attributes['smoothing']:.3g} Mpc/h and a bias of {attributes['bias']:.3g}" in line
+    settings = json.loads(attributes["provenance"])["settings"]
+    assert (settings["model"], settings["reconstructed_by"]) == ("residual", "iterative FFT")
+    assert settings["smoothing"] == attributes["smoothing"]
+    assert "reconstructed_by" in str(Table.read(tmp_path / "o.fits").meta)
 
 
 @pytest.mark.parametrize("ending", ["h5", "parquet", "ecsv", "csv"])

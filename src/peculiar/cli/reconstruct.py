@@ -58,7 +58,7 @@ def reconstruct(
         str | None,
         typer.Option(
             help="A name of `peculiar models`, or a .safetensors file.",
-            show_default="residual, of surveys survey",
+            show_default="residual, of surveys survey; iterative outside their range",
         ),
     ] = None,
     at_objects: Annotated[
@@ -191,6 +191,7 @@ def reconstruct(
 @app.command()
 def models() -> None:
     """List the models: what `reconstruct --model` takes, the emulators and the painters."""
+    from peculiar.inference.card_range import card_limits
     from peculiar.inference.model_card import (
         DEFAULT_MODEL,
         SURVEY_MODEL,
@@ -212,11 +213,12 @@ def models() -> None:
                 f"{name:16}  {card.task}: z = {card.redshift:g}, cells of {card.cell_size:g} Mpc/h, {weights}"
             )
             continue
-        low, high = card.number_density_range
+        limits = card_limits(card)
+        (low, high), (near, far) = limits["number density"], limits["redshift"]
         default = {DEFAULT_MODEL: " (default)", SURVEY_MODEL: " (default of surveys)"}.get(name, "")
         typer.echo(
-            f"{name:16}  reconstruct: {card.architecture}, z = {card.redshift:g}, {low:g} to {high:g} (h/Mpc)^3, "
-            f"cells of {card.cell_size:g} Mpc/h, {weights}{default}"
+            f"{name:16}  reconstruct: {card.architecture}, z = {near:.2g} to {far:.2g}, {low:.2g} to {high:.2g} "
+            f"(h/Mpc)^3, cells of {card.cell_size:g} Mpc/h, {weights}{default}"
         )
 
 

@@ -3,18 +3,98 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
 
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
-from peculiar.inference.model_card import EmulatorCard, ModelCard, PainterCard
+from peculiar.inference.model_card import EmulatorCard, ModelCard, PainterCard, Selection
+from peculiar.linear.overdensity import mean_density
+from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.linear.wiener import DENSITY_TOLERANCE
 
 CELL_TOLERANCE = (
     0.03  # relative; a box that is no multiple of the card's cell moves it by less on meshes above 17^3
 )
-COSMOLOGY_TOLERANCE = 0.05  # relative
+SHELL = 25.0
+"""Width of the shells in which a survey's expected density is compared with that of training [Mpc/h]."""
+SELECTION_TOLERANCE = 2.0
+"""Factor by which the expected density of a shell may differ from that of training."""
+_FEWEST_CELLS = 0.01  # of those of the fullest shell, for a shell to count
 
 
-def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> list[str]:
-    """Compare a catalogue with what a network was trained on; warn where it lies outside, with the numbers.
+@dataclass(frozen=True)
+class Tolerance:
+    """How far beyond what they were trained on networks were measured to win over a tuned iterative FFT.
+
+    Factors of the lowest and of the highest value; the redshift is a difference.
+    """
+
+    number_density: tuple[float, float]
+    redshift: float = 0.3
+    Omega_m: tuple[float, float] = (0.93, 1.31)
+    sigma8: tuple[float, float] = (0.9, 1.09)
+
+
+BOXES = Tolerance((1 - DENSITY_TOLERANCE, 1 + DENSITY_TOLERANCE))
+SURVEYS = Tolerance((0.1, 1.1))
+"""Networks that see the expected number of tracers, and a flow with a measured bias, follow sparser samples."""
+
+
+def card_limits(card: ModelCard) -> dict[str, tuple[float, float]]:
+    """Return the least and the greatest number density, redshift, cell size, Omega_m and sigma8 for a network.
+
+    What it was trained on, and beyond that as far as networks were measured to win (`Tolerance`).
+    """
+    survey = isinstance(card.inputs, SurveyInputs) and card.inputs.kind == "survey"
+    tolerance = SURVEYS if survey else BOXES
+    low, high = card.redshift_range
+
+    def scaled(trained: tuple[float, float], factors: tuple[float, float]) -> tuple[float, float]:
+        return trained[0] * factors[0], trained[1] * factors[1]
+
+    limits = {
+        "number density": scaled(card.number_density_range, tolerance.number_density),
+        "redshift": (max(low - tolerance.redshift, 0.0), high + tolerance.redshift),
+        "cell size": scaled((card.cell_size, card.cell_size), (1 - CELL_TOLERANCE, 1 + CELL_TOLERANCE)),
+    }
+    for name in ("Omega_m", "sigma8"):
+        limits[f"cosmology {name}"] = scaled(card.cosmology_range[name], getattr(tolerance, name))
+    return limits
+
+
+def outside_limits(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> list[str]:
+    """Return in what a catalogue lies outside the range in which a network was measured to win, with the numbers.
+
+    Parameters and errors as in `range_texts`.
+    """
+    if card.inputs.weighting == "mass" and catalogue.masses is None:
+        raise InputError(
+            f"Catalogue.masses must be given for model {card.name!r} (mass weighted), got None: name the column of "
+            "masses, or use a model without mass weighting"
+        )
+    found = {
+        "number density": (mean_density(catalogue), " (h/Mpc)^3"),
+        "redshift": (catalogue.redshift, ""),
+        "cell size": (catalogue.box.size / cells, " Mpc/h"),
+        "cosmology Omega_m": (cosmology.Omega_m, ""),
+        "cosmology sigma8": (cosmology.sigma8, ""),
+    }
+    texts = []
+    for what, (low, high) in card_limits(card).items():
+        value, unit = found[what]
+        if not low <= value <= high:
+            texts.append(
+                f"{what} {value:.4g}{unit} is outside {low:.4g} to {high:.4g}{unit}, the range of model {card.name!r}"
+            )
+    if card.selection is not None:
+        texts += _outside_selection(card.name, card.selection, catalogue)
+    return texts
+
+
+def range_texts(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> list[str]:
+    """Compare a catalogue with what a network was trained on, and say where it lies outside, with the numbers.
 
     Parameters
     ----------
@@ -29,36 +109,14 @@ def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology:
 
     Returns
     -------
-    The texts, one `OutOfRangeWarning` each; empty when all is in range.
+    The texts; empty when all is in range.
 
     Raises
     ------
     InputError
         If the network needs masses and the catalogue has none.
     """
-    if card.inputs.weighting == "mass" and catalogue.masses is None:
-        raise InputError(
-            f"Catalogue.masses must be given for model {card.name!r} (mass weighted), got None: name the column of "
-            "masses, or use a model without mass weighting"
-        )
-    texts = []
-
-    def outside(what: str, value: float, limits: tuple[float, float], unit: str) -> None:
-        if not limits[0] <= value <= limits[1]:
-            texts.append(
-                f"{what} {value:.4g}{unit} is outside {limits[0]:.4g} to {limits[1]:.4g}{unit}, the range of model "
-                f"{card.name!r}"
-            )
-
-    outside("number density", catalogue.number_density, card.number_density_range, " (h/Mpc)^3")
-    outside("redshift", catalogue.redshift, card.redshift_range, "")
-    near = (card.cell_size * (1 - CELL_TOLERANCE), card.cell_size * (1 + CELL_TOLERANCE))
-    outside("cell size", catalogue.box.size / cells, near, " Mpc/h")
-    trained = card.training_cosmology
-    for name in ("Omega_m", "sigma8"):
-        middle = getattr(trained, name)
-        limits = (middle * (1 - COSMOLOGY_TOLERANCE), middle * (1 + COSMOLOGY_TOLERANCE))
-        outside(f"cosmology {name}", getattr(cosmology, name), limits, "")
+    texts = outside_limits(card, catalogue, cells=cells, cosmology=cosmology)
     if catalogue.space != card.space:
         texts.append(
             f"positions in {catalogue.space} space, but model {card.name!r} was trained on {card.space} space"
@@ -72,8 +130,73 @@ def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology:
             f"the box is not periodic, but model {card.name!r} was trained on periodic boxes: expect larger errors "
             "near the faces"
         )
+    return texts
+
+
+def check_range(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> list[str]:
+    """Return `range_texts`, and warn (`OutOfRangeWarning`) of each."""
+    texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology)
     for text in texts:
         warnings.warn(text, OutOfRangeWarning, stacklevel=2)
+    return texts
+
+
+def radial_selection(
+    catalogue: Catalogue,
+) -> tuple[Float[np.ndarray, " shell"], Float[np.ndarray, " shell"]]:
+    """Return the distances of shells about the observer [Mpc/h], and the mean density expected in their seen cells.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        A survey, with completeness and observer.
+
+    Returns
+    -------
+    distances : (shell,) [Mpc/h]
+        Middles of shells of 25 Mpc/h.
+    number_density : (shell,) [(h/Mpc)^3]
+    """
+    assert catalogue.completeness is not None
+    assert catalogue.observer is not None
+    box = catalogue.completeness.box
+    fraction = catalogue.completeness.numpy()[0]
+    x, y, z = ((box.coordinates(axis) - catalogue.observer[axis]) ** 2 for axis in range(3))
+    distance = np.sqrt(x[:, None, None] + y[:, None] + z)
+    seen = fraction > 0
+    shell = (distance[seen] / SHELL).astype(int)
+    cells = np.bincount(shell)
+    total = np.bincount(shell, weights=fraction[seen])
+    full = np.flatnonzero(cells > _FEWEST_CELLS * cells.max())
+    return (full + 0.5) * SHELL, catalogue.number_density * total[full] / cells[full]
+
+
+def _outside_selection(name: str, trained: Selection, catalogue: Catalogue) -> list[str]:
+    if catalogue.completeness is None or catalogue.observer is None:
+        return [
+            f"the catalogue has no radial selection, but model {name!r} was trained at one place of one survey"
+        ]
+    texts = []
+    side = catalogue.box.size
+    if not 0.9 < side / trained.side < 1.1:
+        texts.append(
+            f"the survey's box of {side:.0f} Mpc/h differs from the {trained.side:.0f} Mpc/h of model {name!r}"
+        )
+    distances, density = radial_selection(catalogue)
+    near, far = trained.distances[0], trained.distances[-1]
+    if distances[0] < near - SHELL or distances[-1] > far + SHELL:
+        texts.append(
+            f"distances {distances[0] - SHELL / 2:.0f} to {distances[-1] + SHELL / 2:.0f} Mpc/h reach outside "
+            f"{near - SHELL / 2:.0f} to {far + SHELL / 2:.0f} Mpc/h, those of model {name!r}"
+        )
+    expected = np.interp(distances, trained.distances, trained.number_density)
+    factor = density / expected
+    worst = int(np.abs(np.log(factor)).argmax())
+    if not 1 / SELECTION_TOLERANCE <= factor[worst] <= SELECTION_TOLERANCE:
+        texts.append(
+            f"number density {density[worst]:.2g} (h/Mpc)^3 at {distances[worst]:.0f} Mpc/h differs from "
+            f"{expected[worst]:.2g} (h/Mpc)^3, the selection of model {name!r} there"
+        )
     return texts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +67,18 @@ class VectorTransfer(_Frozen):
         return self
 
 
+class Selection(_Frozen):
+    """What the one place of a survey expects of tracers that a network was trained at.
+
+    `side` of the box [Mpc/h]; `number_density` [(h/Mpc)^3] expected in shells about the observer, with the `distances`
+    of their middles [Mpc/h].
+    """
+
+    side: float = Field(gt=0)
+    distances: tuple[float, ...] = Field(min_length=1)
+    number_density: tuple[float, ...]
+
+
 class _Card(_Frozen):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -92,13 +105,16 @@ class _Card(_Frozen):
 class ModelCard(_Card):
     """What a network from tracers to fields needs to be used and judged; JSON beside its safetensors file.
 
-    Lengths in Mpc/h, number densities in (h/Mpc)^3, velocities in km/s.
+    Lengths in Mpc/h, number densities in (h/Mpc)^3, velocities in km/s. Ranges are the least and greatest value of the
+    training catalogues; `selection` stands where all of them see one place of a survey.
     """
 
     inputs: Annotated[TracerInputs, Field(discriminator="kind")]
     redshift_range: tuple[float, float]
     number_density: float
     number_density_range: tuple[float, float]
+    cosmology_range: dict[str, tuple[float, float]]
+    selection: Selection | None = None
     tracer: str
     space: Literal["redshift", "real"] = "redshift"
     line_of_sight: Literal["z", "any"]
@@ -173,6 +189,19 @@ def _card_class(entries: Mapping[str, Any]) -> type[ModelCard] | type[EmulatorCa
     return PainterCard if entries["task"] == "paint" else EmulatorCard
 
 
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"numbers must be finite, got {text}")
+
+
+def _require_finite(state: Mapping[str, torch.Tensor], what: str) -> None:
+    bad = sum(int((~torch.isfinite(values)).sum()) for values in state.values())
+    if bad:
+        raise InputError(
+            f"Model weights must be finite, got {bad} that are not {what}: train again with a smaller train.lr, on "
+            "data without NaN"
+        )
+
+
 def read_card(path: Path | str) -> AnyCard:
     """Read a model card.
 
@@ -183,12 +212,12 @@ def read_card(path: Path | str) -> AnyCard:
     """
     path = Path(path)
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise InputError(
             f"Model card must exist, got {path}: put the .json beside its .safetensors"
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"Model card must be JSON, got {path} ({error}): fetch it again") from None
     version = entries.get("schema_version") if isinstance(entries, dict) else None
     if version != SCHEMA_VERSION:
@@ -219,12 +248,23 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     **entries
         The entries of `ModelCard`, or with `task` those of `EmulatorCard` or `PainterCard`, but `weights_sha256`, which
         is taken from the file.
+
+    Raises
+    ------
+    InputError
+        If a weight or a number of the card is NaN or infinite; nothing is written then.
     """
     from safetensors.torch import save
 
     directory = Path(directory)
     weights = directory / f"{entries['name']}.safetensors"
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    _require_finite(state, f"in {entries['name']!r} after training")
+    # A NaN would become null in the file.
+    if bad := [name for name, value in entries["metrics"].items() if not math.isfinite(value)]:
+        raise InputError(
+            f"metrics must be finite, got others for {', '.join(bad)}: look at the validation boxes"
+        )
     # One entry: several would be written in any order, and equal weights would get different checksums.
     weights.write_bytes(save(state, metadata={"name": str(entries["name"])}))
     card = _card_class(entries)(**entries, weights_sha256=weights_checksum(weights))
@@ -317,8 +357,10 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
         with torch.device("meta"):  # takes no memory, whatever a card claims
             _refuse_other_shapes(build(card.architecture, card.configuration), weights)
         module = build(card.architecture, card.configuration)
-        module.load_state_dict(load_file(weights))
+        state = load_file(weights)
+        module.load_state_dict(state)
     except (SafetensorError, RuntimeError, TypeError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"Model weights must fit {card.architecture!r}, got {weights} ({reason})") from None
+    _require_finite(state, f"in {weights}")
     return module.eval(), card

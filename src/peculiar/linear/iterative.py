@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,11 +18,9 @@ from peculiar.fields.redshift_space import wrap
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import linear_bias
 from peculiar.linear.linear_theory import linear_fields, require_scales, smoothed_fourier
-from peculiar.linear.overdensity import crop, overdensity, sampling
+from peculiar.linear.overdensity import crop, mean_density, overdensity, sampling
+from peculiar.linear.smoothing import best_settings
 from peculiar.linear.surroundings import surroundings_displacement
-
-_FLOW_BIAS = 1.1
-"""Best bias of the flow over that of the clustering: on small scales matter falls in more slowly than linear theory."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,11 @@ class IterativeFFT:
 
     Parameters
     ----------
-    smoothing : float
-        Gaussian radius [Mpc/h].
+    smoothing : float, optional
+        Gaussian radius [Mpc/h]. Where not given it follows from the tracers' density and bias (`best_settings`).
     bias : float, optional
         Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error. Where not given it
-        is 1.1 times the bias measured from the tracers' clustering (`linear_bias`): that factor and the default
-        smoothing are best for halos and galaxies (25 % satellites) together at 3e-3 (h/Mpc)^3, z = 0.59, on validation
-        boxes.
+        follows from the bias measured from the tracers' clustering (`linear_bias`, `best_settings`).
     iterations : int
         Times that the tracers are moved.
     surroundings : bool
@@ -55,30 +51,51 @@ class IterativeFFT:
         If the smoothing is negative, the bias is not positive or there is no iteration.
     """
 
-    smoothing: float = 2.75
+    smoothing: float | None = None
     bias: float | None = None
     iterations: int = 6
     surroundings: bool = False
     name: str = "iterative FFT"
 
     def __post_init__(self) -> None:
-        require_scales(self.smoothing, _FLOW_BIAS if self.bias is None else self.bias)
+        require_scales(
+            0.0 if self.smoothing is None else self.smoothing, 1.0 if self.bias is None else self.bias
+        )
         require_iterations(self.iterations)
+
+    def fitted(self, catalogue: Catalogue, *, cosmology: Cosmology) -> IterativeFFT:
+        """Return the method with the smoothing and the bias that a catalogue is reconstructed with."""
+        if self.smoothing is not None and self.bias is not None:
+            return self
+        smoothing, bias = best_settings(
+            mean_density(catalogue),
+            bias=self.bias or linear_bias(catalogue, cosmology=cosmology),
+            cosmology=cosmology,
+            redshift=catalogue.redshift,
+        )
+        return replace(
+            self,
+            smoothing=smoothing if self.smoothing is None else self.smoothing,
+            bias=self.bias or bias,
+        )
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
-        bias = self.bias or _FLOW_BIAS * linear_bias(catalogue, cosmology=cosmology)
+        fitted = self.fitted(catalogue, cosmology=cosmology)
+        smoothing, bias = fitted.smoothing, fitted.bias
+        assert smoothing is not None
+        assert bias is not None
         positions, _ = move_back(
             catalogue,
             cells=cells,
             cosmology=cosmology,
-            smoothing=self.smoothing,
+            smoothing=smoothing,
             bias=bias,
             iterations=self.iterations,
         )
         grid = sampling(catalogue, cells)
         delta = overdensity(positions, grid, weights=catalogue.weights)[0]
-        delta_k = smoothed_fourier(delta, grid.fourier, smoothing=self.smoothing, bias=bias)
+        delta_k = smoothed_fourier(delta, grid.fourier, smoothing=smoothing, bias=bias)
         displacement = crop(displacement_from_fourier(delta_k, grid.fourier), grid.box)
         if self.surroundings:
             displacement += surroundings_displacement(

@@ -152,6 +152,14 @@ def overdensity(
     return torch.where(covered & (mean > 0), contrast, 0.0)
 
 
+def mean_density(catalogue: Catalogue) -> float:
+    """Return the mean density of what a catalogue expects where it sees anything [(h/Mpc)^3]."""
+    if catalogue.completeness is None:
+        return catalogue.number_density
+    fraction = catalogue.completeness.data.float()
+    return catalogue.number_density * float(fraction[fraction > 0].mean())
+
+
 def tracer_weights(catalogue: Catalogue, weighting: Weighting = "number") -> Float[np.ndarray, " n"] | None:
     """Return each tracer's weight: completeness weight, times mass over mean mass for "mass"; None where all are 1.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -13,15 +14,25 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import ABUNDANCES
 from peculiar.linear.iterative import move_back, require_iterations
 from peculiar.linear.linear_theory import linear_fields, require_scales
-from peculiar.linear.overdensity import binned_weights, crop, fourier_box, overdensity, pad, sampling
+from peculiar.linear.overdensity import (
+    binned_weights,
+    crop,
+    fourier_box,
+    mean_density,
+    overdensity,
+    pad,
+    sampling,
+)
 
 SCHEMA = 1
+DENSITY_TOLERANCE = 0.1
+"""Relative, between the tracers' number density and that at which weights for them were learned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +106,18 @@ class WienerFilter:
             object.__setattr__(self, name, weights)
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
-        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
+        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box.
+
+        Warns (`OutOfRangeWarning`) where the catalogue's density is not the one that the weights were learned at.
+        """
+        learned, density = self.training.get("number_density"), mean_density(catalogue)
+        if learned is not None and abs(density / learned - 1) > DENSITY_TOLERANCE:
+            warnings.warn(
+                f"number density {density:.4g} (h/Mpc)^3 differs from {learned:.4g} (h/Mpc)^3, at which the "
+                f"{self.name} was learned: 'iterative' smooths to the density",
+                OutOfRangeWarning,
+                stacklevel=2,
+            )
         grid = sampling(catalogue, cells)
         binned = binned_overdensity(
             catalogue,

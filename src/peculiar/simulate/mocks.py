@@ -24,7 +24,7 @@ from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.velocity import from_momentum, nearest_particle
-from peculiar.simulate.box_files import read_attributes, write_box
+from peculiar.simulate.box_files import read_array, read_attributes, write_box
 from peculiar.simulate.halos import Halos, friends_of_friends
 from peculiar.simulate.initial import linear_density, linear_field, require_waves
 from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
@@ -219,10 +219,7 @@ class SimulatedBox:
             ) from error
 
     def _read(self, name: str) -> np.ndarray:
-        import h5py
-
-        with h5py.File(self.path) as file:
-            return file[name][()]
+        return read_array(self.path, name)
 
     @property
     def particles(self) -> int:
@@ -265,8 +262,8 @@ class SimulatedBox:
                     f"volume_velocity must be stored in the box, got {self.path} without it: "
                     "make the box again with `peculiar simulate --volume-velocity`"
                 )
-            data = torch.from_numpy(file[VOLUME_VELOCITY][()].astype(np.float32))
             definition = str(file[VOLUME_VELOCITY].attrs["definition"])
+        data = torch.from_numpy(self._read(VOLUME_VELOCITY).astype(np.float32))
         return self.velocity.replace(data=data, definition=definition)
 
     def velocity_by(self, rule: VelocityRule) -> Field:

@@ -18,6 +18,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.limits import require_redshift
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
+from peculiar.simulate.box_files import read_array
 from peculiar.simulate.initial import linear_density, require_waves
 from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
 from peculiar.simulate.lpt import lattice
@@ -217,10 +218,7 @@ class DisplacementPair:
 
     def read(self, *names: str) -> tuple[torch.Tensor, ...]:
         """Return fields by their names (`FIELDS`), each (3, n, n, n): Mpc/h, velocities km/s."""
-        import h5py
-
-        with h5py.File(self.path) as file:
-            return tuple(torch.from_numpy(file[name][()]) for name in names)
+        return tuple(torch.from_numpy(read_array(self.path, name)) for name in names)
 
 
 def open_pairs(run: str | Path) -> list[Path]:

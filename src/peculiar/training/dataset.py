@@ -90,16 +90,20 @@ class MeshPair:
                 f"corner must lie in 0 to {last} for {size or self.cells} cells of {self.label or 'a box'} that does "
                 f"not wrap, got {tuple(corner)}"
             )
-        return _cut(np.load(self.inputs, mmap_mode="r"), corner, size), _cut(
-            np.load(self.targets, mmap_mode="r"), corner, size
-        )
+        return _cut(self.inputs, corner, size), _cut(self.targets, corner, size)
 
 
-def _cut(mesh: np.ndarray, corner: Sequence[int], size: int) -> torch.Tensor:
+def _cut(path: Path, corner: Sequence[int], size: int) -> torch.Tensor:
+    mesh = np.load(path, mmap_mode="r")
     n = mesh.shape[-1]
     x, y, z = ((np.arange(size or n) + start) % n for start in corner)
     # Whole z rows are read first: the file lies on disk (or in the page cache) in that order.
-    return torch.from_numpy(mesh[:, x[:, None], y[None, :]][..., z].astype(np.float32))
+    cube = torch.from_numpy(mesh[:, x[:, None], y[None, :]][..., z].astype(np.float32))
+    if not torch.isfinite(cube).all():
+        raise InputError(
+            f"meshes for training must be finite, got NaN or infinity in {path}: remove the file"
+        )
+    return cube
 
 
 class Crops(IterableDataset[Pair]):

@@ -97,8 +97,6 @@ class CardSettings(Frozen):
     """What the model card says beside what training knows."""
 
     tracer: str = "friends-of-friends halos with satellites, ranked by mass"
-    redshift_range: tuple[float, float] = (0.0, 1.5)
-    number_density_range: tuple[float, float] = (2e-3, 4.5e-3)
     symmetry_average: int = Field(1, ge=1, le=48, description="symmetries of the cube averaged in use")
     notes: str = ""
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 import peculiar
-from peculiar.core.cosmology import Cosmology
 from peculiar.core.field import Field
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import (
@@ -42,6 +41,7 @@ from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 from peculiar.workflows.training_data import seed_of, seed_ranges
+from peculiar.workflows.training_range import cosmology_range, training_range
 
 Splits = Mapping[str, Sequence[Path]]
 
@@ -91,7 +91,7 @@ def _displacement_entries(splits: Splits) -> dict[str, Any]:
         "task": "displace",
         "normalisation": {"velocity_factor": one.velocity_factor},
         "cosmology": cosmology_settings(run_cosmology(splits["train"][0].parent)),
-        "cosmology_range": _cosmology_range(cosmologies),
+        "cosmology_range": cosmology_range(cosmologies),
         "redshift": one.redshift,
         "cell_size": one.box.cell_size,
         "velocity_definition": "of each particle",
@@ -108,7 +108,7 @@ def _flow_entries(
         "task": "flow",
         "normalisation": {"velocity_factor": one.cosmology.velocity_factor(one.redshift)},
         "cosmology": cosmology_settings(one.cosmology),
-        "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
+        "cosmology_range": cosmology_range([box.cosmology for box in boxes]),
         "redshift": one.redshift,
         "cell_size": one.box.cell_size,
         "velocity_definition": one.velocity_by(settings.data.velocity).definition,
@@ -165,7 +165,7 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
         "task": "paint",
         "normalisation": {"density_floor": DENSITY_OFFSET},
         "cosmology": cosmology_settings(one.cosmology),
-        "cosmology_range": _cosmology_range([box.cosmology for box in boxes]),
+        "cosmology_range": cosmology_range([box.cosmology for box in boxes]),
         "redshift": one.redshift,
         "cell_size": mesh.cell_size,
         "velocity_definition": "momentum over density of the particles",
@@ -179,11 +179,6 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     }
 
 
-def _cosmology_range(cosmologies: Sequence[Cosmology]) -> dict[str, tuple[float, float]]:
-    found = {name: [getattr(one, name) for one in cosmologies] for name in ("Omega_m", "sigma8")}
-    return {name: (min(values), max(values)) for name, values in found.items()}
-
-
 def _reconstructor_entries(
     network: torch.nn.Module,
     settings: Recipe,
@@ -195,7 +190,8 @@ def _reconstructor_entries(
     spec, data = settings.inputs, settings.data
     assert isinstance(spec, InputSpec | SurveyInputs)
     survey = isinstance(spec, SurveyInputs)
-    low, high = settings.card.number_density_range
+    measured = training_range(splits["train"], data)
+    low, high = measured["number_density_range"]
     entries: dict[str, Any] = {
         "normalisation": {
             "density_floor": DENSITY_FLOOR,
@@ -203,9 +199,8 @@ def _reconstructor_entries(
         },
         "cosmology": cosmology_settings(box.cosmology),
         "redshift": box.redshift,
-        "redshift_range": settings.card.redshift_range,
+        **measured,
         "number_density": (low * high) ** 0.5 if survey else data.variants[0].number_density,
-        "number_density_range": (low, high),
         "cell_size": box.box.cell_size,
         "tracer": settings.card.tracer,
         "space": "redshift" if survey else data.variants[0].space,

@@ -27,6 +27,9 @@ LONG_NAMES = {
     "momentum": "momentum of matter, (1 + density) * velocity",
 }
 
+UNITS = {"density": "", "velocity": "km/s", "velocity_error": "km/s", "momentum": "km/s"}
+"""Of what is read."""
+
 
 def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xarray.Dataset:
     """Put fields of one box together as an xarray dataset with named, dimensioned and documented variables.
@@ -37,6 +40,11 @@ def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xa
         Scalars become (x, y, z), vectors (component, x, y, z).
     attributes : mapping
         Further attributes of the dataset; mappings become JSON.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite, boxes differ, or a field of several channels is no vector.
     """
     import xarray
 
@@ -45,6 +53,7 @@ def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xa
     for name, field in fields.items():
         if field.box != box:
             raise InputError(f"fields must share one box, got {field.box} for {name!r} and {box}")
+        _require_finite(name, field.data, "nothing is written")
         attrs = {
             "units": field.unit or "1",
             "long_name": LONG_NAMES.get(name, name),
@@ -157,7 +166,8 @@ def read_fields(path: Path | str) -> dict[str, Field]:
     Raises
     ------
     InputError
-        If it is missing or was not written by `write_fields`.
+        If it is missing or was not written by `write_fields`, a length or a value has another unit, or a value is not
+        finite, as where a chunk is missing.
     """
     import xarray
 
@@ -175,21 +185,38 @@ def read_fields(path: Path | str) -> dict[str, Field]:
                 origin=tuple(dataset.attrs["box_origin"]),
                 periodic=bool(dataset.attrs["periodic"]),
             )
-            return {str(name): _read_field(variable, box) for name, variable in dataset.data_vars.items()}
+            _require_unit("lengths", dataset.attrs["box_units"], "Mpc/h", path)
+            return {
+                str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()
+            }
         except KeyError as error:
             raise InputError(
                 f"fields must have the attribute {error}, got {path}: write them with peculiar"
             ) from None
 
 
-def _read_field(variable: xarray.DataArray, box: Box) -> Field:
+def _require_unit(name: str, unit: str, wanted: str, path: Path | str) -> None:
+    if unit != wanted:
+        raise InputError(f"{name} must be in {wanted or '1'}, got {unit or '1'!r} in {path}: convert them")
+
+
+def _require_finite(name: str, values: torch.Tensor, remedy: str) -> None:
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise InputError(f"field {name!r} must be finite, got {bad} values that are not: {remedy}")
+
+
+def _read_field(variable: xarray.DataArray, box: Box, path: Path | str) -> Field:
+    name, unit = str(variable.name), variable.attrs["units"].removeprefix("1")
+    _require_unit(name, unit, UNITS.get(name, unit), path)
     values = torch.from_numpy(np.ascontiguousarray(variable.values, dtype=np.float32))
+    _require_finite(name, values, f"a chunk of {path} is missing or damaged, write it again")
     vector = variable.attrs["kind"] == "vector"
     return Field(
         data=values if vector else values[None],
         box=box,
-        names=AXES if vector else (str(variable.name),),
-        unit=variable.attrs["units"].removeprefix("1"),
+        names=AXES if vector else (name,),
+        unit=unit,
         space=variable.attrs["space"],
         kind=variable.attrs["kind"],
         definition=variable.attrs.get("definition", ""),

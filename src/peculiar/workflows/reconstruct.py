@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import PRESETS, Catalogue, Cosmology, Field, InputError, Reconstructor
+from peculiar.core import (
+    PRESETS,
+    Catalogue,
+    Cosmology,
+    Field,
+    InputError,
+    OutOfRangeWarning,
+    Reconstructor,
+)
 from peculiar.inference.model_card import (
     DEFAULT_MODEL,
     SURVEY_MODEL,
@@ -21,6 +30,7 @@ from peculiar.inference.model_card import (
 )
 
 if TYPE_CHECKING:
+    from peculiar.linear import IterativeFFT
     from peculiar.linear.reliability import Amplitude
 
 CLASSICAL = ("linear", "iterative", "wiener")
@@ -100,6 +110,30 @@ def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | No
     return reconstructor, reconstructor.card
 
 
+def hand_over(
+    catalogue: Catalogue, card: ModelCard, *, cells: int, cosmology: Cosmology
+) -> IterativeFFT | None:
+    """Return what a catalogue is reconstructed by in place of a default network that was not measured to win there.
+
+    The iterative FFT with the catalogue's bias and the smoothing that fits its density, with an `OutOfRangeWarning`; or
+    None where the catalogue lies in the network's range.
+    """
+    from peculiar.inference.card_range import outside_limits
+    from peculiar.linear import IterativeFFT
+
+    texts = outside_limits(card, catalogue, cells=cells, cosmology=cosmology)
+    if not texts:
+        return None
+    chosen = IterativeFFT(surroundings=True).fitted(catalogue, cosmology=cosmology)
+    warnings.warn(
+        f"{'; '.join(texts)}: reconstructed by 'iterative' with a smoothing of {chosen.smoothing:.3g} Mpc/h and a bias "
+        f"of {chosen.bias:.3g}; name the model to have it all the same",
+        OutOfRangeWarning,
+        stacklevel=2,
+    )
+    return chosen
+
+
 def mesh_cells(box_size: float, *, cell_size: float, multiple: int = 4) -> int:
     """Return the number of cells along a side whose size comes closest to a wanted one.
 
@@ -139,7 +173,8 @@ def reconstruct(
         Halos or galaxies in a periodic box or a survey.
     model : str, path or Reconstructor, optional
         A shipped model's name, a .safetensors file, "linear", "iterative", "wiener", or any object that satisfies
-        `peculiar.core.Reconstructor`. Where not given, "survey" for catalogues with a completeness, else "residual".
+        `peculiar.core.Reconstructor`. Where not given, "survey" for catalogues with a completeness, else "residual",
+        and "iterative" outside their range, with a warning (`hand_over`).
     cells : int, optional
         Mesh cells along a side; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -162,10 +197,9 @@ def reconstruct(
     """
     catalogue.require_objects()
     card: ModelCard | None = None
-    if model is None:
-        model = DEFAULT_MODEL if catalogue.completeness is None else SURVEY_MODEL
-    if isinstance(model, (str, Path)):
-        reconstructor, card = make_reconstructor(model)
+    if model is None or isinstance(model, (str, Path)):
+        default = DEFAULT_MODEL if catalogue.completeness is None else SURVEY_MODEL
+        reconstructor, card = make_reconstructor(model or default)
     else:
         reconstructor, card = model, getattr(model, "card", None)
     if cells is None:
@@ -174,6 +208,8 @@ def reconstruct(
         cells = mesh_cells(catalogue.box.size, cell_size=card.cell_size if card else CELL_SIZE)
     if cosmology is None:
         cosmology = card.training_cosmology if card else PRESETS["xiao2024"]
+    if model is None and card is not None:
+        reconstructor = hand_over(catalogue, card, cells=cells, cosmology=cosmology) or reconstructor
     return reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
 
 

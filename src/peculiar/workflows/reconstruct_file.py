@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +26,9 @@ from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.inference.card_range import range_texts
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
+from peculiar.linear import IterativeFFT
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import save_dataset, to_dataset
 from peculiar.workflows.progress import progress_bar
@@ -35,6 +37,7 @@ from peculiar.workflows.reconstruct import (
     CELL_SIZE,
     REDSHIFT,
     at_objects,
+    hand_over,
     make_reconstructor,
     mesh_cells,
     require_edges,
@@ -154,7 +157,7 @@ def reconstruct_file(
     options : CatalogueOptions
         How the file is to be read.
     model : str or path, optional
-        See `peculiar.workflows.reconstruct.make_reconstructor`; where not given, the default of surveys, or of boxes.
+        See `make_reconstructor`; by default that of surveys or of boxes, outside its range "iterative" (`hand_over`).
     cells : int, optional
         Mesh cells along a side of a box; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -191,8 +194,8 @@ def reconstruct_file(
     table = read_table(source)
     if objects is not None:
         require_held(table, objects, added=OBJECT_COLUMNS + (("v_los_error",) if errors else ()))
-    model = model or (DEFAULT_MODEL if options.survey is None else SURVEY_MODEL)
-    reconstructor, card = make_reconstructor(model)
+    default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
+    reconstructor, card = make_reconstructor(model or default)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
     own, redshift = stated(table), options.redshift
@@ -217,9 +220,14 @@ def reconstruct_file(
             )
     if cells is None:
         cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
-    require_mesh_memory(catalogue.box.with_cells(cells), reconstructor)
     for path in outputs:
         require_space(path, size=FIELD_BYTES * cells**3)
+    outside_range = range_texts(card, catalogue, cells=cells, cosmology=cosmology) if card else []
+    if model is None and card is not None:
+        reconstructor = hand_over(catalogue, card, cells=cells, cosmology=cosmology) or reconstructor
+    elif isinstance(reconstructor, IterativeFFT):
+        reconstructor = reconstructor.fitted(catalogue, cosmology=cosmology)
+    require_mesh_memory(catalogue.box.with_cells(cells), reconstructor)
     with progress_bar("reconstruct", total=3) as advance:
         fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
         if assessed:
@@ -237,8 +245,9 @@ def reconstruct_file(
             limits=limits,
             cosmology=cosmology,
             cells=cells,
-            model=str(model),
-            name=reconstructor.name,
+            model=str(model or default),
+            reconstructor=reconstructor,
+            outside_range=outside_range,
             amplitude=amplitude,
         )
         outside = 0
@@ -367,7 +376,8 @@ def _attributes(
     cosmology: Cosmology,
     cells: int,
     model: str,
-    name: str,
+    reconstructor: Reconstructor,
+    outside_range: Sequence[str],
     amplitude: Amplitude,
 ) -> dict[str, Any]:
     """Attributes of the fields: what a reader needs to use them, and their provenance."""
@@ -378,12 +388,19 @@ def _attributes(
     settings |= {
         "cells": cells,
         "model": model,
+        "reconstructed_by": reconstructor.name,
+        "outside_range": list(outside_range),
         "amplitude": amplitude,
         "cosmology": cosmology_settings(cosmology),
     }
+    used: dict[str, Any] = {}
+    if isinstance(reconstructor, IterativeFFT):
+        used = {"smoothing": reconstructor.smoothing, "bias": reconstructor.bias}
     attributes: dict[str, Any] = {
         "package": "peculiar",
-        "model": name,
+        "model": reconstructor.name,
+        **used,
+        "outside_range": "; ".join(outside_range),
         "velocity_amplitude": amplitude,
         "redshift": catalogue.redshift,
         "line_of_sight": catalogue.line_of_sight,
@@ -391,7 +408,7 @@ def _attributes(
         "number_density": catalogue.number_density,
         "objects": len(catalogue),
         "cosmology": cosmology_settings(cosmology),
-        "provenance": provenance(settings, inputs=inputs),
+        "provenance": provenance(settings | used, inputs=inputs),
     }
     if made is not None:
         attributes |= {

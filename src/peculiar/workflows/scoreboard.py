@@ -256,6 +256,10 @@ def published_text(row: Row) -> str:
     return f"{row.published} ({row.source})" if row.published else ""
 
 
+def _setting(value: float | None, unset: str, unit: str = "") -> str:
+    return unset if value is None else f"{value:.4g}{unit}"
+
+
 def markdown(record: Mapping[str, object]) -> str:
     """Return the score tables, one per satellite fraction, as Markdown."""
     settings: Mapping[str, object] = record["settings"]  # type: ignore[assignment]
@@ -277,8 +281,8 @@ def markdown(record: Mapping[str, object]) -> str:
         }
         lines += ["", f"## Satellite fraction {fraction:g}", ""]
         used = "; ".join(
-            f"{name}: smoothing {row['smoothing']:.4g} Mpc/h, bias "
-            f"{'measured' if row['bias'] is None else format(row['bias'], '.4g')}"
+            f"{name}: smoothing {_setting(row['smoothing'], 'by density', ' Mpc/h')}, bias "
+            f"{_setting(row['bias'], 'measured')}"
             for name, row in tuned[f"{fraction:g}"].items()
         )
         lines += [

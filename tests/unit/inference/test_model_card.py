@@ -14,6 +14,7 @@ from peculiar.inference.model_card import (
     parameter_count,
     read_card,
     save_model,
+    weights_checksum,
 )
 from peculiar.models import build
 
@@ -157,3 +158,37 @@ def test_a_card_that_claims_a_huge_network_takes_no_memory(saved, monkeypatch):
 def test_weights_have_the_mode_of_other_files(saved):
     (saved.parent / "other").touch()
     assert saved.stat().st_mode == (saved.parent / "other").stat().st_mode
+
+
+def test_weights_that_are_not_finite_are_neither_written_nor_loaded(entries, saved):
+    from safetensors.torch import load_file, save_file
+
+    module, _ = load_model(saved)
+    state = load_file(saved)
+    name = next(iter(state))
+    state[name].view(-1)[0] = float("nan")
+    save_file(state, saved)
+    card = json.loads(saved.with_suffix(".json").read_text())
+    card["weights_sha256"] = weights_checksum(saved)
+    saved.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"weights must be finite, got 1 that are not in .*tiny.safetensors"):
+        load_model(saved)
+    module.load_state_dict(state)
+    (saved.parent / "new").mkdir()
+    with pytest.raises(
+        InputError, match="weights must be finite, got 1 that are not in 'tiny' after training"
+    ):
+        save_model(module, saved.parent / "new", **entries)
+    assert list((saved.parent / "new").iterdir()) == []
+
+
+def test_a_card_holds_finite_numbers(entries, saved):
+    module, _ = load_model(saved)
+    text = saved.with_suffix(".json").read_text()
+    saved.with_suffix(".json").write_text(text.replace('"redshift": 0.59', '"redshift": NaN'))
+    with pytest.raises(InputError, match="numbers must be finite, got NaN"):
+        read_card(saved.with_suffix(".json"))
+    (saved.parent / "new").mkdir()
+    with pytest.raises(InputError, match="metrics must be finite, got others for loss"):
+        save_model(module, saved.parent / "new", **entries | {"metrics": {"loss": float("nan")}})
+    assert list((saved.parent / "new").iterdir()) == []

@@ -4,6 +4,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, InputError
 from peculiar.linear import IterativeFFT, LinearTheory, move_back
+from peculiar.linear.smoothing import best_settings
 
 COSMOLOGY = PRESETS["xiao2024"]
 
@@ -86,3 +87,28 @@ def test_settings_out_of_range_are_refused(settings, message):
         IterativeFFT(**settings)
     with pytest.raises(InputError, match=message):
         move_back(clustered(), cells=16, cosmology=COSMOLOGY, **settings)
+
+
+def test_the_smoothing_follows_the_density():
+    """Fewer tracers let in more shot noise; the values are those that tuned boxes have (`benchmarks/smoothing.py`)."""
+    settings = [
+        best_settings(density, bias=bias, cosmology=COSMOLOGY, redshift=0.59)
+        for density, bias in ((1e-2, 1.2), (3e-3, 1.35), (1e-3, 1.6), (1e-4, 2.4))
+    ]
+    radii, biases = zip(*settings, strict=True)
+    np.testing.assert_allclose(radii, [2.52, 2.8, 3.26, 5.5], rtol=0.01)
+    np.testing.assert_allclose(biases, [1.25, 1.44, 1.76, 2.91], rtol=0.01)
+    catalogue = clustered()
+    fitted = IterativeFFT().fitted(catalogue, cosmology=COSMOLOGY)
+    assert fitted.fitted(catalogue, cosmology=COSMOLOGY) == fitted
+    first, second = (
+        method.reconstruct(catalogue, cells=12, cosmology=COSMOLOGY)["velocity"].data
+        for method in (IterativeFFT(), fitted)
+    )
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("density", "bias"), [(0.0, 1.0), (1e-3, 0.0), (float("nan"), 1.0)])
+def test_a_smoothing_needs_a_density_and_a_bias(density, bias):
+    with pytest.raises(InputError, match="number_density and bias must be > 0"):
+        best_settings(density, bias=bias, cosmology=COSMOLOGY, redshift=0.0)

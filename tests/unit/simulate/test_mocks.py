@@ -264,3 +264,16 @@ def test_boxes_of_a_run_are_chosen_by_seed(path):
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(InputError, match="must be"):
         BoxSettings(**bad)
+
+
+@pytest.mark.parametrize("name", ["density", "velocity", "halos/position"])
+def test_a_box_with_a_value_that_is_not_finite_is_refused(path, tmp_path, name):
+    damaged = tmp_path / path.name
+    shutil.copy(path, damaged)
+    with h5py.File(damaged, "r+") as file:
+        file[name][0] = np.nan
+    box = SimulatedBox.open(damaged)
+    with pytest.raises(
+        InputError, match=rf"{name} must be finite, got \d+ values that are not in .*box-00003.h5"
+    ):
+        _ = box.density, box.velocity, box.halos

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -98,3 +99,14 @@ def test_bad_input_is_refused(tmp_path):
         DisplacementPair.open(path)
     with pytest.raises(OutputExistsError):
         simulate_pair(path, SMALL, BASE, seed=2)
+
+
+def test_a_pair_with_a_value_that_is_not_finite_is_refused(tmp_path, calm):
+    path = tmp_path / "pair-00001.h5"
+    simulate_pair(path, SMALL, calm, seed=1)
+    with h5py.File(path, "r+") as file:
+        file["displacement"][1, 2, 3, 4] = np.nan
+    with pytest.raises(
+        InputError, match="displacement must be finite, got 1 values that are not in .*pair-00001"
+    ):
+        DisplacementPair.open(path).read("velocity", "displacement")

@@ -101,3 +101,11 @@ def test_bad_settings_are_refused(pairs):
         crops(pairs, crop=20)
     with pytest.raises(InputError, match="at least one box"):
         crops([])
+
+
+def test_a_damaged_mesh_stops_the_training(pairs):
+    mesh = np.load(pairs[0].targets)
+    mesh[:, 3, 3, 3] = np.nan
+    np.save(pairs[0].targets, mesh)
+    with pytest.raises(InputError, match="meshes for training must be finite, got NaN or infinity in"):
+        list(crops(pairs, crop=0, steps=20))

@@ -88,3 +88,36 @@ def test_misfits(fields, tmp_path):
         to_dataset(fields | {"other": other}, {})
     with pytest.raises(InputError, match="zarr directory"):
         read_fields(tmp_path / "none.zarr")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_written(fields, tmp_path, value):
+    fields["velocity"].data[1, 2, 3, 4] = value
+    with pytest.raises(InputError, match="field 'velocity' must be finite, got 1 values that are not"):
+        write_fields(tmp_path / "f.zarr", fields)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_chunk_is_not_outside_the_field(fields, tmp_path):
+    write_fields(tmp_path / "f.zarr", fields)
+    (tmp_path / "f.zarr" / "density" / "0.0.0").unlink()
+    with pytest.raises(
+        InputError, match=r"field 'density' must be finite, got 512 values .* chunk of .* missing"
+    ):
+        read_fields(tmp_path / "f.zarr")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda data: data.velocity.attrs.update(units="m/s"), r"velocity must be in km/s, got 'm/s'"),
+        (lambda data: data.density.attrs.update(units="Msun/Mpc3"), r"density must be in 1, got 'Msun/Mpc3'"),
+        (lambda data: data.attrs.update(box_units="Mpc"), r"lengths must be in Mpc/h, got 'Mpc'"),
+    ],
+)
+def test_other_units_are_refused(fields, tmp_path, edit, message):
+    dataset = to_dataset(fields, {})
+    edit(dataset)
+    dataset.to_zarr(tmp_path / "f.zarr", zarr_format=2, consolidated=True)
+    with pytest.raises(InputError, match=message):
+        read_fields(tmp_path / "f.zarr")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutOfRangeWarning
 from peculiar.linear import IterativeFFT
 from peculiar.workflows.reconstruct import at_objects, make_reconstructor, mesh_cells, reconstruct
 
@@ -139,3 +139,14 @@ def test_unknown_model_names_the_known_ones(points):
         reconstruct(points, model="magic")
     with pytest.raises(InputError, match="Model must exist"):
         make_reconstructor("missing.safetensors")
+
+
+def test_a_catalogue_outside_the_range_of_the_default_is_handed_over_to_the_iterative_fft(points):
+    """400 objects in (40 Mpc/h)^3 are twice as many as the default network knows."""
+    with pytest.warns(OutOfRangeWarning, match=r"density 0.00625 .* reconstructed by 'iterative'") as caught:
+        fields = reconstruct(points)
+    assert len(caught) == 1
+    assert torch.equal(fields["velocity"].data, reconstruct(points, model="iterative")["velocity"].data)
+    with pytest.warns(OutOfRangeWarning, match="range of model 'residual'"):
+        named = reconstruct(points, model="residual")
+    assert "density_least_squares" in named
