@@ -117,7 +117,18 @@ def test_other_formats_and_column_names(run, table, tmp_path, ending):
 
 
 def test_real_space_and_other_cosmology(run, catalogue, tmp_path):
-    command = ("reconstruct", catalogue, *BOX, "--cells", 8, "--space", "real", "--at-objects")
+    command = (
+        "reconstruct",
+        catalogue,
+        *BOX,
+        "--cells",
+        8,
+        "--space",
+        "real",
+        "--model",
+        "linear",
+        "--at-objects",
+    )
     assert run(*command, "a.fits", "--out", "a.zarr").exit_code == 0
     assert run(*command, "b.fits", "--out", "b.zarr", "--cosmology", "wu2021,h=0.7").exit_code == 0
     first, second = (Table.read(tmp_path / name) for name in ("a.fits", "b.fits"))

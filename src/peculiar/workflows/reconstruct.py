@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from peculiar.core import (
     PRESETS,
+    Box,
     Catalogue,
     Cosmology,
     Field,
@@ -21,6 +22,7 @@ from peculiar.core import (
     OutOfRangeWarning,
     Reconstructor,
 )
+from peculiar.core.memory import require_memory
 from peculiar.inference.model_card import (
     DEFAULT_MODEL,
     SURVEY_MODEL,
@@ -37,6 +39,8 @@ CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
 """Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
 REDSHIFT = 0.59
+CLASSICAL_BYTES = 350
+"""Memory of a classical reconstruction per mesh cell; the iterative FFT takes 270 in a box that is not periodic."""
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""
@@ -268,6 +272,26 @@ def require_edges(complete: bool) -> None:
             "errors and an unbiased amplitude must be of a survey (--sky) or a box with faces (--no-periodic), got a "
             "complete periodic box: it misses no matter, leave --errors and --amplitude out"
         )
+
+
+def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:
+    """Refuse a mesh whose reconstruction does not fit in memory.
+
+    Raises
+    ------
+    InputError
+        With the numbers and the remedy.
+    """
+    from peculiar.inference.reconstructor import NeuralReconstructor
+
+    require_memory(
+        reconstructor.memory(box)
+        if isinstance(reconstructor, NeuralReconstructor)
+        else CLASSICAL_BYTES * box.mesh**3,
+        what=f"a mesh of {box.mesh}^3 cells ({box.size:.4g} Mpc/h in cells of {box.cell_size:.3g} Mpc/h)",
+        remedy="take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file, or "
+        "run the network in blocks (docs/reconstruct.md, Larger than memory)",
+    )
 
 
 def at_objects(

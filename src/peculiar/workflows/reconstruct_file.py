@@ -24,7 +24,6 @@ from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
-from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.inference.card_range import range_texts
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
@@ -41,6 +40,7 @@ from peculiar.workflows.reconstruct import (
     make_reconstructor,
     mesh_cells,
     require_edges,
+    require_mesh_memory,
     with_reliability,
 )
 
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
 
 FIELD_BYTES = 9 * 4
 """A cell's density, velocity, its error, momentum and completeness; compression saves what is kept in reserve."""
-
-CLASSICAL_BYTES = 350
-"""Memory of a classical reconstruction per mesh cell; the iterative FFT takes 270 in a box that is not periodic."""
 
 
 @dataclass(frozen=True)
@@ -265,8 +262,10 @@ def reconstruct_file(
                 if values.v_los_error is not None:
                     added["v_los_error"] = values.v_los_error
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
-                made = with_columns(table, added)
-                write_table(temporary, made, kind=table_format(objects), provenance=attributes["provenance"])
+                answers = with_columns(table, added)
+                write_table(
+                    temporary, answers, kind=table_format(objects), provenance=attributes["provenance"]
+                )
         advance(1)
     written = (*outputs, Path(objects)) if objects is not None else outputs
     notes = () if made is None else (str(made),)
@@ -335,26 +334,6 @@ def _read(
         velocities=False,
     )
     return catalogue, None, None
-
-
-def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:
-    """Refuse a mesh whose reconstruction does not fit in memory.
-
-    Raises
-    ------
-    InputError
-        With the numbers and the remedy.
-    """
-    from peculiar.inference.reconstructor import NeuralReconstructor
-
-    require_memory(
-        reconstructor.memory(box)
-        if isinstance(reconstructor, NeuralReconstructor)
-        else CLASSICAL_BYTES * box.mesh**3,
-        what=f"a mesh of {box.mesh}^3 cells ({box.size:.4g} Mpc/h in cells of {box.cell_size:.3g} Mpc/h)",
-        remedy="take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file, or "
-        "run the network in blocks (docs/reconstruct.md, Larger than memory)",
-    )
 
 
 def _inputs(options: CatalogueOptions) -> dict[Path, str]:
