@@ -170,7 +170,7 @@ def recipe_cases() -> Iterator[Case]:
         "no network": ("[network]", "[nothing]"),
         "no inputs": ('kind = "moved"', ""),
         "a table a number": ("[card]", "card = 3\n[other]"),
-        "a date": ("lr = 1e-3", "lr = 1979-05-27"),
+        "a date": ("momentum = 0.03", "momentum = 1979-05-27"),
         "in Latin": ('name = "residual"', 'name = "é"'),
     }
     for name, (old, new) in tables.items():

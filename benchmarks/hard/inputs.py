@@ -65,9 +65,9 @@ def all_cases() -> list[Case]:
     return cases
 
 
-def choose(cases: Sequence[Case], *, only: str | None, sample: int | None, seed: int) -> list[Case]:
+def choose(cases: Sequence[Case], *, only: Sequence[str], sample: int | None, seed: int) -> list[Case]:
     """Return the cases that match a pattern, or a fixed sample of them."""
-    found = [case for case in cases if only is None or fnmatch(case.name, only)]
+    found = [case for case in cases if not only or any(fnmatch(case.name, pattern) for pattern in only)]
     if sample is None or sample >= len(found):
         return found
     chosen = np.random.default_rng(seed).choice(len(found), sample, replace=False)
@@ -146,7 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", help="pattern of names, as 'cards/*'")
+    parser.add_argument("--only", nargs="+", default=(), metavar="PATTERN", help="names, as 'cards/*'")
     parser.add_argument("--sample", type=int, help="so many of the cases, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)

@@ -120,11 +120,6 @@ def _field() -> None:
     )
 
 
-def _box_field() -> None:
-    needs("halos.fits")
-    peculiar("reconstruct halos.fits --box 40 --cells 8 --model iterative --redshift 0.5 --out box.zarr")
-
-
 def _density() -> None:
     from peculiar.core import PRESETS, Box, Field
     from peculiar.fields.calculus import displacement
@@ -181,7 +176,6 @@ MAKERS: dict[str, Callable[[], None]] = {
     "distances.fits": lambda: write(distances(), Path("distances.fits")),
     "field.zarr": _field,
     "objects.fits": _field,
-    "box.zarr": _box_field,
     "density.zarr": _density,
     "run": lambda: peculiar("simulate run --seeds 1-2,501,1001 --box 64 --particles 32 --cells 16 --steps 4"),
     "pairs": lambda: peculiar(

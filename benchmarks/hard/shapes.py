@@ -68,8 +68,9 @@ def file_cases(
     *,
     changes: tuple[str, ...] = (),
     nan: bool = False,
+    missing: Expected = "refused",
 ) -> Iterator[Case]:
-    """A file damaged in every way."""
+    """A file damaged in every way; `missing` says what must come of it when it is not there."""
     for change in FILE_CHANGES:
         yield file_case(
             f"{place}/{change.name}",

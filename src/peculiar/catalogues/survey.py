@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
 from peculiar.catalogues.luminosity import FluxLimit
 from peculiar.core import Box, InputError
+from peculiar.core.records import checked
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -23,7 +24,7 @@ COLUMNS = ("ra", "dec", "z", "mass", "weight", "magnitude")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SurveyBox(_Frozen):
@@ -125,15 +126,7 @@ def make_survey(settings: Mapping[str, Any], *, where: str = "survey") -> Survey
     InputError
         If a key is unknown or a value wrong; `where` and the path of the key are told.
     """
-    try:
-        return Survey.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        own = first["type"] == "value_error"
-        got = "" if own or first["type"] == "missing" else f", got {first['input']!r}"
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path or 'settings'} must be valid in {where}: {message}{got}") from None
+    return checked(Survey, settings, where=where)
 
 
 def survey_names() -> list[str]:
@@ -166,8 +159,8 @@ def load_survey(survey: str | Path) -> Survey:
         raise InputError(f"survey must be a .toml file that exists or one of {known}, got {str(survey)!r}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"survey must be TOML, got {path} ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"survey must be a TOML file, got {path} ({error})") from None
     for key in ("mask", "randoms"):
         value = settings.get(key)
         if isinstance(value, str):

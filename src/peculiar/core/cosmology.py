@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -74,6 +74,8 @@ class Cosmology:
     N_massive: float = 1
     N_eff: float = 3.044
     T_cmb: float = 0.0
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}  # in files that hold one
 
     def __post_init__(self) -> None:
         for name, most in _OPEN.items():

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from peculiar.core.errors import InputError
+from peculiar.core.records import checked
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -61,14 +62,10 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
         raise InputError(
             f"settings of model {name!r} must be among {', '.join(known)}, got {', '.join(unknown)}"
         )
-    return builder(config_class(**{key: _frozen(value) for key, value in config.items()}))
+    return builder(checked(config_class, config, where=f"model {name!r}"))
 
 
 def _entry(name: str) -> tuple[type, Callable[[Any], nn.Module]]:
     if name not in _REGISTRY:
         raise InputError(f"model must be one of {', '.join(names())}, got {name!r}")
     return _REGISTRY[name]
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -17,61 +17,6 @@ from peculiar.simulate.halos import Halos
 from peculiar.simulate.satellites import Members
 
 SCHEMA = 1
-_ATTRIBUTES = ("seed", "redshift", "box_size", "cells", "cosmology", "velocity_definition")
-# A letter is a length that arrays share: n cells, h halos, m members.
-_SHAPES: dict[str, tuple[str | int, ...]] = {
-    "density": ("n", "n", "n"),
-    "velocity": (3, "n", "n", "n"),
-    "linear_density": ("n", "n", "n"),
-    "halos/position": ("h", 3),
-    "halos/velocity": ("h", 3),
-    "halos/mass": ("h",),
-    "halos/count": ("h",),
-    "members/displacement": ("m", 3),
-    "members/velocity": ("m", 3),
-    "members/host": ("m",),
-}
-
-
-def read_attributes(path: Path) -> dict[str, Any]:
-    """Return what a simulated box says of itself.
-
-    Raises
-    ------
-    InputError
-        If the file is not whole, not of this schema, or lacks an array or an attribute, or arrays have other shapes.
-    """
-    import h5py
-
-    if not path.is_file():
-        raise InputError(f"simulated box must be a file, got {path}: make one with `peculiar simulate`")
-    try:
-        with h5py.File(path) as file:
-            attributes = dict(file.attrs)
-            shapes = {name: file[name].shape for name in _SHAPES if isinstance(file.get(name), h5py.Dataset)}
-    except OSError as error:
-        raise InputError(
-            f"simulated box must be a whole HDF5 file, got {path} ({error}): make it again"
-        ) from error
-    if attributes.get("schema") != SCHEMA:
-        raise InputError(
-            f"simulated box must have schema {SCHEMA}, got {attributes.get('schema')} in {path}: make it again"
-        )
-    missing = [name for name in _SHAPES if name not in shapes]
-    missing += [name for name in _ATTRIBUTES if name not in attributes]
-    if missing:
-        raise InputError(
-            f"simulated box must hold all its arrays, got {path} without {', '.join(missing)}: make it again"
-        )
-    lengths: dict[str | int, Any] = {3: 3, "n": attributes["cells"]}
-    for name, letters in _SHAPES.items():
-        pairs = zip(letters, shapes[name], strict=False)
-        if len(letters) != len(shapes[name]) or any(lengths.setdefault(k, side) != side for k, side in pairs):
-            raise InputError(
-                f"simulated box must have arrays of matching shapes, got {shapes[name]} of {name!r} in {path}: make "
-                "it again"
-            )
-    return attributes
 
 
 def refuse_broken(paths: Iterable[str | Path]) -> None:

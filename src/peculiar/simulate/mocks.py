@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from pydantic import Field as Setting
 
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
@@ -24,11 +25,26 @@ from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.velocity import from_momentum, nearest_particle
-from peculiar.simulate.box_files import read_array, read_attributes, write_box
+from peculiar.simulate.box_files import SCHEMA, write_box
 from peculiar.simulate.halos import Halos, friends_of_friends
 from peculiar.simulate.initial import linear_density, linear_field, require_waves
 from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
 from peculiar.simulate.satellites import Members, draw_satellites, sample_members
+from peculiar.simulate.stored import Attributes, read_array, read_attributes
+
+_MESH = ("cells", "cells", "cells")
+_SHAPES: dict[str, tuple[int | str, ...]] = {
+    "density": _MESH,
+    "velocity": (3, *_MESH),
+    "linear_density": _MESH,
+    "halos/position": ("halos", 3),
+    "halos/velocity": ("halos", 3),
+    "halos/mass": ("halos",),
+    "halos/count": ("halos",),
+    "members/displacement": ("members", 3),
+    "members/velocity": ("members", 3),
+    "members/host": ("members",),
+}
 
 VelocityRule = Literal["neighbours", "background", "volume"]
 _BYTES_PER_CELL = 80
@@ -176,6 +192,11 @@ def simulate_box(
                 stored.attrs.update(unit="km/s", definition=nearest.definition)
 
 
+class _Attributes(Attributes):
+    cells: int = Setting(ge=2)
+    velocity_definition: str
+
+
 @dataclass(frozen=True)
 class SimulatedBox:
     """A simulated box on disk; arrays are read when asked for.
@@ -202,21 +223,18 @@ class SimulatedBox:
     def open(cls, path: str | Path) -> SimulatedBox:
         """Open a file; InputError if it is not a simulated box of this schema."""
         path = Path(path)
-        attributes = read_attributes(path)
-        try:
-            require_redshift(float(attributes["redshift"]))
-            return cls(
-                path=path,
-                seed=int(attributes["seed"]),
-                redshift=float(attributes["redshift"]),
-                box=Box(float(attributes["box_size"]), int(attributes["cells"])),
-                cosmology=Cosmology(**json.loads(attributes["cosmology"])),
-                velocity_definition=str(attributes["velocity_definition"]),
-            )
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"simulated box must tell its seed, redshift, mesh and cosmology, got {path} ({error}): make it again"
-            ) from error
+        found = read_attributes(
+            path, _Attributes, what="simulated box", schema=SCHEMA, shapes=_SHAPES, lengths="cells"
+        )
+        require_redshift(found.redshift)
+        return cls(
+            path=path,
+            seed=found.seed,
+            redshift=found.redshift,
+            box=Box(found.box_size, found.cells),
+            cosmology=found.cosmology,
+            velocity_definition=found.velocity_definition,
+        )
 
     def _read(self, name: str) -> np.ndarray:
         return read_array(self.path, name)
@@ -308,10 +326,15 @@ class SimulatedBox:
     @cached_property
     def members(self) -> Members:
         """Stored member particles of the halos."""
+        host = self._read("members/host")
+        if host.dtype.kind == "f" or (len(host) and not 0 <= host.min() <= host.max() < len(self.halos)):
+            raise InputError(
+                f"members/host must be rows of the {len(self.halos)} halos, got others in {self.path}: make it again"
+            )
         return Members(
             displacements=self._read("members/displacement"),
             velocities=self._read("members/velocity"),
-            host=self._read("members/host"),
+            host=host,
         )
 
     def catalogue(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field as Setting
 
 from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
@@ -18,15 +19,16 @@ from peculiar.core.errors import InputError
 from peculiar.core.limits import require_redshift
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
-from peculiar.simulate.box_files import read_array
 from peculiar.simulate.initial import linear_density, require_waves
 from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
 from peculiar.simulate.lpt import lattice
 from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
+from peculiar.simulate.stored import Attributes, read_array, read_attributes
 
 SCHEMA = 1
 _BYTES_PER_PARTICLE = 80
 FIELDS = ("zeldovich", "second_order", "acceleration", "displacement", "velocity")
+_SHAPES = dict.fromkeys(FIELDS, (3, "particles", "particles", "particles"))
 OMEGA_M_DRAWN = tuple(round(float(value), 4) for value in np.geomspace(0.08, 0.56, 16))
 """Matter densities of varied cosmologies: few, so that CAMB runs once for each."""
 AMPLITUDE_DRAWN = (0.15, 2.2)
@@ -163,6 +165,10 @@ def simulate_pair(
                 file.create_dataset(name, data=data.cpu().numpy()).attrs["unit"] = unit
 
 
+class _Attributes(Attributes):
+    particles: int = Setting(ge=2)
+
+
 @dataclass(frozen=True)
 class DisplacementPair:
     """A pair on disk; fields are read when asked for.
@@ -182,28 +188,16 @@ class DisplacementPair:
     @classmethod
     def open(cls, path: str | Path) -> DisplacementPair:
         """Open a file; InputError if it is not a pair of this schema."""
-        import h5py
-
         path = Path(path)
-        try:
-            with h5py.File(path) as file:
-                attrs = dict(file.attrs)
-                missing = [name for name in FIELDS if name not in file]
-        except OSError as error:
-            raise InputError(
-                f"pair must be a whole HDF5 file, got {path} ({error}): make it again"
-            ) from error
-        if attrs.get("schema") != SCHEMA or missing:
-            raise InputError(
-                f"pair must have schema {SCHEMA} and all its fields, got {path}: make it with "
-                "`peculiar simulate --kind pairs`"
-            )
+        found = read_attributes(
+            path, _Attributes, what="pair", schema=SCHEMA, shapes=_SHAPES, lengths="particles"
+        )
         return cls(
             path=path,
-            seed=int(attrs["seed"]),
-            redshift=float(attrs["redshift"]),
-            box=Box(float(attrs["box_size"]), int(attrs["particles"])),
-            cosmology=Cosmology(**json.loads(attrs["cosmology"])),
+            seed=found.seed,
+            redshift=found.redshift,
+            box=Box(found.box_size, found.particles),
+            cosmology=found.cosmology,
         )
 
     @property

@@ -71,12 +71,12 @@ def cached_pairs(
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
         targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
-        if not targets.exists():
+        if not is_mesh(targets):
             physical = (box.density.data, box.velocity.data, box.momentum.data)
             save_mesh(targets, encode(*physical, velocity_factor=factor))
         for number, variant in enumerate(variants):
             inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
-            if not inputs.exists():
+            if not is_mesh(inputs):
                 catalogue = observe(box, variant, seed=number)
                 save_mesh(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
@@ -118,10 +118,10 @@ def cached_flows(
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
         targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
-        if not targets.exists():
+        if not is_mesh(targets):
             save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
         inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
-        if not inputs.exists():
+        if not is_mesh(inputs):
             save_mesh(inputs, make_inputs(box.density))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
@@ -168,5 +168,14 @@ def save_mesh(path: Path, mesh: torch.Tensor) -> None:
         raise InputError(
             f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
         )
-    with atomic_output(path) as temporary:
+    with atomic_output(path, overwrite=True) as temporary:
         np.save(temporary, mesh.to(torch.float16).numpy())
+
+
+def is_mesh(path: Path) -> bool:
+    """Whether a file holds a whole mesh of `save_mesh`; one that is damaged is made again."""
+    try:
+        mesh = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return mesh.ndim == 4 and mesh.dtype == np.float16

@@ -8,9 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from peculiar.core.errors import InputError
+from peculiar.core.records import checked, shown
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
 from peculiar.linear.survey_inputs import SurveyInputs
@@ -21,6 +22,8 @@ from peculiar.training.counts import CountInputs
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
 from peculiar.training.survey_cubes import SurveyVariant
 
+DEEPEST = 8
+"""Tables in one another that a setting may name."""
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -176,21 +179,17 @@ def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()
     except FileNotFoundError:
         known = ", ".join(recipe_names())
         raise InputError(f"recipe must be one of {known} or a .toml file, got {str(recipe)!r}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe must be TOML, got {path} ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"recipe must be a TOML file, got {shown(str(recipe))} ({error})") from None
     profiles = tables.pop("profiles", {})
+    if not isinstance(profiles, dict) or not isinstance(profiles.get(profile, {}), dict):
+        raise InputError(f"profiles must be tables in {path.name}, got {shown(profiles)}")
     if profile not in profiles:
-        raise InputError(f"profile must be one of {', '.join(profiles)}, got {profile!r}")
+        raise InputError(f"profile must be one of {', '.join(profiles)}, got {shown(profile)}")
     tables = _merged(tables, profiles[profile])
     for change in changes:
         tables = _merged(tables, parse_change(change))
-    try:
-        return Recipe.model_validate(tables)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "recipe"
-        got = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r}"
-        raise InputError(f"{where} must be valid in {path.name}: {first['msg']}{got}") from None
+    return checked(Recipe, tables, where=path.name)
 
 
 def parse_change(change: str) -> dict[str, Any]:
@@ -203,11 +202,11 @@ def parse_change(change: str) -> dict[str, Any]:
     """
     key, equals, text = change.partition("=")
     parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        raise InputError(f"setting must be KEY=VALUE such as train.lr=1e-4, got {change!r}")
+    if not equals or not all(parts) or len(parts) > DEEPEST:
+        raise InputError(f"setting must be KEY=VALUE such as train.lr=1e-4, got {shown(change)}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     for part in reversed(parts):
         value = {part: value}

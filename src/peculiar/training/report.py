@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from lightning.pytorch.callbacks import Callback
 
+from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
 
 COLUMNS = ("step", "minutes", "learning_rate", "train_loss")
@@ -33,11 +34,8 @@ class Metrics:
 
     def __init__(self, path: Path, *, start: int) -> None:
         self.path = path
-        rows: list[dict[str, Any]] = []
-        if path.exists() and start:
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
-        self._write(rows)
+        rows: list[dict[str, Any]] = _read_rows(path) if path.exists() and start else []
+        self._write([row for row in rows if float(row["step"]) <= start])
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; "step" is among its columns."""
@@ -53,12 +51,26 @@ class Metrics:
 
 def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " row"]]:
     """Return the columns of a CSV file that `Metrics` wrote; NaN where there is no value."""
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        return {
-            name: np.array([float(row[name] or "nan") for row in rows]) for name in reader.fieldnames or ()
-        }
+    rows = _read_rows(path)
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of such a file; InputError if it is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            rows = list(reader)
+        whole = "step" in (reader.fieldnames or ()) and all(row["step"] for row in rows)
+        whole = whole and not any(None in row for row in rows)
+        for row in rows:
+            for text in row.values():
+                float(text or "nan")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"metrics must be a CSV table of numbers, got {path} ({error}): remove it") from None
+    if not whole:
+        raise InputError(f"metrics must be a CSV table with a step in each row, got {path}: remove it")
+    return rows
 
 
 class Report(Callback):

@@ -28,7 +28,7 @@ from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
-from peculiar.training.cache import box_key, save_mesh
+from peculiar.training.cache import box_key, is_mesh, save_mesh
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 
@@ -342,12 +342,12 @@ def cached_cubes(
                 inputs = folder / f"cube-{box_key(box, FORMAT, own, number, description)}.npy"
                 kind = DENSITY_FLOOR if expected is None else [DENSITY_FLOOR, UNSEEN_SMOOTHING, description]
                 targets = folder / f"cube-{box_key(box, FORMAT, own, number, kind)}-truth.npy"
-                if not (inputs.exists() and targets.exists()):
+                if not (is_mesh(inputs) and is_mesh(targets)):
                     tracers = tracers or box_tracers(box, variant.tracers(), seed=box.seed)
                     mock = observe_cube(box, variant, number=number, tracers=tracers, places="random")
-                    if not inputs.exists():
+                    if not is_mesh(inputs):
                         save_mesh(inputs, make_inputs(mock.catalogue, mock.density.box.mesh, box.cosmology))
-                    if not targets.exists():  # other inputs may share them
+                    if not is_mesh(targets):  # other inputs may share them
                         velocity = mock.velocity.data
                         if expected is not None:
                             known = torch.from_numpy(np.load(inputs)[expected].astype(np.float32))

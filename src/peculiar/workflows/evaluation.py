@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from peculiar.core import InputError
+from peculiar.core.records import Record, checked, read_json
+from peculiar.workflows.provenance import checksum
 
 SCHEMA = 1
+ARRAYS = "arrays_sha256"
+"""Entry of scores.json: checksum of arrays.npz."""
+
+
+class _Score(Record):
+    mean: float | None
+    error: float | None = None
+
+
+class _Result(Record):
+    model: str
+    scores: dict[str, _Score]
+
+
+class _Provenance(Record):
+    package: str
+    version: str
+    revision: str
+
+
+class _Record(Record):
+    """What scores.json of every evaluation holds."""
+
+    kind: Literal["tracers", "displacement", "flow", "paint", "survey"] = "tracers"
+    settings: dict[str, Any]
+    models: list[str] = Field(min_length=1)
+    baselines: list[str]
+    results: list[_Result] = Field(min_length=1)
+    provenance: _Provenance
+
+
+class _TracerSettings(Record):
+    satellite_fraction: list[float] = Field(min_length=1)
+    number_density: float = Field(gt=0)
+    line_of_sight: Literal["x", "y", "z"]
+
+
+class _TracerResult(_Result):
+    satellite_fraction: float
+
+
+class _Box(Record):
+    size: float = Field(gt=0)
+    cells: int = Field(ge=2)
+    redshift: float = Field(gt=-1)
+
+
+class _Tracers(_Record):
+    """What it holds of reconstructions from tracers."""
+
+    boxes: list[str] = Field(min_length=1)
+    box: _Box
+    slab_axis: Literal["x", "y", "z"]
+    settings: _TracerSettings  # type: ignore[assignment]
+    results: list[_TracerResult] = Field(min_length=1)  # type: ignore[assignment]
+    baselines: list[str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _all_there(self) -> _Tracers:
+        found = {(one.satellite_fraction, one.model) for one in self.results}
+        named = product(self.settings.satellite_fraction, {*self.models, *self.baselines})
+        if missing := sorted(set(named) - found):
+            raise ValueError(
+                f"results must hold every model at every satellite fraction, got none for {missing[0]}"
+            )
+        return self
 
 
 def fraction_name(fraction: float) -> str:
@@ -38,31 +111,42 @@ class Evaluation:
 
     @classmethod
     def open(cls, directory: str | Path) -> Evaluation:
-        """Read a directory that `peculiar evaluate` wrote; InputError if it is none."""
+        """Read a directory that `peculiar evaluate` wrote; InputError if it is none, or damaged."""
         directory = Path(directory)
-        try:
-            record = json.loads((directory / "scores.json").read_text(encoding="utf-8"))
-            with np.load(directory / "arrays.npz") as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"evaluation must be a directory from `peculiar evaluate`, got {directory} ({error})"
-            ) from None
+        remedy = "give a whole directory from `peculiar evaluate`"
+        scores, arrays = directory / "scores.json", directory / "arrays.npz"
+        record = read_json(scores, what="evaluation", remedy=remedy)
         if record.get("schema") != SCHEMA:
             raise InputError(
                 f"evaluation must have schema {SCHEMA}, got {record.get('schema')} in {directory}"
             )
-        return cls(record, arrays)
+        kind = _Tracers if record.get("kind", "tracers") == "tracers" else _Record
+        checked(kind, record, where=str(scores), remedy=remedy)
+        try:
+            content = arrays.read_bytes()
+        except OSError as error:
+            raise InputError(f"evaluation must hold arrays, got {arrays} ({error}): {remedy}") from None
+        stated = record.get(ARRAYS)
+        if stated is not None and stated != hashlib.sha256(content).hexdigest():
+            raise InputError(
+                f"evaluation must hold the arrays it was written with, got another {arrays}: {remedy}"
+            )
+        try:
+            with np.load(BytesIO(content)) as stored:
+                return cls(record, {name: stored[name] for name in stored.files})
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:  # of evaluations without a checksum
+            raise InputError(f"evaluation must hold whole arrays, got {arrays} ({error}): {remedy}") from None
 
     def save(self, directory: Path) -> None:
         """Write scores.json and arrays.npz into a new directory."""
         directory.mkdir(parents=True)
-        text = json.dumps(_without_nan(self.record), indent=1, allow_nan=False)
+        np.savez_compressed(directory / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
+        record = self.record | {ARRAYS: checksum(directory / "arrays.npz")}
+        text = json.dumps(_without_nan(record), indent=1, allow_nan=False)
         (directory / "scores.json").write_text(text + "\n", encoding="utf-8")
         # provenance.json marks the directory as ours: only such directories are replaced.
         provenance = json.dumps(self.record["provenance"], indent=1)
         (directory / "provenance.json").write_text(provenance + "\n", encoding="utf-8")
-        np.savez_compressed(directory / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
 
     @property
     def models(self) -> list[str]:

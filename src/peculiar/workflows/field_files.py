@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field as Setting
+from pydantic import Json
 
-from peculiar.core import Box, Field, InputError
+from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.core.output import atomic_output
+from peculiar.core.records import Record, checked
 
 if TYPE_CHECKING:
     import xarray
@@ -29,6 +32,46 @@ LONG_NAMES = {
 
 UNITS = {"density": "", "velocity": "km/s", "velocity_error": "km/s", "momentum": "km/s"}
 """Of what is read."""
+
+
+REMEDY = "give a whole output of reconstruct"
+DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What zarr and its codecs raise for a store that is damaged, by where the damage is."""
+
+
+class FieldAttributes(Record):
+    """What a zarr directory of fields says of itself."""
+
+    box_size: float = Setting(gt=0)
+    box_units: str
+    box_origin: tuple[float, float, float]
+    periodic: bool
+    observer: tuple[float, float, float] | None = None
+    cosmology: Json[Cosmology] | None = None
+    redshift: float | None = Setting(None, gt=-1)
+    line_of_sight: Literal["x", "y", "z", "radial"] | None = None
+
+
+class _Provenance(Record):
+    settings: dict[str, Any]
+
+
+class ReconstructionAttributes(FieldAttributes):
+    """What a reconstruction says of itself."""
+
+    model: str
+    cosmology: Json[Cosmology]
+    redshift: float = Setting(gt=-1)
+    number_density: float = Setting(ge=0)
+    objects: int = Setting(ge=0)
+    provenance: Json[_Provenance]
+
+
+class _Variable(Record):
+    units: str
+    space: Literal["real", "redshift"]
+    kind: Literal["scalar", "vector"]
+    definition: str = ""
 
 
 def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xarray.Dataset:
@@ -169,30 +212,41 @@ def read_fields(path: Path | str) -> dict[str, Field]:
         If it is missing or was not written by `write_fields`, a length or a value has another unit, or a value is not
         finite, as where a chunk is missing.
     """
+    dataset = _load(path)
+    attributes = checked(FieldAttributes, dataset.attrs, where=str(path), remedy=REMEDY)
+    sizes = {dataset.sizes.get(axis, 0) for axis in AXES}
+    if len(sizes) > 1:
+        raise InputError(
+            f"fields must have one mesh of x, y and z, got {dict(dataset.sizes)} in {path}: {REMEDY}"
+        )
+    box = Box(attributes.box_size, *sizes, origin=attributes.box_origin, periodic=attributes.periodic)
+    _require_unit("lengths", attributes.box_units, "Mpc/h", path)
+    return {str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()}
+
+
+def read_attributes(path: Path | str, kind: type[FieldAttributes]) -> dict[str, Any]:
+    """Return what a zarr directory of fields says of itself, once it is found to be of a kind.
+
+    Raises
+    ------
+    InputError
+        If it is no zarr directory, or an attribute is missing or wrong.
+    """
+    found = dict(_load(path, data=False).attrs)
+    checked(kind, found, where=str(path), remedy=REMEDY)
+    return found
+
+
+def _load(path: Path | str, *, data: bool = True) -> xarray.Dataset:
     import xarray
 
     try:
-        dataset = xarray.open_zarr(path)
-    except (OSError, KeyError, ValueError) as error:
+        with xarray.open_zarr(path) as dataset:
+            return dataset.load() if data else dataset
+    except DAMAGED as error:
         raise InputError(
-            f"fields must be a zarr directory, got {path} ({error}): give an output of reconstruct"
+            f"fields must be a zarr directory, got {path} ({' '.join(str(error).split())[:200]}): {REMEDY}"
         ) from None
-    with dataset:
-        try:
-            box = Box(
-                size=float(dataset.attrs["box_size"]),
-                cells=dataset.sizes["x"],
-                origin=tuple(dataset.attrs["box_origin"]),
-                periodic=bool(dataset.attrs["periodic"]),
-            )
-            _require_unit("lengths", dataset.attrs["box_units"], "Mpc/h", path)
-            return {
-                str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()
-            }
-        except KeyError as error:
-            raise InputError(
-                f"fields must have the attribute {error}, got {path}: write them with peculiar"
-            ) from None
 
 
 def _require_unit(name: str, unit: str, wanted: str, path: Path | str) -> None:
@@ -207,17 +261,19 @@ def _require_finite(name: str, values: torch.Tensor, remedy: str) -> None:
 
 
 def _read_field(variable: xarray.DataArray, box: Box, path: Path | str) -> Field:
-    name, unit = str(variable.name), variable.attrs["units"].removeprefix("1")
+    name = str(variable.name)
+    attributes = checked(_Variable, variable.attrs, where=f"field {name!r}", remedy=REMEDY)
+    unit = attributes.units.removeprefix("1")
     _require_unit(name, unit, UNITS.get(name, unit), path)
     values = torch.from_numpy(np.ascontiguousarray(variable.values, dtype=np.float32))
     _require_finite(name, values, f"a chunk of {path} is missing or damaged, write it again")
-    vector = variable.attrs["kind"] == "vector"
+    vector = attributes.kind == "vector"
     return Field(
         data=values if vector else values[None],
         box=box,
         names=AXES if vector else (name,),
         unit=unit,
-        space=variable.attrs["space"],
-        kind=variable.attrs["kind"],
-        definition=variable.attrs.get("definition", ""),
+        space=attributes.space,
+        kind=attributes.kind,
+        definition=attributes.definition,
     )

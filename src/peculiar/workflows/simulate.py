@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.output import atomic_output
+from peculiar.core.records import Record, checked, read_json
 from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
@@ -87,14 +89,13 @@ def simulate(
     if record.is_file():
         found = _read_record(record)
         # What is younger than the run has its default there.
-        defaults = {"settings": type(settings)(), "cosmology": Cosmology()}
-        stored = {key: dataclasses.asdict(value) | found.get(key, {}) for key, value in defaults.items()}
+        stored = dataclasses.asdict(type(settings)()) | found.settings
         made = any(out.glob("box-*.h5")) or any(out.glob("pair-*.h5"))  # else the record binds nobody
-        if made and found | stored != found | plan:
+        if made and found.model_dump() | {"settings": stored} != found.model_dump() | plan:
             raise InputError(
                 f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
             )
-        earlier = found.get("provenance", {}).get("seed", []) if made else []
+        earlier = found.provenance.seed if made else []
     existing = [path for path in paths if path.exists()]
     if existing and not (resume or force):
         raise InputError(
@@ -147,19 +148,25 @@ def run_cosmology(run: str | Path) -> Cosmology:
     record = Path(run) / "run.json"
     if not record.is_file():
         raise InputError(f"run must hold run.json, got {run}: make it with `peculiar simulate`")
-    return Cosmology(**_read_record(record)["cosmology"])
+    return _read_record(record).cosmology
 
 
-def _read_record(record: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"{record} must be JSON, got {error}: remove it, or use another directory"
-        ) from error
-    if not isinstance(found, dict):
-        raise InputError(f"{record} must hold a run's settings, got {type(found).__name__}: remove it")
-    return found
+class _Provenance(Record):
+    seed: list[int] = Field(default_factory=list)
+
+
+class _Run(Record):
+    """What `run.json` of a run of boxes or pairs holds."""
+
+    settings: dict[str, Any]
+    cosmology: Cosmology
+    provenance: _Provenance
+
+
+def _read_record(record: Path) -> _Run:
+    remedy = "use another directory"
+    entries = read_json(record, what="record of a run", remedy=remedy)
+    return checked(_Run, entries, where=str(record), remedy=remedy)
 
 
 def _is_whole(path: Path) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.fields.sight import in_box
-from peculiar.workflows.field_files import read_fields
+from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields
 
 Observer = tuple[float, float, float]
 NO_VELOCITY = {
@@ -128,8 +128,6 @@ def read_sky_field(
     InputError
         If the field is missing, has no velocity or density, or has no observer or cosmology where none is given.
     """
-    import xarray
-
     fields = read_fields(path)
     missing = [name for name in ("velocity", "density") if name not in fields]
     if missing:
@@ -137,10 +135,9 @@ def read_sky_field(
             f"field must hold velocity and density, got {', '.join(fields) or 'nothing'} in {path}: give an output of "
             "reconstruct"
         )
-    with xarray.open_zarr(path) as dataset:
-        attributes = dict(dataset.attrs)
+    attributes = read_attributes(path, FieldAttributes)
     if observer is None:
-        if "observer" not in attributes:
+        if attributes.get("observer") is None:
             raise InputError(
                 f"field must have an observer for objects on the sky, got none in {path} (line of sight "
                 f"{attributes.get('line_of_sight', 'not stated')}): give --observer X,Y,Z, or reconstruct with --sky"
@@ -148,7 +145,7 @@ def read_sky_field(
         x, y, z = attributes["observer"]
         observer = (float(x), float(y), float(z))
     if cosmology is None:
-        if "cosmology" not in attributes:
+        if attributes.get("cosmology") is None:
             raise InputError(
                 f"field must have a cosmology for distances, got none in {path}: give --cosmology"
             )

@@ -20,7 +20,7 @@ from peculiar.figures.report import Headline, Section
 from peculiar.figures.slices import Slab, observer_slices, velocity_histogram
 from peculiar.figures.volume import Volume, interactive
 from peculiar.workflows.evaluate import SLAB_THICKNESS, VOLUME_CELLS, coarsen
-from peculiar.workflows.field_files import read_fields
+from peculiar.workflows.field_files import ReconstructionAttributes, read_attributes, read_fields
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section
 
 if TYPE_CHECKING:
@@ -67,16 +67,13 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
     InputError
         If the zarr directory lacks density or velocity, or the table its added columns.
     """
-    import xarray
-
     fields = read_fields(path)
     missing = [name for name in ("density", "velocity") if name not in fields]
     if missing:
         raise InputError(
             f"reconstruction must hold density and velocity, got no {' and no '.join(missing)} in {path}"
         )
-    with xarray.open_zarr(path) as dataset:
-        attributes = dict(dataset.attrs)
+    attributes = read_attributes(path, ReconstructionAttributes)
     observer = attributes.get("observer")
     place = None if observer is None else (float(observer[0]), float(observer[1]), float(observer[2]))
     table = None
@@ -128,11 +125,8 @@ def read_survey_flow(path: Path | str, *, objects: Path | str) -> SurveyFlow:
     InputError
         If the zarr directory lacks density or velocity or is of no survey on the sky, or the table its added columns.
     """
-    import xarray
-
     fields = read_fields(path)
-    with xarray.open_zarr(path) as dataset:
-        attributes = dict(dataset.attrs)
+    attributes = read_attributes(path, ReconstructionAttributes)
     if not {"density", "velocity"} <= set(fields) or not on_the_sky(attributes):
         raise InputError(f"field must be of a survey on the sky, got {path}: reconstruct with --sky")
     x, y, z = attributes["observer"]

@@ -12,7 +12,7 @@ import torch
 from peculiar.core.box import Box
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError, OutputExistsError
-from peculiar.simulate import box_files, mocks
+from peculiar.simulate import mocks
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, open_run, simulate_box
 from peculiar.simulate.particle_mesh import Steps
@@ -183,7 +183,7 @@ def test_same_seed_makes_the_same_box(path, tmp_path):
     again = tmp_path / "again.h5"
     simulate_box(again, SETTINGS, COSMOLOGY, seed=3)
     with h5py.File(path) as one, h5py.File(again) as two:
-        for name in box_files._SHAPES:
+        for name in mocks._SHAPES:
             assert np.array_equal(one[name][()], two[name][()]), name
             assert "unit" in one[name].attrs
 

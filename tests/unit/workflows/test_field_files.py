@@ -1,3 +1,5 @@
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -120,4 +122,35 @@ def test_other_units_are_refused(fields, tmp_path, edit, message):
     edit(dataset)
     dataset.to_zarr(tmp_path / "f.zarr", zarr_format=2, consolidated=True)
     with pytest.raises(InputError, match=message):
+        read_fields(tmp_path / "f.zarr")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("box_size", "far", "box_size must be valid in .*f.zarr: .*, got 'far'"),
+        ("box_size", None, "box_size must be valid"),
+        ("box_origin", [0.0, 1.0], "box_origin.2 must be valid in .*f.zarr: Field required"),
+        ("periodic", {"a": 1}, "periodic must be valid"),
+        ("cosmology", "far", "cosmology must be valid in .*f.zarr: Invalid JSON"),
+        ("observer", [0.0, 0.0, "here"], "observer.2 must be valid"),
+        ("redshift", -2.0, "redshift must be valid in .*f.zarr: Input should be greater than -1"),
+    ],
+)
+def test_wrong_attributes_are_refused(fields, tmp_path, name, value, words):
+    write_fields(tmp_path / "f.zarr", fields)
+    for file in (".zattrs", ".zmetadata"):
+        whole = json.loads((tmp_path / "f.zarr" / file).read_text())
+        (whole if file == ".zattrs" else whole["metadata"][".zattrs"])[name] = value
+        (tmp_path / "f.zarr" / file).write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=words):
+        read_fields(tmp_path / "f.zarr")
+
+
+@pytest.mark.parametrize("file", [".zmetadata", "velocity/0.0.0.0"])
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"[" * 100_000, bytes(range(256))])
+def test_damaged_stores_are_refused(fields, tmp_path, file, content):
+    write_fields(tmp_path / "f.zarr", fields)
+    (tmp_path / "f.zarr" / file).write_bytes(content)
+    with pytest.raises(InputError, match="fields must be a zarr directory, got .*: give a whole output"):
         read_fields(tmp_path / "f.zarr")

@@ -150,11 +150,32 @@ def test_bad_seeds_are_refused(tmp_path, seeds):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]"])
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("settings", None, "settings must be valid in .*run.json: Input should be a valid dict.*, got None"),
+        ("cosmology", {"Omega_m": float("nan")}, "must be JSON"),
+        ("cosmology", {"Omega_m": 7.0}, r"Cosmology.Omega_m must lie in \(0, 5\), got 7"),
+        ("cosmology", {"Omega_x": 0.3}, "cosmology.Omega_x must be valid"),
+        ("provenance", {"seed": None}, "provenance.seed must be valid .*, got None"),
+    ],
+)
+def test_wrong_entries_of_a_record_are_refused(run, made, key, value, words):
+    out, _ = run
+    record = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(record | {key: value}))
+    with pytest.raises(InputError, match=words):
+        simulate(out, seeds=[7], settings=SETTINGS, resume=True)
+    assert made == []
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "[" * 100_000, "\xff"])
 def test_damaged_record_is_refused(run, made, text):
     out, _ = run
     (out / "run.json").write_text(text)
-    with pytest.raises(InputError, match=r"run\.json must (be JSON|hold a run's settings)"):
+    with pytest.raises(
+        InputError, match=r"record of a run must (be JSON|hold names and values), got .*run\.json"
+    ):
         simulate(out, seeds=[7], settings=SETTINGS, resume=True)
     assert made == []
 

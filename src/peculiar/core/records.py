@@ -1,0 +1,64 @@
+"""Records that commands write and read again: one model for each kind, with errors that name file, key and value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from peculiar.core.errors import InputError
+
+
+class Record(BaseModel):
+    """What a file must hold: read only, numbers finite; entries beside those that are named are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, populate_by_name=True)
+
+
+Model = TypeVar("Model")
+
+
+def read_json(path: Path | str, *, what: str, remedy: str) -> dict[str, Any]:
+    """Return the table in a JSON file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no JSON with finite numbers, or holds something else than a table.
+    """
+    try:
+        found = from_json(Path(path).read_bytes(), allow_inf_nan=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} must be JSON, got {path} ({error}): {remedy}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{what} must hold names and values, got {type(found).__name__} in {path}: {remedy}")
+    return found
+
+
+def checked(model: type[Model], entries: Mapping[str, Any], *, where: str, remedy: str = "") -> Model:
+    """Return entries as a model of pydantic, or as a dataclass.
+
+    Raises
+    ------
+    InputError
+        If one is missing, wrong or unknown; its path, the rule and the value are told.
+    """
+    try:
+        return TypeAdapter(model).validate_python(dict(entries))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"]) or "settings"
+        got = "" if first["type"] in ("missing", "value_error") else f", got {shown(first['input'])}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"{path} must be valid in {where}: {message}{got}{': ' * bool(remedy)}{remedy}"
+        ) from None
+
+
+def shown(value: object, *, most: int = 100) -> str:
+    """Return a value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
