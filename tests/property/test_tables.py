@@ -11,8 +11,8 @@ from peculiar.catalogues.read import table_format
 FORMATS = ("fits", "h5", "parquet", "ecsv", "csv")
 words = st.text("abcdefgh XYZ_+-.", min_size=1, max_size=9).map(lambda text: f"a{text}".strip())
 kinds = {
-    "float": (np.float64, st.floats(allow_nan=False, allow_infinity=False)),
-    "single": (np.float32, st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    "float": (np.float64, st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)),
+    "single": (np.float32, st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False)),
     "whole": (np.int64, st.integers(-(2**62), 2**62)),
     "small": (np.int16, st.integers(-(2**15), 2**15 - 1)),
     "word": ("U12", words),
@@ -23,7 +23,7 @@ kinds = {
 def tables(draw):
     rows = draw(st.integers(1, 5))
     chosen = draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, max_size=5))
-    columns = {"x": draw(arrays(np.float64, rows, elements=st.floats(-1e3, 1e3)))}
+    columns = {"x": draw(arrays(np.float64, rows, elements=st.floats(-1e3, 1e3, allow_subnormal=False)))}
     for number, kind in enumerate(chosen):
         dtype, elements = kinds[kind]
         columns[f"{kind}_{number}"] = draw(arrays(dtype, rows, elements=elements))

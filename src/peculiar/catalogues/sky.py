@@ -229,7 +229,7 @@ def to_sky(
     separation = np.asarray(positions, dtype=np.float64) - np.asarray(observer)
     distance = np.linalg.norm(separation, axis=1)
     x, y, z = separation.T
-    ra = np.degrees(np.arctan2(y, x)) % 360
+    ra = np.degrees(np.arctan2(y, x)) % 360 % 360  # a hair below 0 rounds to 360
     dec = np.degrees(np.arctan2(z, np.hypot(x, y)))
     return ra, dec, cosmology.redshift_at(distance)
 
