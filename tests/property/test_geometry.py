@@ -43,7 +43,7 @@ def test_directions_have_length_one_and_no_turns(ra, dec):
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1)
     assert vectors == pytest.approx(directions(ra + 360, dec), abs=1e-12)
     turned = to_galactic_axes(vectors)
-    assert turned @ turned.T == pytest.approx(vectors @ vectors.T, abs=1e-12)
+    assert turned @ turned.T == pytest.approx(vectors @ vectors.T, abs=1e-9)  # a matrix of ten digits
 
 
 @pytest.mark.parametrize("source", FRAMES)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from peculiar.core.errors import InputError
 from peculiar.core.records import checked, shown
@@ -31,7 +31,7 @@ class NetworkSettings(Frozen):
     """A registered network and its settings (see `peculiar.models`)."""
 
     architecture: str
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 Task = Literal["reconstruct", "displace", "flow", "paint"]

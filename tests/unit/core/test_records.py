@@ -31,9 +31,7 @@ def test_wrong_entries_are_told_by_their_path(entries, words):
         checked(Thing, entries, where="it", remedy="mend it")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": 1e999}', b"[1]"]
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b"[1]"])
 def test_files_that_are_no_tables_are_refused(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=r"record must (be JSON|hold names and values), got .*: copy it"):

@@ -1,6 +1,7 @@
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.simulate.box_files import write_box
@@ -14,9 +15,9 @@ def path(tmp_path):
     """A box of 4^3 cells with three halos and two members."""
     box = Box(20.0, 4)
     fields = {
-        "density": Field(np.zeros((1, 4, 4, 4), np.float32), box, ["density"]),
-        "velocity": Field(np.ones((3, 4, 4, 4), np.float32), box, "xyz", "km/s", kind="vector"),
-        "linear_density": Field(np.zeros((1, 4, 4, 4), np.float32), box, ["linear_density"]),
+        "density": Field(torch.zeros(1, 4, 4, 4), box, ["density"]),
+        "velocity": Field(torch.ones(3, 4, 4, 4), box, "xyz", "km/s", kind="vector"),
+        "linear_density": Field(torch.zeros(1, 4, 4, 4), box, ["linear_density"]),
     }
     halos = Halos(
         positions=np.full((3, 3), 5, np.float32),
