@@ -35,8 +35,8 @@ def run_cases() -> Iterator[Case]:
         "settings.steps.count": "number",
         "settings.volume_velocity": "value?",
         "cosmology": "value",
-        "cosmology.Omega_m": "number",
-        "cosmology.sigma8": "number",
+        "cosmology.Omega_m": "number?",
+        "cosmology.sigma8": "number?",
         "provenance": "value?",
         "provenance.seed": "value?",
     }

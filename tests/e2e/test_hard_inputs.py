@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "hard" / "inputs.py"
-PLACES = ("recipes/text*", "surveys/*", "cosmologies/reconstruct/*", "fields/query/*", "runs/record/*")
+PLACES = ("recipes/text*", "surveys/*", "fields/query/*", "runs/record/*")
 
 
 def test_malformed_inputs_are_right_or_refused():

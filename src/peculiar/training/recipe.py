@@ -205,8 +205,8 @@ def parse_change(change: str) -> dict[str, Any]:
     if not equals or not all(parts) or len(parts) > DEEPEST:
         raise InputError(f"setting must be KEY=VALUE such as train.lr=1e-4, got {shown(change)}")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except (ValueError, RecursionError):  # no TOML, or more than one setting
         value = text.strip()
     for part in reversed(parts):
         value = {part: value}

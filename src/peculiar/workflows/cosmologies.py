@@ -42,6 +42,8 @@ def parse_cosmology(text: str, *, base: Cosmology | None = None) -> Cosmology:
             raise InputError(
                 f"cosmology must have keys among {', '.join(sorted(known))}, got {key!r} in {text!r}"
             )
+        if key in values:
+            raise InputError(f"cosmology must have each key once, got {key!r} again in {text!r}")
         try:
             values[key] = float(value)
         except ValueError:

@@ -214,12 +214,12 @@ def read_fields(path: Path | str) -> dict[str, Field]:
     """
     dataset = _load(path)
     attributes = checked(FieldAttributes, dataset.attrs, where=str(path), remedy=REMEDY)
-    sizes = {dataset.sizes.get(axis, 0) for axis in AXES}
-    if len(sizes) > 1:
+    cells = dataset.sizes.get("x", 0)
+    if any(dataset.sizes.get(axis, 0) != cells for axis in AXES):
         raise InputError(
             f"fields must have one mesh of x, y and z, got {dict(dataset.sizes)} in {path}: {REMEDY}"
         )
-    box = Box(attributes.box_size, *sizes, origin=attributes.box_origin, periodic=attributes.periodic)
+    box = Box(attributes.box_size, cells, origin=attributes.box_origin, periodic=attributes.periodic)
     _require_unit("lengths", attributes.box_units, "Mpc/h", path)
     return {str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()}
 
