@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from peculiar.catalogues import read_table, write_table
-from peculiar.catalogues.read import table_format
+from peculiar.catalogues.tables import table_format
 
 FORMATS = ("fits", "h5", "parquet", "ecsv", "csv")
 words = st.text("abcdefgh XYZ_+-.", min_size=1, max_size=9).map(lambda text: f"a{text}".strip())

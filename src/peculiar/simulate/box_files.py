@@ -100,15 +100,3 @@ def write_box(
             ("members/host", members.host, ""),
         ):
             file.create_dataset(name, data=data).attrs["unit"] = unit
-
-
-def read_array(path: Path, name: str) -> np.ndarray:
-    """Return an array of a simulation's HDF5 file; InputError if a value is not finite."""
-    import h5py
-
-    with h5py.File(path) as file:
-        values: np.ndarray = file[name][()]
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
-        raise InputError(f"{name} must be finite, got {bad} values that are not in {path}: simulate it again")
-    return values

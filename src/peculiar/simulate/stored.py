@@ -87,8 +87,14 @@ def read_attributes(
             for word, length in zip(shape, have, strict=True):
                 known.setdefault(word, word if isinstance(word, int) else length)
         expected = tuple(known.get(word, word) for word in shape)
-        if have != expected or letter not in "iuf":
-            raise InputError(f"{name} must hold numbers of shape {expected} in {path}, got {have}: {remedy}")
+        if have != expected:
+            raise InputError(
+                f"{what} must have arrays of matching shapes, got {have} of {name!r} in {path}: {remedy}"
+            )
+        if letter not in "iuf":
+            raise InputError(
+                f"{what} must have arrays of numbers, got others of {name!r} in {path}: {remedy}"
+            )
     return checked_attributes
 
 

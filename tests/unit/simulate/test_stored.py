@@ -56,7 +56,7 @@ def test_a_box_opens(path):
         ("box_size", [1.0, 2.0], "box_size must be valid"),
         ("redshift", np.nan, "redshift must be valid in .*: Input should be a finite number, got nan"),
         ("cells", 0, "cells must be valid"),
-        ("cells", 5, r"density must hold numbers of shape \(5, 5, 5\) in .*, got \(4, 4, 4\)"),
+        ("cells", 5, r"arrays of matching shapes, got \(4, 4, 4\) of 'density'"),
         ("cosmology", 7.0, "cosmology must be valid"),
         ("cosmology", "{}}", "cosmology must be valid in .*: Invalid JSON"),
         ("cosmology", '{"Omega_m": 9}', r"Cosmology.Omega_m must lie in \(0, 5\), got 9"),
@@ -72,13 +72,13 @@ def test_wrong_attributes_are_refused(path, name, value, words):
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
-        ("density", np.zeros((1, 4, 4, 4)), r"density must hold numbers of shape \(4, 4, 4\)"),
-        ("density", np.full((4, 4, 4), b"far"), "density must hold numbers"),
-        ("density", 3.0, r"density must hold numbers of shape .*, got \(\)"),
-        ("velocity", np.zeros((2, 4, 4, 4)), r"velocity must hold numbers of shape \(3, 4, 4, 4\)"),
-        ("halos/velocity", np.zeros((2, 3)), r"halos/velocity must hold numbers of shape \(3, 3\)"),
-        ("halos/mass", np.zeros((3, 1)), r"halos/mass must hold numbers of shape \(3,\)"),
-        ("members/host", np.zeros(3, int), r"members/host must hold numbers of shape \(2,\)"),
+        ("density", np.zeros((1, 4, 4, 4)), r"matching shapes, got \(1, 4, 4, 4\) of 'density'"),
+        ("density", np.full((4, 4, 4), b"far"), "arrays of numbers, got others of 'density'"),
+        ("density", 3.0, r"matching shapes, got \(\) of 'density'"),
+        ("velocity", np.zeros((2, 4, 4, 4)), r"matching shapes, got \(2, 4, 4, 4\) of 'velocity'"),
+        ("halos/velocity", np.zeros((2, 3)), r"matching shapes, got \(2, 3\) of 'halos/velocity'"),
+        ("halos/mass", np.zeros((3, 1)), r"matching shapes, got \(3, 1\) of 'halos/mass'"),
+        ("members/host", np.zeros(3, int), r"matching shapes, got \(3,\) of 'members/host'"),
     ],
 )
 def test_arrays_of_other_shapes_are_refused(path, name, values, words):
