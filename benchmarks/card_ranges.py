@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from peculiar.inference.model_card import WEIGHTS, ModelCard
-from peculiar.simulate.mocks import open_run
+from peculiar.simulate.runs import open_run
 from peculiar.training.recipe import load_recipe, recipe_names
 from peculiar.workflows.training_range import training_range
 

@@ -29,7 +29,8 @@ from peculiar.core import Catalogue
 from peculiar.linear import IterativeFFT
 from peculiar.linear.clustering import linear_bias
 from peculiar.linear.smoothing import FLOW_BIAS, NOISE_SHARE, NONLINEAR, best_settings, linear_smoothing
-from peculiar.simulate.mocks import SimulatedBox, open_run
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.runs import open_run
 
 DENSITIES = (1e-4, 2e-4, 5e-4, 1e-3, 3e-3, 1e-2)
 FEWEST = 300  # objects of a sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -380,34 +380,3 @@ class SimulatedBox:
             observer=observer,
         )
         return to_redshift_space(real, self.cosmology) if space == "redshift" else real
-
-
-def open_run(run: str | Path, seeds: Sequence[int] | None = None) -> list[Path]:
-    """Return the boxes of a run, sorted by seed, or those with these seeds, in their order.
-
-    Parameters
-    ----------
-    run : path
-        Directory of `peculiar simulate`, or one box file.
-    seeds : sequence of int, optional
-
-    Raises
-    ------
-    InputError
-        If there are no boxes, or seeds are not distinct ones of them.
-    """
-    paths = [Path(run)] if Path(run).is_file() else sorted(Path(run).glob("box-*.h5"))
-    if not paths:
-        raise InputError(
-            f"run must be a directory with box-*.h5 files, got {run}: make it with `peculiar simulate`"
-        )
-    if seeds is None:
-        return paths
-    found = {SimulatedBox.open(path).seed: path for path in paths}
-    missing = [seed for seed in seeds if seed not in found]
-    if missing or not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(
-            f"seeds must be those of boxes in {run}, each once and at least one, got {missing or list(seeds)}: "
-            f"choose from {sorted(found)}"
-        )
-    return [found[seed] for seed in seeds]

@@ -213,19 +213,3 @@ class DisplacementPair:
     def read(self, *names: str) -> tuple[torch.Tensor, ...]:
         """Return fields by their names (`FIELDS`), each (3, n, n, n): Mpc/h, velocities km/s."""
         return tuple(torch.from_numpy(read_array(self.path, name)) for name in names)
-
-
-def open_pairs(run: str | Path) -> list[Path]:
-    """Return the pairs of a run directory, sorted by seed.
-
-    Raises
-    ------
-    InputError
-        If the directory holds none.
-    """
-    paths = sorted(Path(run).glob("pair-*.h5"))
-    if not paths:
-        raise InputError(
-            f"run must be a directory with pair-*.h5 files, got {run}: make it with `peculiar simulate --kind pairs`"
-        )
-    return paths

@@ -32,6 +32,7 @@ from peculiar.simulate.halo_properties import measure_halo_properties
 from peculiar.simulate.matter import box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
+from peculiar.simulate.runs import seed_of, seed_ranges
 from peculiar.training.calibration import fit_transfer, fit_vector_transfer
 from peculiar.training.count_calibration import ROUNDS, fit_counts
 from peculiar.training.counts import CountInputs, cached_counts
@@ -40,7 +41,6 @@ from peculiar.training.recipe import Recipe
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
-from peculiar.workflows.training_data import seed_of, seed_ranges
 from peculiar.workflows.training_range import cosmology_range, training_range
 
 Splits = Mapping[str, Sequence[Path]]

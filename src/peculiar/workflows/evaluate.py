@@ -16,7 +16,8 @@ from peculiar.inference.model_card import DEFAULT_MODEL, available_models
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.linear.tuning import tune
 from peculiar.simulate.box_files import refuse_broken
-from peculiar.simulate.mocks import SimulatedBox, open_run
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.runs import open_run
 from peculiar.statistics.modes import catalogue_modes
 from peculiar.statistics.multipoles import correlation_plane, power_multipoles
 from peculiar.workflows.evaluation import SCHEMA, Evaluation, fraction_name

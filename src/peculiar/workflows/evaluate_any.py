@@ -20,8 +20,9 @@ from peculiar.inference.model_card import (
 )
 from peculiar.inference.painting import HaloPainter
 from peculiar.inference.reconstructor import NeuralReconstructor
-from peculiar.simulate.mocks import SimulatedBox, open_run
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers
+from peculiar.simulate.runs import open_run
 from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, observe_cube
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.evaluate_displacement import evaluate_displacements

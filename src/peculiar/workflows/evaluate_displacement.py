@@ -20,8 +20,9 @@ from peculiar.inference.model_card import available_models
 from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lpt import lattice
-from peculiar.simulate.pairs import DisplacementPair, displacement_of, open_pairs
+from peculiar.simulate.pairs import DisplacementPair, displacement_of
 from peculiar.simulate.particle_mesh import Steps, evolve
+from peculiar.simulate.runs import open_pairs, seed_of
 from peculiar.statistics import (
     ThreePoint,
     catalogue_modes,
@@ -37,7 +38,6 @@ from peculiar.workflows.provenance import provenance
 from peculiar.workflows.scoreboard import average
 from peculiar.workflows.scoreboard_displacement import SCHEMA, displacement_markdown, variant_name
 from peculiar.workflows.simulate import run_cosmology
-from peculiar.workflows.training_data import seed_of
 
 Mesh = Float[torch.Tensor, "3 x y z"]
 Method = Callable[[DisplacementPair], tuple[Mesh, Mesh]]

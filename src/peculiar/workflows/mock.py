@@ -15,8 +15,9 @@ from peculiar.catalogues import Survey, write_table
 from peculiar.catalogues.survey import EXAMPLES, SurveyBox
 from peculiar.core import Catalogue, Field, InputError
 from peculiar.core.output import atomic_output, check_output, require_space
-from peculiar.simulate.mocks import SimulatedBox, open_run
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import TracerSettings, box_tracers
+from peculiar.simulate.runs import open_run
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.mock_cubes import isolated_cube, mock_cube

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -19,8 +17,9 @@ from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
-from peculiar.simulate.mocks import SimulatedBox, open_run
-from peculiar.simulate.pairs import DisplacementPair, open_pairs
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.pairs import DisplacementPair
+from peculiar.simulate.runs import open_pairs, open_run, seed_of
 from peculiar.training.cache import cached_flows, cached_pairs
 from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
@@ -173,25 +172,3 @@ def _flows(
             directory=directory,
             advance=advance,
         )
-
-
-def seed_of(path: Path) -> int:
-    """Return the seed in a simulation's file name, -1 if there is none."""
-    found = re.search(r"(\d+)$", path.stem)
-    return int(found.group(1)) if found else -1
-
-
-def seed_ranges(paths: Sequence[Path]) -> str:
-    """Return the seeds of files as text.
-
-    Examples
-    --------
-    >>> seed_ranges([Path("box-1.h5"), Path("box-2.h5"), Path("box-3.h5"), Path("box-7.h5")])
-    '1-3, 7'
-    """
-    seeds = sorted(seed_of(path) for path in paths)
-    texts = []
-    for _, group in groupby(enumerate(seeds), lambda item: item[1] - item[0]):
-        run = [seed for _, seed in group]
-        texts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}")
-    return ", ".join(texts)

@@ -14,8 +14,9 @@ from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.simulate import mocks
 from peculiar.simulate.initial import linear_field
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox, open_run, simulate_box
+from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.particle_mesh import Steps
+from peculiar.simulate.runs import open_run
 
 COSMOLOGY = PRESETS["xiao2024"]
 SETTINGS = BoxSettings(size=50.0, particles=40, cells=16, redshift=0.5, steps=Steps(count=3), min_particles=8)

@@ -14,10 +14,10 @@ from peculiar.simulate.pairs import (
     DisplacementPair,
     PairSettings,
     displacement_of,
-    open_pairs,
     simulate_pair,
 )
 from peculiar.simulate.particle_mesh import Steps
+from peculiar.simulate.runs import open_pairs
 from peculiar.statistics import compare_power
 
 BASE = PRESETS["he2019"]
