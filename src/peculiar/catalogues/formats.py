@@ -12,6 +12,7 @@ import numpy as np
 
 from peculiar.catalogues.fits import cards, write_fits
 from peculiar.catalogues.parquet import write_parquet
+from peculiar.core.hdf5 import new_hdf5
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -68,7 +69,8 @@ def _write_hdf5(table: Table, path: Path) -> None:
         lists = np.empty(len(rows), dtype=h5py.vlen_dtype(np.result_type(*kinds)))
         lists[:] = rows
         table[name] = Column(lists, unit=column.unit, description=column.description)
-    table.write(path, format="hdf5", path="objects", serialize_meta=True)
+    with new_hdf5(path) as file:
+        table.write(file, format="hdf5", path="objects", serialize_meta=True)
 
 
 def _write_ecsv(table: Table, path: Path) -> None:

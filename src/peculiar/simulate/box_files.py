@@ -13,10 +13,13 @@ import numpy as np
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.satellites import Members
 
 SCHEMA = 1
+VOLUME_VELOCITY = "volume_velocity"
+"""An array that a box may hold or not."""
 
 
 def refuse_broken(paths: Iterable[str | Path]) -> None:
@@ -66,17 +69,15 @@ def write_box(
     seed : int
     redshift : float
     fields : mapping of str to Field
-        "density", "velocity" and "linear_density" on one mesh.
+        "density", "velocity", "linear_density" and perhaps "volume_velocity" on one mesh.
     halos : Halos
         The most massive first; their own members are not written.
     members : Members
     attributes : mapping
         What else the file says of itself.
     """
-    import h5py
-
     box, velocity = fields["density"].box, fields["velocity"]
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         file.attrs.update(
             schema=SCHEMA,
             seed=seed,
@@ -99,4 +100,7 @@ def write_box(
             ("members/velocity", members.velocities, "km/s"),
             ("members/host", members.host, ""),
         ):
-            file.create_dataset(name, data=data).attrs["unit"] = unit
+            add_array(file, name, data, unit=unit)
+        if VOLUME_VELOCITY in fields:
+            volume = fields[VOLUME_VELOCITY]
+            add_array(file, VOLUME_VELOCITY, volume.numpy(), unit="km/s", definition=volume.definition)

@@ -25,7 +25,7 @@ from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.velocity import from_momentum, nearest_particle
-from peculiar.simulate.box_files import SCHEMA, write_box
+from peculiar.simulate.box_files import SCHEMA, VOLUME_VELOCITY, write_box
 from peculiar.simulate.halos import Halos, friends_of_friends
 from peculiar.simulate.initial import linear_density, linear_field, require_waves
 from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
@@ -48,7 +48,6 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
 
 VelocityRule = Literal["neighbours", "background", "volume"]
 _BYTES_PER_CELL = 80
-VOLUME_VELOCITY = "volume_velocity"  # an array that a box may hold or not
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,6 @@ def simulate_box(
     OutputExistsError
         If the file exists and is not to be overwritten.
     """
-    import h5py
-
     lattice_box = Box(settings.size, settings.particles)
     mesh_box = Box(settings.size, settings.cells)
     with atomic_output(path, overwrite=overwrite) as temporary:
@@ -167,16 +164,19 @@ def simulate_box(
         )
         members = sample_members(halos, positions, velocities, box_size=settings.size, seed=seed)
         linear = linear_field(mesh_box, cosmology, seed=seed, redshift=settings.redshift)
+        fields = {
+            "density": density,
+            "velocity": velocity,
+            "linear_density": Field(linear[None], mesh_box, ["linear_density"]),
+        }
+        if settings.volume_velocity:
+            fields[VOLUME_VELOCITY] = nearest_particle(positions, velocities, mesh_box)
         write_box(
             temporary,
             cosmology,
             seed=seed,
             redshift=settings.redshift,
-            fields={
-                "density": density,
-                "velocity": velocity,
-                "linear_density": Field(linear[None], mesh_box, ["linear_density"]),
-            },
+            fields=fields,
             halos=halos,
             members=members,
             attributes={
@@ -185,11 +185,6 @@ def simulate_box(
                 "settings": json.dumps(dataclasses.asdict(settings)),
             },
         )
-        if settings.volume_velocity:
-            nearest = nearest_particle(positions, velocities, mesh_box)
-            with h5py.File(temporary, "a") as file:
-                stored = file.create_dataset(VOLUME_VELOCITY, data=nearest.numpy())
-                stored.attrs.update(unit="km/s", definition=nearest.definition)
 
 
 class _Attributes(Attributes):

@@ -16,6 +16,7 @@ from pydantic import Field as Setting
 from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.limits import require_redshift
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
@@ -133,8 +134,6 @@ def simulate_pair(
     OutputExistsError
         If the file exists and is not to be overwritten.
     """
-    import h5py
-
     box = Box(settings.size, settings.particles)
     drawn = settings.cosmology_of(seed, cosmology)
     with atomic_output(path, overwrite=overwrite) as temporary:
@@ -150,7 +149,7 @@ def simulate_pair(
             "displacement": displacement_of(particles.positions[0], box),
             "velocity": particles.velocities[0].T.reshape(theory.zeldovich.shape),
         }
-        with h5py.File(temporary, "w") as file:
+        with new_hdf5(temporary) as file:
             file.attrs.update(
                 schema=SCHEMA,
                 seed=seed,
@@ -162,7 +161,7 @@ def simulate_pair(
             )
             for name, data in fields.items():
                 unit = "km/s" if name == "velocity" else "Mpc/h"
-                file.create_dataset(name, data=data.cpu().numpy()).attrs["unit"] = unit
+                add_array(file, name, data.cpu().numpy(), unit=unit)
 
 
 class _Attributes(Attributes):

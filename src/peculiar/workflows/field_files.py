@@ -13,6 +13,7 @@ from pydantic import Field as Setting
 from pydantic import Json
 
 from peculiar.core import Box, Cosmology, Field, InputError
+from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.output import atomic_output
 from peculiar.core.records import Record, checked
 
@@ -187,14 +188,15 @@ def _save_hdf5(dataset: xarray.Dataset, path: Path) -> None:
     """Write HDF5 with dimension scales, as netCDF 4 has them: h5py and xarray find the axes by name."""
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         file.attrs.update(dataset.attrs)
         for name, variable in {**dataset.coords, **dataset.data_vars}.items():
             values = variable.values
             text = values.dtype.kind == "U"
             data = values.astype(object) if text else values
-            written = file.create_dataset(str(name), data=data, dtype=h5py.string_dtype() if text else None)
-            written.attrs.update({**variable.attrs, "dimensions": list(map(str, variable.dims))})
+            described = {**variable.attrs, "dimensions": list(map(str, variable.dims))}
+            dtype = h5py.string_dtype() if text else None
+            written = add_array(file, str(name), data, dtype=dtype, **described)
             if name in dataset.dims:
                 written.make_scale(str(name))
                 continue
