@@ -5,54 +5,53 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.core.own_files import clear_leftovers, foreign_file, mark, remove, temporaries
 
-# A directory is replaced only if one of these files in it names peculiar: a slip must not cost a home directory.
-MARKERS = ("zarr.json", ".zattrs", "run.json", "provenance.json")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def is_own_directory(path: Path | str) -> bool:
-    """Whether a directory is empty or was written by peculiar (a marker file in it names the package)."""
-    path = Path(path)
-    if not any(path.iterdir()):
-        return True
-    for marker in MARKERS:
-        try:
-            if "peculiar" in (path / marker).read_text(encoding="utf-8"):
-                return True
-        except (OSError, UnicodeDecodeError):
-            continue
-    return False
-
-
-def check_output(path: Path | str, *, overwrite: bool = False) -> Path:
+def check_output(
+    path: Path | str, *, overwrite: bool = False, inputs: Iterable[Path | str | None] = ()
+) -> Path:
     """Return the resolved path of an output that can be written; call it before the work starts.
+
+    What runs that were killed left beside it is cleared.
+
+    Parameters
+    ----------
+    path : path
+        The output: a file or a directory.
+    overwrite : bool
+        Replace an existing file, or an existing directory that holds nothing but what peculiar wrote.
+    inputs : paths
+        What is read: see `refuse_inputs`.
 
     Raises
     ------
     OutputExistsError
         If the output exists and was not to be overwritten.
     InputError
-        If it cannot be replaced (a directory that peculiar did not write, a device), or its place cannot be written to.
+        If it is an input, cannot be replaced (a directory with files of others, a device), or its place cannot be
+        written to.
     """
-    target = Path(path).expanduser().resolve()
+    target = refuse_inputs(path, inputs)
+    clear_leftovers(target.parent)
     if target.exists():
         if not overwrite:
             raise OutputExistsError(
                 f"Output must not exist, got {path}: give --force to replace it, or another name"
             )
         if target.is_dir():
-            if not is_own_directory(target):
+            if foreign := foreign_file(target):
                 raise OutputExistsError(
                     f"Output must be a file or a directory that peculiar wrote, got the directory {path} with other "
-                    "contents: choose another name (--force does not replace it)"
+                    f"contents ({foreign}): choose another name (--force does not replace it)"
                 )
         elif not target.is_file():
             raise InputError(
@@ -72,6 +71,43 @@ def check_output(path: Path | str, *, overwrite: bool = False) -> Path:
     return target
 
 
+def refuse_inputs(path: Path | str, inputs: Iterable[Path | str | None]) -> Path:
+    """Return the resolved path of an output that is no input, holds none and lies in none.
+
+    Links are followed, and what the file system holds once is one thing, whatever its names are.
+
+    Parameters
+    ----------
+    path : path
+        The output.
+    inputs : paths
+        Files and directories that are read; None, and what is not there (the name of a model), are left out.
+
+    Raises
+    ------
+    InputError
+        With the input and the remedy.
+    """
+    target = Path(path).expanduser().resolve()
+    for given in inputs:
+        if given is None or not Path(given).expanduser().exists():
+            continue
+        source = Path(given).expanduser().resolve()
+        if _lies_in(source, target) or _lies_in(target, source):
+            raise InputError(
+                f"Output must not hold an input, be one or lie in one, got {path} with the input {given}: choose "
+                "another place"
+            )
+    return target
+
+
+def _lies_in(inner: Path, outer: Path) -> bool:
+    if not outer.exists():
+        return False
+    there = outer.stat()
+    return any(os.path.samestat(one.stat(), there) for one in (inner, *inner.parents) if one.exists())
+
+
 def require_space(path: Path | str, *, size: int) -> None:
     """Raise InputError unless the disk of an output has room for a number of bytes; call it before long work."""
     place = Path(path).expanduser().resolve().parent
@@ -89,15 +125,16 @@ def require_space(path: Path | str, *, size: int) -> None:
 def atomic_output(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary path beside an output; put it in place when the block ends, remove it when the block fails.
 
-    The block writes a file or a directory to the temporary path, which has the output's suffix. Missing parent
-    directories are made (and removed again on failure). An old output stays until the new one is whole.
+    The block writes a file or a directory to the temporary path, which has the output's suffix; a directory gets a list
+    of what is in it. Missing parent directories are made (and removed again on failure). An old output stays until the
+    new one is whole.
 
     Parameters
     ----------
     path : path
         The output: a file or a directory.
     overwrite : bool
-        Replace an existing file, or an existing directory that peculiar wrote.
+        As in `check_output`.
 
     Yields
     ------
@@ -118,60 +155,61 @@ def atomic_output(path: Path | str, *, overwrite: bool = False) -> Iterator[Path
     """
     target = check_output(path, overwrite=overwrite)
     made = [parent for parent in target.parents if not parent.exists()]
-    temporary = target.parent / f".{target.stem}.{uuid.uuid4().hex[:8]}.partial{target.suffix}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if not temporary.exists():
-            raise FileNotFoundError(f"nothing was written to {temporary} for {path}")
-        check_output(path, overwrite=overwrite)  # it may have appeared meanwhile
-        _put_in_place(temporary, target)
+        with temporaries(target) as names:
+            yield names.partial
+            _finish(names.partial, path)
+            check_output(path, overwrite=overwrite)  # it may have appeared meanwhile
+            _put_in_place(names.partial, target, aside=names.replaced)
     except BaseException as error:
-        _remove(temporary)
         for parent in made:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
-        remedy = None if isinstance(error, InputError) else _disk_trouble(error, temporary)
+        remedy = None if isinstance(error, InputError) else _disk_trouble(error, target)
         if remedy is None:
             raise
         raise InputError(f"Output must be written whole, got {remedy[0]} at {path}: {remedy[1]}") from error
 
 
-def _put_in_place(temporary: Path, target: Path) -> None:
+def _finish(temporary: Path, path: Path | str) -> None:
+    if not temporary.exists():
+        raise FileNotFoundError(f"nothing was written to {temporary} for {path}")
+    if temporary.is_dir():
+        mark(temporary)
+        return
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())  # a disk may tell only now that it is full
+
+
+def _put_in_place(temporary: Path, target: Path, *, aside: Path) -> None:
     if not (target.is_dir() or (temporary.is_dir() and target.exists())):
         os.replace(temporary, target)
         return
     # A directory cannot be replaced in one step: the old one steps aside, and comes back if the new one cannot enter.
-    aside = target.parent / f".{target.stem}.{uuid.uuid4().hex[:8]}.replaced{target.suffix}"
     os.rename(target, aside)
     try:
         os.rename(temporary, target)
     except BaseException:
         os.rename(aside, target)
         raise
-    _remove(aside)
+    remove(aside)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _disk_trouble(error: BaseException, temporary: Path) -> tuple[str, str] | None:
+def _disk_trouble(error: BaseException, target: Path) -> tuple[str, str] | None:
     """What went wrong with the disk and what helps, or None if something else failed.
 
     Writers wrap the system's error, or (HDF5) keep only its text, so the whole chain is searched.
     """
+    ours = str(target.with_name(f".{target.stem}."))
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         number = link.errno if isinstance(link, OSError) else None
-        if number in _FULL or os.strerror(errno.ENOSPC) in str(link):
+        if number in _FULL or any(os.strerror(full) in str(link) for full in _FULL):
             return "a full disk", "free some space or choose another disk; nothing was left behind"
-        if number in _REFUSED and isinstance(link, OSError) and str(link.filename).startswith(str(temporary)):
+        if number in _REFUSED and isinstance(link, OSError) and str(link.filename).startswith(ours):
             return f"'{link.strerror}'", "choose a place where you may write; nothing was left behind"
         link = link.__cause__ or link.__context__
     return None

@@ -278,7 +278,7 @@ def compare_file(
         Replace an output that is there.
     """
     if out is not None:
-        check_output(out, overwrite=force)
+        check_output(out, overwrite=force, inputs=[*table_files(distances), distances, field])
     table = read_table(distances)
     if out is not None:
         require_held(table, Path(out) / "objects.ecsv", added=_ADDED)

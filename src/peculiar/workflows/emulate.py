@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 
 from peculiar.core import Box, Cosmology, InputError
+from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.inference.emulator import DisplacementEmulator
+from peculiar.inference.model_card import find_model
 from peculiar.inference.whole import total_stride
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
@@ -170,9 +172,8 @@ def emulate_file(
     Path
         The file.
     """
-    import h5py
-
-    target = check_output(out, overwrite=force)
+    card = find_model(model)
+    target = check_output(out, overwrite=force, inputs=[card, card.with_suffix(".safetensors")])
     box = Box(size, particles)
     require_space(target, size=3 * 3 * 4 * particles**3)
     with progress_bar("emulating", total=2) as advance:
@@ -194,7 +195,7 @@ def emulate_file(
             "redshift": result.redshift,
             "symmetries": symmetries,
         }
-        with atomic_output(target, overwrite=force) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_output(target, overwrite=force) as temporary, new_hdf5(temporary) as file:
             file.attrs.update(
                 box_size=size,
                 particles=particles,
@@ -203,7 +204,7 @@ def emulate_file(
             )
             for name, unit in (("position", "Mpc/h"), ("displacement", "Mpc/h"), ("velocity", "km/s")):
                 data = getattr(result, name).reshape(3, -1).T.cpu().numpy()
-                file.create_dataset(name, data=data).attrs["unit"] = unit
+                add_array(file, name, data, unit=unit)
             file["velocity"].attrs["definition"] = result.velocity_source
         advance(1)
     return target

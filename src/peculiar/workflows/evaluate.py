@@ -94,7 +94,7 @@ def evaluate(
     -----
     Boxes are read one at a time; the memory is that of one box and one reconstruction.
     """
-    target = check_output(out, overwrite=force)
+    target = check_output(out, overwrite=force, inputs=[run])
     paths = open_run(run, boxes)
     _check(satellite_fraction, line_of_sight, number_density)
     if models is None:

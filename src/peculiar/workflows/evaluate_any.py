@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from peculiar.core import Catalogue, Field, InputError
+from peculiar.core.output import refuse_inputs
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import (
     AnyCard,
@@ -79,6 +80,7 @@ def evaluate_any(
     InputError
         If the models are for different tasks, or an option does not belong to the task.
     """
+    refuse_inputs(out, [run, options.get("tune_run"), *_weights(models)])
     task = _task(run, models, surveys=options.get("samples") is not None)
     given = {name: value for name, value in (*options.items(), ("tune_on", tune_on)) if value is not None}
     if foreign := [name for name in given if name not in OPTIONS[task]]:
@@ -115,6 +117,11 @@ def evaluate_any(
         predictors |= _predictors(emulator, box)
     rule = {} if "velocity" not in given else {"velocity": given["velocity"]}
     return evaluate_flow(paths, predictors, settings=settings, tune_on=tuning, **rule, **common)
+
+
+def _weights(models: Sequence[str] | None) -> list[Path]:
+    """Return the cards of models; the classical ones have none."""
+    return [find_model(name) for name in models or () if name not in CLASSICAL]
 
 
 def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predictor]:

@@ -88,7 +88,7 @@ def evaluate_displacements(
     InputError
         If the run lacks a seed, or a model is unknown or none.
     """
-    target = check_output(out, overwrite=force)
+    target = check_output(out, overwrite=force, inputs=[run])
     cosmology = run_cosmology(run)
     paths = _select(run, seeds, cosmology)
     emulators = [DisplacementEmulator.load(name) for name in models or available_models("displace")]

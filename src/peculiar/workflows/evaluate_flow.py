@@ -74,7 +74,7 @@ def evaluate_flow(
     -----
     Boxes are read one at a time. Memory 1.1 GB for 128^3 cells, without figures.
     """
-    target = check_output(out, overwrite=force)
+    target = check_output(out, overwrite=force, inputs=[*paths, *tune_on])
     boxes = [SimulatedBox.open(path) for path in paths]
     refuse_broken([*paths, *tune_on])
     validation = [SimulatedBox.open(path) for path in tune_on]

@@ -112,7 +112,7 @@ def evaluate_paint(
     -----
     Memory 2 GB for boxes of 60^3 cells; one box of that size takes about a minute on one core for six mass bins.
     """
-    target = check_output(out, overwrite=force)
+    target = check_output(out, overwrite=force, inputs=[*paths, *tune_on])
     boxes = [SimulatedBox.open(path) for path in paths]
     refuse_broken([*paths, *tune_on])
     tuning = [SimulatedBox.open(path) for path in tune_on]

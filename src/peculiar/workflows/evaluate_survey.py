@@ -128,7 +128,7 @@ def evaluate_survey(
     beside the reconstructions. Tuning runs linear theory 33 or 66 times and the iterative FFT about 40 times on each
     validation cube.
     """
-    target = check_output(out, overwrite=force)
+    target = check_output(out, overwrite=force, inputs=[*paths, *tune_on])
     boxes = [SimulatedBox.open(path) for path in paths]
     refuse_broken([*paths, *tune_on])
     _check(

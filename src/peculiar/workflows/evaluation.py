@@ -144,7 +144,6 @@ class Evaluation:
         record = self.record | {ARRAYS: checksum(directory / "arrays.npz")}
         text = json.dumps(_without_nan(record), indent=1, allow_nan=False)
         (directory / "scores.json").write_text(text + "\n", encoding="utf-8")
-        # provenance.json marks the directory as ours: only such directories are replaced.
         provenance = json.dumps(self.record["provenance"], indent=1)
         (directory / "provenance.json").write_text(provenance + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peculiar.core import InputError
-from peculiar.core.output import atomic_output, check_output
+from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.figures.style import Plot, save
 from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.flow_maps import write_flow
@@ -48,6 +48,7 @@ def figures(
         If the run is neither, a survey comes without objects or an evaluation with them, or the output is there and
         was not to be replaced.
     """
+    refuse_inputs(out, [run, objects])
     if is_reconstruction(Path(run)) != (objects is not None):
         raise InputError(
             f"objects must be given for a reconstructed survey only, got {objects} for {run}: give --objects of its "

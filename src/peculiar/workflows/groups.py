@@ -67,20 +67,19 @@ def find_groups_file(
         For bad input, before the work starts where it can be known.
     """
     source = Path(source)
+    inputs = [file for path in (source, *survey.randoms) for file in table_files(path)]
+    inputs += [survey.mask] if survey.mask else []
     outputs = [Path(path) for path in (out, members) if path is not None]
     for path in outputs:
         table_format(path)
-        check_output(path, overwrite=force)
-    files = table_files(source)
-    if len({path.expanduser().resolve() for path in (*files, *outputs)}) < len(files) + len(outputs):
+        check_output(path, overwrite=force, inputs=[source, *inputs])
+    if len({path.expanduser().resolve() for path in outputs}) < len(outputs):
         raise InputError("--out and --members must be files of their own, got one name twice")
     table = read_table(source)
     if members is not None:
         require_held(table, members, added=("group",))
     sample = read_survey(table, survey, cosmology=cosmology)
     groups = sample.groups()
-    inputs = [file for path in (source, *survey.randoms) for file in table_files(path)]
-    inputs += [survey.mask] if survey.mask else []
     record = provenance(
         {"survey": survey.model_dump(mode="json"), "cosmology": cosmology_settings(cosmology)}, inputs=inputs
     )

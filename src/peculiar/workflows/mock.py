@@ -177,9 +177,7 @@ def make_mocks(
         )
     paths = open_run(run, seeds)
     inputs = [*paths, *(Path(p) for p in (galaxies, survey and survey.mask) if p)]
-    target = check_output(out, overwrite=force)
-    if inside := [path for path in inputs if target in path.resolve().parents]:
-        raise InputError(f"--out must not hold an input, got {out} with {inside[0].name}: choose another")
+    check_output(out, overwrite=force, inputs=[run, *inputs])
     first = SimulatedBox.open(paths[0])
     for path in paths:
         if (other := SimulatedBox.open(path)).cosmology != first.cosmology or other.box != first.box:

@@ -199,9 +199,7 @@ def query_file(
         Replace an output that is there.
     """
     table_format(out)
-    if Path(out).expanduser().resolve() in [path.expanduser().resolve() for path in table_files(catalogue)]:
-        raise InputError(f"--out must be a file of its own, got the catalogue {out}")
-    check_output(out, overwrite=force)
+    check_output(out, overwrite=force, inputs=[*table_files(catalogue), catalogue, field])
     table = read_table(catalogue)
     sky = sky or read_sky_field(field)
     errors = () if sky.velocity_error is None else ("v_los_error",)

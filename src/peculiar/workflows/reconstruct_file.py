@@ -297,7 +297,7 @@ def _check_outputs(
         if resolved in taken:
             raise InputError(f"{name} must be a file of its own, got {path}, which is {taken[resolved]}")
         taken[resolved] = name
-        check_output(path, overwrite=force)
+        check_output(path, overwrite=force, inputs=[source, *inputs])
     return tuple(Path(path) for path in (out, hdf5) if path is not None)
 
 

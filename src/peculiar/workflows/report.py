@@ -85,8 +85,8 @@ def report(
     InputError
         If a run is neither kind of output, or the report would be larger than 15 MB.
     """
-    target = check_output(out, overwrite=force)
     paths = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
+    target = check_output(out, overwrite=force, inputs=[*paths, objects])
     headlines: list[Headline] = []
     sections: list[Section] = []
     subjects = []

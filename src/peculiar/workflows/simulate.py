@@ -13,8 +13,9 @@ from pydantic import Field
 
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.hdf5 import is_whole
 from peculiar.core.limits import choose_device, require_seeds
-from peculiar.core.output import atomic_output
+from peculiar.core.output import atomic_output, refuse_inputs
 from peculiar.core.records import Record, checked, read_json
 from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
@@ -74,6 +75,7 @@ def simulate(
     plan: dict[str, Any] = {}
     painter = None
     if isinstance(settings, PaintedSettings):
+        refuse_inputs(out, [settings.matter])
         painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds, device=chosen)
         plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
     cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
@@ -94,6 +96,10 @@ def simulate(
         if made and found.model_dump() | {"settings": stored} != found.model_dump() | plan:
             raise InputError(
                 f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
+            )
+        if not made and found.provenance.package != "peculiar":
+            raise InputError(
+                f"{out} must hold a run or no run.json, got another {record}: use another directory"
             )
         earlier = found.provenance.seed if made else []
     existing = [path for path in paths if path.exists()]
@@ -152,6 +158,7 @@ def run_cosmology(run: str | Path) -> Cosmology:
 
 
 class _Provenance(Record):
+    package: str = ""
     seed: list[int] = Field(default_factory=list)
 
 
@@ -174,4 +181,4 @@ def _is_whole(path: Path) -> bool:
         (DisplacementPair if path.name.startswith("pair") else SimulatedBox).open(path)
     except InputError:
         return False
-    return True
+    return is_whole(path)

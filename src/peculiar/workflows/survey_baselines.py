@@ -13,6 +13,7 @@ import numpy as np
 
 from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.core.output import atomic_output
+from peculiar.core.own_files import clear_leftovers
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.linear.overdensity import Weighting, tracer_weights
 from peculiar.linear.tuning import tune
@@ -148,12 +149,13 @@ def kept_baselines(
         for values in (survey.catalogue.positions, survey.catalogue.masses, survey.velocity.numpy()):
             digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
     path = directory / f"baselines-{digest.hexdigest()[:12]}.json"
+    clear_leftovers(directory)
     if not path.exists():
         found = tune_baselines(surveys, cosmology=cosmology, advance=advance)
         settings = [
             {"method": asdict(one.method), "weighting": one.weighting, "error": one.error} for one in found
         ]
-        with atomic_output(path) as temporary:
+        with atomic_output(path, overwrite=True) as temporary:
             temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     else:
         advance(TUNED)

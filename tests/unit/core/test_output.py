@@ -11,10 +11,10 @@ def names(path):
     return sorted(item.name for item in path.iterdir())
 
 
-def make(target, *, then=None, **options):
+def make(target, text="new", *, then=None, **options):
     """Write a directory as an output, and meet some trouble before it is whole."""
     with atomic_output(target, **options) as temporary:
-        write_directory(temporary)
+        write_directory(temporary, text)
         if then:
             then()
 
@@ -26,7 +26,7 @@ def trouble(error):
     return raise_it
 
 
-def write_directory(path, text="peculiar"):
+def write_directory(path, text):
     path.mkdir()
     (path / "run.json").write_text(text)
 
@@ -52,10 +52,10 @@ def test_nothing_is_left_of_a_failure(tmp_path, error):
 
 def test_old_output_survives_a_failure(tmp_path):
     target = tmp_path / "run"
-    write_directory(target, "peculiar old")
-    with pytest.raises(ValueError):
-        make(target, overwrite=True, then=trouble(ValueError()))
-    assert (target / "run.json").read_text() == "peculiar old"
+    make(target, "old")
+    with pytest.raises(ValueError, match="some trouble"):
+        make(target, overwrite=True, then=trouble(ValueError("some trouble")))
+    assert (target / "run.json").read_text() == "old"
     assert names(tmp_path) == ["run"]
 
 
@@ -63,7 +63,7 @@ def test_directories_and_files_are_replaced_when_asked(tmp_path):
     for kind in ("directory", "file", "directory", "directory"):
         with atomic_output(tmp_path / "out", overwrite=True) as temporary:
             if kind == "directory":
-                write_directory(temporary)
+                write_directory(temporary, kind)
             else:
                 temporary.write_text("x")
         assert (tmp_path / "out").is_dir() == (kind == "directory")
@@ -72,7 +72,7 @@ def test_directories_and_files_are_replaced_when_asked(tmp_path):
 
 def test_old_directory_comes_back_if_the_new_one_cannot_enter(tmp_path, monkeypatch):
     target = tmp_path / "run"
-    write_directory(target, "peculiar old")
+    make(target, "old")
     rename = os.rename
 
     def fail(source, destination):
@@ -81,9 +81,9 @@ def test_old_directory_comes_back_if_the_new_one_cannot_enter(tmp_path, monkeypa
         rename(source, destination)
 
     monkeypatch.setattr("peculiar.core.output.os.rename", fail)
-    with pytest.raises(OSError, match="broken"), atomic_output(target, overwrite=True) as temporary:
-        write_directory(temporary)
-    assert (target / "run.json").read_text() == "peculiar old"
+    with pytest.raises(OSError, match="broken"):
+        make(target, overwrite=True)
+    assert (target / "run.json").read_text() == "old"
     assert names(tmp_path) == ["run"]
 
 
@@ -113,12 +113,11 @@ def test_directories_of_others_are_never_replaced(tmp_path):
 def test_link_to_a_directory_keeps_being_one(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    write_directory(disk / "run", "peculiar old")
+    make(disk / "run", "old")
     (tmp_path / "run").symlink_to(disk / "run")
-    with atomic_output(tmp_path / "run", overwrite=True) as temporary:
-        write_directory(temporary, "peculiar new")
+    make(tmp_path / "run", "new", overwrite=True)
     assert (tmp_path / "run").is_symlink()
-    assert (disk / "run" / "run.json").read_text() == "peculiar new"
+    assert (disk / "run" / "run.json").read_text() == "new"
 
 
 def test_places_that_cannot_be_written(tmp_path):

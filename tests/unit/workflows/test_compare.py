@@ -88,7 +88,7 @@ def test_json_has_beta_dipole_sigma_and_correlations_with_their_errors(made, tmp
     assert 0.7 < found["chi2_per_object"] < 1.3
 
     assert sorted(path.name for path in out.iterdir()) == [
-        "comparison.json", "objects.ecsv", "provenance.json", "velocities.pdf", "velocities.png"
+        ".peculiar.json", "comparison.json", "objects.ecsv", "provenance.json", "velocities.pdf", "velocities.png"
     ]  # fmt: skip
     kept = json.loads((out / "comparison.json").read_text())
     assert kept["beta"] == found["beta"]

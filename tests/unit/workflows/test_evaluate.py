@@ -263,14 +263,16 @@ def test_existing_output_is_refused(run, evaluated):
 
 
 def test_report_refuses_other_directories(tmp_path):
+    (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match="run must be"):
-        report(tmp_path, out=tmp_path / "report.html")
+        report(tmp_path / "run", out=tmp_path / "report.html")
 
 
 def test_damaged_evaluation_is_refused(tmp_path):
-    (tmp_path / "scores.json").write_text("{")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scores.json").write_text("{")
     with pytest.raises(InputError, match="evaluation must be"):
-        report(tmp_path, out=tmp_path / "report.html")
+        report(tmp_path / "run", out=tmp_path / "report.html")
 
 
 def test_object_scores_without_velocities_are_left_out():

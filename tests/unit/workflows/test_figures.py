@@ -77,6 +77,7 @@ def test_figures_that_are_there_are_kept_without_force(evaluation, tmp_path):
 
 
 def test_a_folder_without_an_evaluation_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match="peculiar evaluate"):
-        figures(tmp_path, out=tmp_path / "figures")
+        figures(tmp_path / "run", out=tmp_path / "figures")
     assert not (tmp_path / "figures").exists()

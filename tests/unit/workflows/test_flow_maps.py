@@ -123,6 +123,7 @@ def test_files(flow, tmp_path, coarse):
         "convergence.ecsv",
         "figures.md",
         "provenance.json",
+        ".peculiar.json",
     }
     table = Table.read(out / "superclusters.ecsv")
     assert "Corona Borealis" in table["name"]

@@ -43,8 +43,8 @@ def test_a_survey_read_back_is_the_mock(box_run, cap_survey, tmp_path):
     """Positions, frame, n(r), completeness, velocities and fields of a mock are those of the box."""
     summary = make(box_run, tmp_path / "mock", described(cap_survey), seeds=[1001, 1002], satellites=0.2)
     assert sorted(path.name for path in (tmp_path / "mock").iterdir()) == [
-        "mask.fits", "mock-01001.fits", "mock-01001.zarr", "mock-01002.fits", "mock-01002.zarr", "run.json",
-        "survey.toml",
+        ".peculiar.json", "mask.fits", "mock-01001.fits", "mock-01001.zarr", "mock-01002.fits", "mock-01002.zarr",
+        "run.json", "survey.toml",
     ]  # fmt: skip
     table = Table.read(tmp_path / "mock" / "mock-01001.fits")
     assert summary.objects["mock-01001.fits"] == len(table)

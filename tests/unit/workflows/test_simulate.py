@@ -77,6 +77,19 @@ def test_resume_makes_what_is_missing_or_half_written(run, made):
     assert json.loads((out / "run.json").read_text())["provenance"]["seed"] == [1, 2, 3]
 
 
+def test_resume_makes_a_damaged_box_again(run, made):
+    """Zeros in place of an array, as a full disk or a crash leaves them: the file opens."""
+    out, paths = run
+    kept, content = paths[0].read_bytes(), bytearray(paths[1].read_bytes())
+    density = SimulatedBox.open(paths[1]).density.data.numpy().tobytes()
+    place = content.find(density)
+    paths[1].write_bytes(content[:place] + bytes(len(density)) + content[place + len(density) :])
+    simulate(out, seeds=[1, 2], settings=SETTINGS, resume=True)
+    assert made == [2]
+    assert paths[0].read_bytes() == kept
+    assert SimulatedBox.open(paths[1]).density.data.numpy().tobytes() == density
+
+
 def test_killed_run_resumes(tmp_path, monkeypatch, made):
     out = tmp_path / "run"
 

@@ -141,7 +141,7 @@ def test_figures_of_a_survey_need_its_objects(reconstructed, tmp_path):
     with pytest.raises(InputError, match="objects must be given for a reconstructed survey"):
         figures(fields, out=tmp_path / "figures")
     with pytest.raises(InputError, match="none for an evaluation"):
-        figures(tmp_path, objects=objects, out=tmp_path / "figures")
+        figures(reconstructed, objects=objects, out=tmp_path / "figures")
     assert list(tmp_path.iterdir()) == []
 
 
