@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from peculiar.core import Cosmology, InputError
+from peculiar.core.output import atomic_output
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
@@ -237,14 +238,16 @@ def read_card(path: Path | str) -> AnyCard:
 
 
 def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -> AnyCard:
-    """Write a network's weights and card, NAME.safetensors and NAME.json, and return the card.
+    """Write a network's weights and card, NAME.safetensors and NAME.json, each whole, and return the card.
+
+    Earlier ones of that name are replaced.
 
     Parameters
     ----------
     module : torch.nn.Module
         Its state is written in its own precision.
     directory : path
-        An existing directory, in most cases a temporary one of `peculiar.core.output.atomic_output`.
+        Where they go.
     **entries
         The entries of `ModelCard`, or with `task` those of `EmulatorCard` or `PainterCard`, but `weights_sha256`, which
         is taken from the file.
@@ -266,9 +269,13 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
             f"metrics must be finite, got others for {', '.join(bad)}: look at the validation boxes"
         )
     # One entry: several would be written in any order, and equal weights would get different checksums.
-    weights.write_bytes(save(state, metadata={"name": str(entries["name"])}))
-    card = _card_class(entries)(**entries, weights_sha256=weights_checksum(weights))
-    weights.with_suffix(".json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    with (
+        atomic_output(weights, overwrite=True) as new,
+        atomic_output(weights.with_suffix(".json"), overwrite=True) as new_card,
+    ):
+        new.write_bytes(save(state, metadata={"name": str(entries["name"])}))
+        card = _card_class(entries)(**entries, weights_sha256=weights_checksum(new))
+        new_card.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card
 
 

@@ -22,13 +22,13 @@ from torch import nn
 from torch.nn import functional
 
 from peculiar.core.errors import InputError
-from peculiar.core.output import atomic_output
 from peculiar.fields.symmetry import Symmetry, symmetries
 from peculiar.models.ramanah2019 import REACH, Critic, Ramanah2019
 from peculiar.statistics.power import compare_power
+from peculiar.training.checkpoint import CHECKPOINT, load_checkpoint, restoring, save_checkpoint
 from peculiar.training.count_objective import JUDGED, contrast
 from peculiar.training.dataset import Crops, Pair, TrainingPair
-from peculiar.training.loop import CHECKPOINT, learning_rate
+from peculiar.training.loop import learning_rate
 from peculiar.training.losses import Mesh, interior
 from peculiar.training.meshes import MeshSides
 from peculiar.training.objectives import correlation
@@ -124,9 +124,12 @@ def fit_adversarial(
     checkpoint = directory / CHECKPOINT
     done, before, totals, since = 0, 0.0, torch.zeros(len(CURVE), dtype=torch.float64), 0
     if resume and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+        state = load_checkpoint(
+            checkpoint, holds=(*parts, "update", "seconds", "since", "totals"), device=device
+        )
+        with restoring(checkpoint):
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
         done, before, since = state["update"], state["seconds"], state["since"]
         totals = state["totals"].cpu()
     curve = Metrics(directory / "metrics.csv", start=done)
@@ -144,8 +147,7 @@ def fit_adversarial(
     def save(update: int) -> None:
         state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
         state |= {"update": update, "seconds": seconds(), "totals": totals, "since": since}
-        with atomic_output(checkpoint, overwrite=True) as temporary:
-            torch.save(state, temporary)
+        save_checkpoint(state, checkpoint)
 
     limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
     update = done

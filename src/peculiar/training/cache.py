@@ -18,6 +18,7 @@ from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
+from peculiar.core.own_files import clear_leftovers
 from peculiar.models.channels import DENSITY_FLOOR, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
@@ -70,6 +71,7 @@ def cached_pairs(
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
+        clear_leftovers(folder)
         targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
         if not is_mesh(targets):
             physical = (box.density.data, box.velocity.data, box.momentum.data)
@@ -117,6 +119,7 @@ def cached_flows(
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
+        clear_leftovers(folder)
         targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
         if not is_mesh(targets):
             save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)

@@ -14,6 +14,7 @@ from pydantic import Field as Setting
 from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
+from peculiar.core.own_files import clear_leftovers
 from peculiar.fields.paint import paint
 from peculiar.models.channels import log_density
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
@@ -108,6 +109,7 @@ def cached_counts(
         simulated = SimulatedBox.open(path)
         box = box_of_cells(simulated.box.size, cell_size=inputs.cell_size)
         folder = directory / path.stem
+        clear_leftovers(folder)
         targets = folder / f"counts-{box_key(simulated, FORMAT, box.mesh, edges)}.npy"
         if not targets.exists():
             halos = simulated.halos
@@ -118,7 +120,7 @@ def cached_counts(
                 )
             counts = count_halos(halos.positions, halos.masses, box, mass_edges=edges).numpy()
             kind = np.uint8 if counts.max() <= np.iinfo(np.uint8).max else np.uint16
-            with atomic_output(targets) as temporary:
+            with atomic_output(targets, overwrite=True) as temporary:
                 np.save(temporary, counts.astype(kind))
         twin = box_key(simulated, FORMAT, box.mesh, inputs.particles_per_cell)
         density = folder / f"{inputs.kind.replace(' ', '-')}-{twin}.npy"
@@ -132,7 +134,7 @@ def cached_counts(
                 dynamics=inputs.kind,
             )
             logarithm = log_density(theory.density.data, floor=DENSITY_OFFSET)
-            with atomic_output(density) as temporary:
+            with atomic_output(density, overwrite=True) as temporary:
                 np.save(temporary, logarithm.to(torch.float16).numpy())
         factor = simulated.cosmology.velocity_factor(simulated.redshift)
         pairs.append(CountPair(density, targets, factor, path.stem, box=box, mass_edges=edges))

@@ -18,13 +18,14 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveragi
 from torch.utils.data import DataLoader
 
 from peculiar.core.errors import InputError
+from peculiar.training.checkpoint import CHECKPOINT, WholeCheckpoints, load_checkpoint, restoring
 from peculiar.training.dataset import Crops, TrainingPair, Vectors, WholeBoxes
 from peculiar.training.meshes import check_meshes
 from peculiar.training.objectives import Objective
 from peculiar.training.report import Report
 from peculiar.training.settings import TrainSettings
 
-CHECKPOINT = "last.ckpt"
+_STATE = ("state_dict", "global_step", "seconds", "loops", "callbacks", "optimizer_states")
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -263,7 +264,7 @@ def fit(
     going_on = resume and checkpoint.exists()
     start, done = 0, False
     if going_on:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+        state = load_checkpoint(checkpoint, holds=_STATE)
         start = int(state["global_step"])
         over = settings.max_minutes is not None and state["seconds"] >= 60 * settings.max_minutes
         done = over or start >= settings.steps
@@ -271,6 +272,10 @@ def fit(
     ends = settings.crop > 0 or not all(pair.periodic for pair in training)
     module = Training(network, objective, settings, seed=seed, crop=ends)
     module.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if going_on:
+        with restoring(checkpoint):
+            module.load_state_dict(state["state_dict"])
+            module.on_load_checkpoint(state)
     report = Report(directory / "metrics.csv", steps=settings.steps, start=start, announce=announce)
     with quiet_lightning():
         trainer = lightning.Trainer(
@@ -290,6 +295,7 @@ def fit(
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=directory,
+            plugins=[WholeCheckpoints()],
             callbacks=[
                 AveragedWeights(settings.ema),
                 TimeLimit(),
@@ -323,12 +329,8 @@ def fit(
                 DataLoader(crops, batch_size=None),
                 boxes,
                 ckpt_path=checkpoint if going_on else None,
-                weights_only=False,
             )
             trainer.save_checkpoint(checkpoint)
-        else:
-            module.load_state_dict(state["state_dict"])
-            module.on_load_checkpoint(state)
         minutes, steps = module.seconds / 60, max(module.global_step, start)
         results = trainer.validate(module, boxes, verbose=False)[0]
     network.eval()

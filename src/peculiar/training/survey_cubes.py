@@ -22,6 +22,7 @@ from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.own_files import clear_leftovers
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import sampling
@@ -335,6 +336,7 @@ def cached_cubes(
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = directory / path.stem
+        clear_leftovers(folder)
         for variant in variants:
             tracers: Catalogue | None = None
             for number in range(variant.cubes):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -76,11 +74,7 @@ def write_model(
         entries |= _painter_entries(network, settings, splits)
     else:
         entries |= _reconstructor_entries(network, settings, splits, validation, entries)
-    with TemporaryDirectory(dir=out) as temporary:
-        card = save_model(network, temporary, **entries)
-        for suffix in ("safetensors", "json"):
-            os.replace(Path(temporary) / f"{card.name}.{suffix}", out / f"{card.name}.{suffix}")
-    return card
+    return save_model(network, out, **entries)
 
 
 def _displacement_entries(splits: Splits) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from peculiar.core.errors import InputError, OutputExistsError
-from peculiar.core.output import atomic_output
+from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
 from peculiar.models.ramanah2019 import Ramanah2019
 from peculiar.training.adversarial import fit_adversarial
+from peculiar.training.checkpoint import CHECKPOINT
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import Recipe, load_recipe
@@ -68,12 +69,13 @@ def train(
     InputError
         If the recipe is bad, boxes are missing, or `out` holds another run.
     """
+    out = Path(out)
+    refuse_inputs(out, [run])
     settings = load_recipe(recipe, profile=profile, changes=changes)
     splits = split_files(run, settings)
     check_plan(settings, splits, seed=seed)
     network = build_network(settings, seed=seed)
     announce(f"{settings.name}: {sum(p.numel() for p in network.parameters()):,} weights")
-    out = Path(out)
     _prepare(out, settings, splits, profile=profile, seed=seed, resume=resume, force=force)
     training, validation = training_pairs(settings, splits, run=Path(run))
     common: dict[str, Any] = {
@@ -144,30 +146,64 @@ def _prepare(
     resume: bool,
     force: bool,
 ) -> None:
-    """Write the record of the run, or compare with the one that is there."""
-    record = out / RECORD
+    """Write the record of the run, or compare with the one that is there; files of others stay."""
+    record = check_output(out / RECORD, overwrite=True)
     plan: dict[str, Any] = {
         "recipe": settings.model_dump(mode="json"),
         "profile": profile,
         "boxes": {name: [path.name for path in paths] for name, paths in splits.items()},
         "seed": seed,
     }
-    if record.exists() and not force:
-        if not resume:
+    if record.exists():
+        found = _read_record(record)
+        if not (resume or force):
             raise OutputExistsError(f"out must not hold a run, got {out}: give --resume or --force")
-        found = json.loads(record.read_text(encoding="utf-8"))
-        # Boxes that are held out may come later.
-        found.get("boxes", {}).pop("test", None)
-        compared = plan | {"boxes": {name: plan["boxes"][name] for name in ("train", "validation")}}
-        different = [key for key in compared if found.get(key) != compared[key]]
-        if different:
-            raise InputError(
-                f"out must hold a run with the same settings, got another {', '.join(different)} in {record}: "
-                "choose another directory, or give --force to start again"
-            )
-        return
-    for old in out.rglob("last.ckpt"):
-        old.unlink()
+        if not force:
+            # Boxes that are held out may come later.
+            found["boxes"].pop("test", None)
+            compared = plan | {"boxes": {name: plan["boxes"][name] for name in ("train", "validation")}}
+            different = [key for key in compared if found.get(key) != compared[key]]
+            if different:
+                raise InputError(
+                    f"out must hold a run with the same settings, got another {', '.join(different)} in {record}: "
+                    "choose another directory, or give --force to start again"
+                )
+            return
+        for folder in _folders(out, settings):
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    elif taken := [path for path in _written(out, settings) if path.exists()]:
+        raise OutputExistsError(
+            f"out must not hold files of others, got {taken[0]} without a run's {RECORD} beside it: choose another "
+            "directory"
+        )
     with atomic_output(record, overwrite=True) as temporary:
         text = json.dumps(plan | {"provenance": provenance(settings=plan, seed=seed)}, indent=1)
         temporary.write_text(text, encoding="utf-8")
+
+
+def _read_record(record: Path) -> dict[str, Any]:
+    """Return the record of a training; InputError if it is of anything else."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        ours = found["provenance"]["package"] == "peculiar" and "recipe" in found and dict(found["boxes"])
+    except (OSError, ValueError, LookupError, TypeError):
+        ours = False
+    if not ours:
+        raise InputError(
+            f"out must hold a training's {RECORD} or none, got another {record}: choose another directory"
+        )
+    return dict(found)
+
+
+def _folders(out: Path, settings: Recipe) -> list[Path]:
+    """Where the checkpoints of a recipe's stages are."""
+    stages = () if isinstance(settings.loss, AdversarialLoss) else objectives(settings.loss)
+    return [out / stage.name for stage in stages] if len(stages) > 1 else [out]
+
+
+def _written(out: Path, settings: Recipe) -> list[Path]:
+    curves = (CHECKPOINT, "metrics.csv", "training.pdf", "training.png")
+    return [
+        *(folder / name for folder in _folders(out, settings) for name in curves),
+        *(out / f"{settings.name}.{suffix}" for suffix in ("safetensors", "json")),
+    ]

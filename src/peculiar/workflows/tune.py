@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
-from peculiar.core.output import atomic_output
+from peculiar.core.output import atomic_output, refuse_inputs
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import load_recipe
@@ -54,6 +54,7 @@ def tune(
     list of str
         The best settings, ready for ``--set``.
     """
+    refuse_inputs(out, [run])
     settings = load_recipe(recipe, profile=profile, changes=changes)
     everything = settings.data.model_copy(update={"boxes": None})
     splits = split_files(run, settings.model_copy(update={"data": everything}))
@@ -61,6 +62,11 @@ def tune(
     journal = out / "study.journal"
     if journal.exists() and not resume:
         raise OutputExistsError(f"out must not hold a search, got {out}: give --resume to go on with it")
+    if not journal.exists() and (taken := [*out.glob("best.json"), *out.glob("trial-*")]):
+        raise OutputExistsError(
+            f"out must not hold files of others, got {taken[0]} without a search's {journal.name}: choose another "
+            "directory"
+        )
     if repeats < 1:
         raise InputError(f"repeats must be >= 1, got {repeats}")
 

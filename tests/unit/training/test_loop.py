@@ -1,5 +1,6 @@
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_training_learns(pairs, tmp_path):
 def test_time_limit_ends_the_run_and_its_schedule(pairs, tmp_path):
     _, result = train(pairs, tmp_path, steps=10**6, max_minutes=0.01, validate_every=10**6)
     assert 0 < result["steps"] < 10**6
-    state = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert state["optimizer_states"][0]["param_groups"][0]["lr"] < 1e-2
     _, again = train(pairs, tmp_path, steps=10**6, max_minutes=0.01, validate_every=10**6, resume=True)
     assert again["steps"] == result["steps"]
@@ -221,3 +222,61 @@ def test_batch_norm_keeps_its_statistics_at_the_end(pairs, tmp_path):
     start = torch.zeros(3)
     assert torch.equal(statistics(0.0, "frozen"), start)
     assert not torch.equal(statistics(1.0, "free"), start)
+
+
+class Stranger:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (type(self.mark).touch, (self.mark,))
+
+
+def test_code_in_a_checkpoint_is_not_run(pairs, tmp_path):
+    torch.save({"global_step": 4, "callbacks": Stranger(tmp_path / "mark")}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match="must be whole and hold tensors and plain values only"):
+        train(pairs, tmp_path, resume=True)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text", "cut", "other"])
+def test_a_checkpoint_that_is_none_is_refused(pairs, tmp_path, content):
+    if isinstance(content, str):
+        torch.save({"weights": torch.ones(9)}, tmp_path / "last.ckpt")
+        whole = (tmp_path / "last.ckpt").read_bytes()
+        content = whole if content == "other" else whole[:-30]
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match=r"must be whole .*last.ckpt.* give --force"):
+        train(pairs, tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_network_is_refused(pairs, tmp_path):
+    train(pairs, tmp_path, steps=2)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    state["state_dict"].popitem()
+    torch.save(state, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match="must be of this network"):
+        train(pairs, tmp_path, resume=True)
+
+
+def test_the_checkpoint_before_stays_until_the_new_one_is_whole(pairs, tmp_path, monkeypatch):
+    """Nothing of it passes through TMPDIR, which may be another file system."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    write, written = Path.write_bytes, []
+
+    def killed(self, data):
+        written.append(self.parent)
+        if len(written) == 2:
+            write(self, bytes(data)[:100])
+            raise KilledError
+        write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    with pytest.raises(KilledError):
+        train(pairs, tmp_path / "run")
+    assert written == [tmp_path / "run"] * 2
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["last.ckpt", "metrics.csv"]
