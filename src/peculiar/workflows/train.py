@@ -107,8 +107,8 @@ def train(
                 {k if alone or k != "loss" else f"{objective.name}_loss": v for k, v in found.items()}
             )
     card = write_model(network, settings, splits, validation, metrics, out=out, seed=seed)
-    for path in sorted(out.rglob("metrics.csv")):
-        draw_curves(path)
+    for folder in _folders(out, settings):
+        draw_curves(folder / "metrics.csv")
     return card
 
 
