@@ -96,6 +96,16 @@ class Report(Callback):
         self.total, self.count = torch.zeros(()), 0
         self.last = self.began = time.monotonic()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the losses since the last row with the checkpoint."""
+        return {"total": self.total, "count": self.count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the losses since the last row."""
+        rows = self.metrics.rows
+        if not (rows and int(rows[-1]["step"]) == self.start):
+            self.total, self.count = state_dict["total"], state_dict["count"]
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
         self.last = self.began = time.monotonic()
