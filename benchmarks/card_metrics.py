@@ -10,9 +10,10 @@ import json
 import sys
 from pathlib import Path
 
+from peculiar.evaluation.record import Evaluation, fraction_name
+from peculiar.evaluation.tracers.plots import fractions_of
+from peculiar.evaluation.tracers.rows import HEADLINE
 from peculiar.inference.model_card import WEIGHTS, available_models
-from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.scoreboard import HEADLINE
 
 PAINTED = ("number_ratio", "power_deviation_0.3", "power_deviation_0.4", "variance_ratio_1") + tuple(
     f"r_mean_{k}" for k in (0.1, 0.3, 0.4)
@@ -22,8 +23,10 @@ PAINTED = ("number_ratio", "power_deviation_0.3", "power_deviation_0.4", "varian
 def reconstructor_metrics(evaluation: Evaluation, model: str) -> dict[str, float]:
     """Return the headline scores at each fraction of satellites."""
     return {
-        f"test_{key}_satellites{fraction:g}": evaluation.scores(fraction, model)[key]["mean"]
-        for fraction in evaluation.fractions
+        f"test_{key}_satellites{fraction:g}": evaluation.columns(sample=fraction_name(fraction))[model][key][
+            "mean"
+        ]
+        for fraction in fractions_of(evaluation)
         for key in HEADLINE
     }
 
@@ -37,7 +40,7 @@ def painter_metrics(evaluation: Evaluation, model: str) -> dict[str, float]:
 def main(directory: str) -> None:
     """Update the cards of the models that the evaluation holds."""
     evaluation = Evaluation.open(directory)
-    metrics = painter_metrics if evaluation.record.get("kind") == "paint" else reconstructor_metrics
+    metrics = painter_metrics if evaluation.kind == "paint" else reconstructor_metrics
     for name in available_models(None):
         if name not in evaluation.record["models"]:
             continue

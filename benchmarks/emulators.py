@@ -23,14 +23,16 @@ from typing import Any
 from reproduction import replace_between
 
 from peculiar.core import PRESETS, Box, InputError
+from peculiar.evaluation.displacements.rows import PUBLISHED
+from peculiar.evaluation.displacements.task import DisplacementTask
+from peculiar.evaluation.page import scores_page
+from peculiar.evaluation.record import Arrays, Evaluation
+from peculiar.evaluation.table import markdown
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import lagrangian_fields
 from peculiar.simulate.lpt import displacements
 from peculiar.simulate.particle_mesh import Steps, evolve
 from peculiar.workflows.emulate import emulate
-from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.scoreboard_displacement import PUBLISHED, displacement_markdown
-from peculiar.workflows.scoreboard_flow import flow_markdown
 
 ORDER = tuple(PUBLISHED)
 GOAL = {"test phase": 0.28}
@@ -114,7 +116,11 @@ def scores_text(records: Sequence[dict[str, Any]]) -> str:
             "",
             "Every score:",
             "",
-            displacement_markdown(ordered),
+            *(
+                markdown(table)
+                for one in ordered
+                for table in DisplacementTask.tables(Evaluation(one, Arrays()))
+            ),
         ]
     ).strip()
 
@@ -169,7 +175,7 @@ def main() -> None:
             records = [Evaluation.open(path).record for path in options.evaluations]
             marker, text = "he2019", scores_text(records)
         elif options.command == "flows":
-            _, text = flow_markdown(Evaluation.open(options.evaluation).record).split("\n", 1)
+            _, text = scores_page(Evaluation.open(options.evaluation)).split("\n", 1)
             marker, text = "wu2021", text.replace("\n## ", "\n### ").strip()
         else:
             marker = "speed"

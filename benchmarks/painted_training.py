@@ -13,13 +13,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from reproduction import replace_between
 
 from peculiar.core import InputError
-from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.scoreboard import ROWS, cell_text
+from peculiar.evaluation.record import Evaluation, fraction_name
+from peculiar.evaluation.scores import Score
+from peculiar.evaluation.table import cell_text
+from peculiar.evaluation.tracers.plots import fractions_of
+from peculiar.evaluation.tracers.rows import ROWS
 
 SHOWN = (
     "correlation_velocity",
@@ -38,17 +40,15 @@ SHOWN = (
 )
 
 
-def table(results: Sequence[Mapping[str, Any]], models: Sequence[str]) -> str:
+def table(scores: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> str:
     """Lines of a table for one satellite fraction: scores of each model, and differences from the first.
 
     Parameters
     ----------
-    results : sequence of mapping
-        Entries of scores.json.
+    scores : model -> score name -> score
     models : sequence of str
         Networks in the order of the columns, then baselines.
     """
-    scores = {entry["model"]: entry["scores"] for entry in results}
     first = models[0]
     lines = [
         f"| score | {' | '.join(models)} |",
@@ -75,16 +75,16 @@ def tables(evaluation: Evaluation) -> str:
         If the evaluation holds fewer than two networks.
     """
     record = evaluation.record
-    networks = [model for model in evaluation.models if model not in record["baselines"]]
+    networks = evaluation.networks
     if len(networks) < 2:
         raise InputError(
             f"evaluation must hold two networks at least, got {', '.join(networks)}: name two --model"
         )
     parts = []
-    for fraction in evaluation.fractions:
-        results = [entry for entry in record["results"] if entry["satellite_fraction"] == fraction]
+    for fraction in fractions_of(evaluation):
+        columns = evaluation.columns(sample=fraction_name(fraction))
         title = f"{len(record['boxes'])} boxes of N-body halos, {100 * fraction:g} % satellites"
-        parts.append(f"{title}:\n\n{table(results, [*networks, *record['baselines']])}")
+        parts.append(f"{title}:\n\n{table(columns, [*networks, *record['baselines']])}")
     return "\n\n".join(parts)
 
 

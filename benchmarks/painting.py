@@ -18,18 +18,19 @@ from typing import Any
 from reproduction import replace_between
 
 from peculiar.core import InputError
-from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.scoreboard import Row, cell_text
-from peculiar.workflows.scoreboard_paint import (
+from peculiar.evaluation.counts.rows import (
     BIASED,
     CATALOGUE,
+    CATALOGUE_ROWS,
     LOCAL,
+    PUBLISHED,
     ROWS,
     SOURCE,
     goals_table,
-    sample_title,
-    score_lines,
 )
+from peculiar.evaluation.counts.task import sample_title
+from peculiar.evaluation.record import Evaluation
+from peculiar.evaluation.table import Row, cell_text, markdown, score_table
 
 BY_MASS = (
     "number_ratio",
@@ -73,11 +74,11 @@ def painting_text(records: Sequence[Record]) -> str:
         f"{first['settings']['draws']} draws each. Standard errors over boxes in parentheses. Baselines are fitted on "
         f"{len(first['tuned_on'])} other boxes. Published figures are of {SOURCE}, on its own simulations.",
         "",
-        goals_table(first),
+        markdown(goals_table(first)),
         "",
         f"### All halos, {sample_title(first, whole)}",
         "",
-        *score_lines(columns, whole),
+        markdown(score_table(ROWS, columns, beside=PUBLISHED)),
     ]
     for painter in painters:
         lines += ["", f"### Mass bins, {painter}", "", *_mass_lines(first, painter)]
@@ -97,7 +98,7 @@ def painting_text(records: Sequence[Record]) -> str:
             "",
             f"### {sample_title(first, CATALOGUE)}",
             "",
-            *score_lines(catalogues, CATALOGUE),
+            markdown(score_table(CATALOGUE_ROWS, catalogues)),
         ]
     return "\n".join(lines)
 

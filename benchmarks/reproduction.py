@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from peculiar.core import InputError
-from peculiar.workflows.evaluation import SCHEMA
-from peculiar.workflows.scoreboard import ROWS, Score, cell_text, markdown, published_text, true_text
+from peculiar.evaluation.record import SCHEMA, Arrays, Evaluation
+from peculiar.evaluation.scores import Score
+from peculiar.evaluation.table import cell_text, markdown, true_text
+from peculiar.evaluation.tracers.rows import PUBLISHED, ROWS
+from peculiar.evaluation.tracers.task import TracerTask
 
 SUMMARY, EVERYTHING = "scores", "all scores"
 KNOWN = {row.key: row for row in ROWS}
@@ -177,7 +180,7 @@ def goal_table(record: Mapping[str, Any], columns: Mapping[str, Mapping[str, Sco
         label = f"{goal.label} (true {true})" if true else goal.label
         cells = [goal_text(goal, scores) for scores in columns.values()]
         reach = " and ".join(f"{cpu:g} / {gpu:g}" for cpu, gpu in zip(goal.cpu, goal.gpu, strict=True))
-        published = published_text(row) if len(goal.keys) == 1 else ""
+        published = PUBLISHED["published"].get(row.key, "") if len(goal.keys) == 1 else ""
         lines.append(f"| {label} | {' | '.join(cells)} | {reach} | {published} |")
     return lines
 
@@ -227,8 +230,10 @@ def summary(record: Mapping[str, Any], *, each: bool = True) -> str:
 
 def everything(record: Mapping[str, Any]) -> str:
     """Return every score at each satellite fraction."""
-    lines = markdown(record).splitlines()[2:]  # without the title
-    return "\n".join(f"#{line}" if line.startswith("#") else line for line in lines).strip()
+    evaluation = Evaluation(dict(record), Arrays())
+    _, introduction = TracerTask.introduction(evaluation).split("\n\n", 1)
+    tables = [markdown(table).replace("## ", "### ", 1) for table in TracerTask.tables(evaluation)]
+    return "\n\n".join([introduction, *tables])
 
 
 def replace_between(page: Path, parts: Mapping[str, str]) -> None:

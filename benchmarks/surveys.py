@@ -13,40 +13,30 @@ the networks of another evaluation, trained with some terms of the loss alone, f
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from reproduction import replace_between
 
 from peculiar.core import InputError
+from peculiar.evaluation.cubes.measure import BOUNDARY, CENTRE, EVERYWHERE, KNOWN, SEEN, UNBIASED
+from peculiar.evaluation.cubes.plots import ALL_HALOS, drawn_models, joint
+from peculiar.evaluation.cubes.rows import OUTSIDE, PARTS, ROWS, SOURCE, beside, tuned_text
+from peculiar.evaluation.record import Evaluation
+from peculiar.evaluation.table import cell_text, markdown, score_table
 from peculiar.figures.distributions import Histogram2D
 from peculiar.figures.style import save
 from peculiar.figures.survey_scores import velocity_contours
-from peculiar.workflows.evaluation import Evaluation
-from peculiar.workflows.measure_survey import BOUNDARY, CENTRE, EVERYWHERE, KNOWN, SEEN, UNBIASED
-from peculiar.workflows.plots_survey import ALL_HALOS, drawn_models, joint
-from peculiar.workflows.scoreboard import cell_text
-from peculiar.workflows.scoreboard_survey import (
-    OUTSIDE,
-    PARTS,
-    ROWS,
-    SOURCE,
-    score_columns,
-    score_lines,
-    tuned_lines,
-)
 
 IN_PARTS = ("slope", "within_residual", "within_magnitude", "cosine", "coherence", "rms_error")
 """Scores of the tables of parts."""
 
-Record = Mapping[str, Any]
 
-
-def survey_text(records: Sequence[Record]) -> str:
+def survey_text(evaluations: Sequence[Evaluation]) -> str:
     """Return all tables of all evaluations."""
     lines: list[str] = []
-    for record in records:
+    for evaluation in evaluations:
+        record = evaluation.record
         cubes, box, boxes = record["cubes"], record["box"], record["boxes"]
         for sample in record["samples"]:
             lines += [
@@ -57,22 +47,28 @@ def survey_text(records: Sequence[Record]) -> str:
                 f"parentheses. Published values are of {SOURCE}, on its own simulations. Settings of the baselines, "
                 f"tuned on {len(record['tuned_on'])} other box{'es' if len(record['tuned_on']) > 1 else ''}:",
                 "",
-                *tuned_lines(record, sample),
+                *(f"- {text}" for text in tuned_text(record, sample)),
                 "",
-                *score_lines(record, sample, EVERYWHERE),
+                markdown(
+                    score_table(
+                        ROWS,
+                        evaluation.columns(sample=sample, part=EVERYWHERE),
+                        beside=beside(sample, EVERYWHERE),
+                    )
+                ),
                 "",
-                *part_lines(record, sample),
+                *part_lines(evaluation, sample),
                 "",
             ]
     return "\n".join(lines).rstrip()
 
 
-def part_lines(record: Record, sample: str) -> list[str]:
+def part_lines(evaluation: Evaluation, sample: str) -> list[str]:
     """Return the table of the parts of a cube, a column for each model."""
-    columns = score_columns(record, sample, EVERYWHERE)
+    columns = evaluation.columns(sample=sample, part=EVERYWHERE)
     lines = [f"| part | | {' | '.join(columns)} |", "| --- | --- |" + " ---: |" * len(columns)]
     for part in (CENTRE, BOUNDARY, SEEN, UNBIASED, KNOWN):
-        held = score_columns(record, sample, part)
+        held = evaluation.columns(sample=sample, part=part)
         if not held:
             continue
         for row in (one for one in ROWS if one.key in IN_PARTS):
@@ -82,13 +78,13 @@ def part_lines(record: Record, sample: str) -> list[str]:
     return [*lines, f"| {PARTS[EVERYWHERE]} | {OUTSIDE.label} | {cells} |"]
 
 
-def term_lines(record: Record) -> list[str]:
+def term_lines(evaluation: Evaluation) -> list[str]:
     """Return the table of networks that were trained with other losses, a row for each."""
-    held = score_columns(record, ALL_HALOS, EVERYWHERE)
+    held = evaluation.columns(sample=ALL_HALOS, part=EVERYWHERE)
     rows = [row for row in ROWS if any(row.key in scores for scores in held.values())]
     lines = [f"| | {' | '.join(row.label for row in rows)} |", "| --- |" + " ---: |" * len(rows)]
     for name, scores in held.items():
-        if name not in record["baselines"]:
+        if name in evaluation.networks:
             lines.append(f"| `{name}` | {' | '.join(cell_text(scores, row) for row in rows)} |")
     return lines
 
@@ -127,13 +123,13 @@ def main() -> None:
     options = parser.parse_args()
     try:
         evaluations = [Evaluation.open(path) for path in options.evaluations]
-        kinds = [one.record.get("kind", "tracers") for one in evaluations]
+        kinds = [one.kind for one in evaluations]
         if unfit := [kind for kind in kinds if kind != "survey"]:
             raise InputError(f"evaluations must be of isolated cubes, got one of kind {unfit[0]}")
-        text = survey_text([one.record for one in evaluations])
+        text = survey_text(evaluations)
         parts = {"survey scores": text}
         if options.terms is not None:
-            parts["loss terms"] = "\n".join(term_lines(Evaluation.open(options.terms).record))
+            parts["loss terms"] = "\n".join(term_lines(Evaluation.open(options.terms)))
         for page in options.docs:
             replace_between(page, parts)
         if options.figures is not None:

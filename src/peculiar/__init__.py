@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from peculiar.catalogues import read_catalogue, read_sky_catalogue, write_objects
     from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
+    from peculiar.fields.objects import at_objects
     from peculiar.inference.model_card import available_models, load_model
     from peculiar.workflows.field_files import read_fields, write_fields
     from peculiar.workflows.query import query
-    from peculiar.workflows.reconstruct import at_objects, reconstruct
+    from peculiar.workflows.reconstruct import reconstruct
     from peculiar.workflows.sky_field import read_sky_field
 
 # Name to module: torch takes seconds to import, and `peculiar --help` needs none of it.
@@ -32,7 +33,7 @@ _HOMES = {
     "Field": "peculiar.core",
     "InputError": "peculiar.core",
     "OutOfRangeWarning": "peculiar.core",
-    "at_objects": "peculiar.workflows.reconstruct",
+    "at_objects": "peculiar.fields.objects",
     "available_models": "peculiar.inference.model_card",
     "load_model": "peculiar.inference.model_card",
     "query": "peculiar.workflows.query",

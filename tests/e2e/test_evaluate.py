@@ -18,8 +18,7 @@ def test_simulate_evaluate_report(tmp_path):
         tmp_path / "run",
         out=tmp_path / "scores",
         models=["linear"],
-        satellite_fraction=(0.2,),
-        number_density=8e-5,
+        options={"satellite_fraction": (0.2,), "number_density": 8e-5},
     )
     record = json.loads((out / "scores.json").read_text())
     assert len(record["results"]) == 2

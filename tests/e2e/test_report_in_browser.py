@@ -103,8 +103,8 @@ def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     settings = BoxSettings(size=100.0, particles=32, cells=16, steps=Steps(count=4), min_particles=8)
     simulate(folder / "run", seeds=[1, 2], settings=settings)
-    choice = {"models": ["linear"], "satellite_fraction": (0.2,), "number_density": 8e-5, "figures": False}
-    evaluate(folder / "run", out=folder / "scores", **choice)
+    options = {"satellite_fraction": (0.2,), "number_density": 8e-5}
+    evaluate(folder / "run", out=folder / "scores", models=["linear"], options=options, figures=False)
     return report(folder / "scores", out=folder / "report.html")
 
 

@@ -253,9 +253,9 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Compare models with the truth of simulations, all baselines in one table."""
-    from peculiar.workflows.evaluate_any import evaluate_any
+    from peculiar.workflows.evaluate import evaluate as judge
 
-    directory = evaluate_any(
+    directory = judge(
         run,
         out=out,
         models=model,

@@ -72,9 +72,9 @@ def query(
 ) -> None:
     """Velocity, its line-of-sight part and density of a field at places on the sky."""
     from peculiar.core import InputError
+    from peculiar.fields.objects import DISPERSION
     from peculiar.workflows.query import query as ask
     from peculiar.workflows.query import query_file
-    from peculiar.workflows.reconstruct import DISPERSION
     from peculiar.workflows.sky_field import explain
 
     given = {"--ra": ra, "--dec": dec, "--z": z}

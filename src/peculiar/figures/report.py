@@ -70,12 +70,15 @@ class Table:
         Cells in bold.
     note : str
         Below the table.
+    title : str
+        Above it.
     """
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
     best: dict[int, int] = field(default_factory=dict)
     note: str = ""
+    title: str = ""
 
 
 def page(
@@ -201,9 +204,9 @@ def table(content: Table) -> str:
         lines.append(f"<tr><th>{escape(cells[0])}</th>{inner}</tr>")
     note = f'<p class="note">{escape(content.note)}</p>' if content.note else ""
     rows = "".join(lines)
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}'
-    )
+    heading = subheading(content.title) if content.title else ""
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'{heading}<div class="scroll">{body}</div>{note}'
 
 
 def facts(entries: Sequence[tuple[str, str]]) -> str:

@@ -26,6 +26,8 @@ from peculiar.figures.style import (
     styled,
 )
 
+SLAB_THICKNESS = 23.0  # Mpc/h, as in figure 4 of Xiao et al. 2024
+
 
 @dataclass(frozen=True, eq=False)
 class Slab:
@@ -367,3 +369,14 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _axis(name: str) -> str:
     return rf"${name}$ [$h^{{-1}}$ Mpc]"
+
+
+def thin_axis(line_of_sight: str) -> str:
+    """Axis along which the slab is thin, so that the line of sight lies in its plane."""
+    return "x" if line_of_sight == "y" else "y"
+
+
+def half(data: np.ndarray) -> np.ndarray:
+    """Return what a picture needs in half precision; it ends at 65504, which only single voxels of a momentum pass."""
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(data, -limit, limit).astype(np.float16)

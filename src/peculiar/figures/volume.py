@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from peculiar.core.errors import InputError
@@ -16,6 +17,8 @@ DENSITY_RANGE = (0.2, 10.0)
 """Values of 1 + delta between white and black."""
 SLICES = 16
 """Heights that the slider offers."""
+VOLUME_CELLS = 48
+"""Cells along a side of the fields that the view shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,3 +326,10 @@ def _axis(volume: Volume, index: int) -> dict[str, object]:
         "showspikes": False,
         "zeroline": False,
     }
+
+
+def coarsen(data: np.ndarray, cells: int) -> np.ndarray:
+    """Average (channel, x, y, z) over blocks, to at most `cells` along a side; blocks overlap where they must."""
+    side = min(cells, data.shape[-1])
+    pooled = torch.nn.functional.adaptive_avg_pool3d(torch.from_numpy(data)[None], side)
+    return pooled[0].numpy()

@@ -103,3 +103,12 @@ def lagrangian_inputs(
         shape = theory.zeldovich.shape[1:]
         channels += [theory.zeldovich.new_full((1, *shape), value) for value in (Omega_m - 0.3, amplitude)]
     return torch.cat(channels)
+
+
+def second_order_velocity(
+    theory: LagrangianFields, cosmology: Cosmology, *, redshift: float
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return the velocities of 2LPT, (3, x, y, z) [km/s]."""
+    to_velocity = cosmology.hubble(redshift) / (1 + redshift)
+    first, second = cosmology.growth_rate(redshift), cosmology.growth_rate_second(redshift)
+    return to_velocity * (first * theory.zeldovich + second * theory.second_order)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from peculiar.core import InputError, OutOfRangeWarning
 from peculiar.core.output import atomic_output, check_output
+from peculiar.evaluation.record import Evaluation
+from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.workflows.evaluate import evaluate
-from peculiar.workflows.evaluation import Evaluation
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import CLASSICAL
 from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
-from peculiar.workflows.report import evaluation_headlines, report
+from peculiar.workflows.report import report
 from peculiar.workflows.surveys import resolve_survey
 
 SURVEY = "sdss_dr7"
@@ -80,7 +81,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
             boxes,
             out=temporary / "evaluation",
             models=[DEFAULT_MODEL, *CLASSICAL],
-            satellite_fraction=SATELLITES,
+            options={"satellite_fraction": SATELLITES},
             figures=False,
         )
         report(
@@ -92,7 +93,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
         )
         headlines = [
             f"{item.label}: {item.value}" + (f" ({item.context})" if item.context else "")
-            for item in evaluation_headlines(Evaluation.open(temporary / "evaluation"))
+            for item in TracerTask.headlines(Evaluation.open(temporary / "evaluation"))
         ]
         record = provenance(
             {

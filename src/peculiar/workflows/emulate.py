@@ -17,7 +17,7 @@ from peculiar.inference.emulator import DisplacementEmulator
 from peculiar.inference.model_card import find_model
 from peculiar.inference.whole import total_stride
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
+from peculiar.simulate.lagrangian import lagrangian_fields, second_order_velocity
 from peculiar.simulate.lpt import lattice
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.progress import progress_bar
@@ -130,13 +130,6 @@ def emulate(
     return EmulatedParticles(
         position, displacement, velocity, source, box, cosmology, redshift, emulator.card.name
     )
-
-
-def second_order_velocity(theory: LagrangianFields, cosmology: Cosmology, *, redshift: float) -> torch.Tensor:
-    """Return the velocities of 2LPT, (3, x, y, z) [km/s]."""
-    to_velocity = cosmology.hubble(redshift) / (1 + redshift)
-    first, second = cosmology.growth_rate(redshift), cosmology.growth_rate_second(redshift)
-    return to_velocity * (first * theory.zeldovich + second * theory.second_order)
 
 
 def emulate_file(

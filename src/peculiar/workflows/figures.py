@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from peculiar.core import InputError
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
-from peculiar.figures.style import Plot, save
-from peculiar.workflows.evaluation import Evaluation
+from peculiar.evaluation.page import draw
+from peculiar.evaluation.record import Evaluation
 from peculiar.workflows.flow_maps import write_flow
-from peculiar.workflows.plots import draw
-from peculiar.workflows.plots_displacement import displacement_plots
-from peculiar.workflows.plots_flow import plots_of_flow
-from peculiar.workflows.plots_paint import plots_of_paint
-from peculiar.workflows.plots_survey import plots_of_survey
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.survey_report import is_reconstruction, read_survey_flow
 
@@ -61,37 +55,6 @@ def figures(
     inputs = [Path(run) / name for name in ("scores.json", "arrays.npz")]
     record = provenance({"run": str(run), "evaluation": evaluation.record["provenance"]}, inputs=inputs)
     with atomic_output(target, overwrite=force) as temporary:
-        draw_evaluation(evaluation, temporary)
+        draw(evaluation, temporary)
         (temporary / "provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return target
-
-
-def evaluation_plots(evaluation: Evaluation) -> list[Plot]:
-    """Draw every figure of an evaluation, whatever was evaluated."""
-    kind = evaluation.record.get("kind", "tracers")
-    if kind == "displacement":
-        return displacement_plots(evaluation)
-    if kind == "flow":
-        return plots_of_flow(evaluation)
-    if kind == "paint":
-        return plots_of_paint(evaluation)
-    if kind == "survey":
-        return plots_of_survey(evaluation)
-    return [
-        replace(plot, name=f"{plot.name}_satellites{100 * fraction:02.0f}")
-        for fraction in evaluation.fractions
-        for plot in draw(evaluation, fraction)
-    ]
-
-
-def draw_evaluation(evaluation: Evaluation, directory: Path) -> None:
-    """Write every figure as PDF and PNG into a new directory; captions in figures.md."""
-    directory.mkdir(parents=True)
-    source = evaluation.record["provenance"]
-    software = f"{source['package']} {source['version']} {source['revision']}".strip()
-    lines = ["# Figures", ""]
-    for plot in evaluation_plots(evaluation):
-        about = {"Title": plot.title, "Description": plot.caption, "Software": software}
-        save(plot.figure, directory / plot.name, about=about)
-        lines += [f"**{plot.name}**: {plot.title}. {plot.caption}", ""]
-    (directory / "figures.md").write_text("\n".join(lines), encoding="utf-8")

@@ -21,9 +21,9 @@ from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import atomic_output, check_output
+from peculiar.fields.objects import DISPERSION, stacked
 from peculiar.fields.sight import MAX_SPEED, log_prior, places, read_along, velocity_needed
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruct import DISPERSION, stacked
 from peculiar.workflows.sky_field import SkyField, read_sky_field
 
 SIGMA_RANGE = (20.0, 2000.0)

@@ -25,6 +25,7 @@ from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Recons
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.fields.objects import at_objects
 from peculiar.inference.card_range import range_texts
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.linear import IterativeFFT
@@ -35,7 +36,6 @@ from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
     REDSHIFT,
-    at_objects,
     hand_over,
     make_reconstructor,
     mesh_cells,

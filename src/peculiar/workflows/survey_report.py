@@ -17,9 +17,8 @@ from peculiar.fields.smooth import gaussian
 from peculiar.figures import report as html
 from peculiar.figures.flow import flow_view
 from peculiar.figures.report import Headline, Section
-from peculiar.figures.slices import Slab, observer_slices, velocity_histogram
-from peculiar.figures.volume import Volume, interactive
-from peculiar.workflows.evaluate import SLAB_THICKNESS, VOLUME_CELLS, coarsen
+from peculiar.figures.slices import SLAB_THICKNESS, Slab, observer_slices, velocity_histogram
+from peculiar.figures.volume import VOLUME_CELLS, Volume, coarsen, interactive
 from peculiar.workflows.field_files import ReconstructionAttributes, read_attributes, read_fields
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section
 

@@ -43,8 +43,9 @@ def evaluation(tmp_path_factory):
         file["members/displacement"] = np.zeros((0, 3))
         file["members/velocity"] = np.zeros((0, 3))
         file["members/host"] = np.zeros(0, dtype=np.int64)
-    choice = {"models": ["linear"], "satellite_fraction": (0.0,), "number_density": 1e-3, "figures": False}
-    return evaluate(folder / "box-00001.h5", out=folder / "scores", **choice)
+    options = {"satellite_fraction": (0.0,), "number_density": 1e-3}
+    box = folder / "box-00001.h5"
+    return evaluate(box, out=folder / "scores", models=["linear"], options=options, figures=False)
 
 
 def test_every_figure_is_there_with_caption_and_provenance(evaluation, tmp_path):

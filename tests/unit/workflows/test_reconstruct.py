@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutOfRangeWarning
+from peculiar.fields.objects import at_objects
 from peculiar.linear import IterativeFFT
-from peculiar.workflows.reconstruct import at_objects, make_reconstructor, mesh_cells, reconstruct
+from peculiar.workflows.reconstruct import make_reconstructor, mesh_cells, reconstruct
 
 COSMOLOGY = PRESETS["xiao2024"]
 

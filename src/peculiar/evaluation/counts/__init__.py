@@ -1,0 +1,1 @@
+"""Painted halos, as Kodi Ramanah et al. 2019 judge them."""
