@@ -76,9 +76,8 @@ def choose(cases: Sequence[Case], *, only: Sequence[str], sample: int | None, se
 
 def warm() -> None:
     """Import and compile in the server what nearly every child needs."""
-    import peculiar.workflows.evaluate_any
-
     import peculiar.workflows.compare
+    import peculiar.workflows.evaluate
     import peculiar.workflows.groups
     import peculiar.workflows.reconstruct_file
     import peculiar.workflows.train

@@ -300,6 +300,7 @@ SPECS = {
 
 @pytest.mark.parametrize(("kind", "key"), TURNED)
 class TestCatalogues:
+    @pytest.mark.filterwarnings("ignore:number density:peculiar.core.errors.OutOfRangeWarning")
     @pytest.mark.parametrize("name", RECONSTRUCTORS)
     def test_reconstructors(self, kind, key, name):
         turn, catalogue = TURNS[key], CATALOGUES[kind]

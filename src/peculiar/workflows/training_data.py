@@ -25,7 +25,7 @@ from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
-from peculiar.training.survey_cubes import cached_cubes
+from peculiar.training.survey_cubes import MARGIN, cached_cubes
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 
@@ -79,12 +79,12 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
     else:
         boxes = [SimulatedBox.open(path).box for path in paths]
         if isinstance(spec, SurveyInputs):
-            cubes = [MeshShape(variant.cells, False) for variant in settings.data.cubes]
+            cubes = [MeshShape(variant.cells + 2 * MARGIN, False) for variant in settings.data.cubes]
             for cube in cubes:
-                if small := [box.mesh for box in boxes if box.mesh < 2 * cube.cells]:
+                if small := [box.mesh for box in boxes if box.mesh < cube.cells]:
                     raise InputError(
-                        f"cubes of {cube.cells} cells must fit at least twice along a box's side, got a box of "
-                        f"{small[0]} cells: simulate 600 Mpc/h with cells of 5 Mpc/h"
+                        f"cubes of {cube.cells} cells with their margin must fit into a box, got one of {small[0]} cells along a side: "
+                        "simulate 600 Mpc/h with cells of 5 Mpc/h"
                     )
             shapes = cubes * len(boxes)
         elif isinstance(spec, CountInputs):

@@ -121,7 +121,7 @@ def test_groups_do_not_replace_the_file_of_their_part(tmp_path, table):
     from peculiar.workflows.groups import find_groups_file
 
     table.write(tmp_path / "survey.fits")
-    with pytest.raises(InputError, match="files of their own"):
+    with pytest.raises(InputError, match="must not hold an input"):
         find_groups_file(
             f"{tmp_path / 'survey.fits'}[1]",
             out=tmp_path / "survey.fits",

@@ -77,7 +77,7 @@ def test_the_survey_that_comes_with_the_package():
         ("redshifts =", "distances = [1, 2]\nredshifts =", "not both"),
         ('"flux-limited"', '"flat"', "belong together"),
         ("{z =", "{redshift =", "columns must map ra, dec, z, mass, weight, magnitude, got redshift"),
-        ("name = ", "name = = ", "survey must be TOML"),
+        ("name = ", "name = = ", "survey must be a TOML file"),
     ],
 )
 def test_wrong_files(file, old, new, words):

@@ -57,5 +57,5 @@ def test_bad_catalogues():
     mask = Field(torch.ones(1, 4, 4, 4), Box(10.0, 4), ("completeness",))
     with pytest.raises(InputError, match="periodic box"):
         catalogue_modes(Catalogue(points, Box(10.0), completeness=mask), 8)
-    with pytest.raises(InputError, match="weights must sum"):
+    with pytest.raises(InputError, match="weights must be >= 0 and not all 0"):
         catalogue_modes(Catalogue(points, Box(10.0), weights=np.zeros(4)), 8)
