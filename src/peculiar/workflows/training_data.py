@@ -83,7 +83,7 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
             for cube in cubes:
                 if small := [box.mesh for box in boxes if box.mesh < cube.cells]:
                     raise InputError(
-                        f"cubes of {cube.cells} cells with their margin must fit into a box, got one of {small[0]} cells: "
+                        f"cubes of {cube.cells} cells, margin included, must fit into a box, got {small[0]} cells: "
                         "simulate 600 Mpc/h with cells of 5 Mpc/h"
                     )
             shapes = cubes * len(boxes)

@@ -45,7 +45,7 @@ from peculiar.statistics.modes import Modes, catalogue_modes
 from peculiar.statistics.multipoles import correlation_plane, power_multipoles
 
 TUNABLE = (IterativeFFT, LinearTheory)
-TUNING_GRID = {"smoothing": (2.0, 3.0, 4.5), "bias": (1.2, 1.5, 1.8, 2.1)}
+TUNING_GRID = {"smoothing": (2.0, 3.0, 4.5, 7.0, 10.0), "bias": (1.2, 1.5, 1.8, 2.1)}
 """First values of the baselines' tuning, refined twice: smoothing [Mpc/h] and bias."""
 PLANE_REACH = 40.0  # Mpc/h, largest separation of xi(r_perp, r_par)
 TRACERS = "tracers"
