@@ -7,6 +7,11 @@ Examples
 >>> fields = peculiar.reconstruct(halos)  # density, velocity, momentum  # doctest: +SKIP
 >>> objects = peculiar.at_objects(halos, fields, cosmology=peculiar.PRESETS["xiao2024"])  # doctest: +SKIP
 >>> objects.v_los  # km/s, (n,), at the objects' real-space positions  # doctest: +SKIP
+
+What every command does is here under one name: that of the command, with ``_file`` where a function without it takes
+and returns values (`reconstruct_file` reads a catalogue and writes the fields, `reconstruct` makes them of one).
+Four have another, because rooms of the package or values have theirs: `simulate_run`, `draw_figures`, `make_mocks` and
+`find_groups_file`; `available_models` gives the names of `peculiar models`.
 """
 
 from __future__ import annotations
@@ -15,54 +20,188 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peculiar.catalogues import read_catalogue, read_sky_catalogue, write_objects
+    from peculiar.catalogues import (
+        Survey,
+        find_groups,
+        load_survey,
+        read_catalogue,
+        read_sky_catalogue,
+        read_survey,
+        write_catalogue,
+        write_objects,
+    )
+    from peculiar.catalogues.distances import read_distances
     from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
     from peculiar.fields.objects import at_objects
     from peculiar.inference.model_card import available_models, load_model
+    from peculiar.simulate.matter import MatterFields
+    from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+    from peculiar.simulate.pairs import PairSettings
+    from peculiar.workflows.compare import CompareOptions, compare, compare_file
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.demo import demo
+    from peculiar.workflows.emulate import emulate, emulate_file
+    from peculiar.workflows.evaluate import evaluate
     from peculiar.workflows.field_files import read_fields, write_fields
-    from peculiar.workflows.query import query
+    from peculiar.workflows.figures import draw_figures
+    from peculiar.workflows.flow import flow, flow_file
+    from peculiar.workflows.groups import find_groups_file
+    from peculiar.workflows.mock import MockSettings, make_mocks
+    from peculiar.workflows.paint import PaintOptions, paint, paint_file
+    from peculiar.workflows.painted_boxes import PaintedSettings
+    from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
+    from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+    from peculiar.workflows.report import report
+    from peculiar.workflows.simulate import simulate_run
     from peculiar.workflows.sky_field import read_sky_field
+    from peculiar.workflows.superclusters import read_superclusters, superclusters_in
+    from peculiar.workflows.surveys import resolve_survey
+    from peculiar.workflows.train import train
+    from peculiar.workflows.tune import tune
 
-# Name to module: torch takes seconds to import, and `peculiar --help` needs none of it.
-_HOMES = {
-    "PRESETS": "peculiar.core",
-    "Box": "peculiar.core",
-    "Catalogue": "peculiar.core",
-    "Cosmology": "peculiar.core",
-    "Field": "peculiar.core",
-    "InputError": "peculiar.core",
-    "OutOfRangeWarning": "peculiar.core",
-    "at_objects": "peculiar.fields.objects",
-    "available_models": "peculiar.inference.model_card",
-    "load_model": "peculiar.inference.model_card",
-    "query": "peculiar.workflows.query",
-    "read_catalogue": "peculiar.catalogues",
-    "read_fields": "peculiar.workflows.field_files",
-    "read_sky_catalogue": "peculiar.catalogues",
-    "read_sky_field": "peculiar.workflows.sky_field",
-    "reconstruct": "peculiar.workflows.reconstruct",
-    "write_fields": "peculiar.workflows.field_files",
-    "write_objects": "peculiar.catalogues",
+# torch takes seconds to import, and `peculiar --help` needs none of it.
+_ROOMS = {
+    "peculiar.catalogues": (
+        "Survey",
+        "find_groups",
+        "load_survey",
+        "read_catalogue",
+        "read_sky_catalogue",
+        "read_survey",
+        "write_catalogue",
+        "write_objects",
+    ),
+    "peculiar.catalogues.distances": ("read_distances",),
+    "peculiar.core": (
+        "PRESETS",
+        "Box",
+        "Catalogue",
+        "Cosmology",
+        "Field",
+        "InputError",
+        "OutOfRangeWarning",
+    ),
+    "peculiar.fields.objects": ("at_objects",),
+    "peculiar.inference.model_card": (
+        "available_models",
+        "load_model",
+    ),
+    "peculiar.simulate.matter": ("MatterFields",),
+    "peculiar.simulate.mocks": (
+        "BoxSettings",
+        "SimulatedBox",
+    ),
+    "peculiar.simulate.pairs": ("PairSettings",),
+    "peculiar.workflows.compare": (
+        "CompareOptions",
+        "compare",
+        "compare_file",
+    ),
+    "peculiar.workflows.cosmologies": ("parse_cosmology",),
+    "peculiar.workflows.demo": ("demo",),
+    "peculiar.workflows.emulate": (
+        "emulate",
+        "emulate_file",
+    ),
+    "peculiar.workflows.evaluate": ("evaluate",),
+    "peculiar.workflows.field_files": (
+        "read_fields",
+        "write_fields",
+    ),
+    "peculiar.workflows.figures": ("draw_figures",),
+    "peculiar.workflows.flow": (
+        "flow",
+        "flow_file",
+    ),
+    "peculiar.workflows.groups": ("find_groups_file",),
+    "peculiar.workflows.mock": (
+        "MockSettings",
+        "make_mocks",
+    ),
+    "peculiar.workflows.paint": (
+        "PaintOptions",
+        "paint",
+        "paint_file",
+    ),
+    "peculiar.workflows.painted_boxes": ("PaintedSettings",),
+    "peculiar.workflows.query": (
+        "query",
+        "query_file",
+    ),
+    "peculiar.workflows.reconstruct": ("reconstruct",),
+    "peculiar.workflows.reconstruct_file": (
+        "CatalogueOptions",
+        "reconstruct_file",
+    ),
+    "peculiar.workflows.report": ("report",),
+    "peculiar.workflows.simulate": ("simulate_run",),
+    "peculiar.workflows.sky_field": ("read_sky_field",),
+    "peculiar.workflows.superclusters": (
+        "read_superclusters",
+        "superclusters_in",
+    ),
+    "peculiar.workflows.surveys": ("resolve_survey",),
+    "peculiar.workflows.train": ("train",),
+    "peculiar.workflows.tune": ("tune",),
 }
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "PRESETS",
     "Box",
+    "BoxSettings",
     "Catalogue",
+    "CatalogueOptions",
+    "CompareOptions",
     "Cosmology",
     "Field",
     "InputError",
+    "MatterFields",
+    "MockSettings",
     "OutOfRangeWarning",
+    "PaintOptions",
+    "PaintedSettings",
+    "PairSettings",
+    "SimulatedBox",
+    "Survey",
     "at_objects",
     "available_models",
+    "compare",
+    "compare_file",
+    "demo",
+    "draw_figures",
+    "emulate",
+    "emulate_file",
+    "evaluate",
+    "find_groups",
+    "find_groups_file",
+    "flow",
+    "flow_file",
     "load_model",
+    "load_survey",
+    "make_mocks",
+    "paint",
+    "paint_file",
+    "parse_cosmology",
     "query",
+    "query_file",
     "read_catalogue",
+    "read_distances",
     "read_fields",
     "read_sky_catalogue",
     "read_sky_field",
+    "read_superclusters",
+    "read_survey",
     "reconstruct",
+    "reconstruct_file",
+    "report",
+    "resolve_survey",
+    "simulate_run",
+    "superclusters_in",
+    "train",
+    "tune",
+    "write_catalogue",
     "write_fields",
     "write_objects",
 ]

@@ -8,12 +8,12 @@ from peculiar.simulate.mocks import BoxSettings
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.report import report
-from peculiar.workflows.simulate import simulate
+from peculiar.workflows.simulate import simulate_run
 
 
 def test_simulate_evaluate_report(tmp_path):
     settings = BoxSettings(size=100.0, particles=32, cells=16, steps=Steps(count=4), min_particles=8)
-    simulate(tmp_path / "run", seeds=[1], settings=settings)
+    simulate_run(tmp_path / "run", seeds=[1], settings=settings)
     out = evaluate(
         tmp_path / "run",
         out=tmp_path / "scores",

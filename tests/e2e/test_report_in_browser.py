@@ -98,11 +98,11 @@ def page(tmp_path_factory) -> Path:
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.evaluate import evaluate
     from peculiar.workflows.report import report
-    from peculiar.workflows.simulate import simulate
+    from peculiar.workflows.simulate import simulate_run
 
     folder = tmp_path_factory.mktemp("report")
     settings = BoxSettings(size=100.0, particles=32, cells=16, steps=Steps(count=4), min_particles=8)
-    simulate(folder / "run", seeds=[1, 2], settings=settings)
+    simulate_run(folder / "run", seeds=[1, 2], settings=settings)
     options = {"satellite_fraction": (0.2,), "number_density": 8e-5}
     evaluate(folder / "run", out=folder / "scores", models=["linear"], options=options, figures=False)
     return report(folder / "scores", out=folder / "report.html")

@@ -13,11 +13,11 @@ def boxes(tmp_path_factory):
     from peculiar.core import PRESETS
     from peculiar.simulate.mocks import BoxSettings
     from peculiar.simulate.particle_mesh import Steps
-    from peculiar.workflows.simulate import simulate
+    from peculiar.workflows.simulate import simulate_run
 
     out = tmp_path_factory.mktemp("boxes") / "run"
     settings = BoxSettings(size=160.0, particles=64, cells=32, redshift=0.0, steps=Steps(count=4))
-    simulate(out, seeds=[1, 501], settings=settings, cosmology=PRESETS["wang2024"], device="cpu")
+    simulate_run(out, seeds=[1, 501], settings=settings, cosmology=PRESETS["wang2024"], device="cpu")
     return out
 
 

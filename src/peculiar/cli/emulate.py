@@ -1,4 +1,4 @@
-"""Commands for makers of mocks: emulate."""
+"""Commands that stand in for a simulation: emulate, flow."""
 
 from __future__ import annotations
 
@@ -49,6 +49,47 @@ def emulate(
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         redshift=redshift,
         symmetries=symmetries,
+        device=device,
+        force=force,
+    )
+    typer.echo(f"{path}")
+
+
+@app.command()
+def flow(
+    density: Annotated[
+        Path,
+        typer.Argument(help="Zarr with the overdensity 'density', or a box of `peculiar simulate` (.h5)."),
+    ],
+    out: Annotated[Path, typer.Option(help="Zarr: density, velocity and momentum in km/s; or .h5.")],
+    model: Annotated[
+        str, typer.Option(help="A model of `peculiar models` for flows, or a .safetensors file.")
+    ] = "flow",
+    cosmology: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset, astropy's name, or Omega_m=0.3,h=0.7.",
+            show_default="the file's, else the model's",
+        ),
+    ] = None,
+    redshift: Annotated[
+        float | None, typer.Option(help="Redshift.", show_default="the file's, else the model's")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Velocity and momentum of a density of dark matter in a periodic box."""
+    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.workflows.flow import flow_file
+
+    path = flow_file(
+        density,
+        out=out,
+        model=model,
+        cosmology=None if cosmology is None else parse_cosmology(cosmology),
+        redshift=redshift,
         device=device,
         force=force,
     )

@@ -95,7 +95,7 @@ def simulate(
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.painted_boxes import PaintedSettings
-    from peculiar.workflows.simulate import simulate as run
+    from peculiar.workflows.simulate import simulate_run
 
     given: dict[str, Any] = {
         "size": box,
@@ -116,7 +116,7 @@ def simulate(
         raise InputError(f"--{name} must not be given for {kind.value}: leave it out")
     settings = made(**given)
     chosen = None if cosmology is None else parse_cosmology(cosmology)
-    for path in run(
+    for path in simulate_run(
         out,
         seeds=ranges("--seeds", seeds),
         settings=settings,
@@ -291,6 +291,6 @@ def figures(
     force: Force = False,
 ) -> None:
     """Draw every figure of an evaluation or of a reconstructed survey as PDF and PNG."""
-    from peculiar.workflows.figures import figures as draw
+    from peculiar.workflows.figures import draw_figures
 
-    typer.echo(f"{draw(run, out=out, objects=objects, force=force)}")
+    typer.echo(f"{draw_figures(run, out=out, objects=objects, force=force)}")

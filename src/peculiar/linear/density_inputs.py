@@ -53,13 +53,8 @@ def density_inputs(density: Field, spec: DensityInputs) -> Float[torch.Tensor, "
     InputError
         If the field has more than one channel, its box is not periodic, or it is below -1.
     """
+    require_overdensity(density)
     delta = density.data
-    if len(delta) != 1 or not density.box.periodic:
-        raise InputError(
-            f"density must be one channel in a periodic box, got {len(delta)} channels in {density.box}"
-        )
-    if float(delta.min()) < -1.001:
-        raise InputError(f"density must be an overdensity >= -1, got {float(delta.min()):.4g}: subtract 1?")
     channels = [torch.log1p((1 + delta).clamp(min=0))]
     if spec.smoothing:
         delta_k, k2 = to_fourier(delta[0]), k_squared(density.box, delta.device)
@@ -68,3 +63,14 @@ def density_inputs(density: Field, spec: DensityInputs) -> Float[torch.Tensor, "
             for radius in spec.smoothing
         ]
     return torch.cat(channels)
+
+
+def require_overdensity(density: Field) -> None:
+    """Raise InputError unless a field is one channel in a periodic box, at least -1."""
+    delta = density.data
+    if len(delta) != 1 or not density.box.periodic:
+        raise InputError(
+            f"density must be one channel in a periodic box, got {len(delta)} channels in {density.box}"
+        )
+    if float(delta.min()) < -1.001:
+        raise InputError(f"density must be an overdensity >= -1, got {float(delta.min()):.4g}: subtract 1?")

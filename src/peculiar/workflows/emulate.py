@@ -135,9 +135,9 @@ def emulate(
 def emulate_file(
     out: str | Path,
     *,
-    size: float,
-    particles: int,
     seed: int,
+    size: float = 128.0,
+    particles: int = 32,
     model: str | Path = DEFAULT_EMULATOR,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,

@@ -58,7 +58,7 @@ def evaluate(
     models: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     tune_on: Sequence[int] | None = None,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
     figures: bool = True,
     force: bool = False,
 ) -> Path:
@@ -74,7 +74,7 @@ def evaluate(
         Default: every model of the package, and the classical ones, for what a run of boxes or pairs is made for.
     seeds, tune_on : sequence of int, optional
         Boxes or pairs to evaluate, and other boxes to tune the baselines on.
-    options : mapping
+    options : mapping, optional
         Settings of the evaluation; None for those that were not given. "tune_run" is the run that holds the boxes of
         `tune_on`, by default the one that is evaluated. "samples" asks for the protocol of surveys.
     figures : bool
@@ -87,6 +87,7 @@ def evaluate(
     InputError
         If the models are for different tasks, or an option does not belong to the task.
     """
+    options = options or {}
     weights = [find_model(name) for name in models or () if name not in CLASSICAL]
     refuse_inputs(out, [run, options.get("tune_run"), *weights])
     kind = _kind(run, models, surveys=options.get("samples") is not None)

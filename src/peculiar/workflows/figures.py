@@ -14,7 +14,7 @@ from peculiar.workflows.provenance import provenance
 from peculiar.workflows.survey_report import is_reconstruction, read_survey_flow
 
 
-def figures(
+def draw_figures(
     run: str | Path, *, out: str | Path, objects: str | Path | None = None, force: bool = False
 ) -> Path:
     """Write the figures that a report of the evaluation shows, of tracers at each satellite fraction.

@@ -13,7 +13,7 @@ from peculiar.catalogues import Groups, Survey, SurveySample, read_survey, read_
 from peculiar.catalogues.added import with_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.core import Cosmology, InputError
+from peculiar.core import PRESETS, Cosmology, InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.provenance import provenance
@@ -38,7 +38,7 @@ def find_groups_file(
     *,
     out: Path | str,
     survey: Survey,
-    cosmology: Cosmology,
+    cosmology: Cosmology = PRESETS["xiao2024"],
     members: Path | str | None = None,
     force: bool = False,
 ) -> GroupSummary:

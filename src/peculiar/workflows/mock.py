@@ -137,7 +137,7 @@ def make_mocks(
     run: str | Path,
     *,
     out: str | Path,
-    settings: MockSettings,
+    settings: MockSettings | None = None,
     survey: Survey | None = None,
     galaxies: str | Path | None = None,
     seeds: Sequence[int] | None = None,
@@ -169,6 +169,7 @@ def make_mocks(
     OutputExistsError
         If the output is there and not to be replaced.
     """
+    settings = settings or MockSettings()
     galaxies = None if galaxies is None else Path(galaxies)
     if (settings.pattern == "survey") != (survey is not None):
         raise InputError(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from peculiar.catalogues.tables import table_format
 from peculiar.catalogues.write import write_catalogue
 from peculiar.core import Box, Catalogue, Cosmology, InputError, OutOfRangeWarning
@@ -23,6 +21,7 @@ from peculiar.inference.painting import HaloPainter
 from peculiar.linear.matter import linear_flow
 from peculiar.simulate.matter import MatterFields, box_of_cells, matter_fields
 from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.density_files import pick_density
 from peculiar.workflows.field_files import read_fields
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
@@ -185,13 +184,7 @@ def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> 
         If the directory holds no scalar "density" in real space, or it is not finite, or "velocity" is no vector.
     """
     fields = read_fields(path)
-    density = fields.get("density")
-    if density is None or len(density.data) != 1:
-        raise InputError(f"density must hold the scalar 'density', got {', '.join(fields)} in {path}")
-    if density.space != "real":
-        raise InputError(f"density must be in real space, got {density.space} space in {path}")
-    if not torch.isfinite(density.data).all():
-        raise InputError(f"density must be finite, got cells that are not in {path}: repair them")
+    density = pick_density(fields, path)
     velocity = fields.get("velocity")
     if velocity is not None and velocity.kind != "vector":
         raise InputError(f"velocity must be a vector, got a scalar in {path}: write three components")

@@ -25,7 +25,7 @@ from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.provenance import provenance
 
 
-def simulate(
+def simulate_run(
     out: str | Path,
     *,
     seeds: Sequence[int],

@@ -32,7 +32,7 @@ RECORD = "run.json"
 def train(
     recipe: str | Path,
     *,
-    profile: str,
+    profile: str = "cpu",
     run: str | Path,
     out: str | Path,
     changes: Sequence[str] = (),

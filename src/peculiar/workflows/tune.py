@@ -20,7 +20,7 @@ from peculiar.workflows.training_data import split_files, training_pairs
 def tune(
     recipe: str | Path,
     *,
-    profile: str,
+    profile: str = "cpu",
     run: str | Path,
     out: str | Path,
     trials: int = 20,

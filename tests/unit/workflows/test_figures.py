@@ -12,7 +12,7 @@ from PIL import Image
 
 from peculiar.core import PRESETS, InputError
 from peculiar.workflows.evaluate import evaluate
-from peculiar.workflows.figures import figures
+from peculiar.workflows.figures import draw_figures
 
 CELLS = 16
 
@@ -49,7 +49,7 @@ def evaluation(tmp_path_factory):
 
 
 def test_every_figure_is_there_with_caption_and_provenance(evaluation, tmp_path):
-    out = figures(evaluation, out=tmp_path / "figures")
+    out = draw_figures(evaluation, out=tmp_path / "figures")
     pages = sorted(out.glob("*.pdf"))
     assert {path.stem for path in pages} == {path.stem for path in out.glob("*.png")}
     assert len(pages) == 15
@@ -71,14 +71,14 @@ def test_figures_that_are_there_are_kept_without_force(evaluation, tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "thesis.pdf").write_text("precious")
     with pytest.raises(InputError, match="--force"):
-        figures(evaluation, out=tmp_path / "figures")
+        draw_figures(evaluation, out=tmp_path / "figures")
     with pytest.raises(InputError, match="other contents"):
-        figures(evaluation, out=tmp_path / "figures", force=True)
+        draw_figures(evaluation, out=tmp_path / "figures", force=True)
     assert (tmp_path / "figures" / "thesis.pdf").read_text() == "precious"
 
 
 def test_a_folder_without_an_evaluation_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match="peculiar evaluate"):
-        figures(tmp_path / "run", out=tmp_path / "figures")
+        draw_figures(tmp_path / "run", out=tmp_path / "figures")
     assert not (tmp_path / "figures").exists()

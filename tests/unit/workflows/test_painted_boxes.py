@@ -17,7 +17,7 @@ from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
 from peculiar.workflows.paint import PaintOptions, paint
 from peculiar.workflows.painted_boxes import PaintedSettings
-from peculiar.workflows.simulate import run_cosmology, simulate
+from peculiar.workflows.simulate import run_cosmology, simulate_run
 
 COSMOLOGY = PRESETS["xiao2024"]
 
@@ -30,7 +30,7 @@ def settings(tiny_painter):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, settings):
     out = tmp_path_factory.mktemp("painted") / "run"
-    return simulate(out, seeds=[3, 4], settings=settings, device="cpu")
+    return simulate_run(out, seeds=[3, 4], settings=settings, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -78,25 +78,27 @@ def test_the_record_names_the_painter(run, tiny_painter):
 def test_a_run_holds_one_kind_and_can_go_on(run, settings, tiny_painter):
     out = run[0].parent
     before = run[0].read_bytes()
-    assert len(simulate(out, seeds=[3, 5], settings=settings, resume=True, device="cpu")) == 2
+    assert len(simulate_run(out, seeds=[3, 5], settings=settings, resume=True, device="cpu")) == 2
     assert run[0].read_bytes() == before
     with pytest.raises(InputError, match="other settings"):
-        simulate(out, seeds=[6], settings=BoxSettings(size=64.0, particles=16, cells=8))
+        simulate_run(out, seeds=[6], settings=BoxSettings(size=64.0, particles=16, cells=8))
     with pytest.raises(InputError, match="other settings"):
-        simulate(out, seeds=[6], settings=PaintedSettings(size=64.0, cells=16, model=str(tiny_painter)))
+        simulate_run(out, seeds=[6], settings=PaintedSettings(size=64.0, cells=16, model=str(tiny_painter)))
 
 
 def test_what_the_painter_does_not_know_is_refused_or_warned_of(tmp_path, tiny_painter):
     with pytest.raises(InputError, match="near a multiple of 16 Mpc/h"):
-        simulate(tmp_path, seeds=[1], settings=PaintedSettings(size=70.0, cells=24, model=str(tiny_painter)))
+        simulate_run(
+            tmp_path, seeds=[1], settings=PaintedSettings(size=70.0, cells=24, model=str(tiny_painter))
+        )
     with pytest.raises(InputError, match="task 'paint'"):
-        simulate(tmp_path, seeds=[1], settings=PaintedSettings(model="wu2021"))
+        simulate_run(tmp_path, seeds=[1], settings=PaintedSettings(model="wu2021"))
     with pytest.raises(InputError, match="even lattice"):
         PaintedSettings(cells=25, per_cell=1)
     assert list(tmp_path.iterdir()) == []
     far = PaintedSettings(size=64.0, cells=16, redshift=2.0, model=str(tiny_painter))
     with pytest.warns(OutOfRangeWarning, match="redshift"):
-        simulate(tmp_path, seeds=[1], settings=far, device="cpu")
+        simulate_run(tmp_path, seeds=[1], settings=far, device="cpu")
 
 
 def test_the_command_refuses_options_of_other_kinds(tmp_path, tiny_painter):
@@ -130,13 +132,13 @@ def mesh_painter(tmp_path_factory, painter_entries):
 def matter(tmp_path_factory):
     out = tmp_path_factory.mktemp("matter") / "run"
     settings = BoxSettings(size=64.0, particles=32, cells=16, redshift=0.5)
-    simulate(out, seeds=[3], settings=settings, device="cpu")
+    simulate_run(out, seeds=[3], settings=settings, device="cpu")
     return out
 
 
 def test_halos_are_painted_on_the_matter_of_another_run(tmp_path, matter, mesh_painter):
     settings = PaintedSettings(model=mesh_painter, matter=str(matter), host_mass=1e13)
-    path = simulate(tmp_path / "run", seeds=[3], settings=settings, device="cpu")[0]
+    path = simulate_run(tmp_path / "run", seeds=[3], settings=settings, device="cpu")[0]
     painted, simulated = SimulatedBox.open(path), SimulatedBox.open(matter / "box-00003.h5")
     assert (painted.box, painted.redshift, painted.cosmology) == (
         simulated.box,
@@ -149,7 +151,7 @@ def test_halos_are_painted_on_the_matter_of_another_run(tmp_path, matter, mesh_p
     assert painted.halos.masses[painted.members.host].min() >= 1e13
     # painted without the run: the same particle mesh, so the same halos
     alone = PaintedSettings(size=64.0, cells=16, model=mesh_painter)
-    path = simulate(tmp_path / "alone", seeds=[3], settings=alone, device="cpu")[0]
+    path = simulate_run(tmp_path / "alone", seeds=[3], settings=alone, device="cpu")[0]
     again = SimulatedBox.open(path)
     assert torch.allclose(again.density.data, painted.density.data, atol=1e-4)
 
@@ -158,14 +160,14 @@ def test_matter_must_be_the_painters(tmp_path, matter, mesh_painter, tiny_painte
     def refuse(match, *, seeds=(3,), cosmology=None, **changes):
         settings = PaintedSettings(**{"model": mesh_painter, "matter": str(matter)} | changes)
         with pytest.raises(InputError, match=match):
-            simulate(tmp_path / "run", seeds=seeds, settings=settings, cosmology=cosmology)
+            simulate_run(tmp_path / "run", seeds=seeds, settings=settings, cosmology=cosmology)
 
     refuse("second order", model=str(tiny_painter))
     refuse("box of every seed", seeds=(3, 4))
     refuse("own", cosmology=COSMOLOGY)
     refuse("own", size=100.0)
     other = tmp_path / "coarse"
-    simulate(other, seeds=[3], settings=BoxSettings(size=64.0, particles=16, cells=8, redshift=0.5))
+    simulate_run(other, seeds=[3], settings=BoxSettings(size=64.0, particles=16, cells=8, redshift=0.5))
     refuse("cells of model", matter=str(other))
     with pytest.raises(InputError, match="host_mass"):
         PaintedSettings(host_mass=-1.0)

@@ -14,7 +14,7 @@ from peculiar.core.errors import InputError
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.workflows import simulate as workflow
-from peculiar.workflows.simulate import simulate
+from peculiar.workflows.simulate import simulate_run
 
 SETTINGS = BoxSettings(size=20.0, particles=16, cells=8, steps=Steps(count=1), min_particles=4)
 
@@ -23,7 +23,7 @@ SETTINGS = BoxSettings(size=20.0, particles=16, cells=8, steps=Steps(count=1), m
 def run(tmp_path):
     """A run with seeds 1 and 2, and what made it."""
     out = tmp_path / "run"
-    return out, simulate(out, seeds=[1, 2], settings=SETTINGS)
+    return out, simulate_run(out, seeds=[1, 2], settings=SETTINGS)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_existing_seeds_are_refused_before_work(run, made):
     with pytest.raises(
         InputError, match=r"must not hold these seeds yet, got 1 of them \(first box-00002.h5\)"
     ):
-        simulate(out, seeds=[2, 3], settings=SETTINGS)
+        simulate_run(out, seeds=[2, 3], settings=SETTINGS)
     assert made == []
     assert [path.read_bytes() for path in paths] == before
 
@@ -69,7 +69,7 @@ def test_resume_makes_what_is_missing_or_half_written(run, made):
     whole = SimulatedBox.open(paths[1]).density.data
     kept = paths[0].read_bytes()
     paths[1].write_bytes(paths[1].read_bytes()[:3000])
-    again = simulate(out, seeds=[1, 2, 3], settings=SETTINGS, resume=True)
+    again = simulate_run(out, seeds=[1, 2, 3], settings=SETTINGS, resume=True)
     assert made == [2, 3]
     assert len(again) == 3
     assert paths[0].read_bytes() == kept
@@ -84,7 +84,7 @@ def test_resume_makes_a_damaged_box_again(run, made):
     density = SimulatedBox.open(paths[1]).density.data.numpy().tobytes()
     place = content.find(density)
     paths[1].write_bytes(content[:place] + bytes(len(density)) + content[place + len(density) :])
-    simulate(out, seeds=[1, 2], settings=SETTINGS, resume=True)
+    simulate_run(out, seeds=[1, 2], settings=SETTINGS, resume=True)
     assert made == [2]
     assert paths[0].read_bytes() == kept
     assert SimulatedBox.open(paths[1]).density.data.numpy().tobytes() == density
@@ -105,16 +105,16 @@ def test_killed_run_resumes(tmp_path, monkeypatch, made):
 
     monkeypatch.setattr(workflow, "simulate_box", killed_at_two)
     with pytest.raises(Killed):
-        simulate(out, seeds=[1, 2], settings=SETTINGS)
+        simulate_run(out, seeds=[1, 2], settings=SETTINGS)
     assert sorted(path.name for path in out.iterdir()) == ["box-00001.h5", "run.json"]
     monkeypatch.setattr(workflow, "simulate_box", watched)
-    simulate(out, seeds=[1, 2], settings=SETTINGS, resume=True)
+    simulate_run(out, seeds=[1, 2], settings=SETTINGS, resume=True)
     assert made == [1, 2]
 
 
 def test_more_seeds_join_a_run(run, made):
     out, _ = run
-    simulate(out, seeds=[5], settings=SETTINGS)
+    simulate_run(out, seeds=[5], settings=SETTINGS)
     assert made == [5]
     assert json.loads((out / "run.json").read_text())["provenance"]["seed"] == [1, 2, 5]
 
@@ -124,18 +124,18 @@ def test_a_run_may_be_older_than_a_setting(run, made):
     record = json.loads((out / "run.json").read_text())
     del record["settings"]["volume_velocity"]
     (out / "run.json").write_text(json.dumps(record))
-    simulate(out, seeds=[5], settings=SETTINGS)
+    simulate_run(out, seeds=[5], settings=SETTINGS)
     assert made == [5]
     del record["settings"]["particles"]  # which had another value than its default
     (out / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="has other settings"):
-        simulate(out, seeds=[7], settings=SETTINGS)
+        simulate_run(out, seeds=[7], settings=SETTINGS)
 
 
 def test_force_makes_boxes_again(run, made):
     out, paths = run
     paths[0].write_bytes(b"old")
-    simulate(out, seeds=[1], settings=SETTINGS, force=True)
+    simulate_run(out, seeds=[1], settings=SETTINGS, force=True)
     assert made == [1]
     assert SimulatedBox.open(paths[0]).seed == 1
 
@@ -152,14 +152,14 @@ def test_force_makes_boxes_again(run, made):
 def test_other_settings_are_refused(run, made, how, change):
     out, _ = run
     with pytest.raises(InputError, match="must hold boxes of one kind, but .*run.json has other settings"):
-        simulate(out, seeds=[7], **change, **how)
+        simulate_run(out, seeds=[7], **change, **how)
     assert made == []
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1], [-1, 2]])
 def test_bad_seeds_are_refused(tmp_path, seeds):
     with pytest.raises(InputError, match="seeds must (be distinct, at least one|lie in 0 to 4294967295)"):
-        simulate(tmp_path / "run", seeds=seeds, settings=SETTINGS)
+        simulate_run(tmp_path / "run", seeds=seeds, settings=SETTINGS)
     assert not (tmp_path / "run").exists()
 
 
@@ -178,7 +178,7 @@ def test_wrong_entries_of_a_record_are_refused(run, made, key, value, words):
     record = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps(record | {key: value}))
     with pytest.raises(InputError, match=words):
-        simulate(out, seeds=[7], settings=SETTINGS, resume=True)
+        simulate_run(out, seeds=[7], settings=SETTINGS, resume=True)
     assert made == []
 
 
@@ -189,14 +189,14 @@ def test_damaged_record_is_refused(run, made, text):
     with pytest.raises(
         InputError, match=r"record of a run must (be JSON|hold names and values), got .*run\.json"
     ):
-        simulate(out, seeds=[7], settings=SETTINGS, resume=True)
+        simulate_run(out, seeds=[7], settings=SETTINGS, resume=True)
     assert made == []
 
 
 @pytest.mark.parametrize("device", ["tpu", *([] if torch.cuda.is_available() else ["cuda"])])
 def test_unknown_or_absent_device_is_refused(tmp_path, device):
     with pytest.raises(InputError, match="device must be cpu"):
-        simulate(tmp_path / "run", seeds=[1], device=device)
+        simulate_run(tmp_path / "run", seeds=[1], device=device)
     assert not (tmp_path / "run").exists()
 
 
@@ -238,7 +238,7 @@ def test_a_record_without_boxes_binds_nobody(run, made, tmp_path):
     for path in paths:
         path.unlink()
     other = dataclasses.replace(SETTINGS, redshift=1.0)
-    simulate(out, seeds=[3], settings=other)
+    simulate_run(out, seeds=[3], settings=other)
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["redshift"] == 1.0
     assert record["provenance"]["seed"] == [3]
@@ -247,7 +247,7 @@ def test_a_record_without_boxes_binds_nobody(run, made, tmp_path):
 def test_the_memory_that_a_box_takes_is_asked_for(tmp_path, monkeypatch, made):
     monkeypatch.setattr("peculiar.core.memory.free_memory", lambda: 500_000)
     with pytest.raises(InputError, match=r"a box of 16\^3 particles and 8\^3 cells must fit in memory"):
-        simulate(tmp_path / "run", seeds=[1], settings=SETTINGS)
+        simulate_run(tmp_path / "run", seeds=[1], settings=SETTINGS)
     assert made == []
 
 
@@ -257,13 +257,15 @@ def test_a_run_from_before_a_parameter_goes_on(run, made):
     five = ("Omega_m", "Omega_b", "h", "n_s", "sigma8")
     record["cosmology"] = {name: record["cosmology"][name] for name in five}
     (out / "run.json").write_text(json.dumps(record))
-    simulate(out, seeds=[1, 2, 3], settings=SETTINGS, resume=True)
+    simulate_run(out, seeds=[1, 2, 3], settings=SETTINGS, resume=True)
     assert made == [3]
     with pytest.raises(InputError, match="other settings"):
-        simulate(out, seeds=[4], settings=SETTINGS, cosmology=Cosmology(w0=-0.9))
+        simulate_run(out, seeds=[4], settings=SETTINGS, cosmology=Cosmology(w0=-0.9))
 
 
 def test_massive_neutrinos_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="m_nu must be 0 eV for simulations"):
-        simulate(tmp_path / "run", seeds=[1], settings=SETTINGS, cosmology=Cosmology(m_nu=0.06, T_cmb=2.7255))
+        simulate_run(
+            tmp_path / "run", seeds=[1], settings=SETTINGS, cosmology=Cosmology(m_nu=0.06, T_cmb=2.7255)
+        )
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ from peculiar.figures import style
 from peculiar.workflows import flow_maps
 from peculiar.workflows.demo import demo
 from peculiar.workflows.field_files import read_fields, write_fields
-from peculiar.workflows.figures import figures
+from peculiar.workflows.figures import draw_figures
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.report import report
 from peculiar.workflows.survey_report import (
@@ -126,7 +126,7 @@ def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_
     section = found.sections[2]
     assert section.title == "Potential, flow and superclusters"
     assert "Hercules" in section.body
-    drawn = figures(tmp_path / "sky.zarr", objects=objects, out=tmp_path / "figures")
+    drawn = draw_figures(tmp_path / "sky.zarr", objects=objects, out=tmp_path / "figures")
     assert {path.suffix for path in drawn.iterdir()} >= {".pdf", ".png", ".ecsv", ".md"}
     flow = read_survey_flow(tmp_path / "sky.zarr", objects=objects)
     assert flow.observer == (0.0, 0.0, 0.0)
@@ -139,9 +139,9 @@ def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_
 def test_figures_of_a_survey_need_its_objects(reconstructed, tmp_path):
     fields, objects = reconstructed / "out.zarr", reconstructed / "objects.fits"
     with pytest.raises(InputError, match="objects must be given for a reconstructed survey"):
-        figures(fields, out=tmp_path / "figures")
+        draw_figures(fields, out=tmp_path / "figures")
     with pytest.raises(InputError, match="none for an evaluation"):
-        figures(reconstructed, objects=objects, out=tmp_path / "figures")
+        draw_figures(reconstructed, objects=objects, out=tmp_path / "figures")
     assert list(tmp_path.iterdir()) == []
 
 

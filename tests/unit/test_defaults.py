@@ -1,0 +1,130 @@
+"""The command line and Python: the same commands, with the same defaults."""
+
+import dataclasses
+import inspect
+from enum import Enum
+
+import pytest
+import typer
+
+import peculiar
+from peculiar.catalogues.groups import Linking
+from peculiar.cli import app
+from peculiar.evaluation.flows.task import FlowTask
+from peculiar.evaluation.tracers.task import TracerTask
+from peculiar.simulate.particle_mesh import Steps
+from peculiar.workflows.mock import CUBE, SATELLITES
+
+COMMANDS = typer.main.get_command(app).commands
+SURVEY = (peculiar.Survey, peculiar.resolve_survey)
+COLUMNS = {"column": "columns"}
+# What does as a command does, where its settings are, options by other names, and options of the command line alone.
+FACE = {
+    "compare": (
+        (peculiar.compare_file, peculiar.CompareOptions, peculiar.read_sky_field),
+        COLUMNS | {"cz": "cz_range"},
+        {"json"},
+    ),
+    "demo": ((peculiar.demo,), {}, set()),
+    "emulate": ((peculiar.emulate_file,), {"box": "size"}, set()),
+    "evaluate": (
+        (peculiar.evaluate, TracerTask, FlowTask),
+        {"boxes": "seeds", "model": "models", "satellites": "satellite_fraction", "los": "line_of_sight"},
+        {"sample", "tune_run"},
+    ),
+    "figures": ((peculiar.draw_figures,), {}, set()),
+    "flow": ((peculiar.flow_file,), {}, set()),
+    "groups": ((peculiar.find_groups_file, *SURVEY), COLUMNS | {"galaxies": "source"}, {"survey"}),
+    "mock": (
+        (peculiar.make_mocks, peculiar.MockSettings, *SURVEY),
+        COLUMNS | {"sky": "galaxies"},
+        set(),
+    ),
+    "models": ((peculiar.available_models,), {}, set()),
+    "paint": ((peculiar.paint_file, peculiar.PaintOptions), {"box": "size"}, set()),
+    "query": (
+        (peculiar.query_file, peculiar.read_sky_field),
+        COLUMNS,
+        {"ra", "dec", "z", "json", "catalogue", "out"},
+    ),
+    "reconstruct": (
+        (peculiar.reconstruct_file, peculiar.CatalogueOptions, *SURVEY),
+        COLUMNS | {"catalogue": "source", "box": "box_size", "los": "line_of_sight", "at_objects": "objects"},
+        {"sky"},
+    ),
+    "report": ((peculiar.report,), {}, set()),
+    "simulate": (
+        (peculiar.simulate_run, peculiar.BoxSettings, peculiar.PairSettings, peculiar.PaintedSettings),
+        {"box": "size"},
+        {"kind"},
+    ),
+    "train": ((peculiar.train,), {"change": "changes"}, set()),
+    "tune": ((peculiar.tune,), {"change": "changes"}, set()),
+}
+NOTHING = (None, (), {}, [], False)
+
+
+def plain(value):
+    """Return a default as one that the other side would have."""
+    if isinstance(value, Enum):
+        return value.value
+    return None if value in NOTHING else value
+
+
+def texts(value):
+    """Return the ways in which a help text may print a default."""
+    if isinstance(value, Steps | Linking):
+        value = value.count if isinstance(value, Steps) else (value.perpendicular, value.parallel)
+    values = value if isinstance(value, tuple) else (value,)
+    found = {",".join(f"{item:g}" if isinstance(item, float | int) else str(item) for item in values)}
+    return found | {f"{value:.0e}".replace("e-0", "e-")} if isinstance(value, float) else found
+
+
+def parameter(sources, name):
+    """Return a setting's default in Python: that of the first source that has it."""
+    for source in sources:
+        found = inspect.signature(source).parameters
+        if name in found:
+            if hasattr(source, "model_fields"):
+                return source.model_fields[name].get_default(call_default_factory=True)
+            if dataclasses.is_dataclass(source):
+                (field,) = (field for field in dataclasses.fields(source) if field.name == name)
+                if field.default_factory is not dataclasses.MISSING:
+                    return field.default_factory()
+            return found[name].default
+    raise AssertionError(f"{name} is an option without a setting in Python")
+
+
+def test_every_command_is_a_function_of_the_package():
+    assert set(FACE) == set(COMMANDS)
+    public = [getattr(peculiar, name) for name in peculiar.__all__]
+    for command, (sources, _, _) in FACE.items():
+        assert sources[0] in public, command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_defaults_are_those_of_python(command):
+    sources, renamed, alone = FACE[command]
+    for option in COMMANDS[command].params:
+        if option.name in alone or option.name == "help" or command == "models":
+            continue
+        default = parameter(sources, renamed.get(option.name, option.name))
+        if option.required or default is inspect.Parameter.empty:
+            assert option.required, option.name
+            assert default is inspect.Parameter.empty, option.name
+            continue
+        given = plain(option.default)
+        if isinstance(default, peculiar.Cosmology):
+            given = peculiar.parse_cosmology(given)
+        if given is None and plain(default) is not None:
+            assert isinstance(option.show_default, str), option.name
+            words = option.show_default.replace(" ", ",").split(",")
+            assert any(set(text.split(",")) <= set(words) for text in texts(default)), option.name
+        else:
+            assert str(given) == str(plain(default)), option.name
+
+
+def test_shown_defaults_of_mocks():
+    shown = {option.name: option.show_default for option in COMMANDS["mock"].params}
+    assert shown["satellites"] == f"{SATELLITES:g}"
+    assert shown["cube"] == f"{CUBE:g}"
