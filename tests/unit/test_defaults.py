@@ -2,18 +2,24 @@
 
 import dataclasses
 import inspect
-from enum import Enum
+from typing import Literal, get_args, get_origin
 
 import pytest
 import typer
 
 import peculiar
+from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
+from peculiar.catalogues.survey import GroupUse, RadialKind
 from peculiar.cli import app
+from peculiar.core.catalogue import LineOfSight
+from peculiar.core.field import Space
 from peculiar.evaluation.flows.task import FlowTask
 from peculiar.evaluation.tracers.task import TracerTask
+from peculiar.linear.reliability import Amplitude
+from peculiar.simulate.mocks import VelocityRule
 from peculiar.simulate.particle_mesh import Steps
-from peculiar.workflows.mock import CUBE, SATELLITES
+from peculiar.workflows.mock import CUBE, SATELLITES, Pattern
 
 COMMANDS = typer.main.get_command(app).commands
 SURVEY = (peculiar.Survey, peculiar.resolve_survey)
@@ -66,8 +72,6 @@ NOTHING = (None, (), {}, [], False)
 
 def plain(value):
     """Return a default as one that the other side would have."""
-    if isinstance(value, Enum):
-        return value.value
     return None if value in NOTHING else value
 
 
@@ -122,6 +126,33 @@ def test_defaults_are_those_of_python(command):
             assert any(set(text.split(",")) <= set(words) for text in texts(default)), option.name
         else:
             assert str(given) == str(plain(default)), option.name
+
+
+def words(annotation):
+    """Return the words of a Literal, alone or in a union or annotated; none of another type."""
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return {word for part in get_args(annotation) if get_origin(part) for word in words(part)}
+
+
+def test_choices_are_those_of_python():
+    chosen = {
+        "amplitude": Amplitude,
+        "frame": RedshiftFrame,
+        "groups": GroupUse,
+        "pattern": Pattern,
+        "space": Space,
+        "velocity": VelocityRule,
+    }
+    special = {("reconstruct", "los"): LineOfSight, ("mock", "radial"): RadialKind}
+    found = set()
+    for command in app.registered_commands:
+        for name, option in inspect.signature(command.callback, eval_str=True).parameters.items():
+            known = special.get((command.callback.__name__, name), chosen.get(name))
+            if known is not None and (given := words(option.annotation)):
+                assert given == set(get_args(known)), (command.callback.__name__, name)
+                found.add(name)
+    assert found == {*chosen, "los", "radial"}
 
 
 def test_shown_defaults_of_mocks():

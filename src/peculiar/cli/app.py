@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 import signal
 import sys
 import warnings
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
-
-class Sight(StrEnum):
-    """Lines of sight."""
-
-    x = "x"
-    y = "y"
-    z = "z"
-    radial = "radial"
+Axis = Literal["x", "y", "z"]
+Sight = Literal["x", "y", "z", "radial"]
+Space = Literal["real", "redshift"]
 
 
 class Commands(TyperGroup):
@@ -181,3 +178,30 @@ def pairs(option: str, items: list[str] | None) -> dict[str, str]:
     if not all(name and value for name, _, value in split):
         raise InputError(f"{option} must be NAME=VALUE, got {', '.join(items or [])}")
     return {name: value for name, _, value in split}
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the fields of its dataclasses as options, in their place: typer knows functions only."""
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type[Any]] = {}
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        group = parameter.annotation
+        if not (isinstance(group, type) and is_dataclass(group)):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[name] = group
+        hints = get_type_hints(group, include_extras=True)
+        parameters += [
+            parameter.replace(name=item.name, default=item.default, annotation=hints[item.name])
+            for item in fields(group)
+        ]
+
+    def run(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{item.name: options.pop(item.name) for item in fields(group)})
+        command(**options)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-from peculiar.cli.app import Force, app, pairs, ranges
-from peculiar.cli.surveys import (
-    Columns,
-    CompleteAbove,
-    Distances,
-    Frame,
-    MagnitudeLimit,
-    Mask,
-    Padding,
-    Radial,
-    SurveyFile,
-    survey_from,
-)
-
-
-class PatternName(StrEnum):
-    """What is observed, and along which lines of sight."""
-
-    survey = "survey"
-    axis = "axis"
-    centre = "centre"
-    random = "random"
-
-
-class ChoiceName(StrEnum):
-    """Which objects of a box are observed."""
-
-    massive = "massive"
-    random = "random"
+from peculiar.cli.app import Force, app, ranges, spread
+from peculiar.cli.surveys import Columns, WithMargin
 
 
 @app.command()
+@spread
 def mock(
     run: Annotated[
         Path, typer.Argument(help="Directory of `peculiar simulate`; boxes of 600 Mpc/h or more.")
@@ -47,7 +20,8 @@ def mock(
     out: Annotated[
         Path, typer.Option(help="Directory: mock-SEED.fits, mock-SEED.zarr (truth), survey.toml, run.json.")
     ],
-    survey: SurveyFile = None,
+    *,
+    footprint: WithMargin,
     sky: Annotated[
         Path | None,
         typer.Option(help="The survey's own galaxies, for n(r).", show_default="those of a shipped survey"),
@@ -56,12 +30,12 @@ def mock(
         str | None, typer.Option(help="Boxes, as 1001-1002.", show_default="every box of the run")
     ] = None,
     pattern: Annotated[
-        PatternName,
+        Literal["survey", "axis", "centre", "random"],
         typer.Option(help="A survey; or a cube seen along z, from its centre, or from a random observer."),
-    ] = PatternName.survey,
+    ] = "survey",
     choice: Annotated[
-        ChoiceName, typer.Option(help="The most massive objects, or halos at random.")
-    ] = ChoiceName.massive,
+        Literal["massive", "random"], typer.Option(help="The most massive objects, or halos at random.")
+    ] = "massive",
     number_density: Annotated[
         float | None,
         typer.Option(help="Largest n(r), or density of a cube [(h/Mpc)^3].", show_default="the survey's own"),
@@ -73,36 +47,18 @@ def mock(
     masses: Annotated[bool, typer.Option("--masses", help="Write a column mass that readers use.")] = False,
     cube: Annotated[float | None, typer.Option(help="Side of a cube [Mpc/h].", show_default="300")] = None,
     seed: Annotated[int, typer.Option(help="Of places, observers and objects.")] = 0,
-    frame: Frame = None,
-    mask: Mask = None,
-    complete_above: CompleteAbove = None,
-    distances: Distances = None,
-    radial: Radial = None,
-    magnitude_limit: MagnitudeLimit = None,
-    padding: Padding = None,
     column: Columns = None,
     force: Force = False,
 ) -> None:
     """Make mock surveys, or isolated cubes in redshift space, from simulated boxes, with their truth."""
     from peculiar.workflows.mock import MockSettings, make_mocks, survey_galaxies
 
-    described = survey_from(
-        survey=survey,
-        frame=frame,
-        mask=mask,
-        complete_above=complete_above,
-        distances=distances,
-        radial=radial,
-        magnitude_limit=magnitude_limit,
-        padding=padding,
-        columns=pairs("--column", column) or None,
-    )
-    settings: dict[str, Any] = {"pattern": pattern.value, "choice": choice.value}
     summary = make_mocks(
         run,
         out=out,
         settings=MockSettings(
-            **settings,
+            pattern=pattern,
+            choice=choice,
             number_density=number_density,
             satellites=satellites,
             least_mass=least_mass,
@@ -110,8 +66,8 @@ def mock(
             cube=cube,
             seed=seed,
         ),
-        survey=described,
-        galaxies=sky or survey_galaxies(survey),
+        survey=footprint.resolve(column),
+        galaxies=sky or survey_galaxies(footprint.survey),
         seeds=None if seeds is None else ranges("--seeds", seeds),
         force=force,
     )

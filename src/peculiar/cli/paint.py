@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Force, app
+from peculiar.cli.app import Axis, Force, Space, app
 
 
 @app.command()
@@ -25,8 +25,8 @@ def paint(
         float | None,
         typer.Option(help="Keep the most massive halos [(h/Mpc)^3].", show_default="all that are painted"),
     ] = None,
-    space: Annotated[str, typer.Option(help="Positions in real or redshift space.")] = "real",
-    line_of_sight: Annotated[str, typer.Option(help="x, y or z: the axis of redshift space.")] = "z",
+    space: Annotated[Space, typer.Option(help="Positions in real or redshift space.")] = "real",
+    line_of_sight: Annotated[Axis, typer.Option(help="Axis of redshift space.")] = "z",
     cosmology: Annotated[
         str | None,
         typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="the model's"),
@@ -47,8 +47,8 @@ def paint(
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         redshift=redshift,
         number_density=number_density,
-        space=space,  # type: ignore[arg-type]
-        line_of_sight=line_of_sight,  # type: ignore[arg-type]
+        space=space,
+        line_of_sight=line_of_sight,
         device=device,
     )
     typer.echo(f"{paint_file(out, options, size=box, density=density, force=force)}")

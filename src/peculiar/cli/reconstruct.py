@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from peculiar.cli.app import Force, Sight, announce, app, numbers, pairs
-from peculiar.cli.surveys import (
-    CellSize,
-    Columns,
-    CompleteAbove,
-    Distances,
-    Frame,
-    GroupUse,
-    MagnitudeLimit,
-    Mask,
-    Padding,
-    Radial,
-    Randoms,
-    SurveyFile,
-    survey_from,
-)
+from peculiar.cli.app import Force, Sight, Space, announce, app, numbers, pairs, spread
+from peculiar.cli.surveys import Columns, WithMargin, WithRandoms
 
 
-class SpaceName(StrEnum):
-    """What positions are a function of."""
+@dataclass(frozen=True)
+class Sample(WithMargin, WithRandoms):
+    """Options of a survey that is reconstructed."""
 
-    redshift = "redshift"
-    real = "real"
-
-
-class AmplitudeName(StrEnum):
-    """Amplitudes of a velocity that a survey determines in part."""
-
-    mean = "mean"
-    unbiased = "unbiased"
+    groups: Annotated[
+        Literal["ignore", "collapse", "replace"] | None,
+        typer.Option(
+            help="Collapse fingers of God, or replace galaxies by their groups, before painting.",
+            show_default="ignore",
+        ),
+    ] = None
+    cell_size: Annotated[
+        float | None,
+        typer.Option(help="Side of a survey's mesh cell [Mpc/h].", show_default="the model's"),
+    ] = None
 
 
 @app.command()
+@spread
 def reconstruct(
     catalogue: Annotated[
         Path,
@@ -49,6 +39,7 @@ def reconstruct(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Fields: a zarr directory with density, velocity and momentum.")],
+    *,
     box: Annotated[float | None, typer.Option(help="Side of the box [Mpc/h].")] = None,
     los: Annotated[
         Sight | None,
@@ -75,11 +66,11 @@ def reconstruct(
         ),
     ] = False,
     amplitude: Annotated[
-        AmplitudeName,
+        Literal["mean", "unbiased"],
         typer.Option(help="Of a survey's velocity: posterior mean, or divided by the share that is known."),
-    ] = AmplitudeName.mean,
+    ] = "mean",
     space: Annotated[
-        SpaceName | None,
+        Space | None,
         typer.Option(
             help="Whether positions hold velocities.", show_default="what the file states, else redshift"
         ),
@@ -103,17 +94,7 @@ def reconstruct(
             help="A survey with ra, dec in degrees and z (redshift); needs --survey, --mask or --randoms.",
         ),
     ] = False,
-    survey: SurveyFile = None,
-    frame: Frame = None,
-    mask: Mask = None,
-    complete_above: CompleteAbove = None,
-    randoms: Randoms = None,
-    distances: Distances = None,
-    radial: Radial = None,
-    magnitude_limit: MagnitudeLimit = None,
-    groups: GroupUse = None,
-    padding: Padding = None,
-    cell_size: CellSize = None,
+    sample: Sample,
     periodic: Annotated[bool, typer.Option(help="Whether opposite faces of the box are one.")] = True,
     origin: Annotated[
         str | None, typer.Option(help="Lower corner of the box [Mpc/h].", metavar="X,Y,Z")
@@ -132,21 +113,7 @@ def reconstruct(
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 
-    columns = pairs("--column", column) or None
-    described = survey_from(
-        survey=survey,
-        frame=frame,
-        mask=mask,
-        complete_above=complete_above,
-        randoms=randoms or None,
-        distances=distances,
-        radial=radial,
-        magnitude_limit=magnitude_limit,
-        groups=groups,
-        padding=padding,
-        cell_size=cell_size,
-        columns=columns if sky else None,
-    )
+    described = sample.resolve(column if sky else None)
     if sky != (described is not None):
         raise InputError(
             "--sky must come with --survey, --mask or --randoms, and these only with --sky, got "
@@ -156,11 +123,11 @@ def reconstruct(
         box_size=box,
         origin=numbers("--origin", origin, 3),
         periodic=periodic,
-        line_of_sight=None if los is None else los.value,
+        line_of_sight=los,
         observer=numbers("--observer", observer, 3),
-        space=None if space is None else space.value,
+        space=space,
         redshift=redshift,
-        columns=None if sky else columns,
+        columns=None if sky else pairs("--column", column) or None,
         survey=described,
     )
     summary = reconstruct_file(
@@ -173,7 +140,7 @@ def reconstruct(
         objects=at_objects,
         hdf5=hdf5,
         errors=errors,
-        amplitude=amplitude.value,
+        amplitude=amplitude,
         force=force,
         announce=announce,
     )

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from peculiar.cli.app import Force, Sight, announce, app, numbers, ranges
-
-
-class VelocityRule(StrEnum):
-    """What the velocity of a mesh is."""
-
-    neighbours = "neighbours"
-    background = "background"
-    volume = "volume"
-
-
-class Kind(StrEnum):
-    """What `peculiar simulate` makes."""
-
-    boxes = "boxes"
-    pairs = "pairs"
-    painted = "painted"
+from peculiar.cli.app import Axis, Force, announce, app, numbers, ranges
 
 
 @app.command()
@@ -35,12 +18,12 @@ def simulate(
     ],
     seeds: Annotated[str, typer.Option(help="Seeds, as 1-8,12.")],
     kind: Annotated[
-        Kind,
+        Literal["boxes", "pairs", "painted"],
         typer.Option(
             help="boxes of dark matter with halos, pairs of Lagrangian and N-body displacements, or boxes of 2LPT "
             "with painted halos (seconds each)."
         ),
-    ] = Kind.boxes,
+    ] = "boxes",
     box: Annotated[
         float | None, typer.Option(help="Side of the box [Mpc/h].", show_default="225, pairs 128")
     ] = None,
@@ -110,10 +93,10 @@ def simulate(
         "host_mass": host_mass,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    made = {Kind.boxes: BoxSettings, Kind.pairs: PairSettings, Kind.painted: PaintedSettings}[kind]
+    made = {"boxes": BoxSettings, "pairs": PairSettings, "painted": PaintedSettings}[kind]
     if unused := set(given) - {field.name for field in dataclasses.fields(made)}:
         name = min(unused).replace("_", "-")
-        raise InputError(f"--{name} must not be given for {kind.value}: leave it out")
+        raise InputError(f"--{name} must not be given for {kind}: leave it out")
     settings = made(**given)
     chosen = None if cosmology is None else parse_cosmology(cosmology)
     for path in simulate_run(
@@ -219,7 +202,7 @@ def evaluate(
         str | None,
         typer.Option(help="Fractions of satellites, one evaluation each.", show_default="0,0.25"),
     ] = None,
-    los: Annotated[Sight | None, typer.Option(help="Line of sight: x, y or z.", show_default="z")] = None,
+    los: Annotated[Axis | None, typer.Option(help="Line of sight: x, y or z.", show_default="z")] = None,
     number_density: Annotated[
         float | None, typer.Option(help="Of the tracers [(h/Mpc)^3].", show_default="3e-3")
     ] = None,
@@ -242,7 +225,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the satellites.", show_default="0")] = None,
     velocity: Annotated[
-        VelocityRule | None,
+        Literal["neighbours", "background", "volume"] | None,
         typer.Option(
             help="True velocity for density-to-velocity models: empty cells from their neighbours or at the "
             "background's, or weighted by volume.",
@@ -265,10 +248,10 @@ def evaluate(
             "satellite_fraction": None
             if satellites is None
             else numbers("--satellites", satellites, satellites.count(",") + 1),
-            "line_of_sight": None if los is None else los.value,
+            "line_of_sight": los,
             "number_density": number_density,
             "seed": seed,
-            "velocity": None if velocity is None else velocity.value,
+            "velocity": velocity,
             "tune_run": tune_run,
             "samples": sample or None,
         },

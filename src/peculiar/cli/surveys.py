@@ -2,120 +2,102 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from peculiar.cli.app import Force, app, numbers, pairs
+from peculiar.cli.app import Force, app, numbers, pairs, spread
 
 if TYPE_CHECKING:
     from peculiar.catalogues import Survey
 
 
-class FrameName(StrEnum):
-    """Rest frames of redshifts."""
-
-    heliocentric = "heliocentric"
-    cmb = "cmb"
-    local_group = "local-group"
-
-
-class RadialName(StrEnum):
-    """Kinds of radial selection."""
-
-    flat = "flat"
-    measured = "measured"
-    flux_limited = "flux-limited"
-
-
-class GroupName(StrEnum):
-    """What is done with groups before painting."""
-
-    ignore = "ignore"
-    collapse = "collapse"
-    by_group = "replace"
-
-
-SurveyFile = Annotated[
-    str | None,
-    typer.Option(help="Survey file (.toml), or sdss_dr7; the options below win over it.", metavar="FILE"),
-]
-Frame = Annotated[
-    FrameName | None, typer.Option(help="Rest frame of the redshifts; they are converted to cmb.")
-]
-Mask = Annotated[Path | None, typer.Option(help="HEALPix map of the survey's completeness.")]
-CompleteAbove = Annotated[
-    float | None, typer.Option(help="Completeness from which on the mask counts as 1, for a noisy map.")
-]
-Randoms = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="Random points with the survey's selection: ra, dec, z; several files are read as one."
-    ),
-]
-Distances = Annotated[
-    str | None, typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH")
-]
-Radial = Annotated[
-    RadialName | None, typer.Option(help="Radial selection of the survey.", show_default="flat")
-]
-MagnitudeLimit = Annotated[
-    float | None, typer.Option(help="Faintest apparent magnitude of a flux-limited survey.")
-]
-GroupUse = Annotated[
-    GroupName | None,
-    typer.Option(
-        help="Collapse fingers of God, or replace galaxies by their groups, before painting.",
-        show_default="ignore",
-    ),
-]
-Padding = Annotated[
-    float | None, typer.Option(help="Empty margin around the survey [Mpc/h].", show_default="25")
-]
-CellSize = Annotated[
-    float | None, typer.Option(help="Side of a survey's mesh cell [Mpc/h].", show_default="the model's")
-]
+Frame = Literal["heliocentric", "cmb", "local-group"]
 Columns = Annotated[
     list[str] | None,
     typer.Option(help="NAME=COLUMN where the file's name differs, as x=X_GAL; may be repeated."),
 ]
 
 
-def survey_from(
-    *, survey: str | None, distances: str | None, columns: dict[str, str] | None, **options: Any
-) -> Survey | None:
-    """Return the survey that the options describe; None where none of them is given."""
-    given = {"distances": numbers("--distances", distances, 2), "columns": columns, **options}
-    if survey is None and all(value is None for value in given.values()):
-        return None
-    from peculiar.workflows.surveys import resolve_survey
+@dataclass(frozen=True)
+class SurveyOptions:
+    """Options that describe a survey."""
 
-    plain: dict[str, Any] = {
-        name: value.value if isinstance(value, StrEnum) else value for name, value in given.items()
-    }
-    return resolve_survey(survey, **plain)
+    survey: Annotated[
+        str | None,
+        typer.Option(help="Survey file (.toml), or sdss_dr7; the options below win over it.", metavar="FILE"),
+    ] = None
+    frame: Annotated[
+        Frame | None, typer.Option(help="Rest frame of the redshifts; they are converted to cmb.")
+    ] = None
+    mask: Annotated[Path | None, typer.Option(help="HEALPix map of the survey's completeness.")] = None
+    complete_above: Annotated[
+        float | None,
+        typer.Option(help="Completeness from which on the mask counts as 1, for a noisy map."),
+    ] = None
+    distances: Annotated[
+        str | None,
+        typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH"),
+    ] = None
+    radial: Annotated[
+        Literal["flat", "measured", "flux-limited"] | None,
+        typer.Option(help="Radial selection of the survey.", show_default="flat"),
+    ] = None
+    magnitude_limit: Annotated[
+        float | None, typer.Option(help="Faintest apparent magnitude of a flux-limited survey.")
+    ] = None
+
+    def resolve(self, columns: list[str] | None) -> Survey | None:
+        """Return the survey that the options describe; None where none of them is given."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        given |= {
+            "distances": numbers("--distances", self.distances, 2),
+            "columns": pairs("--column", columns) or None,
+            "randoms": given.get("randoms") or None,
+        }
+        if all(value is None for value in given.values()):
+            return None
+        from peculiar.workflows.surveys import resolve_survey
+
+        return resolve_survey(given.pop("survey"), **given)
+
+
+@dataclass(frozen=True)
+class WithRandoms(SurveyOptions):
+    """Options of a survey whose footprint random points may give."""
+
+    randoms: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Random points with the survey's selection: ra, dec, z; several files are read as one."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WithMargin(SurveyOptions):
+    """Options of a survey that is put into a box."""
+
+    padding: Annotated[
+        float | None, typer.Option(help="Empty margin around the survey [Mpc/h].", show_default="25")
+    ] = None
 
 
 @app.command()
+@spread
 def groups(
     galaxies: Annotated[
         Path,
         typer.Argument(help="FITS, HDF5, Parquet, ECSV or CSV with ra, dec in degrees and z (redshift)."),
     ],
     out: Annotated[Path, typer.Option(help="Groups: ra, dec, z, members, velocity dispersion, mass proxy.")],
+    *,
     members: Annotated[
         Path | None, typer.Option(help="Also write the galaxies' rows with their group (-1 where unused).")
     ] = None,
-    survey: SurveyFile = None,
-    frame: Frame = None,
-    mask: Mask = None,
-    complete_above: CompleteAbove = None,
-    randoms: Randoms = None,
-    distances: Distances = None,
-    radial: Radial = None,
-    magnitude_limit: MagnitudeLimit = None,
+    footprint: WithRandoms,
     linking: Annotated[
         str | None,
         typer.Option(
@@ -136,17 +118,7 @@ def groups(
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.groups import find_groups_file
 
-    described = survey_from(
-        survey=survey,
-        frame=frame,
-        mask=mask,
-        complete_above=complete_above,
-        randoms=randoms or None,
-        distances=distances,
-        radial=radial,
-        magnitude_limit=magnitude_limit,
-        columns=pairs("--column", column) or None,
-    )
+    described = footprint.resolve(column)
     if described is None:
         raise InputError("groups need the survey's footprint: give --survey, --mask or --randoms, got none")
     if linking is not None:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from peculiar.cli.app import Force, announce, app, numbers, pairs
-from peculiar.cli.reconstruct import SpaceName
-from peculiar.cli.surveys import FrameName
-
-
-class RadialName(StrEnum):
-    """Densities of objects with distance."""
-
-    flat = "flat"
-    measured = "measured"
-
+from peculiar.cli.app import Force, Space, announce, app, numbers, pairs
+from peculiar.cli.surveys import Columns, Frame
 
 FieldPath = Annotated[Path, typer.Argument(help="zarr of `peculiar reconstruct`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -29,9 +19,6 @@ ObserverText = Annotated[
 CosmologyText = Annotated[
     str | None,
     typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="the field's"),
-]
-Columns = Annotated[
-    list[str] | None, typer.Option(help="NAME=COLUMN where the file's name differs; may be repeated.")
 ]
 
 
@@ -56,10 +43,10 @@ def query(
         Path | None, typer.Option(help="Table with ra, dec and z, instead of numbers.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The table with the answers beside its columns.")] = None,
-    frame: Annotated[FrameName, typer.Option(help="Rest frame of z.")] = FrameName.cmb,
+    frame: Annotated[Frame, typer.Option(help="Rest frame of z.")] = "cmb",
     space: Annotated[
-        SpaceName, typer.Option(help="real: z is a distance and holds no peculiar velocity.")
-    ] = SpaceName.redshift,
+        Space, typer.Option(help="real: z is a distance and holds no peculiar velocity.")
+    ] = "redshift",
     sigma: Annotated[
         float | None,
         typer.Option(help="Error of cz and motions about the field in km/s.", show_default="250"),
@@ -89,8 +76,8 @@ def query(
         raise InputError("--out and --column are for --catalogue, got them with numbers")
     sky = _sky_field(field, observer, cosmology)
     options: dict[str, Any] = {
-        "frame": frame.value,
-        "space": space.value,
+        "frame": frame,
+        "space": space,
         "sigma": DISPERSION if sigma is None else sigma,
     }
     if catalogue is not None and out is not None:
@@ -127,7 +114,7 @@ def compare(
         Path, typer.Argument(help="Table with ra, dec or l, b; cz in km/s or z; mu and mu_error in mag.")
     ],
     field: Annotated[Path, typer.Option(help="zarr of `peculiar reconstruct`.")],
-    frame: Annotated[FrameName, typer.Option(help="Rest frame of cz or z.")],
+    frame: Annotated[Frame, typer.Option(help="Rest frame of cz or z.")],
     out: Annotated[
         Path | None, typer.Option(help="Directory: comparison.json, the figure, the objects with velocities.")
     ] = None,
@@ -139,8 +126,9 @@ def compare(
     ] = None,
     density_bias: Annotated[float, typer.Option(help="Objects are as dense as (1 + delta)^bias.")] = 1.0,
     radial: Annotated[
-        RadialName, typer.Option(help="Density of objects with distance: even, or as counted.")
-    ] = RadialName.flat,
+        Literal["flat", "measured"],
+        typer.Option(help="Density of objects with distance: even, or as counted."),
+    ] = "flat",
     sigma_v: Annotated[
         float | None, typer.Option(help="Scatter about the field in km/s.", show_default="fitted")
     ] = None,
@@ -156,12 +144,12 @@ def compare(
     from peculiar.workflows.compare import CompareOptions, compare_file, summary
 
     options = CompareOptions(
-        frame=frame.value,
+        frame=frame,
         columns=pairs("--column", column),
         cz_range=numbers("--cz", cz, 2),
         shells=None if shells is None else numbers("--shells", shells, shells.count(",") + 1),
         density_bias=density_bias,
-        radial=radial.value,
+        radial=radial,
         sigma_v=sigma_v,
         bootstraps=bootstraps,
         seed=seed,
