@@ -50,7 +50,7 @@ test: lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 docs: $(INSTALLED)
-	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(PIP) install -qq -c constraints.txt -e ".[dev,docs]"
+	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || $(PIP) install -qq -c constraints.txt -e ".[dev,docs]"
 	$(BIN)/mkdocs build --strict --site-dir site
 
 clean:

@@ -1,10 +1,10 @@
 """Tables of the emulators for the docs: those of He et al. 2019 and Wu et al. 2021, and what `emulate` costs.
 
     peculiar evaluate RUN --out EVALUATION --model displacement --model he2019        (one RUN a cosmology)
-    python benchmarks/emulators.py scores EVALUATION [EVALUATION ...] --docs docs/emulators.md
+    python benchmarks/emulators.py scores EVALUATION [EVALUATION ...] --docs docs/results/emulators.md
     python benchmarks/emulators.py speed --particles 256 --docs docs/emulators.md
     peculiar evaluate RUN --out EVALUATION --model flow --model wu2021 --boxes 1001-1002 --tune-on 501-502
-    python benchmarks/emulators.py flows EVALUATION --docs docs/emulators.md
+    python benchmarks/emulators.py flows EVALUATION --docs docs/results/emulators.md
 
 `scores` fills what stands between `<!-- he2019: begin -->` and `<!-- he2019: end -->` of a page: how each emulator's
 displacement error compares with that of 2LPT in every cosmology, then every score. Evaluations of the same pairs by

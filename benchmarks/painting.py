@@ -2,7 +2,7 @@
 
     peculiar evaluate RUN --out EVALUATION --model painter --boxes 1001-1004 --tune-on 501-504
     peculiar evaluate OTHER --out EVALUATION2 --model painter --tune-on 501-504 --tune-run RUN       (one a cosmology)
-    python benchmarks/painting.py EVALUATION [EVALUATION2 ...] --docs docs/painting.md
+    python benchmarks/painting.py EVALUATION [EVALUATION2 ...] --docs docs/results/painting.md
 
 The first evaluation is of the cosmology of training; all of them make the table of cosmologies. What stands between
 `<!-- painting: begin -->` and `<!-- painting: end -->` of a page is filled.

@@ -1,7 +1,8 @@
 """The figures of Xiao et al. 2024 and of the package's own goals, from `peculiar evaluate`, as tables for the docs.
 
     peculiar evaluate RUN --out EVALUATION --boxes 1001-1004 --tune-on 501-504
-    python benchmarks/reproduction.py EVALUATION [EVALUATION ...] --docs docs/reproduction.md --docs README.md
+    python benchmarks/reproduction.py EVALUATION [EVALUATION ...] --docs docs/reproduction.md \
+        --docs docs/results/reproduction.md --docs docs/evaluate.md --docs README.md
 
 Prints a table of the headline figures (a row for each, a column for each reconstructor, averaged over satellite
 fractions and at each fraction) and every score at each fraction. With --docs, the headline table replaces what stands

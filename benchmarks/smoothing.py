@@ -2,7 +2,7 @@
 
     peculiar simulate wide --seeds 1-4 --box 450 --particles 192 --cells 192 --redshift 0.59
     peculiar simulate deep --seeds 1-4 --box 187.5 --particles 192 --cells 80 --redshift 0.59
-    python benchmarks/smoothing.py wide deep ... --fit 1,2 --check 3,4 --docs docs/models.md
+    python benchmarks/smoothing.py wide deep ... --fit 1,2 --check 3,4 --docs docs/results/smoothing.md
 
 Runs of any box, redshift and cosmology serve: of each box the densities are taken that it resolves, ranked (halos, and
 galaxies with 25 % satellites) and thinned at random from the densest. For every sample the velocity's variance is

@@ -2,12 +2,13 @@
 
     peculiar evaluate RUN --out EVALUATION --model survey --model wang2024 --boxes 1001-1004 --tune-on 501-502
     peculiar evaluate LATER --out EVALUATION2 --model survey --model wang2024 --tune-on 501-502 --tune-run RUN
-    python benchmarks/surveys.py EVALUATION [EVALUATION2 ...] --docs docs/survey-networks.md --figures FIGURES
+    python benchmarks/surveys.py EVALUATION [EVALUATION2 ...] --docs docs/results/survey-networks.md --figures FIGURES
 
 Evaluations may be of other samples, models or redshifts: each gets tables of its own. What stands between
 `<!-- survey scores: begin -->` and `<!-- survey scores: end -->` of a page is filled. With --figures, figure 11 is
 drawn from the first evaluation and those at other redshifts: all halos, the networks at each redshift. With --terms,
-the networks of another evaluation, trained with some terms of the loss alone, fill `<!-- loss terms: begin -->`.
+the networks of another evaluation, trained with some terms of the loss alone, fill `<!-- loss terms: begin -->` of
+docs/survey-networks.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The codes need an interpreter of their own, for their NumPy is older (gcc and th
     codes/bin/pip install "numpy<2" "cython<3" "setuptools<70" wheel scipy pyfftw h5py hdf5plugin
     codes/bin/pip install --no-build-isolation Pylians Corrfunc sarabande Triumvirate scikit-learn
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/statistics/compare.py --codes codes/bin/python \
-        --docs docs/statistics.md
+        --docs docs/results/statistics.md
 
 Prints Markdown tables; --docs also writes them between `<!-- comparison: begin -->` and `<!-- comparison: end -->` of a
 page. Times are the best of three processor times, on one thread each.
