@@ -1,4 +1,4 @@
-"""Cases of fields in zarr, as queried, compared, reported and painted."""
+"""Cases of fields in zarr, as queried, compared, reported, painted and given a flow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _values(name: str, edit: Callable[[np.ndarray], np.ndarray]) -> Callable[[Pa
 
 
 def field_cases() -> Iterator[Case]:
-    """Fields, as queried, compared, reported and painted."""
+    """Fields, as queried, compared, reported, painted and given a flow."""
     sky = {
         "query": ("query field.zarr --ra 10,20 --dec 20,10 --z 0.01,0.012", ("field.zarr",)),
         "compare": (
@@ -76,23 +76,17 @@ def field_cases() -> Iterator[Case]:
                 )
         yield from _store_cases(place, command, needs, "field.zarr")
     paint = "paint --density density.zarr --seed 1 --out out.fits"
-    yield file_case(
-        "fields/paint/as it is", paint, ("density.zarr",), "density.zarr", lambda path: None, "right"
-    )
-    for key in ("box_size", "box_origin", "periodic"):
-        for value in NUMBER_VALUES if key == "box_size" else OTHER_VALUES:
-            yield file_case(
-                f"fields/paint/{key} {value}",
-                paint,
-                ("density.zarr",),
-                "density.zarr",
-                _attributes(key, value),
-                "refused",
-            )
-    yield from _store_cases("fields/paint", paint, ("density.zarr",), "density.zarr")
+    for name, command in {"paint": paint, "flow": "flow density.zarr --out out.zarr"}.items():
+        place, needs = f"fields/{name}", ("density.zarr",)
+        yield file_case(f"{place}/as it is", command, needs, "density.zarr", lambda path: None, "right")
+        for key in ("box_size", "box_origin", "periodic"):
+            for value in NUMBER_VALUES if key == "box_size" else OTHER_VALUES:
+                change = _attributes(key, value)
+                yield file_case(f"{place}/{key} {value}", command, needs, "density.zarr", change, "refused")
+        yield from _store_cases(place, command, needs, "density.zarr")
     for unit in ("m/s", "km/h", "", "nonsense"):
 
-        def change(path: Path, unit: str = unit) -> None:
+        def change_unit(path: Path, unit: str = unit) -> None:
             for file, keys in ((".zmetadata", ("metadata", "velocity/.zattrs")), ("velocity/.zattrs", ())):
                 whole = json.loads((path / file).read_text())
                 place = whole
@@ -106,7 +100,7 @@ def field_cases() -> Iterator[Case]:
             paint,
             ("density.zarr",),
             "density.zarr",
-            change,
+            change_unit,
             "refused",
         )
 

@@ -35,6 +35,7 @@ BASES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("run",)),
     "mock": ("run --out out --pattern axis --cube 32 --number-density 1e-4", ("run", "mask.fits", "survey.fits")),
     "paint": ("--box 60 --seed 1 --out out.fits", ("density.zarr",)),
+    "flow": ("density.zarr --out out.zarr", ("density.zarr",)),
     "emulate": ("--box 64 --particles 8 --seed 1 --out out.h5", ()),
 }  # fmt: skip
 FLOATS = ("", "abc", "nan", "inf", "-inf", "-1", "0", "1e30", "1e-30", "1e400", "1,2")

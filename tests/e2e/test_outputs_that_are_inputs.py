@@ -30,6 +30,8 @@ COMMANDS = (
     "tune residual --run run --out run/search",
     "simulate run --kind painted --matter run --seeds 1",
     "paint --density field.zarr --seed 1 --out field.zarr/halos.fits",
+    "flow field.zarr --out field.zarr/flow.zarr",
+    "flow run/box-00001.h5 --out run",
     "emulate --seed 1 --model own.safetensors --out own.safetensors",
     "reconstruct mask.fits --box 40 --out run/f.zarr --at-objects mask.fits",
 )

@@ -66,17 +66,11 @@ def flow(
     >>> fields = flow(density, redshift=0.0)  # doctest: +SKIP
     >>> fields["velocity"].at(positions)  # km/s, (n, 3)  # doctest: +SKIP
     """
-    require_overdensity(require_density(density))
-    require_redshift(redshift)
-    _check_memory(density)
     emulator = _load(model, device)
-    card = emulator.card
-    return _flow(
-        emulator,
-        density,
-        cosmology or card.training_cosmology,
-        redshift=card.redshift if redshift is None else redshift,
-    )
+    cosmology = cosmology or emulator.card.training_cosmology
+    redshift = emulator.card.redshift if redshift is None else redshift
+    _check(require_density(density), cosmology, redshift=redshift)
+    return _flow(emulator, density, cosmology, redshift=redshift)
 
 
 def flow_file(
@@ -121,16 +115,14 @@ def flow_file(
     target = check_output(
         out, overwrite=force, inputs=[density, weights, weights.with_suffix(".safetensors")]
     )
-    require_redshift(redshift)
     emulator = _load(model, device)
     card = emulator.card
     stated = read_stated_density(density)
-    require_overdensity(stated.density)
-    _check_memory(stated.density)
     require_space(target, size=_WRITTEN * stated.density.box.mesh**3)
     cosmology = cosmology or stated.cosmology or card.training_cosmology
     if redshift is None:
         redshift = card.redshift if stated.redshift is None else stated.redshift
+    _check(stated.density, cosmology, redshift=redshift)
     with progress_bar("flow", total=2) as advance:
         found = _flow(emulator, stated.density, cosmology, redshift=redshift)
         advance(1)
@@ -166,7 +158,10 @@ def _flow(
     return {name: field.to("cpu") for name, field in fields.items()}
 
 
-def _check_memory(density: Field) -> None:
+def _check(density: Field, cosmology: Cosmology, *, redshift: float) -> None:
+    require_overdensity(density)
+    require_redshift(redshift)
+    cosmology.velocity_factor(redshift)  # refuses redshifts without growth
     require_memory(
         _BYTES_PER_CELL * density.box.mesh**3,
         what=f"a density of {density.box.mesh}^3 cells",

@@ -145,6 +145,7 @@ def test_bad_requests_end_in_one_line_before_any_work(tiny, wave, tmp_path, monk
     write_fields(tmp_path / "other.zarr", {"matter": wave})
     write_fields(tmp_path / "holes.zarr", {"density": wave.replace(data=wave.data * 20)})
     write_fields(tmp_path / "open.zarr", {"density": wave.replace(box=Box(64.0, 16, periodic=False))})
+    write_fields(tmp_path / "early.zarr", {"density": wave}, attributes={"redshift": -0.5})
     (tmp_path / "text.h5").write_text("no HDF5")
     before = sorted(path.name for path in tmp_path.iterdir())
     for source, options, message in [
@@ -158,6 +159,8 @@ def test_bad_requests_end_in_one_line_before_any_work(tiny, wave, tmp_path, monk
         ("density.zarr", ["--model", "nothing"], "Model must be one of"),
         ("density.zarr", ["--redshift", "nan"], "redshift must be >= 0"),
         ("density.zarr", ["--redshift", -1], "redshift must be >= 0"),
+        ("density.zarr", ["--redshift", 1e9], "redshift must lie in"),
+        ("early.zarr", [], "redshift must be >= 0"),
         ("density.zarr", ["--device", "tpu"], "device must be cpu"),
         ("density.zarr", ["--cosmology", "nothing"], "cosmology must be one of"),
         ("density.zarr", ["--out", tmp_path / "density.zarr"], "Output must not hold an input"),
