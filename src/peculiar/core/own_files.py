@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-_LOCK = re.compile(r"\.(?P<stem>.+)\.(?P<token>[0-9a-f]{8})\.lock(?P<suffix>(\.[^.]+)?)")
+_NAME = re.compile(r"\.(?P<stem>.+)\.(?P<token>[0-9a-f]{8})\.(partial|lock)(?P<suffix>(\.[^.]+)?)")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class Temporaries:
 def _temporaries(target: Path, token: str) -> Temporaries:
     names = (f".{target.stem}.{token}.{kind}{target.suffix}" for kind in ("partial", "replaced", "lock"))
     return Temporaries(*(target.with_name(name) for name in names))
+
+
+def _named(directory: Path, name: re.Match[str]) -> Temporaries:
+    return _temporaries(directory / f"{name['stem']}{name['suffix']}", name["token"])
 
 
 @contextmanager
@@ -120,14 +124,18 @@ def clear_leftovers(directory: Path) -> None:
 
     Living runs keep theirs.
     """
+    for path in directory.glob(".*.partial*"):
+        # Threads of a run that was told to end may write on after it removed its files, the lock last of them.
+        if (name := _NAME.fullmatch(path.name)) and not _named(directory, name).lock.exists():
+            remove(path)
     for lock in directory.glob(".*.lock*"):
-        name = _LOCK.fullmatch(lock.name)
+        name = _NAME.fullmatch(lock.name)
         if name is None:
             continue
         with suppress(OSError), lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left = _named(directory, name)
             target = directory / f"{name['stem']}{name['suffix']}"
-            left = _temporaries(target, name["token"])
             if left.replaced.exists() and not target.exists():
                 left.replaced.rename(target)
             for path in (left.replaced, left.partial, left.lock):

@@ -142,6 +142,14 @@ def test_the_next_run_clears_what_a_killed_one_left_and_nothing_of_a_living_one(
     assert names(tmp_path) == ["a.zarr"]
 
 
+def test_what_a_thread_wrote_after_its_run_removed_its_files_is_cleared(tmp_path):
+    late = tmp_path / ".a.0123abcd.partial.zarr"
+    late.mkdir()
+    (late / ".zgroup").write_text("{}")
+    make(tmp_path / "a.zarr")
+    assert names(tmp_path) == ["a.zarr"]
+
+
 def test_an_output_that_stepped_aside_comes_back(tmp_path):
     make(tmp_path / "old", "old")
     with start(tmp_path / "b") as killed:
