@@ -23,14 +23,14 @@ def card_cases() -> Iterator[Case]:
     needs = ("halos.fits", "model")
     keys = {
         "schema_version": "number",
-        "name": "value",
+        "name": "value?",
         "weights_sha256": "value",
         "architecture": "value",
         "configuration": "value",
         "configuration.width": "number",
         "configuration.levels": "number",
         "configuration.in_channels": "number",
-        "configuration.input_scale": "value",
+        "configuration.input_scale": "value?",
         "normalisation": "value",
         "normalisation.density_floor": "number",
         "normalisation.velocity_factor": "number",

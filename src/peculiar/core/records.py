@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import from_json
 
+from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 
 
@@ -18,6 +26,18 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, populate_by_name=True)
 
 
+_STATED = ("Omega_m", "Omega_b", "h", "n_s", "sigma8")
+
+
+def _whole(entries: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    cosmology = validate(entries)
+    if isinstance(entries, Mapping) and (missing := [name for name in _STATED if name not in entries]):
+        raise ValueError(f"a stored cosmology must state {', '.join(_STATED)}, got no {', '.join(missing)}")
+    return cosmology
+
+
+StoredCosmology = Annotated[Cosmology, WrapValidator(_whole)]
+"""A cosmology in a file: what every file states has no default there."""
 Model = TypeVar("Model")
 
 
@@ -29,6 +49,8 @@ def read_json(path: Path | str, *, what: str, remedy: str) -> dict[str, Any]:
     InputError
         If the file cannot be read, is no JSON with finite numbers, or holds something else than a table.
     """
+    if not Path(path).is_file():  # a pipe would never end
+        raise InputError(f"{what} must be a file, got {path}: {remedy}")
     try:
         found = from_json(Path(path).read_bytes(), allow_inf_nan=False)
     except (OSError, ValueError) as error:

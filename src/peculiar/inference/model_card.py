@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from itertools import pairwise
@@ -11,10 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
+from peculiar.core.records import StoredCosmology, read_json
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
@@ -80,6 +88,27 @@ class Selection(_Frozen):
     number_density: tuple[float, ...]
 
 
+class _Densities(_Frozen):
+    """What networks of log densities were trained with, which they know."""
+
+    density_floor: float = Field(gt=0)
+
+
+class _Velocities(_Frozen):
+    """a H f [km/s per Mpc/h] of the training, by which velocities were divided."""
+
+    velocity_factor: float = Field(gt=0)
+
+
+class _Fields(_Densities, _Velocities):
+    """Both."""
+
+
+def _stored_cosmology(entries: dict[str, float]) -> dict[str, float]:
+    TypeAdapter(StoredCosmology).validate_python(entries)
+    return entries
+
+
 class _Card(_Frozen):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -87,9 +116,8 @@ class _Card(_Frozen):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     architecture: str
     configuration: dict[str, Any]
-    normalisation: dict[str, float]
-    cosmology: dict[str, float]
-    redshift: float
+    cosmology: Annotated[dict[str, float], AfterValidator(_stored_cosmology)]
+    redshift: float = Field(gt=-1)
     cell_size: float = Field(gt=0)
     velocity_definition: str
     symmetry_average: int = Field(default=1, ge=1, le=48)
@@ -111,13 +139,14 @@ class ModelCard(_Card):
     """
 
     inputs: Annotated[TracerInputs, Field(discriminator="kind")]
+    normalisation: _Fields
     redshift_range: tuple[float, float]
-    number_density: float
+    number_density: float = Field(ge=0)
     number_density_range: tuple[float, float]
     cosmology_range: dict[str, tuple[float, float]]
     selection: Selection | None = None
     tracer: str
-    space: Literal["redshift", "real"] = "redshift"
+    space: Literal["redshift", "real"]
     line_of_sight: Literal["z", "any"]
     satellite_fractions: tuple[float, ...]
     smoothing: float = Field(ge=0)
@@ -134,6 +163,7 @@ class EmulatorCard(_Card):
     """
 
     task: Literal["displace", "flow"]
+    normalisation: _Velocities
     inputs: Annotated[LagrangianInputs | DensityInputs, Field(discriminator="kind")]
     cosmology_range: dict[str, tuple[float, float]]
     transfers: dict[str, VectorTransfer] = Field(default_factory=dict)
@@ -149,6 +179,7 @@ class PainterCard(_Card):
     """
 
     task: Literal["paint"]
+    normalisation: _Densities
     mass_edges: tuple[float, ...] = Field(min_length=2)
     halos: HaloProperties
     calibration: CountCalibration | None = None
@@ -190,10 +221,6 @@ def _card_class(entries: Mapping[str, Any]) -> type[ModelCard] | type[EmulatorCa
     return PainterCard if entries["task"] == "paint" else EmulatorCard
 
 
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"numbers must be finite, got {text}")
-
-
 def _require_finite(state: Mapping[str, torch.Tensor], what: str) -> None:
     bad = sum(int((~torch.isfinite(values)).sum()) for values in state.values())
     if bad:
@@ -212,15 +239,10 @@ def read_card(path: Path | str) -> AnyCard:
         If the file is missing, no JSON, of another schema version, or has missing or unknown entries.
     """
     path = Path(path)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise InputError(
-            f"Model card must exist, got {path}: put the .json beside its .safetensors"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"Model card must be JSON, got {path} ({error}): fetch it again") from None
-    version = entries.get("schema_version") if isinstance(entries, dict) else None
+    entries = read_json(
+        path, what="Model card", remedy="put the .json beside its .safetensors, or fetch it again"
+    )
+    version = entries.get("schema_version")
     if version != SCHEMA_VERSION:
         raise InputError(
             f"Model card must have schema_version {SCHEMA_VERSION}, got {version} in {path}: train it again, or use "
@@ -316,9 +338,9 @@ def find_model(name_or_path: Path | str) -> Path:
     text = str(name_or_path)
     path = Path(text).expanduser()
     if path.suffix in (".json", ".safetensors"):
-        if not path.exists():
+        if not path.is_file():
             raise InputError(
-                f"Model must exist, got {path}: give the path of a .safetensors file or its card"
+                f"Model must exist, got no file {path}: give the path of a .safetensors file or its card"
             )
         return path.with_suffix(".json")
     shipped = available_models(None)
@@ -352,7 +374,7 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
     card_path = find_model(name_or_path)
     card = read_card(card_path)
     weights = card_path.with_suffix(".safetensors")
-    if not weights.exists():
+    if not weights.is_file():
         raise InputError(f"Model weights must lie beside the card, got no {weights}: fetch both files")
     checksum = weights_checksum(weights)
     if checksum != card.weights_sha256:

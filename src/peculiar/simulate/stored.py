@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Shaped
 from pydantic import Field, Json
 
-from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
-from peculiar.core.records import Record, checked
+from peculiar.core.records import Record, StoredCosmology, checked
 
 Shapes = Mapping[str, tuple[int | str, ...]]
 """Name of an array -> its shape; a word stands for one length, the same wherever it stands."""
@@ -26,7 +25,7 @@ class Attributes(Record):
     seed: int = Field(ge=0)
     redshift: float = Field(gt=-1)
     box_size: float = Field(gt=0)
-    cosmology: Json[Cosmology]
+    cosmology: Json[StoredCosmology]
 
 
 Kind = TypeVar("Kind", bound=Attributes)

@@ -177,6 +177,8 @@ def save_mesh(path: Path, mesh: torch.Tensor) -> None:
 
 def is_mesh(path: Path) -> bool:
     """Whether a file holds a whole mesh of `save_mesh`; one that is damaged is made again."""
+    if not path.is_file():
+        return False
     try:
         mesh = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):

@@ -45,6 +45,8 @@ def load_checkpoint(
     InputError
         If it is no checkpoint, is damaged, lacks an entry, or holds other than tensors and plain values.
     """
+    if not Path(path).is_file():
+        raise _refused(path, "no file")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, LookupError, pickle.UnpicklingError) as error:

@@ -57,6 +57,8 @@ def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " row"]]:
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of such a file; InputError if it is none."""
+    if not path.is_file():
+        raise InputError(f"metrics must be a file, got {path}: remove it")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, restval="")

@@ -12,10 +12,10 @@ import torch
 from pydantic import Field as Setting
 from pydantic import Json
 
-from peculiar.core import Box, Cosmology, Field, InputError
+from peculiar.core import Box, Field, InputError
 from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.output import atomic_output
-from peculiar.core.records import Record, checked
+from peculiar.core.records import Record, StoredCosmology, checked
 
 if TYPE_CHECKING:
     import xarray
@@ -48,7 +48,7 @@ class FieldAttributes(Record):
     box_origin: tuple[float, float, float]
     periodic: bool
     observer: tuple[float, float, float] | None = None
-    cosmology: Json[Cosmology] | None = None
+    cosmology: Json[StoredCosmology] | None = None
     redshift: float | None = Setting(None, gt=-1)
     line_of_sight: Literal["x", "y", "z", "radial"] | None = None
 
@@ -61,7 +61,7 @@ class ReconstructionAttributes(FieldAttributes):
     """What a reconstruction says of itself."""
 
     model: str
-    cosmology: Json[Cosmology]
+    cosmology: Json[StoredCosmology]
     redshift: float = Setting(gt=-1)
     number_density: float = Setting(ge=0)
     objects: int = Setting(ge=0)

@@ -16,7 +16,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.hdf5 import is_whole
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.output import atomic_output, refuse_inputs
-from peculiar.core.records import Record, checked, read_json
+from peculiar.core.records import Record, StoredCosmology, checked, read_json
 from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
@@ -166,7 +166,7 @@ class _Run(Record):
     """What `run.json` of a run of boxes or pairs holds."""
 
     settings: dict[str, Any]
-    cosmology: Cosmology
+    cosmology: StoredCosmology
     provenance: _Provenance
 
 

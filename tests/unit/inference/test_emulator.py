@@ -1,5 +1,5 @@
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -25,8 +25,8 @@ def card(task, inputs, architecture, **changes):
         "weights_sha256": "0" * 64,
         "architecture": architecture,
         "configuration": {},
-        "normalisation": {},
-        "cosmology": vars(BASE),
+        "normalisation": {"velocity_factor": 52.1},
+        "cosmology": asdict(BASE),
         "redshift": 0.0,
         "cell_size": 4.0,
         "velocity_definition": "of each particle",

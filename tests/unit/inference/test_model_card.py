@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -186,9 +187,36 @@ def test_a_card_holds_finite_numbers(entries, saved):
     module, _ = load_model(saved)
     text = saved.with_suffix(".json").read_text()
     saved.with_suffix(".json").write_text(text.replace('"redshift": 0.59', '"redshift": NaN'))
-    with pytest.raises(InputError, match="numbers must be finite, got NaN"):
+    with pytest.raises(InputError, match=r"Model card must be JSON, got .*tiny.json"):
         read_card(saved.with_suffix(".json"))
     (saved.parent / "new").mkdir()
     with pytest.raises(InputError, match="metrics must be finite, got others for loss"):
         save_model(module, saved.parent / "new", **entries | {"metrics": {"loss": float("nan")}})
     assert list((saved.parent / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"redshift": 0.59', '"redshift": -1e9', "redshift: Input should be greater than -1"),
+        ('"Omega_m": 0.268,', "", "cosmology: .*a stored cosmology must state Omega_m"),
+        ('"h": 0.71,', '"h": 0.71, "nonsense": 1,', "cosmology.nonsense: Unexpected"),
+        ('"density_floor": 0.05', '"density_floor": -1e9', "normalisation.density_floor"),
+        ('"space": "redshift",', "", "space: Field required"),
+    ],
+)
+def test_what_every_card_states_has_no_default(saved, old, new, reason):
+    path = saved.with_suffix(".json")
+    text = json.dumps(json.loads(path.read_text()))
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=reason):
+        read_card(path)
+
+
+def test_only_files_are_read(saved):
+    path = saved.with_suffix(".json")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="Model card must be a file"):
+        read_card(path)

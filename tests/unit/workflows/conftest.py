@@ -29,7 +29,7 @@ def painter_entries():
         "package_version": peculiar.__version__,
         "architecture": "painter",
         "configuration": CONFIGURATION,
-        "normalisation": {},
+        "normalisation": {"density_floor": 1.0},
         "cosmology": cosmology_settings(PRESETS["xiao2024"]),
         "redshift": 0.5,
         "cell_size": 4.0,
