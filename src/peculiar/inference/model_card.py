@@ -307,16 +307,17 @@ def available_models(task: Task | None = "reconstruct") -> list[str]:
     return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]
 
 
-def _refuse_other_shapes(module: torch.nn.Module, weights: Path) -> None:
+def _refuse_other_tensors(module: torch.nn.Module, weights: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(weights, "pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    for name, value in module.state_dict().items():
-        if found.get(name) != tuple(value.shape):
-            raise RuntimeError(
-                f"{name} has shape {tuple(value.shape)} in the card, {found.get(name)} in the weights"
-            )
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        for name, value in module.state_dict().items():
+            shape = tuple(found[name].get_shape()) if name in found else None
+            if shape != tuple(value.shape):
+                raise RuntimeError(f"{name} has shape {tuple(value.shape)} in the card, {shape} in the weights")
+            if value.is_floating_point() and "F" not in (kind := found[name].get_dtype()):
+                raise RuntimeError(f"{name} has floating-point numbers in the card, {kind} in the weights")
 
 
 def parameter_count(weights: Path | str) -> int:
@@ -384,7 +385,7 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
         )
     try:
         with torch.device("meta"):  # takes no memory, whatever a card claims
-            _refuse_other_shapes(build(card.architecture, card.configuration), weights)
+            _refuse_other_tensors(build(card.architecture, card.configuration), weights)
         module = build(card.architecture, card.configuration)
         state = load_file(weights)
         module.load_state_dict(state)

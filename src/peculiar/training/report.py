@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -34,7 +35,7 @@ class Metrics:
 
     def __init__(self, path: Path, *, start: int) -> None:
         self.path = path
-        rows: list[dict[str, Any]] = _read_rows(path) if path.exists() and start else []
+        rows: list[dict[str, Any]] = _read_rows(path) if start else []
         self._write([row for row in rows if float(row["step"]) <= start])
 
     def append(self, row: dict[str, Any]) -> None:
@@ -56,14 +57,17 @@ def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " row"]]:
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of such a file; InputError if it is none."""
+    """Return the rows of such a file, none if it is not there; InputError if it is another file."""
+    if not os.path.lexists(path):
+        return []
     if not path.is_file():
         raise InputError(f"metrics must be a file, got {path}: remove it")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, restval="")
+            whole = "step" in (reader.fieldnames or ())
             rows = list(reader)
-        whole = "step" in (reader.fieldnames or ()) and all(row["step"] for row in rows)
+        whole = whole and all(row["step"] for row in rows)
         whole = whole and not any(None in row for row in rows)
         for row in rows:
             for text in row.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
+from peculiar.core.records import read_json
 from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
 from peculiar.models.ramanah2019 import Ramanah2019
 from peculiar.training.adversarial import fit_adversarial
-from peculiar.training.checkpoint import CHECKPOINT
+from peculiar.training.checkpoint import CHECKPOINT, load_checkpoint
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import Recipe, load_recipe
@@ -168,6 +170,10 @@ def _prepare(
                     f"out must hold a run with the same settings, got another {', '.join(different)} in {record}: "
                     "choose another directory, or give --force to start again"
                 )
+            for folder in _folders(out, settings):
+                if os.path.lexists(folder / CHECKPOINT):
+                    load_checkpoint(folder / CHECKPOINT, holds=())
+                    read_metrics(folder / "metrics.csv")
             return
         for folder in _folders(out, settings):
             (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -184,15 +190,15 @@ def _prepare(
 def _read_record(record: Path) -> dict[str, Any]:
     """Return the record of a training; InputError if it is of anything else."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = read_json(record, what="record of a training", remedy="choose another directory")
         ours = found["provenance"]["package"] == "peculiar" and "recipe" in found and dict(found["boxes"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         ours = False
     if not ours:
         raise InputError(
             f"out must hold a training's {RECORD} or none, got another {record}: choose another directory"
         )
-    return dict(found)
+    return found
 
 
 def _folders(out: Path, settings: Recipe) -> list[Path]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from peculiar.core import InputError, OutputExistsError
+from peculiar.training.checkpoint import save_checkpoint
 from peculiar.workflows import train as workflow
 from peculiar.workflows.train import train
 
@@ -73,7 +74,7 @@ def test_force_starts_again_and_removes_only_its_own_checkpoint(tmp_path, run):
     run("out")
     for name in ("last.ckpt", "notes.txt", "density/last.ckpt"):
         (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "out" / name).write_text("")
+        save_checkpoint({}, tmp_path / "out" / name)
     with pytest.raises(OutputExistsError, match="--resume or --force"):
         run("out")
     run("out", resume=True)
@@ -83,6 +84,18 @@ def test_force_starts_again_and_removes_only_its_own_checkpoint(tmp_path, run):
     run("out", force=True)
     left = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
     assert left == {"run.json", "notes.txt", "density/last.ckpt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("last.ckpt", "cut"), ("metrics.csv", ""), ("metrics.csv", "step,loss\n1,far\n"), ("run.json", "[" * 100000)],
+)
+def test_what_a_training_goes_on_with_is_read_before_the_work(tmp_path, run, name, text):
+    run("out")
+    save_checkpoint({}, tmp_path / "out" / "last.ckpt")
+    (tmp_path / "out" / name).write_text(text)
+    with pytest.raises(InputError, match=f"must .* got .*{name}"):
+        run("out", resume=True)
 
 
 @pytest.mark.parametrize("out", ["pairs", "pairs/model", "."])
