@@ -315,7 +315,9 @@ def _refuse_other_tensors(module: torch.nn.Module, weights: Path) -> None:
         for name, value in module.state_dict().items():
             shape = tuple(found[name].get_shape()) if name in found else None
             if shape != tuple(value.shape):
-                raise RuntimeError(f"{name} has shape {tuple(value.shape)} in the card, {shape} in the weights")
+                raise RuntimeError(
+                    f"{name} has shape {tuple(value.shape)} in the card, {shape} in the weights"
+                )
             if value.is_floating_point() and "F" not in (kind := found[name].get_dtype()):
                 raise RuntimeError(f"{name} has floating-point numbers in the card, {kind} in the weights")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
 from peculiar.core.own_files import clear_leftovers
-from peculiar.models.channels import DENSITY_FLOOR, encode
+from peculiar.models.channels import DENSITY_FLOOR, OUTPUT_CHANNELS, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
@@ -43,6 +44,7 @@ def cached_pairs(
     variants: Sequence[Variant],
     *,
     make_inputs: MakeInputs,
+    channels: int,
     description: Mapping[str, Any],
     directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
@@ -59,6 +61,8 @@ def cached_pairs(
     variants : sequence of Variant
     make_inputs : callable
         From a catalogue, cells and a cosmology to input channels.
+    channels : int
+        Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
     directory : path
@@ -73,14 +77,15 @@ def cached_pairs(
         folder = directory / path.stem
         clear_leftovers(folder)
         targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
-        if not is_mesh(targets):
+        cells = box.box.mesh
+        if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
             physical = (box.density.data, box.velocity.data, box.momentum.data)
             save_mesh(targets, encode(*physical, velocity_factor=factor))
         for number, variant in enumerate(variants):
             inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
-            if not is_mesh(inputs):
+            if not is_mesh(inputs, channels=channels, cells=cells):
                 catalogue = observe(box, variant, seed=number)
-                save_mesh(inputs, make_inputs(catalogue, box.box.mesh, box.cosmology))
+                save_mesh(inputs, make_inputs(catalogue, cells, box.cosmology))
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
     return pairs
@@ -90,6 +95,7 @@ def cached_flows(
     boxes: Sequence[Path],
     *,
     make_inputs: Callable[[Field], Float[torch.Tensor, "channel x y z"]],
+    channels: int,
     description: Mapping[str, Any],
     velocity: VelocityRule,
     directory: Path,
@@ -105,6 +111,8 @@ def cached_flows(
         Simulated boxes.
     make_inputs : callable
         From an overdensity to input channels.
+    channels : int
+        Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
     velocity : "neighbours", "background" or "volume"
@@ -121,10 +129,11 @@ def cached_flows(
         folder = directory / path.stem
         clear_leftovers(folder)
         targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
-        if not is_mesh(targets):
+        cells = box.box.mesh
+        if not is_mesh(targets, channels=6, cells=cells):
             save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
         inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
-        if not is_mesh(inputs):
+        if not is_mesh(inputs, channels=channels, cells=cells):
             save_mesh(inputs, make_inputs(box.density))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
@@ -175,12 +184,27 @@ def save_mesh(path: Path, mesh: torch.Tensor) -> None:
         np.save(temporary, mesh.to(torch.float16).numpy())
 
 
-def is_mesh(path: Path) -> bool:
-    """Whether a file holds a whole mesh of `save_mesh`; one that is damaged is made again."""
-    if not path.is_file():
-        return False
+def is_mesh(path: Path, *, channels: int, cells: int, kinds: str = "e") -> bool:
+    """Whether a file holds a whole mesh, finite and of its shape; one that is damaged is made again.
+
+    Parameters
+    ----------
+    path : Path
+    channels, cells : int
+        Its shape is (channels, cells, cells, cells).
+    kinds : str
+        Characters of its possible types; float16, as of `save_mesh`, if not given.
+
+    Raises
+    ------
+    InputError
+        If there is something else than a file.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"meshes of a cache must be files, got {path}: remove it")
     try:
         mesh = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return False
-    return mesh.ndim == 4 and mesh.dtype == np.float16
+    whole = mesh.shape == (channels, cells, cells, cells) and mesh.dtype.char in kinds
+    return whole and all(np.isfinite(channel).all() for channel in mesh)

@@ -20,7 +20,7 @@ from peculiar.models.channels import log_density
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.simulate.matter import Dynamics, box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.training.cache import box_key
+from peculiar.training.cache import box_key, is_mesh
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 
@@ -111,7 +111,7 @@ def cached_counts(
         folder = directory / path.stem
         clear_leftovers(folder)
         targets = folder / f"counts-{box_key(simulated, FORMAT, box.mesh, edges)}.npy"
-        if not targets.exists():
+        if not is_mesh(targets, channels=inputs.bins, cells=box.mesh, kinds="BH"):
             halos = simulated.halos
             if len(halos) and halos.masses.min() > edges[0]:
                 raise InputError(
@@ -124,7 +124,7 @@ def cached_counts(
                 np.save(temporary, counts.astype(kind))
         twin = box_key(simulated, FORMAT, box.mesh, inputs.particles_per_cell)
         density = folder / f"{inputs.kind.replace(' ', '-')}-{twin}.npy"
-        if not density.exists():
+        if not is_mesh(density, channels=1, cells=box.mesh):
             theory = matter_fields(
                 box,
                 simulated.cosmology,

@@ -26,7 +26,7 @@ from peculiar.core.own_files import clear_leftovers
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import sampling
-from peculiar.models.channels import DENSITY_FLOOR, encode
+from peculiar.models.channels import DENSITY_FLOOR, OUTPUT_CHANNELS, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
 from peculiar.training.cache import box_key, is_mesh, save_mesh
@@ -80,6 +80,11 @@ class SurveyVariant(Frozen):
         if self.radial != "flat" and not self.pattern.startswith("survey"):
             raise ValueError("radial = 'flux-limited' needs the pattern 'survey' or 'survey cube'")
         return self
+
+    @property
+    def mesh(self) -> int:
+        """Cells along a side of the mesh that a network sees: the cube with its margin."""
+        return self.cells + 2 * MARGIN
 
     def tracers(self) -> TracerSettings:
         """Return which objects of a box are observed."""
@@ -303,6 +308,7 @@ def cached_cubes(
     variants: Sequence[SurveyVariant],
     *,
     make_inputs: Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]],
+    channels: int,
     description: Mapping[str, Any],
     directory: Path,
     expected: slice | None = None,
@@ -319,6 +325,8 @@ def cached_cubes(
     variants : sequence of SurveyVariant
     make_inputs : callable
         From a catalogue, cells and a cosmology to input channels.
+    channels : int
+        Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
     directory : path
@@ -344,12 +352,14 @@ def cached_cubes(
                 inputs = folder / f"cube-{box_key(box, FORMAT, own, number, description)}.npy"
                 kind = DENSITY_FLOOR if expected is None else [DENSITY_FLOOR, UNSEEN_SMOOTHING, description]
                 targets = folder / f"cube-{box_key(box, FORMAT, own, number, kind)}-truth.npy"
-                if not (is_mesh(inputs) and is_mesh(targets)):
+                seen = is_mesh(inputs, channels=channels, cells=variant.mesh)
+                true = is_mesh(targets, channels=OUTPUT_CHANNELS, cells=variant.mesh)
+                if not (seen and true):
                     tracers = tracers or box_tracers(box, variant.tracers(), seed=box.seed)
                     mock = observe_cube(box, variant, number=number, tracers=tracers, places="random")
-                    if not is_mesh(inputs):
+                    if not seen:
                         save_mesh(inputs, make_inputs(mock.catalogue, mock.density.box.mesh, box.cosmology))
-                    if not is_mesh(targets):  # other inputs may share them
+                    if not true:  # other inputs may share them
                         velocity = mock.velocity.data
                         if expected is not None:
                             known = torch.from_numpy(np.load(inputs)[expected].astype(np.float32))

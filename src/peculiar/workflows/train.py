@@ -78,8 +78,11 @@ def train(
     check_plan(settings, splits, seed=seed)
     network = build_network(settings, seed=seed)
     announce(f"{settings.name}: {sum(p.numel() for p in network.parameters()):,} weights")
-    _prepare(out, settings, splits, profile=profile, seed=seed, resume=resume, force=force)
+    plan = _plan(settings, splits, profile=profile, seed=seed)
+    going_on = _goes_on(out, settings, plan, resume=resume, force=force)
     training, validation = training_pairs(settings, splits, run=Path(run))
+    if not going_on:
+        _begin(out, settings, plan)
     common: dict[str, Any] = {
         "training": training,
         "validation": validation,
@@ -138,24 +141,19 @@ def build_network(settings: Recipe, *, seed: int) -> torch.nn.Module:
         return build(settings.network.architecture, network_settings(settings))
 
 
-def _prepare(
-    out: Path,
-    settings: Recipe,
-    splits: dict[str, list[Path]],
-    *,
-    profile: str,
-    seed: int,
-    resume: bool,
-    force: bool,
-) -> None:
-    """Write the record of the run, or compare with the one that is there; files of others stay."""
-    record = check_output(out / RECORD, overwrite=True)
-    plan: dict[str, Any] = {
+def _plan(settings: Recipe, splits: dict[str, list[Path]], *, profile: str, seed: int) -> dict[str, Any]:
+    """Return what a training depends on."""
+    return {
         "recipe": settings.model_dump(mode="json"),
         "profile": profile,
         "boxes": {name: [path.name for path in paths] for name, paths in splits.items()},
         "seed": seed,
     }
+
+
+def _goes_on(out: Path, settings: Recipe, plan: dict[str, Any], *, resume: bool, force: bool) -> bool:
+    """Whether the training that `out` holds goes on; one with other settings, and files of others, are refused."""
+    record = check_output(out / RECORD, overwrite=True)
     if record.exists():
         found = _read_record(record)
         if not (resume or force):
@@ -174,16 +172,21 @@ def _prepare(
                 if os.path.lexists(folder / CHECKPOINT):
                     load_checkpoint(folder / CHECKPOINT, holds=())
                     read_metrics(folder / "metrics.csv")
-            return
-        for folder in _folders(out, settings):
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-    elif taken := [path for path in _written(out, settings) if path.exists()]:
+        return not force
+    if taken := [path for path in _written(out, settings) if path.exists()]:
         raise OutputExistsError(
             f"out must not hold files of others, got {taken[0]} without a run's {RECORD} beside it: choose another "
             "directory"
         )
-    with atomic_output(record, overwrite=True) as temporary:
-        text = json.dumps(plan | {"provenance": provenance(settings=plan, seed=seed)}, indent=1)
+    return False
+
+
+def _begin(out: Path, settings: Recipe, plan: dict[str, Any]) -> None:
+    """Write the record of a training, in place of one that was there before."""
+    for folder in _folders(out, settings):
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    with atomic_output(out / RECORD, overwrite=True) as temporary:
+        text = json.dumps(plan | {"provenance": provenance(settings=plan, seed=plan["seed"])}, indent=1)
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -25,7 +25,7 @@ from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
-from peculiar.training.survey_cubes import MARGIN, cached_cubes
+from peculiar.training.survey_cubes import cached_cubes
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 
@@ -79,7 +79,7 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
     else:
         boxes = [SimulatedBox.open(path).box for path in paths]
         if isinstance(spec, SurveyInputs):
-            cubes = [MeshShape(variant.cells + 2 * MARGIN, False) for variant in settings.data.cubes]
+            cubes = [MeshShape(variant.mesh, False) for variant in settings.data.cubes]
             for cube in cubes:
                 if small := [box.mesh for box in boxes if box.mesh < cube.cells]:
                     raise InputError(
@@ -131,6 +131,7 @@ def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path], directory: Pa
             paths,
             variants,
             make_inputs=make_inputs,
+            channels=len(spec.names),
             description=spec.model_dump(),
             directory=directory,
             advance=advance,
@@ -150,6 +151,7 @@ def _cubes(
             paths,
             variants,
             make_inputs=make_inputs,
+            channels=len(spec.names),
             description=spec.model_dump(),
             directory=directory,
             expected=spec.expected if settings.data.unseen == "expected" else None,
@@ -167,6 +169,7 @@ def _flows(
         return cached_flows(
             paths,
             make_inputs=make_inputs,
+            channels=len(spec.names),
             description=spec.model_dump(),
             velocity=settings.data.velocity,
             directory=directory,

@@ -141,6 +141,7 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
             [simulated.path],
             [variant(cubes=2)],
             make_inputs=make,
+            channels=len(spec.names),
             description=spec.model_dump(),
             directory=tmp_path,
         )
@@ -161,6 +162,7 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
         make_inputs=lambda catalogue, cells, cosmology: survey_inputs(
             catalogue, cells=cells, cosmology=cosmology, spec=other
         ),
+        channels=len(other.names),
         description=other.model_dump(),
         directory=tmp_path,
     )
@@ -199,7 +201,7 @@ def test_what_cannot_be_seen_moves_as_expected_in_the_targets(simulated, tmp_pat
     def make(catalogue, cells, cosmology):
         return torch.full((3, cells, cells, cells), 0.5)
 
-    common = {"make_inputs": make, "description": {}, "directory": tmp_path}
+    common = {"make_inputs": make, "channels": 3, "description": {}, "directory": tmp_path}
     plain = cached_cubes([simulated.path], [one], **common)[0].crop((0, 0, 0), 0)[1]
     changed = cached_cubes([simulated.path], [one], expected=slice(0, 3), **common)[0].crop((0, 0, 0), 0)[1]
     mock = observe_cube(simulated, one, number=0, places="random")

@@ -14,7 +14,7 @@ SEEDS = ["data.train=[1,2]", "data.validation=[3,3]", "data.test=[5,9]"]
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Begin a training, up to the reading of its pairs."""
+    """Begin a training, up to the fit."""
     (tmp_path / "pairs").mkdir()
     for seed in (1, 2, 3):
         (tmp_path / "pairs" / f"pair-{seed:05d}.h5").touch()
@@ -27,7 +27,8 @@ def run(tmp_path, monkeypatch):
         raise Begun
 
     monkeypatch.setattr(workflow, "check_plan", lambda *args, **options: None)
-    monkeypatch.setattr(workflow, "training_pairs", stop)
+    monkeypatch.setattr(workflow, "training_pairs", lambda *args, **options: ([], []))
+    monkeypatch.setattr(workflow, "fit", stop)
 
     def begin(out, *, recipe="displacement", changes=SEEDS, **options):
         with pytest.raises(Begun):
@@ -88,7 +89,12 @@ def test_force_starts_again_and_removes_only_its_own_checkpoint(tmp_path, run):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("last.ckpt", "cut"), ("metrics.csv", ""), ("metrics.csv", "step,loss\n1,far\n"), ("run.json", "[" * 100000)],
+    [
+        ("last.ckpt", "cut"),
+        ("metrics.csv", ""),
+        ("metrics.csv", "step,loss\n1,far\n"),
+        ("run.json", "[" * 100000),
+    ],
 )
 def test_what_a_training_goes_on_with_is_read_before_the_work(tmp_path, run, name, text):
     run("out")
@@ -96,6 +102,22 @@ def test_what_a_training_goes_on_with_is_read_before_the_work(tmp_path, run, nam
     (tmp_path / "out" / name).write_text(text)
     with pytest.raises(InputError, match=f"must .* got .*{name}"):
         run("out", resume=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_is_written_or_removed_where_meshes_cannot_be_made(tmp_path, run, monkeypatch, force):
+    if force:
+        run("out")
+        save_checkpoint({}, tmp_path / "out" / "last.ckpt")
+    before = sorted(tmp_path.rglob("*"))
+
+    def refuse(*args, **options):
+        raise InputError("simulation must be finite")
+
+    monkeypatch.setattr(workflow, "training_pairs", refuse)
+    with pytest.raises(InputError, match="must be finite"):
+        run("out", force=force)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("out", ["pairs", "pairs/model", "."])

@@ -4,7 +4,7 @@ import pytest
 from peculiar.core import InputError
 from peculiar.training.recipe import load_recipe
 from peculiar.workflows.train import train
-from peculiar.workflows.training_data import split_files
+from peculiar.workflows.training_data import mesh_shapes, split_files
 
 
 @pytest.fixture
@@ -81,3 +81,11 @@ def test_a_good_plan_passes(run):
 
     settings = load_recipe("residual", profile="smoke")
     check_plan(settings, split_files(run, settings), seed=0)
+
+
+def test_cubes_are_planned_with_their_margin(run):
+    """A cube of 12 cells is a mesh of 24, and a crop of 24 fits into it."""
+    cubes = "data.cubes=[{name='simulation', pattern='random', cubes=1, cells=12}]"
+    settings = load_recipe("wang2024-galaxies", profile="smoke", changes=[cubes])
+    assert settings.train.crop == 24
+    assert {shape.cells for shape in mesh_shapes(settings, sorted(run.glob("*.h5")))} == {24}
