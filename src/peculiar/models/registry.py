@@ -49,7 +49,7 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     Raises
     ------
     InputError
-        If the name or a setting is unknown, or a setting is out of its range.
+        If the name or a setting is unknown, a setting is out of its range, or the network is too large to be built.
 
     Examples
     --------
@@ -62,7 +62,12 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
         raise InputError(
             f"settings of model {name!r} must be among {', '.join(known)}, got {', '.join(unknown)}"
         )
-    return builder(checked(config_class, config, where=f"model {name!r}"))
+    settings = checked(config_class, config, where=f"model {name!r}")
+    try:
+        return builder(settings)
+    except RuntimeError as error:  # sizes beyond what torch can count
+        reason = str(error).split("\n")[0]
+        raise InputError(f"model {name!r} must be one that can be built, got {settings} ({reason})") from None
 
 
 def _entry(name: str) -> tuple[type, Callable[[Any], nn.Module]]:

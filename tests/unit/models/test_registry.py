@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from peculiar import models
 from peculiar.core.errors import InputError
@@ -25,3 +26,9 @@ def test_lists_become_tuples():
 def test_bad_settings_are_refused(name, config, text):
     with pytest.raises(InputError, match=text):
         models.build(name, config)
+
+
+@pytest.mark.parametrize("huge", [{"width": 10**9}, {"levels": 40}])
+def test_a_network_that_cannot_be_counted_is_refused(huge):
+    with torch.device("meta"), pytest.raises(InputError, match="model 'residual' must be one that can be built"):
+        models.build("residual", {"in_channels": 13} | huge)
