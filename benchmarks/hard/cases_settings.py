@@ -71,6 +71,7 @@ SETTINGS_EITHER = {
     ("train.lr", "1e30"), ("train.crop", "1"), ("train.crop", "3"), ("train.crop", "17"), ("loss.density", "1e400"),
     ("data.velocity", "nonsense"), ("inputs.iterations", "0"), ("network.settings.width", "1e9"),
     ("inputs.smoothing", "1e30"), ("inputs.smoothing", "0"), ("network.settings.input_scale", "[]"),
+    ("train", "{}"),
     ("network.settings.blocks", "[1,1,1,1,1,1,1]"), ("train.strategy", "nonsense"), ("inputs.abundances",
     "[1e-3,1e-4]"),
 }  # fmt: skip

@@ -88,6 +88,16 @@ PLACES = (
 )
 
 
+FREE = {
+    ("csv", "begins with noise"),
+    ("csv", "ends with noise"),
+    ("csv", "noise"),
+    ("csv", "first tenth"),
+    ("ecsv", "first tenth"),
+}
+"""Changes after which a text may be a right table: nothing in it tells how many rows it had."""
+
+
 def _changed(place: Place, name: str, change: TableChange) -> Callable[[Path], None]:
     def apply(directory: Path) -> None:
         table = place.make()
@@ -130,7 +140,7 @@ def table_cases() -> Iterator[Case]:
                         place.command(name),
                         needs=place.needs,
                         change=_replaced(place, name, file.apply),
-                        expected="either" if suffix == "csv" and "noise" in file.name else file.expected,
+                        expected="either" if (suffix, file.name) in FREE else file.expected,
                         nan=place.nan,
                     )
     box = PLACES[0]
