@@ -78,7 +78,7 @@ def file_cases(
             needs,
             path,
             change.apply,
-            change.expected,
+            missing if change.name == "missing" else change.expected,
             changes=changes,
             nan=nan,
         )

@@ -176,7 +176,7 @@ def check_hardware(settings: TrainSettings) -> None:
                 enable_progress_bar=False,
                 enable_model_summary=False,
             )
-        except (ValueError, RuntimeError, TypeError, MisconfigurationException) as error:
+        except (ValueError, RuntimeError, TypeError, ImportError, MisconfigurationException) as error:
             raise InputError(
                 f"train.accelerator, devices and strategy must be this machine's, got {settings.accelerator!r}, "
                 f"{settings.devices!r} and {settings.strategy!r} ({error}): leave them out"

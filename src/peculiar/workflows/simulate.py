@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def simulate_run(
     paths = [out / f"{'pair' if pairs else 'box'}-{seed:05d}.h5" for seed in seeds]
     record = out / "run.json"
     earlier: list[int] = []
-    if record.is_file():
+    if os.path.lexists(record):
         found = _read_record(record)
         # What is younger than the run has its default there.
         stored = dataclasses.asdict(type(settings)()) | found.settings
@@ -102,7 +103,11 @@ def simulate_run(
                 f"{out} must hold a run or no run.json, got another {record}: use another directory"
             )
         earlier = found.provenance.seed if made else []
-    existing = [path for path in paths if path.exists()]
+    existing = [path for path in paths if os.path.lexists(path)]
+    if odd := [path for path in existing if not path.is_file()]:
+        raise InputError(
+            f"simulations must be files, got another {odd[0]}: remove it, or use another directory"
+        )
     if existing and not (resume or force):
         raise InputError(
             f"{out} must not hold these seeds yet, got {len(existing)} of them (first {existing[0].name}): "

@@ -30,5 +30,8 @@ def test_bad_settings_are_refused(name, config, text):
 
 @pytest.mark.parametrize("huge", [{"width": 10**9}, {"levels": 40}])
 def test_a_network_that_cannot_be_counted_is_refused(huge):
-    with torch.device("meta"), pytest.raises(InputError, match="model 'residual' must be one that can be built"):
+    with (
+        torch.device("meta"),
+        pytest.raises(InputError, match="model 'residual' must be one that can be built"),
+    ):
         models.build("residual", {"in_channels": 13} | huge)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,6 +193,28 @@ def test_damaged_record_is_refused(run, made, text):
     ):
         simulate_run(out, seeds=[7], settings=SETTINGS, resume=True)
     assert made == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        Path.mkdir,
+        lambda path: path.symlink_to(path.name),
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to(os.devnull),
+    ],
+)
+@pytest.mark.parametrize("name", ["run.json", "box-00007.h5"])
+def test_records_and_boxes_that_are_no_files_are_refused(run, made, make, name):
+    out, _ = run
+    (out / name).unlink(missing_ok=True)
+    make(out / name)
+    before = {path: path.lstat().st_mtime_ns for path in out.iterdir()}
+    with pytest.raises(InputError, match=f"must be (a file|files), got .*{name}"):
+        simulate(out, seeds=[7], settings=SETTINGS, resume=True)
+    assert made == []
+    assert before == {path: path.lstat().st_mtime_ns for path in out.iterdir()}
 
 
 @pytest.mark.parametrize("device", ["tpu", *([] if torch.cuda.is_available() else ["cuda"])])

@@ -55,6 +55,7 @@ def refused(run, tmp_path):
         ("network.settings.width=1000000", "must fit in memory"),
         ("train.batch_size=1000000", "must fit in memory"),
         ("train.accelerator=abacus", "accelerator"),
+        ("train.accelerator=tpu", "accelerator"),
     ],
 )
 def test_settings_are_checked_before_work(refused, change, words):
