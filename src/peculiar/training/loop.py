@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch.utils.data import DataLoader
 
@@ -167,7 +169,7 @@ def check_hardware(settings: TrainSettings) -> None:
     """Refuse an accelerator, a number of devices or a strategy that this machine does not have."""
     with quiet_lightning():
         try:
-            lightning.Trainer(
+            trainer = lightning.Trainer(
                 accelerator=settings.accelerator,
                 devices=settings.devices,
                 strategy=settings.strategy,
@@ -181,6 +183,11 @@ def check_hardware(settings: TrainSettings) -> None:
                 f"train.accelerator, devices and strategy must be this machine's, got {settings.accelerator!r}, "
                 f"{settings.devices!r} and {settings.strategy!r} ({error}): leave them out"
             ) from error
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise InputError(
+            f"train.devices must be at most this machine's {cores} cores, got {trainer.num_devices}: leave it out"
+        )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,14 @@ class Frozen(BaseModel):
     """A part of a recipe: read only, of finite numbers, and a wrong key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, entries: Any) -> Any:
+        for name, field in cls.model_fields.items() if isinstance(entries, dict) else ():
+            if field.annotation is not bool and isinstance(entries.get(name), bool):
+                raise ValueError(f"{name} must be no true or false")
+        return entries
 
 
 class ComponentLoss(Frozen):

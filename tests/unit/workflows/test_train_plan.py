@@ -56,6 +56,8 @@ def refused(run, tmp_path):
         ("train.batch_size=1000000", "must fit in memory"),
         ("train.accelerator=abacus", "accelerator"),
         ("train.accelerator=tpu", "accelerator"),
+        ("train.devices=1000", "train.devices must be at most this machine"),
+        ("train.lr=true", "lr must be no true or false"),
     ],
 )
 def test_settings_are_checked_before_work(refused, change, words):
