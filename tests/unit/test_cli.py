@@ -101,8 +101,9 @@ def test_digits_without_end_are_no_number():
 def test_numbers_and_pairs():
     assert numbers("--origin", "1,-2.5,3e1", 3) == (1.0, -2.5, 30.0)
     assert numbers("--origin", None, 3) is None
-    with pytest.raises(peculiar.InputError, match="--origin must be 3 numbers"):
-        numbers("--origin", "1,2,z", 3)
+    for text in ("1,2,z", "1,2", "1,2,nan", "1,2,inf"):
+        with pytest.raises(peculiar.InputError, match="--origin must be 3 numbers .*, all finite"):
+            numbers("--origin", text, 3)
     assert pairs("--column", ["x=X", "mass=M=200"]) == {"x": "X", "mass": "M=200"}
     assert pairs("--column", None) == {}
     with pytest.raises(peculiar.InputError, match="--column must be NAME=VALUE"):

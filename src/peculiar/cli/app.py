@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import math
 import re
 import signal
 import sys
@@ -165,8 +166,8 @@ def numbers(option: str, text: str | None, count: int) -> Any:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != count:
-        raise InputError(f"{option} must be {count} numbers with commas between, got {text!r}")
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise InputError(f"{option} must be {count} numbers with commas between, all finite, got {text!r}")
     return values
 
 

@@ -111,6 +111,8 @@ class Catalogue:
             raise InputError(f"line_of_sight must be x, y, z or radial, got {self.line_of_sight!r}")
         if self.line_of_sight == "radial" and self.observer is None:
             raise InputError("Catalogue.observer must be given for a radial line of sight, got None")
+        if self.observer is not None and not np.isfinite(self.observer).all():
+            raise InputError(f"Catalogue.observer must be finite, got {self.observer}")
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -222,6 +222,8 @@ class Evaluation:
             )
         kind = _Tracers if record.get("kind", "tracers") == "tracers" else _Record
         checked(kind, record, where=str(scores), remedy=remedy)
+        if not arrays.is_file():
+            raise InputError(f"evaluation must hold a file of arrays, got none in {directory}: {remedy}")
         try:
             content = arrays.read_bytes()
         except OSError as error:

@@ -174,6 +174,8 @@ def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()
         If the file, the profile or a key does not exist, or a value is out of its range; the path of the key is told.
     """
     path = Path(recipe) if str(recipe).endswith(".toml") else RECIPES / f"{recipe}.toml"
+    if path.exists() and not path.is_file():
+        raise InputError(f"recipe must be a file, got {shown(str(recipe))}")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

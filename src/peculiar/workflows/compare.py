@@ -88,9 +88,11 @@ class CompareOptions:
             raise InputError(f"radial must be 'flat' or 'measured', got {self.radial!r}")
         if not 0 <= self.density_bias <= 5:
             raise InputError(f"density_bias must lie in [0, 5], got {self.density_bias}")
-        if self.shells is not None and (len(self.shells) < 2 or not (np.diff(self.shells) > 0).all()):
+        if self.shells is not None and (
+            len(self.shells) < 2 or not self.shells[0] >= 0 or not (np.diff(self.shells) > 0).all()
+        ):
             raise InputError(
-                f"shells must be two or more increasing limits in km/s, got {tuple(self.shells)}"
+                f"shells must be two or more increasing limits >= 0 km/s, got {tuple(self.shells)}"
             )
         if self.bootstraps < 10:
             raise InputError(f"bootstraps must be at least 10, got {self.bootstraps}: they give the errors")

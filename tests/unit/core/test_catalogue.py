@@ -44,3 +44,8 @@ def test_too_few_objects_are_refused_with_the_reason():
     with pytest.raises(InputError, match="got 5000, whose weights count as 1 equal ones"):
         catalogue(weights=alone).require_objects()
     catalogue(100).require_objects()
+
+
+def test_an_observer_stands_somewhere():
+    with pytest.raises(InputError, match="observer must be finite"):
+        catalogue(line_of_sight="radial", observer=(0.0, np.nan, 0.0))

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from peculiar.core.errors import InputError
@@ -59,3 +61,9 @@ def test_unknown_names_are_refused(tmp_path):
 def test_change_takes_words_and_toml():
     assert parse_change("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
     assert parse_change("a=word") == {"a": "word"}
+
+
+def test_a_recipe_is_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(InputError, match="recipe must be a file"):
+        load_recipe(tmp_path / "pipe.toml", profile="smoke")

@@ -168,6 +168,7 @@ def test_the_measured_selection_hardly_changes_beta(made):
         (["--frame", "cmb", "--density-bias", -1], "density_bias must lie in [0, 5]"),
         (["--frame", "cmb", "--sigma-v", 5, "--bootstraps", 10], "sigma_v must lie in [50, 1000]"),
         (["--frame", "cmb", "--shells", "5000,1000", "--bootstraps", 10], "increasing limits"),
+        (["--frame", "cmb", "--shells", "-5,-1", "--bootstraps", 10], "limits >= 0 km/s"),
         (["--frame", "cmb", "--cz", "5000"], "--cz must be 2 numbers"),
         (["--frame", "cmb", "--column", "distance=mu"], "columns must map"),
     ],
