@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
-from peculiar.core.output import atomic_output, refuse_inputs
+from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import load_recipe
 from peculiar.training.tune import search
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.train import build_network
+from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import split_files, training_pairs
+
+_MOST = 100_000
 
 
 def tune(
@@ -67,8 +70,11 @@ def tune(
             f"out must not hold files of others, got {taken[0]} without a search's {journal.name}: choose another "
             "directory"
         )
-    if repeats < 1:
-        raise InputError(f"repeats must be >= 1, got {repeats}")
+    for name, count in (("trials", trials), ("repeats", repeats)):
+        if not 1 <= count <= _MOST:
+            raise InputError(f"{name} must lie in 1 to {_MOST}, got {count}")
+    check_output(journal, overwrite=True)
+    check_plan(settings, splits, seed=seed)
 
     def objective(found: Sequence[str], number: int) -> float:
         tried = load_recipe(recipe, profile=profile, changes=[*changes, *found])

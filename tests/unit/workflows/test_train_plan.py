@@ -5,6 +5,7 @@ from peculiar.core import InputError
 from peculiar.training.recipe import load_recipe
 from peculiar.workflows.train import train
 from peculiar.workflows.training_data import mesh_shapes, split_files
+from peculiar.workflows.tune import tune
 
 
 @pytest.fixture
@@ -92,3 +93,24 @@ def test_cubes_are_planned_with_their_margin(run):
     settings = load_recipe("wang2024-galaxies", profile="smoke", changes=[cubes])
     assert settings.train.crop == 24
     assert {shape.cells for shape in mesh_shapes(settings, sorted(run.glob("*.h5")))} == {24}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"trials": 0}, "trials must lie in 1 to 100000, got 0"),
+        ({"trials": 2 * 10**9}, "trials must lie in 1 to 100000"),
+        ({"repeats": 0}, "repeats must lie in 1 to 100000, got 0"),
+        ({"changes": ["train.crop=64"]}, "train.crop must be at most"),
+        ({"out": "notes.txt/search"}, "is a file"),
+    ],
+)
+def test_a_search_is_checked_before_work(run, tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=words):
+        tune(
+            "residual", **{"profile": "smoke", "run": run, "out": "search", "announce": pytest.fail} | options
+        )
+    assert sorted(tmp_path.rglob("*")) == before
