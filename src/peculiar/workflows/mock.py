@@ -188,6 +188,11 @@ def make_mocks(
         region = plan.region
     else:
         plan, region = None, isolated_cube(CUBE if settings.cube is None else settings.cube, first.box)
+        if settings.number_density is not None and settings.number_density * region.volume < 1:
+            raise InputError(
+                f"number density must give at least one object in {region.volume:.4g} (Mpc/h)^3, got "
+                f"{settings.number_density:g} (h/Mpc)^3: ask for more, or a larger --cube"
+            )
     require_space(out, size=len(paths) * 8 * 4 * region.mesh**3)
 
     objects: dict[str, int] = {}

@@ -69,6 +69,7 @@ def test_what_is_refused(box_run, cap_survey, tmp_path):
         ({"survey": base.with_changes({"columns": {"z": "v_los"}})}, "must not have the names of true values"),
         ({"survey": None, "pattern": "axis", "cube": 201.0}, "cube must be whole cells"),
         ({"survey": None, "pattern": "axis", "cube": 0.0}, "cube must be whole cells"),
+        ({"survey": None, "pattern": "axis", "cube": 40.0, "density": 1e-30}, "at least one object in 6.4e.04"),
         ({"survey": base, "pattern": "axis"}, "belongs to the pattern survey"),
     ]  # fmt: skip
     for arguments, message in refused:
