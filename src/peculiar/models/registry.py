@@ -62,7 +62,7 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
         raise InputError(
             f"settings of model {name!r} must be among {', '.join(known)}, got {', '.join(unknown)}"
         )
-    settings = checked(config_class, config, where=f"model {name!r}")
+    settings: Any = checked(config_class, config, where=f"model {name!r}")
     try:
         return builder(settings)
     except RuntimeError as error:  # sizes beyond what torch can count
