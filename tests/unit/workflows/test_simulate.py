@@ -212,7 +212,7 @@ def test_records_and_boxes_that_are_no_files_are_refused(run, made, make, name):
     make(out / name)
     before = {path: path.lstat().st_mtime_ns for path in out.iterdir()}
     with pytest.raises(InputError, match=f"must be (a file|files), got .*{name}"):
-        simulate(out, seeds=[7], settings=SETTINGS, resume=True)
+        simulate_run(out, seeds=[7], settings=SETTINGS, resume=True)
     assert made == []
     assert before == {path: path.lstat().st_mtime_ns for path in out.iterdir()}
 
