@@ -111,6 +111,17 @@ def velocity_error(
     return float(np.sqrt(np.mean(squares)))
 
 
+def tuned(
+    method: Reconstructor,
+    grid: Mapping[str, Sequence[Setting]],
+    validation: Sequence[tuple[Catalogue, Field]],
+    *,
+    cosmology: Cosmology,
+) -> Reconstructor:
+    """Return a reconstructor of the same kind with the settings that `tune` finds, the others at their defaults."""
+    return type(method)(**tune(type(method), grid, validation, cosmology=cosmology).best)
+
+
 def _between(tried: Sequence[Setting], centre: Setting) -> list[Setting]:
     """Return the centre, and the midpoints to its neighbours among the values tried."""
     integer = all(isinstance(value, int) for value in tried)

@@ -195,9 +195,10 @@ def draw_satellites(
     satellites = round(fraction * number)
     centrals = number - satellites
     if not 1 <= centrals <= len(halos):
+        problem = f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals}"
         raise InputError(
-            f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals}: "
-            "change number or fraction, or find smaller halos"
+            f"{problem}: change number or fraction, or find smaller halos",
+            command=f"{problem}: change --number-density or --satellites, or simulate smaller halos",
         )
     if len(members) and int(members.host[-1]) >= len(halos):
         raise InputError(

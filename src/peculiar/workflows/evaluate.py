@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from peculiar.core import Catalogue, Field, InputError
-from peculiar.core.output import refuse_inputs
+from peculiar.core.output import check_output
 from peculiar.evaluation.counts.task import CountTask
 from peculiar.evaluation.cubes.contestants import Observe
 from peculiar.evaluation.cubes.task import CubeTask
@@ -89,7 +89,7 @@ def evaluate(
     """
     options = options or {}
     weights = [find_model(name) for name in models or () if name not in CLASSICAL]
-    refuse_inputs(out, [run, options.get("tune_run"), *weights])
+    check_output(out, overwrite=force, inputs=[run, options.get("tune_run"), *weights])
     kind = _kind(run, models, surveys=options.get("samples") is not None)
     given = {name: value for name, value in (*options.items(), ("tune_on", tune_on)) if value is not None}
     if foreign := [name for name in given if name not in OPTIONS[kind]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from peculiar.core import Catalogue, Cosmology, Field, InputError, Reconstructor
+from peculiar.core import Catalogue, Field, InputError, Reconstructor
 from peculiar.evaluation.protocol import Progress, Task, open_boxes
 from peculiar.evaluation.record import TRUTH, Arrays, Collected, Evaluation, Measured, fraction_name
 from peculiar.evaluation.scores import Score
@@ -39,7 +40,7 @@ from peculiar.figures.slices import SLAB_THICKNESS, half, thin_axis
 from peculiar.figures.style import Plot
 from peculiar.figures.volume import VOLUME_CELLS, coarsen
 from peculiar.linear import IterativeFFT, LinearTheory
-from peculiar.linear.tuning import tune
+from peculiar.linear.tuning import tuned
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.statistics.modes import Modes, catalogue_modes
 from peculiar.statistics.multipoles import correlation_plane, power_multipoles
@@ -154,11 +155,15 @@ class TracerTask(Task[TracerCase]):
         }
         self.fractions, self.line_of_sight = fractions, line_of_sight
         self._observation = {"number_density": number_density, "line_of_sight": line_of_sight, "seed": seed}
+        for box, fraction in product(
+            (*boxes, *tuning), fractions
+        ):  # a box of few halos is told before the work
+            box.catalogue(**self._observation, satellite_fraction=fraction)  # type: ignore[arg-type]
         self._tuned = {fraction: list(reconstructors) for fraction in fractions}
         self._first = boxes[0]
         self._edges: dict[str, np.ndarray] = {}
-        cell = self._first.box.cell_size
-        steps = int(min(PLANE_REACH, self._first.box.size / 2 - cell) / cell)
+        cell, size = boxes[0].box.cell_size, boxes[0].box.size
+        steps = int(min(PLANE_REACH, size / 2 - cell) / cell)
         # Bins are centred on the separations that the mesh holds; the first takes 0 and 1 together, as 0 alone is few.
         self._plane_edges = np.concatenate([[0.0], (np.arange(1, steps + 1) + 0.5) * cell])
 
@@ -179,7 +184,9 @@ class TracerTask(Task[TracerCase]):
                     for box in boxes
                 ]
                 self._tuned[fraction] = [
-                    _tuned(one, validation, cosmology=boxes[0].cosmology) if isinstance(one, TUNABLE) else one
+                    tuned(one, TUNING_GRID, validation, cosmology=boxes[0].cosmology)
+                    if isinstance(one, TUNABLE)
+                    else one
                     for one in row
                 ]
                 advance(1)
@@ -387,14 +394,3 @@ class TracerTask(Task[TracerCase]):
         start = max(0, (data.shape[-1] - layers) // 2)
         thin = 1 + "xyz".index(thin_axis(self.line_of_sight))
         return half(np.moveaxis(data, thin, -1)[..., start : start + layers])
-
-
-def _tuned(
-    method: IterativeFFT | LinearTheory,
-    validation: Sequence[tuple[Catalogue, Field]],
-    *,
-    cosmology: Cosmology,
-) -> Reconstructor:
-    """Return a classical method with the settings of least velocity error."""
-    best = tune(type(method), TUNING_GRID, validation, cosmology=cosmology).best
-    return type(method)(**best)  # type: ignore[arg-type]
