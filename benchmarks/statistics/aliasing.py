@@ -17,7 +17,8 @@ from compare import replace_between
 from matplotlib.figure import Figure
 
 from peculiar.core import Box, Catalogue, Field
-from peculiar.fields.paint import Scheme, paint
+from peculiar.core.readout import Scheme
+from peculiar.fields.paint import paint
 from peculiar.figures.style import line_style, styled
 from peculiar.statistics import catalogue_modes, modes_of, power_spectrum
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from peculiar.core import Box
-from peculiar.fields.paint import paint, readout
-from peculiar.fields.redshift_space import wrap
+from peculiar.core.readout import readout
+from peculiar.fields.paint import paint
 
 SCHEMES = ("ngp", "cic", "tsc")
 sizes = st.floats(1, 1e4)
@@ -86,9 +86,9 @@ def test_a_constant_mesh_reads_as_its_constant_everywhere(scheme, data, value):
 @given(data=particles())
 def test_wrapped_places_lie_in_the_box_and_a_whole_number_of_sides_away(data):
     box, positions, _ = data
-    wrapped = wrap(positions, box)
+    wrapped = box.wrap(positions)
     assert box.contains(wrapped).all()
     sides = (wrapped - positions) / box.size
     tolerance = 1e-9 * (1 + np.abs(positions).max() / box.size)
     assert np.abs(sides - sides.round()).max() <= tolerance
-    assert wrap(wrapped, box) == pytest.approx(wrapped)
+    assert box.wrap(wrapped) == pytest.approx(wrapped)

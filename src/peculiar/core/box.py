@@ -92,3 +92,12 @@ class Box:
         """Return which positions, (n, 3) [Mpc/h], lie in the box, (n,) bool; the upper face counts as inside."""
         relative = np.asarray(positions) - np.asarray(self.origin)
         return np.asarray(((relative >= 0) & (relative <= self.size)).all(axis=1))
+
+    def wrap(self, positions: np.ndarray) -> np.ndarray:
+        """Return positions, (n, 3) [Mpc/h], brought back into a periodic box; one that is not leaves them."""
+        if not self.periodic:
+            return np.asarray(positions)
+        wrapped = np.mod(np.asarray(positions) - np.asarray(self.origin), self.size)
+        # Rounding can carry a point that is a hair below the lower face to the upper one, or past it.
+        wrapped = np.asarray(self.origin) + wrapped
+        return np.where(wrapped - np.asarray(self.origin) >= self.size, self.origin, wrapped)

@@ -99,30 +99,10 @@ class Field:
         -------
         (n, channel), in the field's unit.
         """
-        n = self.box.mesh
+        from peculiar.core.readout import readout  # numba takes a moment to import
+
         points = np.asarray(positions, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 3:
-            raise InputError(f"positions must have shape (n, 3), got {points.shape}")
-        if not np.isfinite(points).all():
-            raise InputError(
-                f"positions must be finite, got {int((~np.isfinite(points)).any(1).sum())} rows that are not"
-            )
-        scaled = torch.as_tensor((points - np.asarray(self.box.origin)) / self.box.cell_size - 0.5)
-        scaled = scaled.to(self.data.device)
-        if not self.box.periodic:
-            scaled = scaled.clamp(0, n - 1)
-        low = scaled.floor()
-        weight_high = (scaled - low).to(torch.float32)
-        low = low.long()
-        flat = self.data.reshape(self.data.shape[0], -1)
-        result = torch.zeros(self.data.shape[0], len(points), dtype=torch.float32, device=self.data.device)
-        for corner in range(8):
-            bits = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=self.data.device)
-            index = low + bits
-            index = index.remainder(n) if self.box.periodic else index.clamp(0, n - 1)
-            weight = torch.where(bits.bool(), weight_high, 1 - weight_high).prod(dim=1)
-            result += flat[:, (index[:, 0] * n + index[:, 1]) * n + index[:, 2]].float() * weight
-        values = result.T.cpu().numpy().astype(np.float64)
+        values = readout(self.data, points, self.box).cpu().numpy().astype(np.float64)
         if not self.box.periodic:
             values[~self.box.contains(points)] = np.nan
         return values

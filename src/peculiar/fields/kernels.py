@@ -1,4 +1,4 @@
-"""Particle kernels for the CPU: painting onto a mesh and reading a mesh at particles.
+"""Particle kernels for the CPU: painting onto a mesh, and gradients at particles.
 
 Numba functions that release the GIL; a thread pool runs them. Painting is split in slabs along x: slabs of even number
 first, then odd ones, so that no two threads write one cell and the sum does not depend on the number of threads.
@@ -6,46 +6,16 @@ first, then odd ones, so that no two threads write one cell and the sum does not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from peculiar.fields.compiled import compiled
+from peculiar.core.compiled import compiled
+from peculiar.core.readout import OPTIONS, Array, Corners, chunks, corner_weights, in_threads
 
-Array = np.ndarray
-Corners = tuple[int, ...]
-"""As long as a particle touches cells along an axis: the length of a tuple is known when a kernel is compiled."""
-ORDERS = {"ngp": 1, "cic": 2, "tsc": 3}
 _MIN_PARTICLES_FOR_SLABS = 200_000
-_OPTIONS = {"fastmath": True, "boundscheck": False}
 
 
-@compiled(inline="always", **_OPTIONS)
-def _corner_weights(u: float, w: Array, corners: Corners) -> int:
-    """Lowest cell touched by a particle at `u` (cell centres at integers); weights written to w."""
-    order = len(corners)
-    if order == 1:
-        low = int(np.floor(u + np.float32(0.5)))
-        w[0] = np.float32(1.0)
-    elif order == 2:
-        low = int(np.floor(u))
-        d = np.float32(u - low)
-        w[0] = np.float32(1.0) - d
-        w[1] = d
-    else:
-        middle = int(np.floor(u + np.float32(0.5)))
-        d = np.float32(u - middle)
-        low = middle - 1
-        w[0] = np.float32(0.5) * (np.float32(0.5) - d) ** 2
-        w[1] = np.float32(0.75) - d * d
-        w[2] = np.float32(0.5) * (np.float32(0.5) + d) ** 2
-    return low
-
-
-@compiled(**_OPTIONS)
+@compiled(**OPTIONS)
 def _paint_some(
     positions: Array,
     weights: Array,
@@ -69,9 +39,9 @@ def _paint_some(
     wz = np.empty(3, np.float32)
     for row in range(start, stop):
         p = index[row] if indexed else row
-        ix = _corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - offset), wx, corners)
-        iy = _corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - offset), wy, corners)
-        iz = _corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - offset), wz, corners)
+        ix = corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - offset), wx, corners)
+        iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - offset), wy, corners)
+        iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - offset), wz, corners)
         for a in range(order):
             x = ix + a
             if x < 0 or x >= n:
@@ -99,39 +69,7 @@ def _paint_some(
                         mesh[0, x, y, z] += w
 
 
-@compiled(**_OPTIONS)
-def _readout_some(
-    mesh: Array,
-    positions: Array,
-    start: int,
-    stop: int,
-    out: Array,
-    origin: Array,
-    inverse_cell: float,
-    periodic: bool,
-    corners: Corners,
-) -> None:
-    order = len(corners)
-    n = mesh.shape[1]
-    wx = np.empty(3, np.float32)
-    wy = np.empty(3, np.float32)
-    wz = np.empty(3, np.float32)
-    for p in range(start, stop):
-        ix = _corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - 0.5), wx, corners)
-        iy = _corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - 0.5), wy, corners)
-        iz = _corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - 0.5), wz, corners)
-        for a in range(order):
-            x = (ix + a) % n if periodic else min(max(ix + a, 0), n - 1)
-            for b in range(order):
-                y = (iy + b) % n if periodic else min(max(iy + b, 0), n - 1)
-                for c in range(order):
-                    z = (iz + c) % n if periodic else min(max(iz + c, 0), n - 1)
-                    w = wx[a] * wy[b] * wz[c]
-                    for channel in range(mesh.shape[0]):
-                        out[p, channel] += w * mesh[channel, x, y, z]
-
-
-@compiled(**_OPTIONS)
+@compiled(**OPTIONS)
 def _slab_order(positions: Array, origin_x: float, inverse_slab: float, slabs: int) -> tuple[Array, Array]:
     """Particle indices grouped by slab along x (stable), and where each slab starts."""
     n = positions.shape[0]
@@ -151,7 +89,7 @@ def _slab_order(positions: Array, origin_x: float, inverse_slab: float, slabs: i
     return index, starts
 
 
-@compiled(**_OPTIONS)
+@compiled(**OPTIONS)
 def _gradient_some(
     potential: Array, positions: Array, start: int, stop: int, out: Array, inverse_cell: float
 ) -> None:
@@ -200,21 +138,6 @@ def _gradient_some(
         out[p, 0] = gx
         out[p, 1] = gy
         out[p, 2] = gz
-
-
-def _in_threads(work: Callable[[int, int], None], starts: list[int], stops: list[int]) -> None:
-    threads = min(torch.get_num_threads(), len(starts))
-    if threads <= 1:
-        for start, stop in zip(starts, stops, strict=True):
-            work(start, stop)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, starts, stops))
-
-
-def _chunks(n: int) -> tuple[list[int], list[int]]:
-    edges = np.linspace(0, n, max(1, min(64, n // 50_000)) + 1).astype(int).tolist()
-    return edges[:-1], edges[1:]
 
 
 def paint_kernel(
@@ -281,31 +204,8 @@ def paint_kernel(
         )
 
     for parity in (0, 1):
-        _in_threads(work, starts[parity:-1:2].tolist(), starts[parity + 1 :: 2].tolist())
+        in_threads(work, starts[parity:-1:2].tolist(), starts[parity + 1 :: 2].tolist())
     return mesh
-
-
-def readout_kernel(
-    mesh: Float[np.ndarray, "channel x y z"],
-    positions: Float[np.ndarray, "n 3"],
-    *,
-    size: float,
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    order: int = 2,
-    periodic: bool = True,
-) -> Float[np.ndarray, "n channel"]:
-    """Read a mesh at particle positions with the weights of `paint_kernel`; clamped at the faces if not periodic."""
-    positions = np.ascontiguousarray(positions, dtype=np.float32)
-    mesh = np.ascontiguousarray(mesh, dtype=np.float32)
-    out = np.zeros((len(positions), mesh.shape[0]), np.float32)
-    corner = np.asarray(origin, dtype=np.float32)
-    inverse_cell = np.float32(mesh.shape[1] / size)
-
-    def work(start: int, stop: int) -> None:
-        _readout_some(mesh, positions, start, stop, out, corner, inverse_cell, periodic, (0,) * order)
-
-    _in_threads(work, *_chunks(len(positions)))
-    return out
 
 
 def gradient_kernel(
@@ -328,5 +228,5 @@ def gradient_kernel(
     def work(start: int, stop: int) -> None:
         _gradient_some(potential, positions, start, stop, out, inverse_cell)
 
-    _in_threads(work, *_chunks(len(positions)))
+    in_threads(work, *chunks(len(positions)))
     return out

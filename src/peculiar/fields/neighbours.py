@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from peculiar.fields.compiled import compiled
+from peculiar.core.compiled import compiled
 
 Array = np.ndarray
 _PER_CELL = 2.0  # particles: with fewer there are empty rings to pass, with more there is too much to read

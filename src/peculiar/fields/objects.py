@@ -1,21 +1,22 @@
-"""What fields say of the objects that they were made from: velocities and places, averaged along the sight lines."""
+"""What fields say of objects: velocities and places, averaged over the places along the sight lines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from peculiar.core import Catalogue, Cosmology, Field
+from peculiar.core.readout import readout
+from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, SkySight, speeds
 
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""
-OFFSETS = np.arange(-1000.0, 1001.0, DISPERSION / 2)
-"""Line-of-sight velocities at which an object's place is tried [km/s]."""
+_POINTS_AT_ONCE = 200_000  # bounds the temporaries to some 30 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,23 +28,42 @@ class ObjectValues:
     velocities : (n, 3) [km/s]
     v_los : (n,) [km/s]
         Along the line of sight, positive away from the observer.
+    v_los_scatter : (n,) [km/s]
+        Standard deviation of it over the object's possible places; no error of the field is in it.
     delta : (n,)
         Overdensity.
     positions_real : (n, 3) [Mpc/h]
+    solutions : (n,) int
+        Places on the line of sight whose velocity puts the object exactly where it is seen: 1, or 3 and more where the
+        flow converges. 1 for places in real space, 0 outside.
     v_los_error : (n,) [km/s], optional
         Of `v_los`, where the fields have a velocity error.
     """
 
     velocities: Float[np.ndarray, "n 3"]
     v_los: Float[np.ndarray, " n"]
+    v_los_scatter: Float[np.ndarray, " n"]
     delta: Float[np.ndarray, " n"]
     positions_real: Float[np.ndarray, "n 3"]
+    solutions: Int[np.ndarray, " n"]
     v_los_error: Float[np.ndarray, " n"] | None = None
 
     @property
     def outside(self) -> int:
         """Objects outside the fields."""
         return int(np.isnan(self.delta).sum())
+
+    def among(self, inside: Bool[np.ndarray, " all"]) -> ObjectValues:
+        """Return the values as those of the objects `inside` among all; the others have none."""
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            empty = np.nan if values.dtype.kind == "f" else 0
+            result = np.full((len(inside), *values.shape[1:]), empty, dtype=values.dtype)
+            result[inside] = values
+            return result
+
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{name: spread(values) for name, values in found.items() if values is not None})
 
 
 def at_objects(
@@ -53,14 +73,11 @@ def at_objects(
     cosmology: Cosmology,
     positions: Float[np.ndarray, "n 3"] | None = None,
 ) -> ObjectValues:
-    """Estimate the fields at each object's real-space position.
+    """Estimate the fields at each object's real-space position; see `mean_along_sight`.
 
-    Several places r along the line of sight can have sent an object to its redshift-space position s, most of all near
-    clusters, so the fields are averaged over them with the probability of each,
-    (1 + delta(r)) exp(-(s - r - v_los(r) / (a H))^2 / 2 sigma^2), eq. 1 of Xiao et al. 2024 with sigma the
-    `DISPERSION` of objects about the flow. The real-space position is the mean of r. (To invert eq. 1 by iteration
-    picks one of the places: on simulated halos its velocities along the line of sight err by a tenth more.) Objects in
-    real space stay where they are.
+    Objects of a survey (a radial line of sight and a completeness) are seen at the distances of their redshifts,
+    those of a box where eq. 1 of Xiao et al. 2024 puts them, at the catalogue's redshift. Objects in real space stay
+    where they are.
 
     Parameters
     ----------
@@ -69,53 +86,109 @@ def at_objects(
     fields : mapping
         "density" and "velocity"; with "velocity_error" the objects have one too.
     cosmology : Cosmology
-        Gives a H.
+        Gives H, and the distances of a survey's redshifts.
     positions : (n, 3) [Mpc/h], optional
         Of other objects than the catalogue's own, in the same space; they may lie outside the box.
     """
-    velocity = fields["velocity"]
-    box = velocity.box
+    box = fields["velocity"].box
     points = catalogue.positions if positions is None else np.asarray(positions, dtype=np.float64)
     inside = box.contains(points)
     observed = points[inside]
-    together = stacked(velocity, fields["density"], fields.get("velocity_error"))
-    values = np.full((len(points), 4 + len(together.names)), np.nan)
-    if len(observed):
-        sight = catalogue.sight_lines(observed)
-        if catalogue.space == "redshift":
-            factor = cosmology.redshift_space_factor(catalogue.redshift)
-            means, offset = _mean_along_sight(together, observed, sight, factor=factor)
-        else:
-            means, offset = together.at(observed), np.zeros(len(observed))
-        real = observed + offset[:, None] * sight
-        if box.periodic:
-            real = np.asarray(box.origin) + (real - np.asarray(box.origin)) % box.size
-        along = (means[:, :3] * sight).sum(axis=1)
-        values[inside] = np.column_stack([means[:, :3], along, means[:, 3], real, means[:, 4:]])
-    error = values[:, 8] if "velocity_error" in fields else None
-    return ObjectValues(values[:, :3], values[:, 3], values[:, 4], values[:, 5:8], error)
+    directions = catalogue.sight_lines(observed)
+    if catalogue.space == "real":
+        return at_places(fields, observed, directions).among(inside)
+    radial = catalogue.line_of_sight == "radial" and catalogue.observer is not None
+    distance = (
+        np.linalg.norm(observed - np.asarray(catalogue.observer), axis=1)
+        if radial
+        else np.full(len(observed), np.inf)
+    )
+    sight: Sight
+    if catalogue.observer is not None and radial and catalogue.completeness is not None:
+        redshift = cosmology.redshift_at(distance)
+        sight = SkySight(catalogue.observer, directions, redshift, cosmology)
+    else:
+        factor = cosmology.redshift_space_factor(catalogue.redshift)
+        sight = BoxSight(observed, directions, distance, factor)
+    return mean_along_sight(fields, sight).among(inside)
 
 
-def stacked(velocity: Field, density: Field, velocity_error: Field | None) -> Field:
+def at_places(
+    fields: Mapping[str, Field], positions: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
+) -> ObjectValues:
+    """Read fields at objects in real space, which lie in the box; `directions` as in `Sight`."""
+    values = _stacked(fields).at(positions)
+    along = (values[:, :3] * directions).sum(axis=1)
+    ones = np.ones(len(positions), dtype=np.int64)
+    return _object_values(values, along, np.zeros(len(positions)), positions, ones)
+
+
+def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float = DISPERSION) -> ObjectValues:
+    """Average fields over the places that could have sent each object to where it is seen.
+
+    Several places r along a line of sight can have, most of all near clusters. Each counts with the number of objects
+    there times the Gaussian of the redshift's error and of motions that the field does not have,
+    r^2 (1 + delta(r)) exp(-(v_needed(r) - v(r))^2 / 2 sigma^2): v is the field's velocity along the line of sight,
+    v_needed that of an object at r which is seen where it is, and r^2 stands where lines of sight diverge. The
+    real-space position is the mean of r. (To invert the map picks one of the places: on simulated halos its
+    velocities err by a tenth more.) Places outside a box that is not periodic do not count.
+
+    Parameters
+    ----------
+    fields : mapping
+        "density" and "velocity", of one box, and "velocity_error" where there is one.
+    sight : Sight
+        The objects, and the map from their lines of sight to places.
+    sigma : float [km/s]
+        Width of the Gaussian.
+    """
+    together = _stacked(fields)
+    box = together.box
+    velocities = speeds(reach=MAX_SPEED + 4 * sigma, step=sigma / 2, cell_size=box.cell_size)
+    at_once = max(1, _POINTS_AT_ONCE // len(velocities))
+    n = len(sight.directions)
+    values, positions = np.empty((n, len(together.names))), np.empty((n, 3))
+    along, scatter, solutions = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
+    for start in range(0, n, at_once):
+        rows = slice(start, start + at_once)
+        places = sight.places(rows, velocities)
+        points = places.points.reshape(-1, 3)
+        there = readout(together.data, points, box).numpy(force=True).astype(np.float64)
+        there = there.reshape(*places.needed.shape, -1)
+        radial = np.einsum("nmc,nc->nm", there[..., :3], sight.directions[rows])
+        missing = places.needed - radial
+        possible = np.isfinite(places.log_volume)
+        # Log, and from its peak: with a small sigma no place of the mesh may be within several sigma.
+        log_weight = places.log_volume + np.log(np.maximum(1 + there[..., 3], LOWEST_DENSITY))
+        log_weight -= missing**2 / (2 * sigma**2)
+        if not box.periodic:
+            inside = box.contains(points).reshape(possible.shape)
+            inside[:, len(velocities) // 2] = True  # where it is seen; rounding may put it past a face
+            log_weight[~inside] = -np.inf
+        weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+        weight /= weight.sum(axis=1, keepdims=True)
+        values[rows] = np.einsum("nm,nmc->nc", weight, there)
+        along[rows] = (weight * radial).sum(axis=1)
+        scatter[rows] = np.sqrt((weight * (radial - along[rows, None]) ** 2).sum(axis=1))
+        positions[rows] = np.einsum("nm,nmc->nc", weight, places.points)
+        crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & possible[:, 1:]
+        solutions[rows] = crossings.sum(axis=1)
+    return _object_values(values, along, scatter, box.wrap(positions), solutions)
+
+
+def _stacked(fields: Mapping[str, Field]) -> Field:
     """Return one field of the channels vx, vy, vz, density and, where there is one, velocity_error: read at once."""
-    parts = [velocity, density] if velocity_error is None else [velocity, density, velocity_error]
-    names = ("vx", "vy", "vz", "density", "velocity_error")[: len(parts) + 2]
-    return Field(torch.cat([part.data for part in parts]), velocity.box, names=names)
+    names = [name for name in ("velocity", "density", "velocity_error") if name in fields]
+    data = torch.cat([fields[name].data for name in names])
+    return Field(data, fields["velocity"].box, names=("vx", "vy", "vz", *names[1:]))
 
 
-def _mean_along_sight(
-    field: Field, observed: Float[np.ndarray, "n 3"], sight: Float[np.ndarray, "n 3"], *, factor: float
-) -> tuple[Float[np.ndarray, "n channel"], Float[np.ndarray, " n"]]:
-    """Return the mean over each object's possible places of velocity, density and so on, and of its offset [Mpc/h]."""
-    total, offset = np.zeros(len(observed)), np.zeros(len(observed))
-    means = np.zeros((len(observed), len(field.names)))
-    for shift in OFFSETS * factor:  # one place of every object at a time: all at once would not fit in memory
-        values = field.at(observed + shift * sight)
-        there = np.isfinite(values[:, 0])  # a box that is not periodic ends
-        values = np.where(there[:, None], values, 0.0)
-        residual = (shift / factor + (values[:, :3] * sight).sum(axis=1)) / DISPERSION
-        weight = there * np.maximum(1 + values[:, 3], 0.01) * np.exp(-(residual**2) / 2)
-        total += weight
-        means += weight[:, None] * values
-        offset += weight * shift
-    return means / total[:, None], offset / total
+def _object_values(
+    values: Float[np.ndarray, "n channel"],
+    along: Float[np.ndarray, " n"],
+    scatter: Float[np.ndarray, " n"],
+    positions: Float[np.ndarray, "n 3"],
+    solutions: Int[np.ndarray, " n"],
+) -> ObjectValues:
+    error = values[:, 4] if values.shape[1] > 4 else None
+    return ObjectValues(values[:, :3], along, scatter, values[:, 3], positions, solutions, error)

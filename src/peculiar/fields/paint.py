@@ -1,12 +1,12 @@
-"""Particles onto meshes, meshes at particles, and the windows that this leaves in Fourier space.
+"""Particles onto meshes, and the windows that this leaves in Fourier space.
 
 On the CPU numba kernels do the work (`peculiar.fields.kernels`), elsewhere torch does, with the same result to
-rounding. Cell (i, j, k) of a mesh is centred on ``origin + (i + 1/2, j + 1/2, k + 1/2) * cell_size``.
+rounding. Cells are those of `peculiar.core.readout`, which reads a mesh at particles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,14 +18,12 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.readout import Scheme, cloud_corners, flat_index, position_tensor, scheme_order
 from peculiar.fields.fourier import to_fourier, wavevectors
-from peculiar.fields.kernels import ORDERS, paint_kernel, readout_kernel
+from peculiar.fields.kernels import paint_kernel
 
-Scheme = Literal["ngp", "cic", "tsc"]
 ABUNDANCES = (1e-4, 1e-3, 2e-3, 3e-3)
 """Cumulative abundances [(h/Mpc)^3] that cut the mass bins of Xiao et al. 2024."""
-
-_PARTICLES_AT_ONCE = 1 << 22  # bounds the temporaries of the torch path to some 200 MB
 
 
 def paint(
@@ -60,8 +58,8 @@ def paint(
     InputError
         If a shape is wrong, a position is not finite, or the scheme is unknown.
     """
-    order = _order(scheme)
-    points = _points(positions)
+    order = scheme_order(scheme)
+    points = position_tensor(positions)
     values = _weights(weights, points)
     if points.device.type == "cpu":
         mesh = paint_kernel(
@@ -76,52 +74,6 @@ def paint(
         )
         return torch.from_numpy(mesh)
     return _paint_with_torch(points, box, values, order, shift)
-
-
-def readout(
-    data: Float[Tensor, "channel x y z"],
-    positions: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"],
-    box: Box,
-    *,
-    scheme: Scheme = "cic",
-) -> Float[Tensor, "n channel"]:
-    """Interpolate a mesh at particles, with the weights that `paint` gives them.
-
-    Parameters
-    ----------
-    data : Tensor (channel, x, y, z)
-        At cell centres of `box`.
-    positions : (n, 3) [Mpc/h]
-        A periodic box wraps them; otherwise the outermost cells reach on without end.
-    box, scheme
-        As in `paint`.
-
-    Returns
-    -------
-    Tensor (n, channel) float32, on the device of the mesh.
-
-    Raises
-    ------
-    InputError
-        As in `paint`, or if the mesh does not match the box.
-    """
-    order = _order(scheme)
-    if data.ndim != 4 or tuple(data.shape[1:]) != (box.mesh,) * 3:
-        raise InputError(
-            f"data must have shape (channel, {box.mesh}, ...) like its box, got {tuple(data.shape)}"
-        )
-    points = _points(positions).to(data.device)
-    if data.device.type == "cpu":
-        values = readout_kernel(
-            data.detach().numpy(),
-            points.numpy(),
-            size=box.size,
-            origin=box.origin,
-            order=order,
-            periodic=box.periodic,
-        )
-        return torch.from_numpy(values)
-    return _readout_with_torch(data, points, box, order)
 
 
 def paint_interlaced_fourier(
@@ -164,7 +116,7 @@ def window(k: Float[Tensor, "..."], cell_size: float, *, scheme: Scheme = "cic")
 
     The window of the mesh is the product over the axes; p is 1 for NGP, 2 for CIC and 3 for TSC.
     """
-    return torch.sinc(k * (cell_size / (2 * torch.pi))) ** _order(scheme)
+    return torch.sinc(k * (cell_size / (2 * torch.pi))) ** scheme_order(scheme)
 
 
 def deconvolve(
@@ -292,22 +244,6 @@ def paint_bins(
     return Field(data, box, names, space=catalogue.space)
 
 
-def _order(scheme: str) -> int:
-    if scheme not in ORDERS:
-        raise InputError(f"scheme must be one of {', '.join(ORDERS)}, got {scheme!r}")
-    return ORDERS[scheme]
-
-
-def _points(positions: np.ndarray | Tensor) -> Tensor:
-    points = torch.as_tensor(positions).detach()
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise InputError(f"positions must have shape (n, 3), got {tuple(points.shape)}")
-    # One sum tells as much as a mask of the size of the particles; float64 cannot overflow here.
-    if not bool(torch.isfinite(points.sum(dtype=torch.float64))):
-        raise InputError("positions must be finite, got values that are not: remove or repair them")
-    return points
-
-
 def _weights(weights: np.ndarray | Tensor | None, points: Tensor) -> Float[Tensor, "n channel"] | None:
     if weights is None:
         return None
@@ -320,57 +256,19 @@ def _weights(weights: np.ndarray | Tensor | None, points: Tensor) -> Float[Tenso
     return values
 
 
-def _corners(
-    points: Tensor, box: Box, order: int, shift: float
-) -> Iterator[tuple[slice, Int[Tensor, "n 3"], Float[Tensor, "n 3"]]]:
-    """Yield, a batch of particles and a corner of their clouds at a time, rows, cells and weights along each axis."""
-    origin = torch.tensor(box.origin, dtype=points.dtype, device=points.device)
-    for start in range(0, len(points), _PARTICLES_AT_ONCE):
-        rows = slice(start, start + _PARTICLES_AT_ONCE)
-        u = (points[rows] - origin) / box.cell_size - (0.5 + shift)
-        lowest = torch.floor(u) if order == 2 else torch.floor(u + 0.5)
-        d = (u - lowest).to(torch.float32)
-        cell = lowest.long()
-        if order == 1:
-            steps = [(cell, torch.ones_like(d))]
-        elif order == 2:
-            steps = [(cell, 1 - d), (cell + 1, d)]
-        else:
-            steps = [(cell - 1, 0.5 * (0.5 - d) ** 2), (cell, 0.75 - d**2), (cell + 1, 0.5 * (0.5 + d) ** 2)]
-        for ix, wx in steps:
-            for iy, wy in steps:
-                for iz, wz in steps:
-                    index = torch.stack((ix[:, 0], iy[:, 1], iz[:, 2]), dim=1)
-                    yield rows, index, wx[:, 0] * wy[:, 1] * wz[:, 2]
-
-
 def _paint_with_torch(
     points: Tensor, box: Box, weights: Tensor | None, order: int, shift: float
 ) -> Float[Tensor, "channel x y z"]:
     n = box.mesh
     channels = 1 if weights is None else weights.shape[1]
     mesh = torch.zeros(channels, n**3, device=points.device)
-    for rows, index, share in _corners(points, box, order, shift):
+    for rows, index, share in cloud_corners(points, box, order, shift):
         if not box.periodic:
             share = share * ((index >= 0) & (index < n)).all(dim=1)
-        flat = _flat(index.remainder(n), n)
+        flat = flat_index(index.remainder(n), n)
         if weights is None:
             mesh[0].index_add_(0, flat, share)
         else:
             for channel in range(channels):
                 mesh[channel].index_add_(0, flat, share * weights[rows, channel])
     return mesh.reshape(channels, n, n, n)
-
-
-def _readout_with_torch(data: Tensor, points: Tensor, box: Box, order: int) -> Float[Tensor, "n channel"]:
-    n = box.mesh
-    flat_data = data.detach().reshape(data.shape[0], -1).to(torch.float32)
-    out = torch.zeros(len(points), data.shape[0], device=data.device)
-    for rows, index, share in _corners(points, box, order, 0.0):
-        index = index.remainder(n) if box.periodic else index.clamp(0, n - 1)
-        out[rows] += flat_data[:, _flat(index, n)].T * share[:, None]
-    return out
-
-
-def _flat(index: Int[Tensor, "n 3"], n: int) -> Int[Tensor, " n"]:
-    return (index[:, 0] * n + index[:, 1]) * n + index[:, 2]

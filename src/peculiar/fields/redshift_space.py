@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
@@ -49,16 +48,8 @@ def shift_along_sight(catalogue: Catalogue, displacement: Float[np.ndarray, " n"
         )
     moved = catalogue.positions + displacement[:, None] * catalogue.sight_lines()
     if catalogue.box.periodic:
-        return catalogue.replace(positions=wrap(moved, catalogue.box))
+        return catalogue.replace(positions=catalogue.box.wrap(moved))
     return _keep(catalogue, moved, catalogue.box.contains(moved))
-
-
-def wrap(positions: Float[np.ndarray, "n 3"], box: Box) -> Float[np.ndarray, "n 3"]:
-    """Return positions [Mpc/h] brought back into a periodic box."""
-    origin = np.asarray(box.origin)
-    wrapped = origin + np.mod(positions - origin, box.size)
-    # Rounding can carry a point that is a hair below the lower face to the upper one, or past it.
-    return np.where(wrapped - origin >= box.size, origin, wrapped)
 
 
 def _keep(

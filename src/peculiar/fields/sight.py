@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,12 +13,102 @@ from jaxtyping import Bool, Float
 from peculiar.core.cosmology import SPEED_OF_LIGHT, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.readout import readout
 
 MAX_SPEED = 1000.0
 """Largest radial velocity of a smoothed field that is allowed for [km/s]."""
 LOWEST_DENSITY = 0.01
 """Least 1 + delta: a network's or filter's density may fall below that of a void."""
 _POINTS_AT_ONCE = 1_000_000  # bounds the temporaries of interpolation to some 300 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Places at which n objects may be, m each.
+
+    Attributes
+    ----------
+    points : (n, m, 3) [Mpc/h]
+    needed : (n, m) [km/s]
+        Velocity along the line of sight that an object there must have to be seen where it is.
+    log_volume : (n, m)
+        Log of the volume about a place, but for a constant of the object; -inf behind the observer.
+    """
+
+    points: Float[np.ndarray, "n m 3"]
+    needed: Float[np.ndarray, "n m"]
+    log_volume: Float[np.ndarray, "n m"]
+
+
+class Sight(Protocol):
+    """Objects seen along lines of sight, and the map from these to places."""
+
+    @property
+    def directions(self) -> Float[np.ndarray, "n 3"]:
+        """Away from the observer, (n, 3), of length 1, in the box's axes."""
+        ...
+
+    def places(self, rows: slice, velocities: Float[np.ndarray, " m"]) -> Places:
+        """Return places of some objects: those to first order of objects with minus these velocities [km/s]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BoxSight:
+    """Objects in a box of one redshift, moved along their lines of sight by eq. 1 of Xiao et al. 2024.
+
+    Parameters
+    ----------
+    observed : (n, 3) [Mpc/h]
+        In redshift space.
+    directions : (n, 3)
+    distance : (n,) [Mpc/h]
+        From the observer; infinite for a plane-parallel line of sight.
+    factor : float [Mpc/h per km/s]
+        1 / (a H).
+    """
+
+    observed: Float[np.ndarray, "n 3"]
+    directions: Float[np.ndarray, "n 3"]
+    distance: Float[np.ndarray, " n"]
+    factor: float
+
+    def places(self, rows: slice, velocities: Float[np.ndarray, " m"]) -> Places:
+        """Return places at offsets from where the objects are seen."""
+        offset = self.factor * velocities
+        points = self.observed[rows, None] + offset[:, None] * self.directions[rows, None]
+        with np.errstate(divide="ignore"):
+            log_volume = 2 * np.log(np.maximum(1 + offset / self.distance[rows, None], 0.0))
+        return Places(points, np.broadcast_to(-velocities, log_volume.shape), log_volume)
+
+
+@dataclass(frozen=True, eq=False)
+class SkySight:
+    """Objects on the sky with redshifts.
+
+    Parameters
+    ----------
+    observer : (3,) [Mpc/h]
+        In the box's coordinates; may lie outside it.
+    directions : (n, 3)
+    redshift : (n,)
+        In the frame of the microwave background.
+    cosmology : Cosmology
+        Gives distances.
+    """
+
+    observer: tuple[float, float, float]
+    directions: Float[np.ndarray, "n 3"]
+    redshift: Float[np.ndarray, " n"]
+    cosmology: Cosmology
+
+    def places(self, rows: slice, velocities: Float[np.ndarray, " m"]) -> Places:
+        """Return places about the distances of the redshifts."""
+        redshift = np.asarray(self.redshift)[rows]
+        distances = _distances(redshift, velocities, cosmology=self.cosmology)
+        points = np.asarray(self.observer) + distances[..., None] * self.directions[rows, None]
+        needed = velocity_needed(redshift, distances, cosmology=self.cosmology)
+        return Places(points, needed, _log_volume(distances))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +141,7 @@ def log_prior(
     distances: Float[np.ndarray, "n m"], density: Float[np.ndarray, "n m"], *, bias: float = 1.0
 ) -> Float[np.ndarray, "n m"]:
     """Log of how many objects stand at places: 2 ln r + bias ln(1 + delta); -inf behind the observer."""
-    with np.errstate(divide="ignore"):
-        volume = 2 * np.log(np.maximum(distances, 0.0))
-    return volume + bias * np.log(np.maximum(1 + density, LOWEST_DENSITY))
+    return _log_volume(distances) + bias * np.log(np.maximum(1 + density, LOWEST_DENSITY))
 
 
 def sight_lines(
@@ -110,13 +199,15 @@ def places(
     redshift: Float[np.ndarray, " n"], *, cosmology: Cosmology, reach: float, step: float, cell_size: float
 ) -> Float[np.ndarray, "n m"]:
     """Return distances [Mpc/h] about those of redshifts: `reach`, `step` as in `sight_lines`, `cell_size` in Mpc/h."""
+    return _distances(redshift, speeds(reach=reach, step=step, cell_size=cell_size), cosmology=cosmology)
+
+
+def speeds(*, reach: float, step: float, cell_size: float) -> Float[np.ndarray, " m"]:
+    """Return velocities [km/s] from -reach to reach, as close as `step` and half a cell [Mpc/h] ask; 0 is amid them."""
     if not 0 < step <= reach:
         raise InputError(f"step must lie in (0, reach = {reach} km/s], got {step}")
-    z = np.asarray(redshift, dtype=np.float64)
     count = math.ceil(reach / min(step, 50 * cell_size))  # half a cell is 50 km/s per Mpc/h at z = 0
-    offsets = np.linspace(-reach, reach, 2 * count + 1)
-    per_velocity = (1 + z) / (100 * cosmology.efunc(z))  # Mpc/h per km/s
-    return np.asarray(cosmology.comoving_distance(z)[:, None] + per_velocity[:, None] * offsets)
+    return np.linspace(-reach, reach, 2 * count + 1)
 
 
 def velocity_needed(
@@ -138,10 +229,8 @@ def read_along(
 ) -> Float[np.ndarray, "n m channel"]:
     """Interpolate a field at distances [Mpc/h] from an observer; places outside take the value at the nearest face."""
     points = np.asarray(observer) + np.maximum(distances, 0.0)[..., None] * directions[:, None, :]
-    if not field.box.periodic:
-        low = np.asarray(field.box.origin)
-        points = np.clip(points, low, low + field.box.size)
-    return field.at(points.reshape(-1, 3)).reshape(*distances.shape, -1)
+    values = readout(field.data, points.reshape(-1, 3), field.box).numpy(force=True).astype(np.float64)
+    return values.reshape(*distances.shape, -1)
 
 
 def in_box(
@@ -169,3 +258,16 @@ def distance_modulus(
     """
     with np.errstate(divide="ignore"):
         return 25 + 5 * np.log10(np.maximum(distances, 0.0) * (1 + np.asarray(redshift)))
+
+
+def _distances(
+    redshift: Float[np.ndarray, " n"], velocities: Float[np.ndarray, " m"], *, cosmology: Cosmology
+) -> Float[np.ndarray, "n m"]:
+    z = np.asarray(redshift, dtype=np.float64)
+    per_velocity = (1 + z) / (100 * cosmology.efunc(z))  # Mpc/h per km/s
+    return np.asarray(cosmology.comoving_distance(z)[:, None] + per_velocity[:, None] * velocities)
+
+
+def _log_volume(distances: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
+    with np.errstate(divide="ignore"):
+        return 2 * np.log(np.maximum(distances, 0.0))

@@ -11,10 +11,9 @@ from jaxtyping import Float
 
 from peculiar.core import Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import AXES
+from peculiar.core.readout import readout
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
-from peculiar.fields.paint import readout
-from peculiar.fields.redshift_space import wrap
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import linear_bias
 from peculiar.linear.linear_theory import linear_fields, require_scales, smoothed_fourier
@@ -182,7 +181,7 @@ def move_back(
             shift = np.minimum(shift, np.linalg.norm(observed - np.asarray(catalogue.observer), axis=1))
         positions = observed - shift[:, None] * sight_lines
         if catalogue.box.periodic:
-            positions = wrap(positions, catalogue.box)
+            positions = catalogue.box.wrap(positions)
     return positions, crop(psi, grid.box)
 
 

@@ -13,7 +13,6 @@ from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.fields.fourier import k_squared, mode_weights
 from peculiar.fields.paint import paint_interlaced_fourier
-from peculiar.fields.redshift_space import wrap
 from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.placement import place
@@ -47,7 +46,7 @@ class _Sample:
     def of(cls, simulated: SimulatedBox, fields: MatterFields, edges: np.ndarray) -> _Sample:
         halos, box = simulated.halos, fields.density.box
         kept = (halos.masses >= edges[0]) & (halos.masses < edges[-1])
-        positions = wrap(halos.positions[kept].astype(np.float64), box)
+        positions = box.wrap(halos.positions[kept].astype(np.float64))
         corner = np.floor((positions - np.asarray(box.origin)) / box.cell_size).astype(np.int64) % box.mesh
         return cls(
             simulated,
@@ -164,7 +163,7 @@ def _redshift_space_power(positions: np.ndarray, shifts: np.ndarray, box: Box) -
 
 
 def _band_power(positions: np.ndarray, box: Box) -> float:
-    modes = paint_interlaced_fourier(wrap(positions, box), box, scheme="tsc")[0]
+    modes = paint_interlaced_fourier(box.wrap(positions), box, scheme="tsc")[0]
     k = torch.sqrt(k_squared(box)) / box.k_nyquist
     power = modes.abs().square() * mode_weights(box.mesh)
     return float(power[(k > BAND[0]) & (k < BAND[1])].sum())

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from peculiar.core.compiled import compiled
 from peculiar.core.errors import InputError
-from peculiar.fields.compiled import compiled
 
 # Columns are this much wider than the linking length, so that rounding of a coordinate never puts two
 # friends two columns apart.

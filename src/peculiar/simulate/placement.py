@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from peculiar.core.compiled import compiled
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.fields.compiled import compiled
 from peculiar.fields.fourier import to_fourier, to_real, wavevectors
 from peculiar.fields.paint import deconvolve
-from peculiar.fields.redshift_space import wrap
 
 REFINEMENT = 2
 _PARTS = 4
@@ -81,7 +80,7 @@ def place(
         random.random(len(corners)),
     )
     inside = (parts + random.random((len(corners), 3))) / _PARTS
-    return wrap(np.asarray(fine.origin) + (corners + inside) * cell, fine)
+    return fine.wrap(np.asarray(fine.origin) + (corners + inside) * cell)
 
 
 @compiled(fastmath=True, boundscheck=False)

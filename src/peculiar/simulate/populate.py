@@ -16,8 +16,8 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.readout import readout
 from peculiar.fields.calculus import gradient
-from peculiar.fields.paint import readout
 from peculiar.fields.smooth import gaussian
 from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.placement import place, sharpen

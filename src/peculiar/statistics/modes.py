@@ -14,8 +14,9 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field, Kind
+from peculiar.core.readout import Scheme
 from peculiar.fields.fourier import mode_weights, to_fourier
-from peculiar.fields.paint import Scheme, deconvolve, paint_interlaced_fourier
+from peculiar.fields.paint import deconvolve, paint_interlaced_fourier
 from peculiar.statistics.checks import require_finite
 
 SLAB_CELLS = 1 << 21  # cells handled at once: bounds the double-precision copies to some 100 MB

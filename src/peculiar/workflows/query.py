@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
 from peculiar.catalogues import read_table, write_table
@@ -18,56 +18,35 @@ from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
 from peculiar.catalogues.sky import sky_directions
 from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.core import Field, InputError
+from peculiar.core import InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import atomic_output, check_output
-from peculiar.fields.objects import DISPERSION, stacked
-from peculiar.fields.sight import MAX_SPEED, log_prior, places, read_along, velocity_needed
+from peculiar.fields.objects import DISPERSION, ObjectValues, at_places, mean_along_sight
+from peculiar.fields.sight import SkySight
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.sky_field import SkyField, read_sky_field
 
 SIGMA_RANGE = (20.0, 2000.0)
 """Scatter that is taken [km/s]: less is finer than any mesh, more is no redshift."""
 _OWN_COLUMNS = ("v_los_scatter", "z_cosmological", "solutions", "missing")
-_OBJECTS_AT_ONCE = 5000  # bounds the temporaries to some hundred MB
 
 
-@dataclass(frozen=True, eq=False)
-class QueryResult:
-    """What the field says about each object; NaN where there is a `missing` reason.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QueryResult(ObjectValues):
+    """What the field says about each object: `ObjectValues`, and what follows; NaN where there is a `missing` reason.
+
+    Velocities are those of matter about the object, in celestial axes and the frame of the microwave background.
 
     Attributes
     ----------
-    velocities : (n, 3) [km/s]
-        Peculiar velocity of matter about the object, in celestial axes, in the frame of the microwave background.
-    v_los : (n,) [km/s]
-        Its part along the line of sight, positive for receding.
-    v_los_scatter : (n,) [km/s]
-        Standard deviation of it over the object's possible places; no error of the field is in it.
-    delta : (n,)
-        Overdensity.
-    positions_real : (n, 3) [comoving Mpc/h]
-        In the field's coordinates.
     z_cosmological : (n,)
         Redshift without the peculiar velocity: (1 + z_cmb) / (1 + v_los / c) - 1, z itself for places in real space.
-    solutions : (n,) int
-        Places on the line of sight whose velocity gives exactly the observed redshift: 1, or 3 and more where the flow
-        converges. 1 for places in real space, 0 outside.
     missing : (n,) text
         Why there is no velocity, a key of `peculiar.workflows.sky_field.NO_VELOCITY`; "" where there is one.
-    v_los_error : (n,) [km/s], optional
-        Standard error of the field's velocity there, where the field has one (`peculiar reconstruct --errors`).
     """
 
-    velocities: Float[np.ndarray, "n 3"]
-    v_los: Float[np.ndarray, " n"]
-    v_los_scatter: Float[np.ndarray, " n"]
-    delta: Float[np.ndarray, " n"]
-    positions_real: Float[np.ndarray, "n 3"]
     z_cosmological: Float[np.ndarray, " n"]
-    solutions: Int[np.ndarray, " n"]
     missing: Shaped[np.ndarray, " n"]
-    v_los_error: Float[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.v_los)
@@ -106,9 +85,7 @@ def query(
 
     The field is in real space, and an observed redshift holds the velocity that is asked for, so the place r on the
     line of sight solves 1 + z = (1 + z_cosmological(r)) (1 + v(r) / c). Where the flow converges three places do. The
-    answer is the mean over all places with the weights r^2 (1 + delta(r)) exp(-(v_needed(r) - v(r))^2 / 2 sigma^2),
-    v_needed being the velocity that gives an object at r its redshift: the number of objects at r times the Gaussian
-    of the redshift's error and of motions that the field does not have.
+    answer is the mean over all places, by `peculiar.fields.objects.mean_along_sight`, as at the survey's own objects.
 
     Parameters
     ----------
@@ -145,27 +122,17 @@ def query(
     sight = sky_directions(ra, dec)
     redshift = convert_redshift(z, sight, source=frame)
     missing = sky.missing(sight, redshift)
-    inside = np.flatnonzero(missing == "")
-    together = stacked(sky.velocity, sky.density, sky.velocity_error)
-    values = np.full((len(z), 6 + len(together.names)), np.nan)
-    solutions = np.zeros(len(z), dtype=np.int64)
-    for start in range(0, len(inside), _OBJECTS_AT_ONCE):
-        rows = inside[start : start + _OBJECTS_AT_ONCE]
-        if space == "real":
-            values[rows], solutions[rows] = _there(sky, together, sight[rows], redshift[rows]), 1
-        else:
-            values[rows], solutions[rows] = _mean_place(sky, together, sight[rows], redshift[rows], sigma)
-    return QueryResult(
-        values[:, :3],
-        values[:, 3],
-        values[:, 4],
-        values[:, 5],
-        values[:, 6:9],
-        values[:, 9],
-        solutions,
-        missing,
-        None if sky.velocity_error is None else values[:, 10],
-    )
+    inside = missing == ""
+    if space == "real":
+        distance = sky.cosmology.comoving_distance(redshift[inside])
+        places = np.asarray(sky.observer) + distance[:, None] * sight[inside]
+        found = at_places(sky.fields, places, sight[inside]).among(inside)
+        cosmological = np.where(inside, redshift, np.nan)
+    else:
+        along = SkySight(sky.observer, sight[inside], redshift[inside], sky.cosmology)
+        found = mean_along_sight(sky.fields, along, sigma=sigma).among(inside)
+        cosmological = (1 + redshift) / (1 + found.v_los / SPEED_OF_LIGHT) - 1
+    return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing)
 
 
 def query_file(
@@ -229,46 +196,3 @@ def _together(*columns: ArrayLike) -> list[Float[np.ndarray, " n"]]:
     if arrays[0].ndim != 1:
         raise InputError(f"ra, dec and z must be numbers or one-dimensional, got shape {arrays[0].shape}")
     return arrays
-
-
-def _there(
-    sky: SkyField, together: Field, sight: Float[np.ndarray, "n 3"], redshift: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, "n value"]:
-    distance = sky.cosmology.comoving_distance(redshift)
-    values = read_along(together, sky.observer, sight, distance[:, None])[:, 0]
-    along = (values[:, :3] * sight).sum(axis=1)
-    real = np.asarray(sky.observer) + distance[:, None] * sight
-    scatter = np.zeros(len(sight))
-    return np.column_stack([values[:, :3], along, scatter, values[:, 3], real, redshift, values[:, 4:]])
-
-
-def _mean_place(
-    sky: SkyField,
-    together: Field,
-    sight: Float[np.ndarray, "n 3"],
-    redshift: Float[np.ndarray, " n"],
-    sigma: float,
-) -> tuple[Float[np.ndarray, "n value"], Int[np.ndarray, " n"]]:
-    """Return the means over the places along each line of sight, and how many places fit exactly."""
-    distance = places(
-        redshift,
-        cosmology=sky.cosmology,
-        reach=MAX_SPEED + 4 * sigma,
-        step=sigma / 2,
-        cell_size=together.box.cell_size,
-    )
-    values = read_along(together, sky.observer, sight, distance)
-    radial = np.einsum("nmc,nc->nm", values[..., :3], sight)
-    missing = velocity_needed(redshift, distance, cosmology=sky.cosmology) - radial
-    # Log, and from its peak: with a small sigma no place of the mesh may be within several sigma.
-    log_weight = log_prior(distance, values[..., 3]) - missing**2 / (2 * sigma**2)
-    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-    weight /= weight.sum(axis=1, keepdims=True)
-    means = np.einsum("nm,nmc->nc", weight, values)
-    along = (weight * radial).sum(axis=1)
-    scatter = np.sqrt((weight * (radial - along[:, None]) ** 2).sum(axis=1))
-    real = np.asarray(sky.observer) + (weight * distance).sum(axis=1)[:, None] * sight
-    cosmological = (1 + redshift) / (1 + along / SPEED_OF_LIGHT) - 1
-    crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & (distance[:, 1:] > 0)
-    table = np.column_stack([means[:, :3], along, scatter, means[:, 3], real, cosmological, means[:, 4:]])
-    return table, crossings.sum(axis=1)

@@ -74,6 +74,12 @@ class SkyField:
         if self.completeness is not None:
             self.velocity.require_same_box(self.completeness)
 
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The fields that say something of an object, by name."""
+        found = {"velocity": self.velocity, "density": self.density}
+        return found if self.velocity_error is None else found | {"velocity_error": self.velocity_error}
+
     def missing(
         self, directions: Float[np.ndarray, "n 3"], redshift: Float[np.ndarray, " n"]
     ) -> Shaped[np.ndarray, " n"]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.fields.kernels import ORDERS, gradient_kernel, paint_kernel, readout_kernel
+from peculiar.core.readout import ORDERS, readout_kernel
+from peculiar.fields.kernels import gradient_kernel, paint_kernel
 
 SIZE = 12.0
 
@@ -162,11 +163,12 @@ def test_gradient_of_a_wave():
 def test_every_process_finds_its_kernels_in_the_cache(tmp_path):
     code = (
         "import numpy as np\n"
+        "from peculiar.core import readout\n"
         "from peculiar.fields import kernels\n"
         "points = np.full((2, 3), 5.0, np.float32)\n"
         "mesh = kernels.paint_kernel(points, None, 8, size=10.0)\n"
-        "kernels.readout_kernel(mesh, points, size=10.0)\n"
-        "print(*(sum(kernel.stats.cache_misses.values()) for kernel in (kernels._paint_some, kernels._readout_some)))"
+        "readout.readout_kernel(mesh, points, size=10.0)\n"
+        "print(*(sum(kernel.stats.cache_misses.values()) for kernel in (kernels._paint_some, readout._readout_some)))"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     for misses in ("1 1", "0 0"):

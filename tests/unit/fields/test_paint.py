@@ -3,16 +3,15 @@ import pytest
 import torch
 
 from peculiar.core import Box, Catalogue, Field, InputError
+from peculiar.core.readout import _readout_with_torch, readout
 from peculiar.fields.fourier import to_fourier
 from peculiar.fields.paint import (
     _paint_with_torch,
-    _readout_with_torch,
     deconvolve,
     mass_bins,
     paint,
     paint_bins,
     paint_interlaced_fourier,
-    readout,
     window,
 )
 

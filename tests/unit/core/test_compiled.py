@@ -7,10 +7,10 @@ import numba
 import pytest
 from numba.core import caching
 
-from peculiar.fields import compiled
+from peculiar.core import compiled
 
 SOURCE = """
-from peculiar.fields.compiled import compiled
+from peculiar.core.compiled import compiled
 
 @compiled()
 def twice(x):
@@ -116,7 +116,7 @@ def test_code_is_not_loaded_from_a_place_of_others(fresh, read_only, taken):
 
 def test_bad_settings_of_numba_are_told_in_words():
     done = subprocess.run(
-        [sys.executable, "-c", "import peculiar.fields.compiled"],
+        [sys.executable, "-c", "import peculiar.core.compiled"],
         env=os.environ | {"NUMBA_NUM_THREADS": "0"},
         capture_output=True,
         text=True,
