@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+    from peculiar.workflows.reconstruction import Reconstruction, read_sky_field
     from peculiar.workflows.report import report
     from peculiar.workflows.simulate import simulate_run
-    from peculiar.workflows.sky_field import read_sky_field
     from peculiar.workflows.superclusters import read_superclusters, superclusters_in
     from peculiar.workflows.surveys import resolve_survey
     from peculiar.workflows.train import train
@@ -134,9 +134,12 @@ _ROOMS = {
         "CatalogueOptions",
         "reconstruct_file",
     ),
+    "peculiar.workflows.reconstruction": (
+        "Reconstruction",
+        "read_sky_field",
+    ),
     "peculiar.workflows.report": ("report",),
     "peculiar.workflows.simulate": ("simulate_run",),
-    "peculiar.workflows.sky_field": ("read_sky_field",),
     "peculiar.workflows.superclusters": (
         "read_superclusters",
         "superclusters_in",
@@ -163,6 +166,7 @@ __all__ = [
     "PaintOptions",
     "PaintedSettings",
     "PairSettings",
+    "Reconstruction",
     "SimulatedBox",
     "Survey",
     "at_objects",

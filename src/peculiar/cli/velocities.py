@@ -24,7 +24,7 @@ CosmologyText = Annotated[
 
 def _sky_field(field: Path, observer: str | None, cosmology: str | None) -> Any:
     from peculiar.workflows.cosmologies import parse_cosmology
-    from peculiar.workflows.sky_field import read_sky_field
+    from peculiar.workflows.reconstruction import read_sky_field
 
     return read_sky_field(
         field,

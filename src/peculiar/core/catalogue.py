@@ -23,6 +23,33 @@ FEWEST_OBJECTS = 100
 
 
 @dataclass(frozen=True, eq=False)
+class Geometry:
+    """From where, along what and in what the objects of a catalogue are seen; see `Catalogue` for each."""
+
+    box: Box
+    redshift: float
+    line_of_sight: LineOfSight
+    space: Space
+    observer: tuple[float, float, float] | None = None
+    completeness: Field | None = None
+
+    @property
+    def survey(self) -> bool:
+        """Whether each object has a redshift of its own, as a survey has it; a box has one for all."""
+        return self.line_of_sight == "radial" and self.completeness is not None
+
+    def sight_lines(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """Return the unit vector from the observer to each position."""
+        points = np.asarray(positions, dtype=np.float64)
+        if self.line_of_sight != "radial":
+            unit = np.zeros(3)
+            unit[AXES[self.line_of_sight]] = 1.0
+            return np.broadcast_to(unit, points.shape)
+        separation = points - np.asarray(self.observer)
+        return separation / np.maximum(np.linalg.norm(separation, axis=1, keepdims=True), 1e-10)
+
+
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """Halos or galaxies with their geometry.
 
@@ -118,6 +145,13 @@ class Catalogue:
         return len(self.positions)
 
     @property
+    def geometry(self) -> Geometry:
+        """How the objects are seen, without the objects."""
+        return Geometry(
+            self.box, self.redshift, self.line_of_sight, self.space, self.observer, self.completeness
+        )
+
+    @property
     def covered_volume(self) -> float:
         """Volume of the box, weighted with the completeness [(Mpc/h)^3]."""
         covered = 1.0 if self.completeness is None else float(self.completeness.data.double().mean())
@@ -151,10 +185,4 @@ class Catalogue:
 
     def sight_lines(self, positions: Float[np.ndarray, "n 3"] | None = None) -> Float[np.ndarray, "n 3"]:
         """Return the unit vector from the observer to each position (default: the objects' own)."""
-        points = self.positions if positions is None else np.asarray(positions, dtype=np.float64)
-        if self.line_of_sight != "radial":
-            unit = np.zeros(3)
-            unit[AXES[self.line_of_sight]] = 1.0
-            return np.broadcast_to(unit, points.shape)
-        separation = points - np.asarray(self.observer)
-        return separation / np.maximum(np.linalg.norm(separation, axis=1, keepdims=True), 1e-10)
+        return self.geometry.sight_lines(self.positions if positions is None else positions)

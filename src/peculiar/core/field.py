@@ -99,10 +99,14 @@ class Field:
         -------
         (n, channel), in the field's unit.
         """
-        from peculiar.core.readout import readout  # numba takes a moment to import
+        from peculiar.core.readout import position_tensor, readout  # numba takes a moment to import
 
-        points = np.asarray(positions, dtype=np.float64)
-        values = readout(self.data, points, self.box).cpu().numpy().astype(np.float64)
+        points = position_tensor(np.asarray(positions, dtype=np.float64)).numpy()
+        # From the lower corner: far from the coordinates' zero, single precision is coarser than a cell deserves.
+        corner = Box(self.box.size, self.box.cells, periodic=self.box.periodic)
+        values = (
+            readout(self.data, points - np.asarray(self.box.origin), corner).cpu().numpy().astype(np.float64)
+        )
         if not self.box.periodic:
             values[~self.box.contains(points)] = np.nan
         return values

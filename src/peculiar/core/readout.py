@@ -62,10 +62,13 @@ def readout(
         )
     points = position_tensor(positions).to(data.device)
     if data.device.type == "cpu":
-        # Before single precision: far from the coordinates' zero it is coarser than a cell deserves.
-        relative = (points - torch.tensor(box.origin, dtype=torch.float64)).numpy()
         values = readout_kernel(
-            data.detach().numpy(), relative, size=box.size, order=order, periodic=box.periodic
+            data.detach().numpy(),
+            points.numpy(),
+            size=box.size,
+            origin=box.origin,
+            order=order,
+            periodic=box.periodic,
         )
         return torch.from_numpy(values)
     return _readout_with_torch(data, points, box, order)
@@ -118,6 +121,7 @@ def _readout_some(
     start: int,
     stop: int,
     out: Array,
+    origin: Array,
     inverse_cell: float,
     periodic: bool,
     corners: Corners,
@@ -128,9 +132,9 @@ def _readout_some(
     wy = np.empty(3, np.float32)
     wz = np.empty(3, np.float32)
     for p in range(start, stop):
-        ix = corner_weights(np.float32(positions[p, 0] * inverse_cell - 0.5), wx, corners)
-        iy = corner_weights(np.float32(positions[p, 1] * inverse_cell - 0.5), wy, corners)
-        iz = corner_weights(np.float32(positions[p, 2] * inverse_cell - 0.5), wz, corners)
+        ix = corner_weights(np.float32((positions[p, 0] - origin[0]) * inverse_cell - 0.5), wx, corners)
+        iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - 0.5), wy, corners)
+        iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - 0.5), wz, corners)
         for a in range(order):
             x = (ix + a) % n if periodic else min(max(ix + a, 0), n - 1)
             for b in range(order):
@@ -164,17 +168,19 @@ def readout_kernel(
     positions: Float[np.ndarray, "n 3"],
     *,
     size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
     order: int = 2,
     periodic: bool = True,
 ) -> Float[np.ndarray, "n channel"]:
-    """Read a mesh at positions from its lower corner, with the weights of painting; clamped at faces that are ends."""
+    """Read a mesh at particle positions with the weights of painting; clamped at the faces if not periodic."""
     positions = np.ascontiguousarray(positions, dtype=np.float32)
     mesh = np.ascontiguousarray(mesh, dtype=np.float32)
     out = np.zeros((len(positions), mesh.shape[0]), np.float32)
+    corner = np.asarray(origin, dtype=np.float32)
     inverse_cell = np.float32(mesh.shape[1] / size)
 
     def work(start: int, stop: int) -> None:
-        _readout_some(mesh, positions, start, stop, out, inverse_cell, periodic, (0,) * order)
+        _readout_some(mesh, positions, start, stop, out, corner, inverse_cell, periodic, (0,) * order)
 
     in_threads(work, *chunks(len(positions)))
     return out

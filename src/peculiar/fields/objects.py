@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from peculiar.core import Catalogue, Cosmology, Field
+from peculiar.core.catalogue import Geometry
 from peculiar.core.readout import readout
 from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, SkySight, speeds
 
@@ -90,25 +91,32 @@ def at_objects(
     positions : (n, 3) [Mpc/h], optional
         Of other objects than the catalogue's own, in the same space; they may lie outside the box.
     """
-    box = fields["velocity"].box
-    points = catalogue.positions if positions is None else np.asarray(positions, dtype=np.float64)
-    inside = box.contains(points)
+    points = catalogue.positions if positions is None else positions
+    return seen_in(catalogue.geometry, fields, points, cosmology=cosmology)
+
+
+def seen_in(
+    geometry: Geometry,
+    fields: Mapping[str, Field],
+    positions: Float[np.ndarray, "n 3"],
+    *,
+    cosmology: Cosmology,
+) -> ObjectValues:
+    """Estimate the fields at objects that a geometry tells how they are seen; see `at_objects`."""
+    points = np.asarray(positions, dtype=np.float64)
+    inside = fields["velocity"].box.contains(points)
     observed = points[inside]
-    directions = catalogue.sight_lines(observed)
-    if catalogue.space == "real":
+    directions = geometry.sight_lines(observed)
+    if geometry.space == "real":
         return at_places(fields, observed, directions).among(inside)
-    radial = catalogue.line_of_sight == "radial" and catalogue.observer is not None
-    distance = (
-        np.linalg.norm(observed - np.asarray(catalogue.observer), axis=1)
-        if radial
-        else np.full(len(observed), np.inf)
-    )
+    distance = np.full(len(observed), np.inf)
+    if geometry.line_of_sight == "radial":
+        distance = np.linalg.norm(observed - np.asarray(geometry.observer), axis=1)
     sight: Sight
-    if catalogue.observer is not None and radial and catalogue.completeness is not None:
-        redshift = cosmology.redshift_at(distance)
-        sight = SkySight(catalogue.observer, directions, redshift, cosmology)
+    if geometry.survey and geometry.observer is not None:
+        sight = SkySight(geometry.observer, directions, cosmology.redshift_at(distance), cosmology)
     else:
-        factor = cosmology.redshift_space_factor(catalogue.redshift)
+        factor = cosmology.redshift_space_factor(geometry.redshift)
         sight = BoxSight(observed, directions, distance, factor)
     return mean_along_sight(fields, sight).among(inside)
 
@@ -170,7 +178,10 @@ def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float 
         values[rows] = np.einsum("nm,nmc->nc", weight, there)
         along[rows] = (weight * radial).sum(axis=1)
         scatter[rows] = np.sqrt((weight * (radial - along[rows, None]) ** 2).sum(axis=1))
-        positions[rows] = np.einsum("nm,nmc->nc", weight, places.points)
+        seen = places.points[
+            :, len(velocities) // 2
+        ]  # from where, the coordinates across the sight stay to the digit
+        positions[rows] = seen + np.einsum("nm,nmc->nc", weight, places.points - seen[:, None])
         crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & possible[:, 1:]
         solutions[rows] = crossings.sum(axis=1)
     return _object_values(values, along, scatter, box.wrap(positions), solutions)

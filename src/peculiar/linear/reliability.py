@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Box, Catalogue, Cosmology, InputError
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real
 from peculiar.fields.smooth import gaussian_window
-from peculiar.linear.clustering import COARSE_CELL, coarse_cells, matter_power, painted_power
+from peculiar.linear.clustering import COARSE_CELL, coarse_cells, linear_bias, matter_power, painted_power
 from peculiar.linear.overdensity import crop_finer, fourier_box, sampling
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
@@ -162,3 +163,57 @@ def long_wave_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> 
 
 def _divisor(fraction: torch.Tensor, amplitude: Amplitude) -> torch.Tensor:
     return torch.ones_like(fraction) if amplitude == "mean" else fraction.clamp(min=LEAST_FRACTION)
+
+
+def with_reliability(
+    fields: Mapping[str, Field],
+    catalogue: Catalogue,
+    *,
+    cosmology: Cosmology,
+    amplitude: Amplitude = "mean",
+    errors: bool = True,
+) -> dict[str, Field]:
+    """Return the fields of a survey with what linear theory says of how well their velocity is known.
+
+    The bias is measured with `peculiar.linear.clustering.linear_bias`.
+
+    Parameters
+    ----------
+    fields : mapping
+        Of a reconstruction whose velocity is a posterior mean: shrunk towards 0 where the survey tells little.
+    catalogue : Catalogue
+        What they were reconstructed from.
+    cosmology : Cosmology
+    amplitude : "mean" or "unbiased"
+        "unbiased" divides velocity and momentum by the known fraction.
+    errors : bool
+        Add "velocity_error" [km/s], of one component of the velocity with that amplitude.
+
+    Raises
+    ------
+    InputError
+        If the amplitude is unknown, or the catalogue a complete periodic box.
+    """
+    if amplitude not in ("mean", "unbiased"):
+        raise InputError(f"amplitude must be 'mean' or 'unbiased', got {amplitude!r}")
+    require_edges(catalogue.box.periodic and catalogue.completeness is None)
+    box = fields["velocity"].box
+    bias = linear_bias(catalogue, cosmology=cosmology)
+    fraction = known_fraction(catalogue, cells=box.mesh, cosmology=cosmology, bias=bias)
+    result = dict(fields)
+    if amplitude == "unbiased":
+        for name in ("velocity", "momentum"):
+            result[name] = fields[name].replace(data=unbiased(fields[name].data, fraction))
+    if errors:
+        error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
+        result["velocity_error"] = Field(error[None], box, names=("velocity_error",), unit="km/s")
+    return result
+
+
+def require_edges(complete: bool) -> None:
+    """Raise InputError where a catalogue is a complete periodic box."""
+    if complete:
+        raise InputError(
+            "errors and an unbiased amplitude must be of a survey (--sky) or a box with faces (--no-periodic), got a "
+            "complete periodic box: it misses no matter, leave --errors and --amplitude out"
+        )

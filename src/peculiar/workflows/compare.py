@@ -37,7 +37,8 @@ from peculiar.statistics.velocity_fit import (
     radial_velocities,
 )
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.sky_field import SkyField, explain, read_sky_field
+from peculiar.workflows.reconstruction import Reconstruction, read_sky_field, sky_field
+from peculiar.workflows.sky_field import SkyField, explain
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -186,13 +187,13 @@ class Comparison:
 
 
 def compare(
-    field: SkyField | Path | str, catalogue: DistanceCatalogue, options: CompareOptions
+    field: SkyField | Reconstruction | Path | str, catalogue: DistanceCatalogue, options: CompareOptions
 ) -> Comparison:
     """Fit a field's velocities to measured distances.
 
     Parameters
     ----------
-    field : SkyField or path
+    field : Reconstruction, SkyField or path
     catalogue : DistanceCatalogue
         From `read_distances`.
     options : CompareOptions
@@ -208,7 +209,7 @@ def compare(
         ),
         what="sky positions, redshifts and moduli",
     )
-    sky = field if isinstance(field, SkyField) else read_sky_field(field)
+    sky = sky_field(field)
     observed = np.asarray(sky.cosmology.comoving_distance(catalogue.redshift))
     missing = sky.missing(catalogue.directions, catalogue.redshift)
     inside = missing == ""

@@ -40,6 +40,10 @@ DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeE
 """What zarr and its codecs raise for a store that is damaged, by where the damage is."""
 
 
+class _Provenance(Record):
+    settings: dict[str, Any]
+
+
 class FieldAttributes(Record):
     """What a zarr directory of fields says of itself."""
 
@@ -51,10 +55,11 @@ class FieldAttributes(Record):
     cosmology: Json[StoredCosmology] | None = None
     redshift: float | None = Setting(None, gt=-1)
     line_of_sight: Literal["x", "y", "z", "radial"] | None = None
-
-
-class _Provenance(Record):
-    settings: dict[str, Any]
+    catalogue_space: Literal["real", "redshift"] | None = None
+    model: str = ""
+    weights_sha256: str = ""
+    outside_range: str = ""
+    provenance: Json[_Provenance] | None = None
 
 
 class ReconstructionAttributes(FieldAttributes):

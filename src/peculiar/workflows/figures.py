@@ -11,23 +11,28 @@ from peculiar.evaluation.page import draw
 from peculiar.evaluation.record import Evaluation
 from peculiar.workflows.flow_maps import write_flow
 from peculiar.workflows.provenance import provenance
+from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.survey_report import is_reconstruction, read_survey_flow
 
 
 def draw_figures(
-    run: str | Path, *, out: str | Path, objects: str | Path | None = None, force: bool = False
+    run: str | Path | Reconstruction,
+    *,
+    out: str | Path,
+    objects: str | Path | None = None,
+    force: bool = False,
 ) -> Path:
     """Write the figures that a report of the evaluation shows, of tracers at each satellite fraction.
 
     Parameters
     ----------
-    run : path
+    run : path or Reconstruction
         Directory of `peculiar evaluate`, or zarr of `peculiar reconstruct --sky`.
     out : path
         Directory for ``NAME.pdf`` and ``.png`` (300 dpi; of tracers ``NAME_satellitesPERCENT``), ``figures.md`` with
         their captions, and ``provenance.json``. Of a survey see `peculiar.workflows.flow_maps.write_flow`.
     objects : path, optional
-        Table of `reconstruct --at-objects`; a survey needs it.
+        Table of `reconstruct --at-objects`; a survey that is read from a file needs it.
     force : bool
         Replace figures that are there.
 
@@ -42,8 +47,11 @@ def draw_figures(
         If the run is neither, a survey comes without objects or an evaluation with them, or the output is there and
         was not to be replaced.
     """
+    if isinstance(run, Reconstruction):
+        inputs = [] if objects is None else [Path(objects)]
+        return write_flow(read_survey_flow(run, objects=objects), out, force=force, inputs=inputs)
     refuse_inputs(out, [run, objects])
-    if is_reconstruction(Path(run)) != (objects is not None):
+    if is_reconstruction(run) != (objects is not None):
         raise InputError(
             f"objects must be given for a reconstructed survey only, got {objects} for {run}: give --objects of its "
             "reconstruct --at-objects, or none for an evaluation"

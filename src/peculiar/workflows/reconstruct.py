@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peculiar.core import (
     PRESETS,
@@ -25,10 +25,10 @@ from peculiar.inference.model_card import (
     available_models,
     find_model,
 )
+from peculiar.workflows.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from peculiar.linear import IterativeFFT
-    from peculiar.linear.reliability import Amplitude
 
 CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
@@ -130,7 +130,7 @@ def reconstruct(
     model: str | Path | Reconstructor | None = None,
     cells: int | None = None,
     cosmology: Cosmology | None = None,
-) -> dict[str, Field]:
+) -> Reconstruction:
     """Reconstruct the real-space fields of matter from a catalogue.
 
     Parameters
@@ -148,8 +148,9 @@ def reconstruct(
 
     Returns
     -------
-    dict of Field
-        "density" (overdensity), "velocity" [km/s] and "momentum" [(1 + delta) km/s].
+    Reconstruction
+        A mapping of fields, "density" (overdensity), "velocity" [km/s] and "momentum" [(1 + delta) km/s], and of a
+        survey its "completeness"; velocities at objects and on the sky are asked of it, and it writes itself to a file.
 
     Raises
     ------
@@ -159,8 +160,11 @@ def reconstruct(
     Examples
     --------
     >>> fields = reconstruct(halos, model="iterative")  # doctest: +SKIP
-    >>> fields["velocity"].at(halos.positions)  # km/s, (n, 3)  # doctest: +SKIP
+    >>> fields.at_objects().velocities  # km/s, (n, 3), at their real-space positions  # doctest: +SKIP
     """
+    from peculiar.inference.card_range import range_texts
+    from peculiar.linear import IterativeFFT
+
     catalogue.require_objects()
     card: ModelCard | None = None
     if model is None or isinstance(model, (str, Path)):
@@ -174,66 +178,58 @@ def reconstruct(
         cells = mesh_cells(catalogue.box.size, cell_size=card.cell_size if card else CELL_SIZE)
     if cosmology is None:
         cosmology = card.training_cosmology if card else PRESETS["xiao2024"]
+    texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology) if card else []
     if model is None and card is not None:
         reconstructor = hand_over(catalogue, card, cells=cells, cosmology=cosmology) or reconstructor
-    return reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
+    elif isinstance(reconstructor, IterativeFFT):
+        reconstructor = reconstructor.fitted(catalogue, cosmology=cosmology)
+    fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
+    return reconstructed(catalogue, fields, by=reconstructor, cosmology=cosmology, warnings=texts)
 
 
-def with_reliability(
-    fields: Mapping[str, Field],
+def reconstructed(
     catalogue: Catalogue,
+    fields: Mapping[str, Field],
     *,
+    by: Reconstructor,
     cosmology: Cosmology,
-    amplitude: Amplitude = "mean",
-    errors: bool = True,
-) -> dict[str, Field]:
-    """Return the fields of a survey with what linear theory says of how well their velocity is known.
-
-    See `peculiar.linear.reliability`; the bias is measured with `peculiar.linear.clustering.linear_bias`.
+    warnings: Sequence[str] = (),
+    record: Mapping[str, Any] | None = None,
+) -> Reconstruction:
+    """Put fields together with what they were made by and from.
 
     Parameters
     ----------
-    fields : mapping
-        Of a reconstruction whose velocity is a posterior mean: shrunk towards 0 where the survey tells little.
     catalogue : Catalogue
-        What they were reconstructed from.
+    fields : mapping
+        Of `by`.
+    by : Reconstructor
+        What reconstructed.
     cosmology : Cosmology
-    amplitude : "mean" or "unbiased"
-        "unbiased" divides velocity and momentum by the known fraction.
-    errors : bool
-        Add "velocity_error" [km/s], of one component of the velocity with that amplitude.
-
-    Raises
-    ------
-    InputError
-        If the amplitude is unknown, or the catalogue a complete periodic box.
+    warnings : sequence of str
+        Where the catalogue lies outside the range of the model that was asked for.
+    record : mapping, optional
+        Further attributes of the file.
     """
-    from peculiar.linear.clustering import linear_bias
-    from peculiar.linear.reliability import known_fraction, unbiased, velocity_error
-
-    if amplitude not in ("mean", "unbiased"):
-        raise InputError(f"amplitude must be 'mean' or 'unbiased', got {amplitude!r}")
-    require_edges(catalogue.box.periodic and catalogue.completeness is None)
-    box = fields["velocity"].box
-    bias = linear_bias(catalogue, cosmology=cosmology)
-    fraction = known_fraction(catalogue, cells=box.mesh, cosmology=cosmology, bias=bias)
-    result = dict(fields)
-    if amplitude == "unbiased":
-        for name in ("velocity", "momentum"):
-            result[name] = fields[name].replace(data=unbiased(fields[name].data, fraction))
-    if errors:
-        error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
-        result["velocity_error"] = Field(error[None], box, names=("velocity_error",), unit="km/s")
-    return result
+    card = getattr(by, "card", None)
+    return Reconstruction.of(
+        catalogue,
+        fields,
+        cosmology=cosmology,
+        model=by.name,
+        checksum="" if card is None else card.weights_sha256,
+        warnings=tuple(warnings),
+        record={**tuned(by), "velocity_amplitude": "mean", **(record or {})},
+    )
 
 
-def require_edges(complete: bool) -> None:
-    """Raise InputError where a catalogue is a complete periodic box."""
-    if complete:
-        raise InputError(
-            "errors and an unbiased amplitude must be of a survey (--sky) or a box with faces (--no-periodic), got a "
-            "complete periodic box: it misses no matter, leave --errors and --amplitude out"
-        )
+def tuned(reconstructor: Reconstructor) -> dict[str, Any]:
+    """Return what a reconstructor chose for the catalogue, by name."""
+    from peculiar.linear import IterativeFFT
+
+    if not isinstance(reconstructor, IterativeFFT):
+        return {}
+    return {"smoothing": reconstructor.smoothing, "bias": reconstructor.bias}
 
 
 def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:

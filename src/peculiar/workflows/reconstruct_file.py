@@ -25,10 +25,10 @@ from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Recons
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
-from peculiar.fields.objects import at_objects
 from peculiar.inference.card_range import range_texts
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.linear import IterativeFFT
+from peculiar.linear.reliability import require_edges
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import save_dataset, to_dataset
 from peculiar.workflows.progress import progress_bar
@@ -39,9 +39,9 @@ from peculiar.workflows.reconstruct import (
     hand_over,
     make_reconstructor,
     mesh_cells,
-    require_edges,
+    reconstructed,
     require_mesh_memory,
-    with_reliability,
+    tuned,
 )
 
 if TYPE_CHECKING:
@@ -226,46 +226,47 @@ def reconstruct_file(
         reconstructor = reconstructor.fitted(catalogue, cosmology=cosmology)
     require_mesh_memory(catalogue.box.with_cells(cells), reconstructor)
     with progress_bar("reconstruct", total=3) as advance:
-        fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
-        if assessed:
-            fields = with_reliability(
-                fields, catalogue, cosmology=cosmology, amplitude=amplitude, errors=errors
-            )
-        if catalogue.completeness is not None:
-            fields = {**fields, "completeness": catalogue.completeness}
-        advance(1)
-        attributes = _attributes(
-            source,
-            catalogue,
-            options=options,
-            made=made,
-            limits=limits,
-            cosmology=cosmology,
-            cells=cells,
-            model=str(model or default),
-            reconstructor=reconstructor,
-            outside_range=outside_range,
-            amplitude=amplitude,
+        made_by = provenance(
+            _settings(
+                options,
+                limits=limits,
+                cosmology=cosmology,
+                cells=cells,
+                model=str(model or default),
+                reconstructor=reconstructor,
+                outside_range=outside_range,
+                amplitude=amplitude,
+            ),
+            inputs=[*table_files(source), *_inputs(options)],
         )
+        result = reconstructed(
+            catalogue,
+            reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology),
+            by=reconstructor,
+            cosmology=cosmology,
+            warnings=outside_range,
+            record={"provenance": made_by} | _of_survey(made),
+        )
+        if assessed:
+            result = result.with_errors(amplitude=amplitude, errors=errors)
+        advance(1)
         outside = 0
         # Every output is whole under its temporary name before the first is renamed.
         with ExitStack() as stack:
-            dataset = to_dataset(fields, attributes)
+            dataset = to_dataset(result, result.attributes())
             for path in outputs:
                 temporary = stack.enter_context(atomic_output(path, overwrite=force))
                 save_dataset(dataset, temporary)
             advance(1)
             if objects is not None:
-                values = at_objects(catalogue, fields, cosmology=cosmology, positions=positions)
+                values = result.at_objects(positions)
                 outside = values.outside
                 added = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
                 if values.v_los_error is not None:
                     added["v_los_error"] = values.v_los_error
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
                 answers = with_columns(table, added)
-                write_table(
-                    temporary, answers, kind=table_format(objects), provenance=attributes["provenance"]
-                )
+                write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
         advance(1)
     written = (*outputs, Path(objects)) if objects is not None else outputs
     notes = () if made is None else (str(made),)
@@ -345,12 +346,9 @@ def _inputs(options: CatalogueOptions) -> dict[Path, str]:
     return mask | {file: "randoms" for path in survey.randoms for file in table_files(path)}
 
 
-def _attributes(
-    source: Path,
-    catalogue: Catalogue,
-    *,
+def _settings(
     options: CatalogueOptions,
-    made: SurveyCatalogue | None,
+    *,
     limits: tuple[float, float] | None,
     cosmology: Cosmology,
     cells: int,
@@ -359,42 +357,27 @@ def _attributes(
     outside_range: Sequence[str],
     amplitude: Amplitude,
 ) -> dict[str, Any]:
-    """Attributes of the fields: what a reader needs to use them, and their provenance."""
-    inputs = [*table_files(source), *_inputs(options)]
+    """Return the resolved settings."""
     survey = None if options.survey is None else options.survey.model_dump(mode="json")
     settings: dict[str, Any] = asdict(replace(options, survey=None)) if survey is None else {"survey": survey}
-    settings["distance_range"] = limits
-    settings |= {
+    return settings | {
+        "distance_range": limits,
         "cells": cells,
         "model": model,
         "reconstructed_by": reconstructor.name,
         "outside_range": list(outside_range),
         "amplitude": amplitude,
         "cosmology": cosmology_settings(cosmology),
+        **tuned(reconstructor),
     }
-    used: dict[str, Any] = {}
-    if isinstance(reconstructor, IterativeFFT):
-        used = {"smoothing": reconstructor.smoothing, "bias": reconstructor.bias}
-    attributes: dict[str, Any] = {
-        "package": "peculiar",
-        "model": reconstructor.name,
-        **used,
-        "outside_range": "; ".join(outside_range),
-        "velocity_amplitude": amplitude,
-        "redshift": catalogue.redshift,
-        "line_of_sight": catalogue.line_of_sight,
-        "catalogue_space": catalogue.space,
-        "number_density": catalogue.number_density,
-        "objects": len(catalogue),
-        "cosmology": cosmology_settings(cosmology),
-        "provenance": provenance(settings | used, inputs=inputs),
+
+
+def _of_survey(made: SurveyCatalogue | None) -> dict[str, Any]:
+    """Return the attributes that only fields of a survey have."""
+    if made is None:
+        return {}
+    return {
+        "full_density": made.full_density,
+        "distances_used": list(made.seen.distances),
+        "volume_used": made.seen.share,
     }
-    if made is not None:
-        attributes |= {
-            "full_density": made.full_density,
-            "distances_used": list(made.seen.distances),
-            "volume_used": made.seen.share,
-        }
-    if catalogue.observer is not None:
-        attributes["observer"] = list(catalogue.observer)
-    return attributes

@@ -12,11 +12,12 @@ from peculiar.evaluation.record import Evaluation
 from peculiar.evaluation.tasks import task_of
 from peculiar.figures import report as html
 from peculiar.figures.report import Headline, Section
+from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.survey_report import is_reconstruction, reconstruction_sections
 
 
 def report(
-    runs: str | Path | Sequence[str | Path],
+    runs: str | Path | Reconstruction | Sequence[str | Path | Reconstruction],
     *,
     out: str | Path,
     objects: str | Path | None = None,
@@ -28,7 +29,7 @@ def report(
 
     Parameters
     ----------
-    runs : path or paths
+    runs : Reconstruction or path, or several
         Outputs of `peculiar reconstruct` (zarr) and directories of `peculiar evaluate`.
     out : path
         HTML file to write.
@@ -50,14 +51,16 @@ def report(
     InputError
         If a run is neither kind of output, or the report would be larger than 15 MB.
     """
-    paths = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
-    target = check_output(out, overwrite=force, inputs=[*paths, objects])
+    given = [runs] if isinstance(runs, str | Path | Reconstruction) else list(runs)
+    paths = [run if isinstance(run, Reconstruction) else Path(run) for run in given]
+    files = [path for path in paths if isinstance(path, Path)]
+    target = check_output(out, overwrite=force, inputs=[*files, objects])
     headlines: list[Headline] = []
     sections: list[Section] = []
     subjects = []
     reconstructs = False
     for path in paths:
-        if (path / "scores.json").is_file():
+        if isinstance(path, Path) and (path / "scores.json").is_file():
             evaluation = Evaluation.open(path)
             task = task_of(evaluation)
             headlines += task.headlines(evaluation)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
 
+from peculiar.catalogues.added import object_columns
+from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
+from peculiar.catalogues.sky import sky_directions
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR
-from peculiar.fields.sight import in_box
-from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields
+from peculiar.core.cosmology import SPEED_OF_LIGHT
+from peculiar.fields.objects import DISPERSION, ObjectValues, at_places, mean_along_sight
+from peculiar.fields.sight import SkySight, in_box
 
 Observer = tuple[float, float, float]
 NO_VELOCITY = {
@@ -21,6 +25,49 @@ NO_VELOCITY = {
     "unseen": "lie where the survey saw nothing",
 }
 """Why an object has no velocity, and how that is said of several."""
+SIGMA_RANGE = (20.0, 2000.0)
+"""Scatter that is taken [km/s]: less is finer than any mesh, more is no redshift."""
+OWN_COLUMNS = ("v_los_scatter", "z_cosmological", "solutions", "missing")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QueryResult(ObjectValues):
+    """What the field says about each object: `ObjectValues`, and what follows; NaN where there is a `missing` reason.
+
+    Velocities are those of matter about the object, in celestial axes and the frame of the microwave background.
+
+    Attributes
+    ----------
+    z_cosmological : (n,)
+        Redshift without the peculiar velocity: (1 + z_cmb) / (1 + v_los / c) - 1, z itself for places in real space.
+    missing : (n,) text
+        Why there is no velocity, a key of `peculiar.workflows.sky_field.NO_VELOCITY`; "" where there is one.
+    """
+
+    z_cosmological: Float[np.ndarray, " n"]
+    missing: Shaped[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.v_los)
+
+    def columns(self) -> dict[str, Shaped[np.ndarray, " n"]]:
+        """Return what a table gets: columns of `peculiar.catalogues.added.COLUMNS`."""
+        own = (self.v_los_scatter, self.z_cosmological, self.solutions, self.missing)
+        columns = object_columns(self.velocities, self.v_los, self.delta, self.positions_real)
+        columns |= zip(OWN_COLUMNS, own, strict=True)
+        return columns if self.v_los_error is None else columns | {"v_los_error": self.v_los_error}
+
+    def records(self) -> list[dict[str, float | int | str | None]]:
+        """Return one mapping per object, as JSON holds it: None where there is no value."""
+        return [
+            {
+                name: None
+                if isinstance(value := values[row].item(), float) and not np.isfinite(value)
+                else value
+                for name, values in self.columns().items()
+            }
+            for row in range(len(self))
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +152,37 @@ class SkyField:
             reasons[there[seen.at(places)[:, 0] == 0]] = "unseen"
         return reasons
 
+    def at(
+        self,
+        *,
+        ra: ArrayLike,
+        dec: ArrayLike,
+        z: ArrayLike,
+        frame: RedshiftFrame = "cmb",
+        space: Literal["redshift", "real"] = "redshift",
+        sigma: float = DISPERSION,
+    ) -> QueryResult:
+        """Return velocity and density at places on the sky; see `peculiar.workflows.query.query`."""
+        ra, dec, z = _together(ra, dec, z)
+        if space not in ("redshift", "real"):
+            raise InputError(f"space must be 'redshift' or 'real', got {space!r}")
+        if not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]:
+            raise InputError(f"sigma must lie in [{SIGMA_RANGE[0]:g}, {SIGMA_RANGE[1]:g}] km/s, got {sigma}")
+        sight = sky_directions(ra, dec)
+        redshift = convert_redshift(z, sight, source=frame)
+        missing = self.missing(sight, redshift)
+        inside = missing == ""
+        if space == "real":
+            distance = self.cosmology.comoving_distance(redshift[inside])
+            places = np.asarray(self.observer) + distance[:, None] * sight[inside]
+            found = at_places(self.fields, places, sight[inside]).among(inside)
+            cosmological = np.where(inside, redshift, np.nan)
+        else:
+            along = SkySight(self.observer, sight[inside], redshift[inside], self.cosmology)
+            found = mean_along_sight(self.fields, along, sigma=sigma).among(inside)
+            cosmological = (1 + redshift) / (1 + found.v_los / SPEED_OF_LIGHT) - 1
+        return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing)
+
 
 def explain(reasons: Shaped[np.ndarray, " n"]) -> list[str]:
     """Return a line for each reason that objects have no velocity, with their number."""
@@ -115,52 +193,14 @@ def explain(reasons: Shaped[np.ndarray, " n"]) -> list[str]:
     ]
 
 
-def read_sky_field(
-    path: Path | str, *, observer: Observer | None = None, cosmology: Cosmology | None = None
-) -> SkyField:
-    """Read the velocity and density that `peculiar reconstruct` wrote, and the velocity's error if it did.
-
-    Parameters
-    ----------
-    path : path
-        zarr directory.
-    observer : (3,) [Mpc/h], optional
-        By default the one that the field was made with.
-    cosmology : Cosmology, optional
-        By default the one that the field was made with.
-
-    Raises
-    ------
-    InputError
-        If the field is missing, has no velocity or density, or has no observer or cosmology where none is given.
-    """
-    fields = read_fields(path)
-    missing = [name for name in ("velocity", "density") if name not in fields]
-    if missing:
+def _together(*columns: ArrayLike) -> list[Float[np.ndarray, " n"]]:
+    arrays = [np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in columns]
+    try:
+        arrays = [np.array(values) for values in np.broadcast_arrays(*arrays)]
+    except ValueError:
         raise InputError(
-            f"field must hold velocity and density, got {', '.join(fields) or 'nothing'} in {path}: give an output of "
-            "reconstruct"
-        )
-    attributes = read_attributes(path, FieldAttributes)
-    if observer is None:
-        if attributes.get("observer") is None:
-            raise InputError(
-                f"field must have an observer for objects on the sky, got none in {path} (line of sight "
-                f"{attributes.get('line_of_sight', 'not stated')}): give --observer X,Y,Z, or reconstruct with --sky"
-            )
-        x, y, z = attributes["observer"]
-        observer = (float(x), float(y), float(z))
-    if cosmology is None:
-        if attributes.get("cosmology") is None:
-            raise InputError(
-                f"field must have a cosmology for distances, got none in {path}: give --cosmology"
-            )
-        cosmology = Cosmology(**json.loads(attributes["cosmology"]))
-    return SkyField(
-        fields["velocity"],
-        fields["density"],
-        observer,
-        cosmology,
-        fields.get("velocity_error"),
-        fields.get("completeness"),
-    )
+            f"ra, dec and z must be of one length, got {', '.join(str(a.size) for a in arrays)}"
+        ) from None
+    if arrays[0].ndim != 1:
+        raise InputError(f"ra, dec and z must be numbers or one-dimensional, got shape {arrays[0].shape}")
+    return arrays

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from peculiar.core import Box, Cosmology, Field, InputError
+from peculiar.core.records import checked
 from peculiar.fields.paint import paint
 from peculiar.fields.smooth import gaussian
 from peculiar.figures import report as html
@@ -19,8 +20,9 @@ from peculiar.figures.flow import flow_view
 from peculiar.figures.report import Headline, Section
 from peculiar.figures.slices import SLAB_THICKNESS, Slab, observer_slices, velocity_histogram
 from peculiar.figures.volume import VOLUME_CELLS, Volume, coarsen, interactive
-from peculiar.workflows.field_files import ReconstructionAttributes, read_attributes, read_fields
+from peculiar.workflows.field_files import REMEDY, ReconstructionAttributes
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section
+from peculiar.workflows.reconstruction import Reconstruction, reconstruction
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -46,33 +48,33 @@ class Reconstructed:
     sections: list[Section]
 
 
-def is_reconstruction(path: Path) -> bool:
-    """Whether a path looks like a zarr output of `peculiar reconstruct`."""
+def is_reconstruction(run: Reconstruction | Path | str) -> bool:
+    """Whether it is a reconstruction, or a path that looks like its zarr."""
+    if isinstance(run, Reconstruction):
+        return True
+    path = Path(run)
     return (path / ".zattrs").is_file() or (path / "zarr.json").is_file()
 
 
-def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Reconstructed:
+def reconstruction_sections(run: Reconstruction | Path, *, objects: Path | None = None) -> Reconstructed:
     """Describe a reconstruction.
 
     Parameters
     ----------
-    path : Path
-        zarr directory.
+    run : Reconstruction or path
     objects : Path, optional
         Objects table of the same reconstruction.
 
     Raises
     ------
     InputError
-        If the zarr directory lacks density or velocity, or the table its added columns.
+        If it lacks density or velocity, or the table its added columns.
     """
-    fields = read_fields(path)
-    missing = [name for name in ("density", "velocity") if name not in fields]
+    made = reconstruction(run)
+    missing = [name for name in ("density", "velocity") if name not in made]
     if missing:
-        raise InputError(
-            f"reconstruction must hold density and velocity, got no {' and no '.join(missing)} in {path}"
-        )
-    attributes = read_attributes(path, ReconstructionAttributes)
+        raise InputError(f"reconstruction must hold density and velocity, got no {' and no '.join(missing)}")
+    fields, attributes = dict(made), _attributes(made)
     observer = attributes.get("observer")
     place = None if observer is None else (float(observer[0]), float(observer[1]), float(observer[2]))
     table = None
@@ -93,7 +95,7 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
     sections = [
         _view(fields, coverage, place),
         _maps(fields, coverage, place, positions),
-        *_flow(fields, coverage, place, attributes),
+        *_flow(fields, coverage, place if made.on_the_sky else None, attributes),
         _velocities(fields, coverage, table),
         _made(attributes, box),
     ]
@@ -109,38 +111,34 @@ def reconstruction_sections(path: Path, *, objects: Path | None = None) -> Recon
     return Reconstructed(subject, headlines, sections)
 
 
-def read_survey_flow(path: Path | str, *, objects: Path | str) -> SurveyFlow:
+def read_survey_flow(run: Reconstruction | Path | str, *, objects: Path | str | None = None) -> SurveyFlow:
     """Read a reconstructed survey, cut to what it observes, for maps and superclusters.
 
     Parameters
     ----------
-    path : path
-        zarr directory of `peculiar reconstruct --sky`.
-    objects : path
-        Table of `--at-objects` of the same reconstruction: tells what was observed.
+    run : Reconstruction or path
+        Of `peculiar reconstruct --sky`.
+    objects : path, optional
+        Table of `--at-objects` of the same reconstruction: tells what was observed. A reconstruction that was not read
+        from a file knows its objects.
 
     Raises
     ------
     InputError
-        If the zarr directory lacks density or velocity or is of no survey on the sky, or the table its added columns.
+        If it lacks density or velocity or is of no survey on the sky, or the table its added columns.
     """
-    fields = read_fields(path)
-    attributes = read_attributes(path, ReconstructionAttributes)
-    if not {"density", "velocity"} <= set(fields) or not on_the_sky(attributes):
-        raise InputError(f"field must be of a survey on the sky, got {path}: reconstruct with --sky")
-    x, y, z = attributes["observer"]
-    observer = (float(x), float(y), float(z))
-    box = fields["density"].box
-    positions = _positions(_selected(_read_objects(Path(objects)), attributes, box))
-    fields, coverage = cropped(fields, observed_cells(positions, box), observer=observer)
+    made = reconstruction(run)
+    if not {"density", "velocity"} <= set(made) or made.observer is None or not made.on_the_sky:
+        raise InputError(
+            f"field must be of a survey on the sky, got {made.model or run}: reconstruct with --sky"
+        )
+    observer, box, attributes = made.observer, made.box, _attributes(made)
+    if objects is None:
+        positions = made.at_objects().positions_real
+    else:
+        positions = _positions(_selected(_read_objects(Path(objects)), attributes, box))
+    fields, coverage = cropped(dict(made), observed_cells(positions, box), observer=observer)
     return survey_flow(fields, coverage, observer, attributes)
-
-
-def on_the_sky(attributes: dict[str, Any]) -> bool:
-    """Whether the attributes of a reconstruction are those of a survey on the sky."""
-    return "observer" in attributes and bool(
-        _mapping(attributes["provenance"]).get("settings", {}).get("survey")
-    )
 
 
 def survey_flow(
@@ -285,7 +283,7 @@ def _flow(
     attributes: dict[str, Any],
 ) -> list[Section]:
     """Return the section about potential and superclusters: of surveys on the sky only, whose axes are celestial."""
-    if coverage is None or observer is None or not on_the_sky(attributes):
+    if coverage is None or observer is None:
         return []
     try:
         return [flow_section(survey_flow(fields, coverage, observer, attributes))]
@@ -351,6 +349,15 @@ def _selected(table: Table, attributes: dict[str, Any], box: Box) -> Table:
 def _positions(table: Table) -> Float[np.ndarray, "n 3"]:
     """Real-space positions [Mpc/h]."""
     return np.column_stack([np.asarray(table[f"{axis}_real"], dtype=float) for axis in "xyz"])
+
+
+def _attributes(made: Reconstruction) -> dict[str, Any]:
+    """Return the attributes, once they are found to be those of an output of reconstruct."""
+    found = made.attributes()
+    box = made.box
+    own = {"box_size": box.size, "box_units": "Mpc/h", "box_origin": box.origin, "periodic": box.periodic}
+    checked(ReconstructionAttributes, own | found, where="reconstruction", remedy=REMEDY)
+    return found
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from peculiar.simulate.distances import DistanceMockSettings, mock_distances
 from peculiar.simulate.initial import linear_field
 from peculiar.workflows.compare import CompareOptions, compare
 from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.sky_field import read_sky_field
+from peculiar.workflows.reconstruction import read_sky_field
 
 COSMOLOGY = PRESETS["xiao2024"]
 C = 299792.458

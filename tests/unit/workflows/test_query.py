@@ -12,7 +12,8 @@ from peculiar.catalogues.frames import convert_redshift
 from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.query import query, query_file
-from peculiar.workflows.sky_field import SkyField, read_sky_field
+from peculiar.workflows.reconstruction import read_sky_field
+from peculiar.workflows.sky_field import SkyField
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(160.0, 32, origin=(-80.0, -80.0, -80.0), periodic=False)

@@ -1,0 +1,324 @@
+"""A reconstruction as one value: its fields with all that is needed to ask them something, and its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from peculiar.catalogues.frames import RedshiftFrame
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core.catalogue import Geometry, LineOfSight
+from peculiar.core.field import Space
+from peculiar.fields.objects import DISPERSION, ObjectValues, seen_in
+from peculiar.linear.reliability import Amplitude, with_reliability
+from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields, write_fields
+from peculiar.workflows.provenance import provenance
+from peculiar.workflows.sky_field import Observer, QueryResult, SkyField
+
+_NAMED = (
+    *("title", "package", "box_size", "box_origin", "box_units", "periodic", "model", "weights_sha256"),
+    *("outside_range", "redshift", "line_of_sight", "observer", "catalogue_space", "cosmology"),
+)
+"""Attributes that a reconstruction tells from itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction(Mapping[str, Field]):
+    """Fields with the geometry, cosmology and model that they belong to; it reads like the mapping of the fields.
+
+    What a file does not say is None; only fields that `peculiar.write_fields` wrote lack it.
+
+    Parameters
+    ----------
+    fields : mapping of str to Field
+        On one box: "density", "velocity", "momentum", and "velocity_error" and "completeness" where there are any.
+    cosmology : Cosmology, optional
+    redshift : float, optional
+        Of a box; of a survey an effective one, its objects have their own.
+    line_of_sight : "x", "y", "z" or "radial", optional
+    observer : (3,) [Mpc/h], optional
+        In the box's coordinates.
+    catalogue_space : "redshift" or "real", optional
+        Of the objects; the fields are in real space.
+    model : str
+        What they were reconstructed by.
+    checksum : str
+        sha256 of its weights; "" of classical reconstructors.
+    warnings : tuple of str
+        Where the catalogue lay outside the model's range, with the numbers.
+    catalogue : Catalogue, optional
+        What they were reconstructed from; a file does not hold it.
+    record : mapping
+        Further attributes of the file, such as provenance.
+
+    Examples
+    --------
+    >>> made = peculiar.reconstruct(halos)  # doctest: +SKIP
+    >>> made["velocity"].at(places), made.at_objects().v_los  # km/s  # doctest: +SKIP
+    >>> made.save("fields.zarr")  # doctest: +SKIP
+    >>> Reconstruction.open("fields.zarr").at_sky(ra=195.0, dec=28.0, z=0.03).v_los  # doctest: +SKIP
+    """
+
+    fields: Mapping[str, Field]
+    cosmology: Cosmology | None = None
+    redshift: float | None = None
+    line_of_sight: LineOfSight | None = None
+    observer: Observer | None = None
+    catalogue_space: Space | None = None
+    model: str = ""
+    checksum: str = ""
+    warnings: tuple[str, ...] = ()
+    catalogue: Catalogue | None = field(default=None, repr=False)
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls, catalogue: Catalogue, fields: Mapping[str, Field], *, cosmology: Cosmology, **entries: Any
+    ) -> Reconstruction:
+        """Return what was reconstructed from a catalogue, whose geometry and completeness it gets."""
+        if catalogue.completeness is not None:
+            fields = {**fields, "completeness": catalogue.completeness}
+        return cls(
+            fields,
+            cosmology,
+            catalogue.redshift,
+            catalogue.line_of_sight,
+            catalogue.observer,
+            catalogue.space,
+            catalogue=catalogue,
+            **entries,
+        )
+
+    @classmethod
+    def open(cls, path: Path | str) -> Reconstruction:
+        """Read a zarr directory of `peculiar reconstruct`, `save` or `peculiar.write_fields`, of any version.
+
+        Raises
+        ------
+        InputError
+            If it is missing, damaged, or an attribute is wrong.
+        """
+        fields = read_fields(path)
+        found = read_attributes(path, FieldAttributes)
+        observer, texts = found.get("observer"), found.get("outside_range")
+        return cls(
+            fields,
+            Cosmology(**json.loads(found["cosmology"])) if found.get("cosmology") else None,
+            found.get("redshift"),
+            found.get("line_of_sight"),
+            None if observer is None else (float(observer[0]), float(observer[1]), float(observer[2])),
+            found.get("catalogue_space"),
+            str(found.get("model", "")),
+            str(found.get("weights_sha256", "")),
+            tuple(texts.split("; ")) if texts else (),
+            record={name: value for name, value in found.items() if name not in _NAMED},
+        )
+
+    def __getitem__(self, name: str) -> Field:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    @property
+    def box(self) -> Box:
+        """The box of the fields, with its mesh."""
+        return next(iter(self.fields.values())).box
+
+    @property
+    def geometry(self) -> Geometry:
+        """How the objects are seen; an error where a file does not say it."""
+        if self.redshift is None or self.line_of_sight is None:
+            raise InputError(
+                "reconstruction must have a redshift and a line of sight for objects, got "
+                f"redshift={self.redshift}, line_of_sight={self.line_of_sight}: give an output of reconstruct"
+            )
+        space = self.catalogue_space or "redshift"
+        return Geometry(
+            self.box, self.redshift, self.line_of_sight, space, self.observer, self.get("completeness")
+        )
+
+    @property
+    def on_the_sky(self) -> bool:
+        """Whether it is a survey's, whose axes are celestial."""
+        made = self.record.get("provenance", {})
+        settings = (json.loads(made) if isinstance(made, str) else made).get("settings", {})
+        named = bool(settings.get("survey"))
+        return self.observer is not None and (named or (self.catalogue is not None and self.geometry.survey))
+
+    def at_objects(self, positions: Float[np.ndarray, "n 3"] | None = None) -> ObjectValues:
+        """Return velocity, density and real-space position of objects; see `peculiar.at_objects`.
+
+        Parameters
+        ----------
+        positions : (n, 3) [Mpc/h], optional
+            In the space of the catalogue's; by default the catalogue's own. They may lie outside the box.
+        """
+        if positions is None:
+            positions = self._known_catalogue("positions").positions
+        return seen_in(self.geometry, self.fields, positions, cosmology=self._known_cosmology())
+
+    def at_sky(
+        self,
+        ra: ArrayLike,
+        dec: ArrayLike,
+        z: ArrayLike,
+        *,
+        frame: RedshiftFrame = "cmb",
+        space: Literal["redshift", "real"] = "redshift",
+        sigma: float = DISPERSION,
+    ) -> QueryResult:
+        """Return velocity and density at places on the sky; see `peculiar.query`."""
+        return self.sky().at(ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
+
+    def sky(self, *, observer: Observer | None = None, cosmology: Cosmology | None = None) -> SkyField:
+        """Return what objects on the sky need of it.
+
+        Parameters
+        ----------
+        observer : (3,) [Mpc/h], optional
+            By default its own.
+        cosmology : Cosmology, optional
+            By default its own.
+
+        Raises
+        ------
+        InputError
+            If it has no velocity or density, or no observer or cosmology where none is given.
+        """
+        missing = [name for name in ("velocity", "density") if name not in self]
+        if missing:
+            raise InputError(
+                f"field must hold velocity and density, got {', '.join(self) or 'nothing'}: give an output of "
+                "reconstruct"
+            )
+        observer = observer or self.observer
+        if observer is None:
+            raise InputError(
+                "field must have an observer for objects on the sky, got none (line of sight "
+                f"{self.line_of_sight or 'not stated'}): give --observer X,Y,Z, or reconstruct with --sky"
+            )
+        return SkyField(
+            self["velocity"],
+            self["density"],
+            observer,
+            cosmology or self._known_cosmology(),
+            self.get("velocity_error"),
+            self.get("completeness"),
+        )
+
+    def with_errors(
+        self, catalogue: Catalogue | None = None, *, amplitude: Amplitude = "mean", errors: bool = True
+    ) -> Reconstruction:
+        """Return it with "velocity_error", from linear theory; see `peculiar.linear.reliability.with_reliability`.
+
+        Parameters
+        ----------
+        catalogue : Catalogue, optional
+            What it was reconstructed from; needed where it was read from a file.
+        amplitude : "mean" or "unbiased"
+            Of the velocity: as it is, or divided by the known fraction.
+        errors : bool
+            False changes the amplitude alone.
+        """
+        assessed = with_reliability(
+            self.fields,
+            catalogue or self._known_catalogue("catalogue"),
+            cosmology=self._known_cosmology(),
+            amplitude=amplitude,
+            errors=errors,
+        )
+        return replace(self, fields=assessed, record={**self.record, "velocity_amplitude": amplitude})
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write it as the zarr directory that `peculiar reconstruct` writes, or as HDF5 (.h5, .hdf5).
+
+        Raises
+        ------
+        OutputExistsError
+            If it is there and was not to be overwritten.
+        InputError
+            If the disk is full or the place cannot be written to.
+        """
+        write_fields(path, self.fields, attributes=self.attributes(), overwrite=overwrite)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what its file says of it besides the fields and their box."""
+        found: dict[str, Any] = {
+            "package": "peculiar",
+            "model": self.model,
+            "weights_sha256": self.checksum,
+            "outside_range": "; ".join(self.warnings),
+            "redshift": self.redshift,
+            "line_of_sight": self.line_of_sight,
+            "catalogue_space": self.catalogue_space,
+            "observer": None if self.observer is None else list(self.observer),
+        }
+        if self.cosmology is not None:
+            found["cosmology"] = json.dumps(cosmology_settings(self.cosmology))
+        if self.catalogue is not None:
+            found |= {"number_density": self.catalogue.number_density, "objects": len(self.catalogue)}
+        if "provenance" not in self.record:
+            settings = {"model": self.model, "cells": self.box.cells, "survey": self.on_the_sky}
+            found["provenance"] = json.dumps(provenance(settings))
+        found |= {
+            name: json.dumps(value) if isinstance(value, Mapping) else value
+            for name, value in self.record.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _known_cosmology(self) -> Cosmology:
+        if self.cosmology is None:
+            raise InputError("field must have a cosmology for distances, got none: give --cosmology")
+        return self.cosmology
+
+    def _known_catalogue(self, name: str) -> Catalogue:
+        if self.catalogue is None:
+            raise InputError(f"{name} must be given for fields that were read from a file, got None")
+        return self.catalogue
+
+
+def reconstruction(given: Reconstruction | Path | str) -> Reconstruction:
+    """Return a reconstruction that is given itself or as its path."""
+    return given if isinstance(given, Reconstruction) else Reconstruction.open(given)
+
+
+def sky_field(given: SkyField | Reconstruction | Path | str) -> SkyField:
+    """Return the sky of a field that is given itself, as a reconstruction or as its path."""
+    return given if isinstance(given, SkyField) else read_sky_field(given)
+
+
+def read_sky_field(
+    field: Reconstruction | Path | str,
+    *,
+    observer: Observer | None = None,
+    cosmology: Cosmology | None = None,
+) -> SkyField:
+    """Read what objects on the sky need of a reconstruction; see `Reconstruction.sky`.
+
+    Parameters
+    ----------
+    field : Reconstruction or path
+        zarr directory of `peculiar reconstruct`.
+    observer : (3,) [Mpc/h], optional
+        By default the one that the field was made with.
+    cosmology : Cosmology, optional
+        By default the one that the field was made with.
+
+    Raises
+    ------
+    InputError
+        If the field is missing, has no velocity or density, or has no observer or cosmology where none is given.
+    """
+    return reconstruction(field).sky(observer=observer, cosmology=cosmology)
