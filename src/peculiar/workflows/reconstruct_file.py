@@ -198,6 +198,10 @@ def reconstruct_file(
     own, redshift = stated(table), options.redshift
     if redshift is None:
         redshift = own.redshift if own else card.redshift if card else REDSHIFT
+        if announce is not None and own is None and options.survey is None:
+            announce(
+                f"peculiar: no redshift is stated, {redshift:g} is taken: give --redshift if it is another"
+            )
     catalogue, made, limits = _read(
         table,
         options,
