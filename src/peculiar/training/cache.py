@@ -78,9 +78,6 @@ def cached_pairs(
         clear_leftovers(folder)
         targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
         cells = box.box.mesh
-        if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
-            physical = (box.density.data, box.velocity.data, box.momentum.data)
-            save_mesh(targets, encode(*physical, velocity_factor=factor))
         for number, variant in enumerate(variants):
             inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
             if not is_mesh(inputs, channels=channels, cells=cells):
@@ -88,6 +85,10 @@ def cached_pairs(
                 save_mesh(inputs, make_inputs(catalogue, cells, box.cosmology))
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
+        # Last: a box that cannot be observed leaves nothing behind.
+        if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
+            physical = (box.density.data, box.velocity.data, box.momentum.data)
+            save_mesh(targets, encode(*physical, velocity_factor=factor))
     return pairs
 
 

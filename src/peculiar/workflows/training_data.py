@@ -40,8 +40,8 @@ def split_files(run: str | Path, settings: Recipe) -> dict[str, list[Path]]:
     """
     data = settings.data
     paths = open_pairs(run) if settings.task == "displace" else open_run(run)
-    if settings.task == "displace" and data.cosmologies == "base":
-        base = run_cosmology(run)
+    base = run_cosmology(run) if settings.task == "displace" else None  # the card tells it
+    if base is not None and data.cosmologies == "base":
         paths = [path for path in paths if DisplacementPair.open(path).cosmology == base]
     splits = {}
     for name in ("train", "validation", "test"):

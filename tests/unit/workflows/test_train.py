@@ -1,10 +1,11 @@
 """What a training does with a directory that holds something already."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from peculiar.core import InputError, OutputExistsError
+from peculiar.core import PRESETS, InputError, OutputExistsError
 from peculiar.training.checkpoint import save_checkpoint
 from peculiar.workflows import train as workflow
 from peculiar.workflows.train import train
@@ -16,6 +17,8 @@ SEEDS = ["data.train=[1,2]", "data.validation=[3,3]", "data.test=[5,9]"]
 def run(tmp_path, monkeypatch):
     """Begin a training, up to the fit."""
     (tmp_path / "pairs").mkdir()
+    record = {"settings": {}, "cosmology": asdict(PRESETS["he2019"]), "provenance": {"package": "peculiar"}}
+    (tmp_path / "pairs" / "run.json").write_text(json.dumps(record))
     for seed in (1, 2, 3):
         (tmp_path / "pairs" / f"pair-{seed:05d}.h5").touch()
     monkeypatch.chdir(tmp_path)
@@ -124,4 +127,11 @@ def test_nothing_is_written_or_removed_where_meshes_cannot_be_made(tmp_path, run
 def test_the_simulations_are_no_place_for_a_training(run, tmp_path, out):
     with pytest.raises(InputError, match="must not hold an input"):
         run(out, force=True)
-    assert len(list(tmp_path.rglob("*.*"))) == 3
+    assert len(list(tmp_path.rglob("*.*"))) == 4  # three pairs and their record
+
+
+def test_the_record_of_a_run_of_pairs_is_read_before_the_work(run, tmp_path):
+    (tmp_path / "pairs" / "run.json").write_text("[]")
+    with pytest.raises(InputError, match="record of a run must hold names and values"):
+        train("displacement", profile="smoke", run="pairs", out="out", changes=SEEDS)
+    assert not (tmp_path / "out").exists()
