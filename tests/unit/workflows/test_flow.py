@@ -34,7 +34,7 @@ def tiny(tmp_path_factory):
         package_version=peculiar.__version__,
         architecture="flow",
         configuration=configuration,
-        normalisation={},
+        normalisation={"velocity_factor": 50.0},
         cosmology=cosmology_settings(PRESETS["wu2021"]),
         redshift=0.0,
         cell_size=4.0,

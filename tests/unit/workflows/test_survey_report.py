@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import xarray
 from astropy.table import Table
 
 from peculiar.catalogues import write_objects
-from peculiar.core import Box, Field, InputError
+from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.figures import style
 from peculiar.workflows import flow_maps
 from peculiar.workflows.demo import demo
@@ -24,6 +26,7 @@ from peculiar.workflows.survey_report import (
     reconstruction_sections,
 )
 
+COSMOLOGY = replace(PRESETS["xiao2024"], Omega_m=0.3)
 BOX = Box(160.0, 32, origin=(-40.0, -80.0, -80.0), periodic=False)
 
 
@@ -53,7 +56,7 @@ def reconstructed(tmp_path_factory):
         "observer": [0.0, 0.0, 0.0],
         "objects": 4000,
         "number_density": 2e-3,
-        "cosmology": {"Omega_m": 0.3},
+        "cosmology": asdict(COSMOLOGY),
         "provenance": provenance({"model": "iterative"}),
     }
     write_fields(directory / "out.zarr", {"density": density, "velocity": velocity}, attributes=attributes)
@@ -118,7 +121,7 @@ def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_
     with xarray.open_zarr(reconstructed / "out.zarr") as dataset:
         attributes = dict(dataset.attrs)
     attributes["provenance"] = provenance({"survey": {"name": "mine"}})
-    attributes["cosmology"] = {"Omega_m": 0.3}
+    attributes["cosmology"] = asdict(COSMOLOGY)
     fields = read_fields(reconstructed / "out.zarr")
     write_fields(tmp_path / "sky.zarr", fields, attributes=attributes)
     objects = reconstructed / "objects.fits"
