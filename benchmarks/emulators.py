@@ -117,7 +117,7 @@ def scores_text(records: Sequence[dict[str, Any]]) -> str:
             "Every score:",
             "",
             *(
-                markdown(table)
+                markdown(table).replace("## ", "### ", 1)
                 for one in ordered
                 for table in DisplacementTask.tables(Evaluation(one, Arrays()))
             ),
