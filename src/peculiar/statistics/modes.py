@@ -112,7 +112,7 @@ def catalogue_modes(
     Raises
     ------
     InputError
-        If the box is not periodic, the catalogue is a survey, or its weights do not sum to more than 0.
+        If the box is not periodic, or the catalogue is a survey.
     """
     if not catalogue.box.periodic or catalogue.completeness is not None:
         raise InputError(
@@ -120,8 +120,6 @@ def catalogue_modes(
             "its window, which is not divided out here"
         )
     weights = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights.astype(np.float64)
-    if not weights.sum() > 0:
-        raise InputError(f"catalogue.weights must sum to more than 0, got {weights.sum()}")
     box = catalogue.box.with_cells(cells)
     positions = torch.as_tensor(catalogue.positions, device=device)
     data = paint_interlaced_fourier(
