@@ -127,8 +127,9 @@ def flow_losses(
     *,
     velocity_scale: float = 1.0,
     momentum_scale: float = 3.0,
+    density_power: float = 2.0,
 ) -> dict[str, torch.Tensor]:
-    """Squared errors of velocity and momentum, the latter over (1 + rho)^2, which tames its tail.
+    """Squared errors of velocity and momentum, the latter over a power of 1 + rho, which tames its tail.
 
     Parameters
     ----------
@@ -138,6 +139,8 @@ def flow_losses(
         1 + delta, which the network is given: a weight that depends on inputs alone leaves the best answer as it is.
     velocity_scale, momentum_scale : float [Mpc/h]
         Typical errors, over a H f.
+    density_power : float
+        The momentum's squared error is divided by (1 + rho) to this power; 0 leaves it plain.
 
     Returns
     -------
@@ -146,7 +149,7 @@ def flow_losses(
     error = (outputs - targets).square()
     return {
         "velocity": error[:, :3].mean() / velocity_scale**2,
-        "momentum": (error[:, 3:] / (1 + rho).square()).mean() / momentum_scale**2,
+        "momentum": (error[:, 3:] / (1 + rho).pow(density_power)).mean() / momentum_scale**2,
     }
 
 

@@ -328,6 +328,7 @@ class Flows(_Whole):
             rho_of(inputs),
             velocity_scale=settings.velocity_scale,
             momentum_scale=settings.momentum_scale,
+            density_power=settings.density_power,
         )
         return _weighted(parts, settings)
 

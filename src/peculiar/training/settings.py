@@ -59,6 +59,9 @@ class FlowLoss(Frozen):
     momentum: float = Field(1.0, ge=0, le=1e6)
     velocity_scale: float = Field(1.0, gt=0, le=1e6, description="typical velocity error [Mpc/h]")
     momentum_scale: float = Field(3.0, gt=0, le=1e6, description="typical momentum error [Mpc/h]")
+    density_power: float = Field(
+        2.0, ge=0, le=8, description="the momentum's squared error is divided by (1 + rho) to this power"
+    )
     margin: int = Field(6, ge=0, le=1024, description="outer cells of a crop that the loss leaves out")
 
 

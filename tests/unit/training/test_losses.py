@@ -7,6 +7,7 @@ from peculiar.models.channels import DENSITY_FLOOR
 from peculiar.training.losses import (
     component_losses,
     density_loss,
+    flow_losses,
     interior,
     vector_loss,
     velocity_losses,
@@ -38,6 +39,21 @@ def test_velocity_is_in_units_of_its_scale():
     found = component_losses(outputs, targets, velocity_scale=2.0)
     assert float(found["velocity"]) == pytest.approx(2.25)
     assert float(found["momentum"]) == 0
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.0, 1.0), (1.0, 1 / 4), (2.0, 1 / 16)])
+def test_the_momentum_counts_less_in_dense_cells_by_the_stated_power(power, expected):
+    targets = torch.zeros(1, 6, 2, 2, 2)
+    parts = flow_losses(
+        targets + 2.0,
+        targets,
+        torch.full((1, 1, 2, 2, 2), 3.0),
+        velocity_scale=2.0,
+        momentum_scale=2.0,
+        density_power=power,
+    )
+    assert float(parts["velocity"]) == pytest.approx(1.0)
+    assert float(parts["momentum"]) == pytest.approx(expected)
 
 
 def test_eq_5_is_the_squared_error_of_the_density():
