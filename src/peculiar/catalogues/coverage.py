@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from peculiar.catalogues.sky import FULL_SKY, SkyMask
 from peculiar.core import Box
+from peculiar.core.box import Sides
 
 FALSE_ALARMS = 1e-4
 """How often a sample that fills its volume may be warned of."""
@@ -36,7 +37,7 @@ def warn_unfilled_box(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
         In the box.
     box : Box
     """
-    index = ((positions - np.asarray(box.origin)) / box.size * _MESH).astype(np.int64) % _MESH
+    index = ((positions - np.asarray(box.origin)) / np.asarray(box.sides) * _MESH).astype(np.int64) % _MESH
     counts = np.bincount(np.ravel_multi_index(index.T, (_MESH,) * 3), minlength=_MESH**3).reshape(
         (_MESH,) * 3
     )
@@ -48,7 +49,7 @@ def warn_unfilled_box(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             windows = _moving_sum(windows, width, axis, periodic=box.periodic)
         fewest = int(windows.min())
         expected = len(positions) * float(np.prod(shape)) / _MESH**3
-        chance = _log_chance(fewest, expected, _variance(shape, box.size))
+        chance = _log_chance(fewest, expected, _variance(shape, box.sides))
         if chance < log_chance:
             log_chance, found = (
                 chance,
@@ -57,16 +58,15 @@ def warn_unfilled_box(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
     if found is None or log_chance + np.log(len(shapes) * _MESH**3) > np.log(FALSE_ALARMS):
         return
     shape, start, fewest = found
-    step = box.size / _MESH
     part = ", ".join(
-        f"{name} from {low + step * first:.4g} to {low + step * (first + width):.4g}"
-        for name, low, first, width in zip("xyz", box.origin, start, shape, strict=True)
+        f"{name} from {low + side * first / _MESH:.4g} to {low + side * (first + width) / _MESH:.4g}"
+        for name, low, side, first, width in zip("xyz", box.origin, box.sides, start, shape, strict=True)
         if width < _MESH
     )
     share = float(np.prod(shape)) / _MESH**3
     kind = "a periodic box" if box.periodic else "a box"
     warnings.warn(
-        f"{fewest} of {len(positions)} objects are in {share:.0%} of {kind} of {box.size:g} Mpc/h ({part} Mpc/h), "
+        f"{fewest} of {len(positions)} objects are in {share:.0%} of {kind} of {box.extent} ({part} Mpc/h), "
         f"where about {share * len(positions):.0f} are expected: are box and units right? What is empty counts as "
         "a void",
         stacklevel=4,
@@ -195,18 +195,14 @@ def _sphere_variance(radius: float) -> float:
 
 
 @cache
-def _variance(shape: tuple[int, int, int], size: float) -> float:
+def _variance(shape: tuple[int, int, int], sides: Sides) -> float:
     """Return the variance of the density in a window of so many cells of a periodic box."""
     frequency = np.fft.fftfreq(_MESH, 1 / _MESH)
-    k = (
-        2
-        * np.pi
-        / size
-        * np.sqrt(sum(f**2 for f in np.meshgrid(*[frequency] * 3, indexing="ij", sparse=True)))
-    )
+    components = np.meshgrid(*(2 * np.pi / side * frequency for side in sides), indexing="ij", sparse=True)
+    k = np.sqrt(sum(component**2 for component in components))
     power = _power(k)
     for axis, width in enumerate(shape):
         window = np.abs(np.fft.fft(np.arange(_MESH) < width) / width) ** 2
         window *= np.sinc(frequency / _MESH) ** 2
         power = power * np.expand_dims(window, [other for other in range(3) if other != axis])
-    return _normalisation() * float(power.sum()) / size**3
+    return _normalisation() * float(power.sum()) / float(np.prod(sides))

@@ -39,7 +39,7 @@ REDSHIFT = 0.59
 class Stated:
     """What a catalogue that this package wrote states about itself."""
 
-    box_size: float
+    sides: tuple[float, ...]
     redshift: float
     space: Space
     line_of_sight: LineOfSight
@@ -51,7 +51,10 @@ def stated(table: Table) -> Stated | None:
     if own.get("space") not in ("redshift", "real") or own.get("los") not in ("x", "y", "z", "radial"):
         return None
     try:
-        return Stated(float(own["box_size"]), float(own["redshift"]), own["space"], own["los"])
+        sides = tuple(float(side) for side in str(own["box_size"]).split())
+        return Stated(
+            sides if len(sides) == 3 else sides * 3, float(own["redshift"]), own["space"], own["los"]
+        )
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -118,7 +121,7 @@ def read_catalogue(
         raise InputError(f"columns must map {', '.join(NAMES)}, got {', '.join(sorted(unknown))}")
     own = stated(table)
     if own is not None:
-        _name_unused(own, box_size=box.size, redshift=redshift, space=space, line_of_sight=line_of_sight)
+        _name_unused(own, sides=box.sides, redshift=redshift, space=space, line_of_sight=line_of_sight)
         line_of_sight, space = line_of_sight or own.line_of_sight, space or own.space
         redshift = own.redshift if redshift is None else redshift
     redshift = REDSHIFT if redshift is None else redshift
@@ -163,33 +166,32 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
     InputError
         If the positions reach far beyond the box, fill only a speck of it, or some lie outside.
     """
-    spans = positions.max(axis=0) - positions.min(axis=0)
+    # Of the side along each axis.
+    spans = (positions.max(axis=0) - positions.min(axis=0)) / np.asarray(box.sides)
     span, narrow = float(spans.max()), int(spans.argmin())
-    reach = float(np.abs(positions - np.asarray(box.origin)).max())
+    farthest = float(np.abs(positions - np.asarray(box.origin)).max())
+    reach = float((np.abs(positions - np.asarray(box.origin)) / np.asarray(box.sides)).max())
     extent = f"positions from {_show(positions.min(axis=0))} to {_show(positions.max(axis=0))}"
-    if reach > 20 * box.size and span > 5 * box.size:
-        guess = (
-            f"kpc/h (divide by 1000: {reach / 1000:.4g})" if 100 < reach / box.size < 3000 else "other units"
-        )
+    if reach > 20 and span > 5:
+        guess = f"kpc/h (divide by 1000: {farthest / 1000:.4g})" if 100 < reach < 3000 else "other units"
         raise InputError(
-            f"positions must be in comoving Mpc/h in a box of {box.size:g} Mpc/h, got {extent}, "
-            f"{reach / box.size:.3g} times as far: they look like {guess}"
+            f"positions must be in comoving Mpc/h in a box of {box.extent}, got {extent}, "
+            f"{reach:.3g} times as far: they look like {guess}"
         )
-    if len(positions) >= 20 and span < 0.02 * box.size:
+    if len(positions) >= 20 and span < 0.02:
         raise InputError(
-            f"positions must fill a box of {box.size:g} Mpc/h, got {extent}, {span / box.size:.2g} of its side: are "
+            f"positions must fill a box of {box.extent}, got {extent}, {span:.2g} of its side: are "
             "they in Gpc/h, or in units of the box (multiply by the side)?"
         )
     outside = ~box.contains(positions)
     if outside.any():
+        sides = f"{box.side:g}" if box.is_cube else "its sides"
         row = int(outside.argmax())
-        remedy = f"check the units and the box size; the positions span {span / box.size:.3g} of the box"
-        if box.periodic and span < 1.2 * box.size and outside.mean() < 0.1:
-            remedy = (
-                f"a periodic box takes them back with x % {box.size:g}, or check the box's size and origin"
-            )
+        remedy = f"check the units and the box size; the positions span {span:.3g} of the box"
+        if box.periodic and span < 1.2 and outside.mean() < 0.1:
+            remedy = f"a periodic box takes them back with x % {sides}, or check the box's size and origin"
         problem = (
-            f"positions must lie in the box of {box.size:g} Mpc/h with corner {_show(np.asarray(box.origin))}, got "
+            f"positions must lie in the box of {box.extent} with corner {_show(np.asarray(box.origin))}, got "
             f"{int(outside.sum())} of {len(positions)} objects outside (first: row {row} at {_show(positions[row])})"
         )
         options = remedy.replace("the box's size and origin", "--box and --origin")
@@ -197,10 +199,10 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             f"{problem}: {remedy}",
             command=f"{problem}: {options.replace('the box size', '--box and --origin')}",
         )
-    if len(positions) >= 20 and spans[narrow] < 0.02 * box.size:
+    if len(positions) >= 20 and spans[narrow] < 0.02:
         axis = "xyz"[narrow]
         raise InputError(
-            f"positions must fill a box of {box.size:g} Mpc/h, got {extent}, {axis} in {spans[narrow] / box.size:.2g} "
+            f"positions must fill a box of {box.extent}, got {extent}, {axis} in {spans[narrow]:.2g} "
             f"of its side: is {axis} a redshift, or in other units than x, y and z?"
         )
     warn_unfilled_box(positions, box)
@@ -231,8 +233,8 @@ def _name_unused(own: Stated, **given: Any) -> None:
         for name, value in given.items()
         if value is not None
         and (
-            abs(value - getattr(own, name)) > 1e-6 * value
-            if name == "box_size"
+            not np.allclose(value, getattr(own, name), rtol=1e-6, atol=0.0)
+            if name == "sides"
             else value != getattr(own, name)
         )
     ]

@@ -117,7 +117,7 @@ class SurveySample:
         cell_size = self.survey.cell_size or cell_size
         if self.survey.box is not None:
             box = self.survey.box.box()
-            return box.with_cells(max(2, round(box.size / cell_size)))
+            return box.with_cell_size(cell_size)
         return survey_box(self.positions[self.kept], cell_size=cell_size, padding=self.survey.padding)
 
 

@@ -182,12 +182,12 @@ def completeness(
     Field
         One channel "completeness" of values 0 to 1, 0 outside the survey.
     """
-    n, h = box.mesh, box.cell_size
+    h = box.cell_size
     offsets = ((np.arange(samples) + 0.5) / samples - 0.5) * h
     axes = [
         (box.coordinates(axis)[:, None] + offsets[None, :]).ravel() - observer[axis] for axis in range(3)
     ]  # every sample's coordinate along an axis, in order
-    values = np.zeros((n, n, n), dtype=np.float32)
+    values = np.zeros(box.shape, dtype=np.float32)
     near, far = float(n_of_r.distances[0]), float(n_of_r.distances[-1])
     y, z = np.meshgrid(axes[1], axes[2], indexing="ij")
     transverse = y**2 + z**2
@@ -199,7 +199,7 @@ def completeness(
         points = np.stack([np.full(int(seen.sum()), x), y[seen], z[seen]], axis=1)
         plane = np.zeros(distance.shape)
         plane[seen] = mask.at(points) * n_of_r.at(distance[seen])
-        values[i // samples] += plane.reshape(n, samples, n, samples).sum(axis=(1, 3))
+        values[i // samples] += plane.reshape(box.shape[1], samples, box.shape[2], samples).sum(axis=(1, 3))
     values /= samples**3 * n_of_r.peak
     return Field(torch.from_numpy(values)[None], box, names=("completeness",), space="redshift")
 

@@ -241,17 +241,17 @@ def survey_box(
     padding: float = 25.0,
     multiple: int = 8,
 ) -> Box:
-    """Return the cube that holds all positions, centred on their extent.
+    """Return the box that holds all positions, centred on their extent, its sides as long as they need to be.
 
     Parameters
     ----------
     positions : (n, 3) [Mpc/h]
     cell_size : float
-        Side of a mesh cell [Mpc/h]; kept exactly, the cube grows to whole cells.
+        Side of a mesh cell [Mpc/h]; kept exactly, the box grows to whole cells.
     padding : float
         Least distance between positions and faces [Mpc/h].
     multiple : int
-        The number of cells is a multiple of this, as networks with strides and fast transforms like it.
+        The number of cells along each side is a multiple of this, as networks with strides and fast transforms like it.
 
     Returns
     -------
@@ -263,17 +263,18 @@ def survey_box(
     if not (math.isfinite(padding) and padding >= 0):
         raise InputError(f"padding must be >= 0 Mpc/h, got {padding}")
     low, high = positions.min(axis=0), positions.max(axis=0)
-    cells = math.ceil((float((high - low).max()) + 2 * padding) / cell_size / multiple) * multiple
-    cells = max(cells, multiple)
-    if cells > 4096:
+    whole = np.maximum(np.ceil((high - low + 2 * padding) / cell_size / multiple), 1).astype(int) * multiple
+    if whole.max() > 4096:
         raise InputError(
-            f"survey box must have at most 4096 cells along a side, got {cells} (extent {(high - low).max():.5g} Mpc/h,"
-            f" cells of {cell_size:g} Mpc/h): use larger cells, or cut the survey in redshift"
+            f"survey box must have at most 4096 cells along a side, got {whole.max()} (extent "
+            f"{(high - low).max():.5g} Mpc/h, cells of {cell_size:g} Mpc/h): take "
+            "larger cells, or cut the survey in redshift"
         )
-    corner = (low + high) / 2 - cells * cell_size / 2
+    corner = (low + high) / 2 - whole * cell_size / 2
+    x, y, z = whole.tolist()
     return Box(
-        cells * cell_size,
-        cells,
+        (x * cell_size, y * cell_size, z * cell_size),
+        (x, y, z),
         origin=(float(corner[0]), float(corner[1]), float(corner[2])),
         periodic=False,
     )

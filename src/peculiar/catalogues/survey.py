@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -27,10 +27,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SurveyBox(_Frozen):
-    """A cube in comoving coordinates with the observer at (0, 0, 0), x to ra 0, z to the north pole."""
+Side = Annotated[float, Field(gt=0)]
 
-    size: float = Field(gt=0, description="side [Mpc/h]")
+
+class SurveyBox(_Frozen):
+    """A box in comoving coordinates with the observer at (0, 0, 0), x to ra 0, z to the north pole."""
+
+    size: Side | tuple[Side, Side, Side] = Field(description="side of a cube, or three sides [Mpc/h]")
     origin: tuple[float, float, float] = Field(description="lower corner [Mpc/h]")
 
     def box(self) -> Box:
@@ -68,7 +71,7 @@ class Survey(_Frozen):
     columns: dict[str, str] = Field(default_factory=dict, description="names of columns that differ")
     cell_size: float | None = Field(None, gt=0, description="[Mpc/h]; the model's where not given")
     padding: float = Field(25.0, ge=0, description="empty margin around the survey [Mpc/h]")
-    box: SurveyBox | None = Field(None, description="in place of the cube around the survey")
+    box: SurveyBox | None = Field(None, description="in place of the box around the survey")
     groups: GroupUse = Field(
         "ignore", description="collapse fingers of God, or replace galaxies by their groups, before painting"
     )

@@ -108,7 +108,7 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
     inside = box.contains(points)
     if not inside.any():
         raise InputError(
-            f"box must hold some of the survey, got {box.size:g} Mpc/h at {box.origin} with none of {len(points)} "
+            f"box must hold some of the survey, got {box.extent} at {box.origin} with none of {len(points)} "
             "objects: its coordinates have the observer at (0, 0, 0)"
         )
     left_out = len(kept) - int((box.contains(positions) & kept).sum())
@@ -224,7 +224,7 @@ def read_sky_catalogue(
     if box is None:
         box = sample.box()
     elif box.cells is None:
-        box = box.with_cells(max(2, round(box.size / cell_size)))
+        box = box.with_cell_size(cell_size)
     return to_catalogue(sample, box).catalogue
 
 

@@ -126,7 +126,7 @@ def write_catalogue(
     table = Table(columns, units=units)
     # Keys of up to eight characters: FITS has no longer ones.
     table.meta.update(
-        box_size=catalogue.box.size,
+        box_size=catalogue.box.size if catalogue.box.is_cube else " ".join(map(repr, catalogue.box.sides)),
         redshift=catalogue.redshift,
         space=catalogue.space,
         los=catalogue.line_of_sight,

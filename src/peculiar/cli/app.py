@@ -156,8 +156,8 @@ def ranges(option: str, text: str) -> list[int]:
     return found
 
 
-def numbers(option: str, text: str | None, count: int) -> Any:
-    """Return the comma-separated numbers of an option."""
+def numbers(option: str, text: str | None, *counts: int) -> Any:
+    """Return the comma-separated numbers of an option, one alone as itself."""
     if text is None:
         return None
     from peculiar.core.errors import InputError
@@ -166,9 +166,10 @@ def numbers(option: str, text: str | None, count: int) -> Any:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != count or not all(map(math.isfinite, values)):
-        raise InputError(f"{option} must be {count} numbers with commas between, all finite, got {text!r}")
-    return values
+    if len(values) not in counts or not all(map(math.isfinite, values)):
+        wanted = " or ".join("one number" if count == 1 else f"{count} numbers" for count in counts)
+        raise InputError(f"{option} must be {wanted} with commas between, all finite, got {text!r}")
+    return values[0] if len(values) == 1 else values
 
 
 def pairs(option: str, items: list[str] | None) -> dict[str, str]:

@@ -40,7 +40,9 @@ def reconstruct(
     ],
     out: Annotated[Path, typer.Option(help="Fields: a zarr directory with density, velocity and momentum.")],
     *,
-    box: Annotated[float | None, typer.Option(help="Side of the box [Mpc/h].")] = None,
+    box: Annotated[
+        str | None, typer.Option(help="Side of the box, or its three sides [Mpc/h].", metavar="SIZE|X,Y,Z")
+    ] = None,
     los: Annotated[
         Sight | None,
         typer.Option(help="Line of sight in the box.", show_default="what the file states, else z"),
@@ -104,7 +106,9 @@ def reconstruct(
     ] = None,
     cells: Annotated[
         int | None,
-        typer.Option(help="Mesh cells along a side of a box.", show_default="the model's cell size"),
+        typer.Option(
+            help="Mesh cells along the longest side of a box.", show_default="the model's cell size"
+        ),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -120,7 +124,7 @@ def reconstruct(
             + ("--sky alone" if sky else "options of a survey without --sky")
         )
     options = CatalogueOptions(
-        box_size=box,
+        box_size=numbers("--box", box, 1, 3),
         origin=numbers("--origin", origin, 3),
         periodic=periodic,
         line_of_sight=los,

@@ -53,10 +53,11 @@ class Field:
     definition: str = ""
 
     def __post_init__(self) -> None:
-        n = self.box.mesh
-        shape = tuple(self.data.shape)
-        if len(shape) != 4 or shape[1:] != (n, n, n):
-            raise InputError(f"Field.data must have shape (channel, {n}, {n}, {n}) like its box, got {shape}")
+        cells, shape = self.box.shape, tuple(self.data.shape)
+        if len(shape) != 4 or shape[1:] != cells:
+            raise InputError(
+                f"Field.data must have shape (channel, {', '.join(map(str, cells))}) like its box, got {shape}"
+            )
         if len(self.names) != shape[0]:
             raise InputError(
                 f"Field.names must have one name per channel ({shape[0]}), got {tuple(self.names)}"
@@ -103,7 +104,7 @@ class Field:
 
         points = position_tensor(np.asarray(positions, dtype=np.float64)).numpy()
         # From the lower corner: far from the coordinates' zero, single precision is coarser than a cell deserves.
-        corner = Box(self.box.size, self.box.cells, periodic=self.box.periodic)
+        corner = replace(self.box, origin=(0.0, 0.0, 0.0))
         values = (
             readout(self.data, points - np.asarray(self.box.origin), corner).cpu().numpy().astype(np.float64)
         )

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from peculiar.core.box import Box
+from peculiar.core.box import Box, Shape
 from peculiar.core.compiled import compiled
 from peculiar.core.errors import InputError
 
@@ -56,16 +56,16 @@ def readout(
         If positions are not (n, 3) or not finite, the scheme is unknown, or the mesh does not match the box.
     """
     order = scheme_order(scheme)
-    if data.ndim != 4 or tuple(data.shape[1:]) != (box.mesh,) * 3:
+    if data.ndim != 4 or tuple(data.shape[1:]) != box.shape:
         raise InputError(
-            f"data must have shape (channel, {box.mesh}, ...) like its box, got {tuple(data.shape)}"
+            f"data must have shape (channel, {', '.join(map(str, box.shape))}) like its box, got {tuple(data.shape)}"
         )
     points = position_tensor(positions).to(data.device)
     if data.device.type == "cpu":
         values = readout_kernel(
             data.detach().numpy(),
             points.numpy(),
-            size=box.size,
+            size=box.sides[0],
             origin=box.origin,
             order=order,
             periodic=box.periodic,
@@ -127,7 +127,7 @@ def _readout_some(
     corners: Corners,
 ) -> None:
     order = len(corners)
-    n = mesh.shape[1]
+    nx, ny, nz = mesh.shape[1:]
     wx = np.empty(3, np.float32)
     wy = np.empty(3, np.float32)
     wz = np.empty(3, np.float32)
@@ -136,11 +136,11 @@ def _readout_some(
         iy = corner_weights(np.float32((positions[p, 1] - origin[1]) * inverse_cell - 0.5), wy, corners)
         iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - 0.5), wz, corners)
         for a in range(order):
-            x = (ix + a) % n if periodic else min(max(ix + a, 0), n - 1)
+            x = (ix + a) % nx if periodic else min(max(ix + a, 0), nx - 1)
             for b in range(order):
-                y = (iy + b) % n if periodic else min(max(iy + b, 0), n - 1)
+                y = (iy + b) % ny if periodic else min(max(iy + b, 0), ny - 1)
                 for c in range(order):
-                    z = (iz + c) % n if periodic else min(max(iz + c, 0), n - 1)
+                    z = (iz + c) % nz if periodic else min(max(iz + c, 0), nz - 1)
                     w = wx[a] * wy[b] * wz[c]
                     for channel in range(mesh.shape[0]):
                         out[p, channel] += w * mesh[channel, x, y, z]
@@ -172,7 +172,7 @@ def readout_kernel(
     order: int = 2,
     periodic: bool = True,
 ) -> Float[np.ndarray, "n channel"]:
-    """Read a mesh at particle positions with the weights of painting; clamped at the faces if not periodic."""
+    """Read a mesh at particles with the weights of painting, clamped at faces; `size` is the side along x [Mpc/h]."""
     positions = np.ascontiguousarray(positions, dtype=np.float32)
     mesh = np.ascontiguousarray(mesh, dtype=np.float32)
     out = np.zeros((len(positions), mesh.shape[0]), np.float32)
@@ -211,15 +211,15 @@ def cloud_corners(
 
 
 def _readout_with_torch(data: Tensor, points: Tensor, box: Box, order: int) -> Float[Tensor, "n channel"]:
-    n = box.mesh
+    shape = torch.tensor(box.shape, device=data.device)
     flat_data = data.detach().reshape(data.shape[0], -1).to(torch.float32)
     out = torch.zeros(len(points), data.shape[0], device=data.device)
     for rows, index, share in cloud_corners(points, box, order, 0.0):
-        index = index.remainder(n) if box.periodic else index.clamp(0, n - 1)
-        out[rows] += flat_data[:, flat_index(index, n)].T * share[:, None]
+        index = index.remainder(shape) if box.periodic else index.clamp(min=0).minimum(shape - 1)
+        out[rows] += flat_data[:, flat_index(index, box.shape)].T * share[:, None]
     return out
 
 
-def flat_index(index: Int[Tensor, "n 3"], n: int) -> Int[Tensor, " n"]:
-    """Return the index of cells in a mesh of n^3 laid out flat."""
-    return (index[:, 0] * n + index[:, 1]) * n + index[:, 2]
+def flat_index(index: Int[Tensor, "n 3"], shape: Shape) -> Int[Tensor, " n"]:
+    """Return the index of cells in a mesh laid out flat."""
+    return (index[:, 0] * shape[1] + index[:, 1]) * shape[2] + index[:, 2]

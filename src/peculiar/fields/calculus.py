@@ -32,7 +32,7 @@ def gradient(field: Field) -> Field:
     data_k = to_fourier(field.data[0])
     data = torch.empty((3, *field.data.shape[1:]), dtype=field.data.dtype, device=field.data.device)
     for axis, k in enumerate(wavevectors(box, data.device, dtype=data.dtype, odd=True)):
-        data[axis] = to_real(1j * k * data_k, box.mesh)
+        data[axis] = to_real(1j * k * data_k, box.shape)
     names = [f"d_{component} {field.names[0]}" for component in COMPONENTS]
     return field.replace(data=data, names=names, unit=_per_length(field.unit), kind="vector")
 
@@ -40,7 +40,7 @@ def gradient(field: Field) -> Field:
 def divergence(field: Field) -> Field:
     """Return the divergence of a vector field, one channel [unit per Mpc/h]; InputError unless it is a vector."""
     _require_vector(field, "divergence")
-    data = to_real(_divergence_k(field.data, field.box), field.box.mesh)[None]
+    data = to_real(_divergence_k(field.data, field.box), field.box.shape)[None]
     return field.replace(data=data, names=("divergence",), unit=_per_length(field.unit), kind="scalar")
 
 
@@ -53,7 +53,7 @@ def curl(field: Field) -> Field:
     data = torch.empty_like(field.data)
     for axis in range(3):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        data[axis] = to_real(1j * (k[i] * v_k[j] - k[j] * v_k[i]), box.mesh)
+        data[axis] = to_real(1j * (k[i] * v_k[j] - k[j] * v_k[i]), box.shape)
     names = [f"curl_{component}" for component in COMPONENTS]
     return field.replace(data=data, names=names, unit=_per_length(field.unit), kind="vector")
 
@@ -80,8 +80,8 @@ def displacement(delta: Float[Tensor, "x y z"], box: Box) -> Float[Tensor, "3 x 
     >>> bool(displacement(delta, box)[0, 2, 0, 0] < 0)  # towards the crest at x = 0
     True
     """
-    if tuple(delta.shape) != (box.mesh,) * 3:
-        raise InputError(f"delta must have the shape of its box, {(box.mesh,) * 3}, got {tuple(delta.shape)}")
+    if tuple(delta.shape) != box.shape:
+        raise InputError(f"delta must have the shape of its box, {box.shape}, got {tuple(delta.shape)}")
     return displacement_from_fourier(to_fourier(delta), box)
 
 
@@ -89,9 +89,9 @@ def displacement_from_fourier(delta_k: Complex[Tensor, "x y half"], box: Box) ->
     """Return the linear displacement [Mpc/h] of an overdensity that is in Fourier space already."""
     dtype = delta_k.real.dtype
     potential_k = delta_k * inverse_k_squared(box, delta_k.device, dtype=dtype)
-    data = torch.empty((3, box.mesh, box.mesh, box.mesh), dtype=dtype, device=delta_k.device)
+    data = torch.empty((3, *box.shape), dtype=dtype, device=delta_k.device)
     for axis, k in enumerate(wavevectors(box, delta_k.device, dtype=dtype, odd=True)):
-        data[axis] = to_real(1j * k * potential_k, box.mesh)
+        data[axis] = to_real(1j * k * potential_k, box.shape)
     return data
 
 
@@ -116,7 +116,7 @@ def helmholtz(field: Field) -> tuple[Field, Field]:
     source_k *= inverse_k_squared(box, data.device, dtype=data.dtype, odd=True)
     potential = torch.empty_like(data)
     for axis, k in enumerate(wavevectors(box, data.device, dtype=data.dtype, odd=True)):
-        potential[axis] = to_real(-1j * k * source_k, box.mesh)
+        potential[axis] = to_real(-1j * k * source_k, box.shape)
     potential += data.mean(dim=(1, 2, 3), keepdim=True)
     return (
         field.replace(data=potential, names=[f"{name} (potential)" for name in field.names]),

@@ -1,7 +1,7 @@
 """Transforms of real meshes and the wavevectors that belong to them.
 
 Convention: the half-complex layout of ``torch.fft.rfftn`` over the last three axes, nothing on the way there and
-1/cells^3 on the way back, so ``to_real(to_fourier(x), n)`` is x.
+one over the number of cells on the way back, so ``to_real(to_fourier(x), x.shape)`` is x.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from peculiar.core.box import Box
+from peculiar.core.box import Box, Shape
 
 AXES = (-3, -2, -1)
 
@@ -22,15 +22,17 @@ def to_fourier(data: Float[Tensor, "... x y z"]) -> Complex[Tensor, "... x y hal
     return torch.fft.rfftn(data, dim=AXES)
 
 
-def to_real(data_k: Complex[Tensor, "... x y half"], cells: int) -> Float[Tensor, "... x y z"]:
+def to_real(data_k: Complex[Tensor, "... x y half"], cells: int | Shape) -> Float[Tensor, "... x y z"]:
     """Transform back to real meshes of `cells` along each side, the inverse of `to_fourier`."""
-    return torch.fft.irfftn(data_k, s=(cells,) * 3, dim=AXES)
+    return torch.fft.irfftn(data_k, s=(cells,) * 3 if isinstance(cells, int) else cells, dim=AXES)
 
 
 def mode_weights(
     cells: int, device: torch.device | str | None = None, *, dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, "1 1 half"]:
     """Return how many modes of the whole mesh each stored one stands for, shaped as `wavevectors` gives kz.
+
+    `cells` is the mesh's last side.
 
     2 where the conjugate at -k is not stored, else 1. Every sum, mean, fit or histogram over the layout of `to_fourier`
     takes these weights; without them it depends on which axis is called z.
@@ -59,14 +61,16 @@ def wavevectors(
         Set the Nyquist wavenumber of an even mesh to zero. An odd power of k there would make the field complex:
         +k_Nyquist and -k_Nyquist are one mode. Use it for first derivatives and for whatever is built from them.
     """
-    n = box.mesh
-    full = 2 * math.pi * torch.fft.fftfreq(n, d=box.cell_size, dtype=torch.float64)
-    half = 2 * math.pi * torch.fft.rfftfreq(n, d=box.cell_size, dtype=torch.float64)
-    if odd and n % 2 == 0:
-        full[n // 2] = 0.0
-        half[n // 2] = 0.0
-    full, half = full.to(device=device, dtype=dtype), half.to(device=device, dtype=dtype)
-    return full.reshape(n, 1, 1), full.reshape(1, n, 1), half.reshape(1, 1, n // 2 + 1)
+    frequencies = (torch.fft.fftfreq, torch.fft.fftfreq, torch.fft.rfftfreq)
+    components = []
+    for axis, (n, of) in enumerate(zip(box.shape, frequencies, strict=True)):
+        k = 2 * math.pi * of(n, d=box.cell_size, dtype=torch.float64)
+        if odd and n % 2 == 0:
+            k[n // 2] = 0.0
+        components.append(
+            k.to(device=device, dtype=dtype).reshape([-1 if i == axis else 1 for i in range(3)])
+        )
+    return components[0], components[1], components[2]
 
 
 def k_squared(

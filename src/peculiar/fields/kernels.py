@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from peculiar.core.box import Shape
 from peculiar.core.compiled import compiled
 from peculiar.core.readout import OPTIONS, Array, Corners, chunks, corner_weights, in_threads
 
@@ -30,8 +31,7 @@ def _paint_some(
     corners: Corners,
 ) -> None:
     order = len(corners)
-    n = mesh.shape[1]
-    channels = mesh.shape[0]
+    channels, nx, ny, nz = mesh.shape
     weighted = weights.shape[0] > 0
     indexed = index.shape[0] > 0
     wx = np.empty(3, np.float32)
@@ -44,23 +44,23 @@ def _paint_some(
         iz = corner_weights(np.float32((positions[p, 2] - origin[2]) * inverse_cell - offset), wz, corners)
         for a in range(order):
             x = ix + a
-            if x < 0 or x >= n:
+            if x < 0 or x >= nx:
                 if not periodic:
                     continue
-                x %= n
+                x %= nx
             for b in range(order):
                 y = iy + b
-                if y < 0 or y >= n:
+                if y < 0 or y >= ny:
                     if not periodic:
                         continue
-                    y %= n
+                    y %= ny
                 wxy = wx[a] * wy[b]
                 for c in range(order):
                     z = iz + c
-                    if z < 0 or z >= n:
+                    if z < 0 or z >= nz:
                         if not periodic:
                             continue
-                        z %= n
+                        z %= nz
                     w = wxy * wz[c]
                     if weighted:
                         for channel in range(channels):
@@ -143,7 +143,7 @@ def _gradient_some(
 def paint_kernel(
     positions: Float[np.ndarray, "n 3"],
     weights: Float[np.ndarray, "n channel"] | None,
-    cells: int,
+    cells: int | Shape,
     *,
     size: float,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -157,8 +157,8 @@ def paint_kernel(
     ----------
     positions : (n, 3) float32 [Mpc/h]
     weights : (n, channel) float32, or None for ones in one channel
-    cells : int
-    size, origin : side and lower corner of the box [Mpc/h]
+    cells : along each side
+    size, origin : side (along x) and lower corner of the box [Mpc/h]
     order : 1 NGP, 2 CIC, 3 TSC
     shift : float
         Shift of the mesh in cells (1/2 for the second mesh of an interlaced pair).
@@ -174,13 +174,14 @@ def paint_kernel(
     weights = (
         np.zeros((0, 1), np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
     )
-    mesh = np.zeros((channels, cells, cells, cells), np.float32)
+    shape = (cells,) * 3 if isinstance(cells, int) else cells
+    mesh = np.zeros((channels, *shape), np.float32)
     corner = np.asarray(origin, dtype=np.float32)
-    inverse_cell = np.float32(cells / size)
+    inverse_cell = np.float32(shape[0] / size)
     offset = np.float32(0.5 + shift)
     corners = (0,) * order
     slabs = 16
-    if len(positions) < _MIN_PARTICLES_FOR_SLABS or cells < 8 * slabs:
+    if len(positions) < _MIN_PARTICLES_FOR_SLABS or shape[0] < 8 * slabs:
         index = np.zeros(0, np.int32)
         _paint_some(
             positions,

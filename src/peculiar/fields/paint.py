@@ -7,6 +7,7 @@ rounding. Cells are those of `peculiar.core.readout`, which reads a mesh at part
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -65,8 +66,8 @@ def paint(
         mesh = paint_kernel(
             points.numpy(),
             None if values is None else values.numpy(),
-            box.mesh,
-            size=box.size,
+            box.shape,
+            size=box.sides[0],
             origin=box.origin,
             order=order,
             shift=shift,
@@ -92,21 +93,20 @@ def paint_interlaced_fourier(
     -------
     Tensor (channel, x, y, cells // 2 + 1)
         Transform of the sum of weights per cell, in the layout and the phases of ``to_fourier(paint(...))``: divide
-        by the mean weight per cell for that of 1 + delta. Shot noise is in it: sum(w^2) / cells^3 in each |.|^2 /
-        cells^3.
+        by the mean weight per cell for that of 1 + delta. Shot noise is in it: sum(w^2) over the number of cells in
+        each |.|^2 over it.
 
     Notes
     -----
     Fourier space is periodic, so the particles are wrapped even where the box is not: leave room around a survey.
     """
-    n = box.mesh
-    wrapped = Box(box.size, n, box.origin)
+    wrapped = replace(box, periodic=True)
     first = to_fourier(paint(positions, wrapped, weights=weights, scheme=scheme))
     second = to_fourier(paint(positions, wrapped, weights=weights, scheme=scheme, shift=0.5))
     for k in wavevectors(wrapped, first.device):
         second *= torch.polar(torch.ones_like(k), -0.5 * box.cell_size * k)
-    if n % 2 == 0:
-        for axis in (1, 2, 3):
+    for axis, n in enumerate(box.shape, start=1):
+        if n % 2 == 0:
             second.narrow(axis, n // 2, 1).copy_(first.narrow(axis, n // 2, 1))
     return deconvolve(first.add_(second).mul_(0.5), wrapped, scheme=scheme)
 
@@ -238,7 +238,7 @@ def paint_bins(
     weights[np.arange(len(catalogue)), bins] = values
     data = paint(catalogue.positions if positions is None else positions, box, weights=weights, scheme=scheme)
     # Divided after painting: sums of ones are exact in single precision, sums of their fractions are not.
-    mean = np.where(total > 0, total, 1.0) / (box.mesh**3 * covered)
+    mean = np.where(total > 0, total, 1.0) / (box.cell_count * covered)
     data /= torch.from_numpy(mean).to(data)[:, None, None, None]
     names = [f"abundance_{abundance:g}" for abundance in abundances]
     return Field(data, box, names, space=catalogue.space)
@@ -259,16 +259,16 @@ def _weights(weights: np.ndarray | Tensor | None, points: Tensor) -> Float[Tenso
 def _paint_with_torch(
     points: Tensor, box: Box, weights: Tensor | None, order: int, shift: float
 ) -> Float[Tensor, "channel x y z"]:
-    n = box.mesh
+    shape = torch.tensor(box.shape, device=points.device)
     channels = 1 if weights is None else weights.shape[1]
-    mesh = torch.zeros(channels, n**3, device=points.device)
+    mesh = torch.zeros(channels, box.cell_count, device=points.device)
     for rows, index, share in cloud_corners(points, box, order, shift):
         if not box.periodic:
-            share = share * ((index >= 0) & (index < n)).all(dim=1)
-        flat = flat_index(index.remainder(n), n)
+            share = share * ((index >= 0) & (index < shape)).all(dim=1)
+        flat = flat_index(index.remainder(shape), box.shape)
         if weights is None:
             mesh[0].index_add_(0, flat, share)
         else:
             for channel in range(channels):
                 mesh[channel].index_add_(0, flat, share * weights[rows, channel])
-    return mesh.reshape(channels, n, n, n)
+    return mesh.reshape(channels, *box.shape)

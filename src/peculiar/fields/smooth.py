@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
@@ -59,16 +58,15 @@ def _smooth(field: Field, radius: float, reach: float, window: Callable[[Tensor,
         )
     if radius == 0:
         return field
-    n, box = field.box.mesh, field.box
+    box, (nx, ny, nz) = field.box, field.box.shape
     # Beyond a full side of zeros, nothing can wrap round.
-    padding = 0 if box.periodic else min(n, math.ceil(reach / box.cell_size))
-    padded = n + padding
-    transfer = window(
-        k_squared(Box(padded * box.cell_size, padded), field.data.device, dtype=field.data.dtype), radius
-    )
+    reached = 0 if box.periodic else math.ceil(reach / box.cell_size)
+    x, y, z = (min(n, reached) for n in (nx, ny, nz))
+    padded = box.extended((x, y, z))
+    transfer = window(k_squared(padded, field.data.device, dtype=field.data.dtype), radius)
     data = torch.empty_like(field.data)
     for channel, values in enumerate(field.data):
-        if padding:
-            values = torch.nn.functional.pad(values, (0, padding) * 3)
-        data[channel] = to_real(to_fourier(values).mul_(transfer), padded)[:n, :n, :n]
+        if reached:
+            values = torch.nn.functional.pad(values, (0, z, 0, y, 0, x))
+        data[channel] = to_real(to_fourier(values).mul_(transfer), padded.shape)[:nx, :ny, :nz]
     return field.replace(data=data)

@@ -104,8 +104,7 @@ def nearest_particle(
         If a shape is wrong, a value is not finite or there are no particles.
     """
     points, speeds = _particles(positions, velocities, box)
-    n = box.mesh
-    data = _nearest(points, speeds, _cell_centres(box, 1), box).T.reshape(3, n, n, n)
+    data = _nearest(points, speeds, _cell_centres(box, 1), box).T.reshape(3, *box.shape)
     return _volume_weighted(data, box, "nearest particle to the cell centre")
 
 
@@ -144,9 +143,8 @@ def delaunay(
         raise InputError(f"positions must hold at least 5 particles for a tessellation, got {len(points)}")
     if samples < 1:
         raise InputError(f"samples must be >= 1, got {samples}")
-    nodes, values = _with_images(points, speeds, box.size) if box.periodic else (points, speeds)
+    nodes, values = _with_images(points, speeds, box.side) if box.periodic else (points, speeds)
     interpolate = LinearNDInterpolator(nodes, values)
-    n = box.mesh
     centres = _cell_centres(box, samples)
     sampled = np.concatenate(
         [
@@ -157,7 +155,9 @@ def delaunay(
     outside = np.isnan(sampled[:, 0])
     if outside.any():
         sampled[outside] = _nearest(points, speeds, centres[outside], box)
-    data = sampled.reshape(n, samples, n, samples, n, samples, 3).mean(axis=(1, 3, 5)).transpose(3, 0, 1, 2)
+    nx, ny, nz = box.shape
+    sampled = sampled.reshape(nx, samples, ny, samples, nz, samples, 3)
+    data = sampled.mean(axis=(1, 3, 5)).transpose(3, 0, 1, 2)
     note = "" if box.periodic else "; nearest particle outside the hull"
     return _volume_weighted(
         data, box, f"Delaunay tessellation, mean of {samples}^3 points in each cell{note}"
@@ -176,7 +176,7 @@ def _fill_from_neighbours(
     sources = [torch.where(empty, 0.0, values) for values in (mass, *momentum)]
     left = empty
     reach = 1
-    while 2 * reach + 1 < mass.shape[0]:
+    while 2 * reach + 1 < min(mass.shape):
         total = _box_mean(sources[0], reach, periodic=periodic)
         found = left & (total > 0)
         share = total[found]
@@ -219,23 +219,26 @@ def _particles(positions: np.ndarray, velocities: np.ndarray, box: Box) -> tuple
         )
     points = points - np.asarray(box.origin, dtype=points.dtype)
     if box.periodic:
-        np.mod(points, points.dtype.type(box.size), out=points)
-        points[points >= box.size] = 0.0  # mod rounds up to the size itself for a hair below zero
+        sides = np.asarray(box.sides, dtype=points.dtype)
+        np.mod(points, sides, out=points)
+        points[points >= sides] = 0.0  # mod rounds up to the size itself for a hair below zero
     return points, speeds
 
 
 def _cell_centres(box: Box, samples: int) -> Float[np.ndarray, "m 3"]:
     """Centres of the cells, each cut `samples` times along its sides, from the lower corner of the box."""
-    fine = box.mesh * samples
-    line = (np.arange(fine) + 0.5) * (box.size / fine)
-    return np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    lines = [
+        (np.arange(cells * samples) + 0.5) * (side / (cells * samples))
+        for cells, side in zip(box.shape, box.sides, strict=True)
+    ]
+    return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def _nearest(
     points: np.ndarray, speeds: np.ndarray, targets: np.ndarray, box: Box
 ) -> Float[np.ndarray, "m 3"]:
     if box.periodic:
-        return speeds[nearest_index(points, targets, box.size)]
+        return speeds[nearest_index(points, targets, box.side)]
     from scipy.spatial import cKDTree
 
     return speeds[cKDTree(points).query(targets)[1]]

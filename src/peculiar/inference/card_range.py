@@ -77,7 +77,7 @@ def outside_limits(card: ModelCard, catalogue: Catalogue, *, cells: int, cosmolo
     found = {
         "number density": (mean_density(catalogue), " (h/Mpc)^3"),
         "redshift": (catalogue.redshift, ""),
-        "cell size": (catalogue.box.size / cells, " Mpc/h"),
+        "cell size": (catalogue.box.with_cells(cells).cell_size, " Mpc/h"),
         "cosmology Omega_m": (cosmology.Omega_m, ""),
         "cosmology sigma8": (cosmology.sigma8, ""),
     }
@@ -177,7 +177,7 @@ def _outside_selection(name: str, trained: Selection, catalogue: Catalogue) -> l
             f"the catalogue has no radial selection, but model {name!r} was trained at one place of one survey"
         ]
     texts = []
-    side = catalogue.box.size
+    side = max(catalogue.box.sides)
     if not 0.9 < side / trained.side < 1.1:
         texts.append(
             f"the survey's box of {side:.0f} Mpc/h differs from the {trained.side:.0f} Mpc/h of model {name!r}"

@@ -159,7 +159,7 @@ def with_transfer(field: Field, table: VectorTransfer) -> Field:
     total = torch.zeros_like(field.data)
     for part, factors in zip(helmholtz(field), (table.potential, table.rotational), strict=True):
         factor = torch.as_tensor(np.interp(k, table.k, factors), dtype=torch.float32, device=device)
-        total += to_real(to_fourier(part.data) * factor, box.mesh)
+        total += to_real(to_fourier(part.data) * factor, box.shape)
     return field.replace(data=total)
 
 

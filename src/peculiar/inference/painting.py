@@ -105,7 +105,7 @@ class HaloPainter(ABC):
         sizes = f"cell size {box.cell_size:.4g} Mpc/h differs from {card.cell_size:.4g} Mpc/h of model {card.name!r}"
         if off > 0.1:
             raise InputError(
-                f"{sizes}: counts in cells hold for one size; use {round(box.size / card.cell_size / 2) * 2} cells, or "
+                f"{sizes}: counts in cells hold for one size; use {round(box.side / card.cell_size / 2) * 2} cells, or "
                 "train a painter"
             )
         warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)

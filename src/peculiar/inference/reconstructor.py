@@ -115,12 +115,12 @@ class NeuralReconstructor:
 
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, with the margin that it may need."""
-        multiple, side = total_stride(self.module), box.mesh
+        multiple, shape = total_stride(self.module), box.shape
         if isinstance(self.card.inputs, SurveyInputs) and not box.periodic:
-            return _BYTES_OF_SURVEYS * (-(-side // multiple) * multiple) ** 3
-        if box.periodic and fits((side,), multiple):
-            return _BYTES_PER_CELL * side**3
-        return _BYTES_WITH_MARGIN * math.prod(extended_sides((side,) * 3, multiple=multiple)[1])
+            return _BYTES_OF_SURVEYS * math.prod(-(-side // multiple) * multiple for side in shape)
+        if box.periodic and fits(shape, multiple):
+            return _BYTES_PER_CELL * math.prod(shape)
+        return _BYTES_WITH_MARGIN * math.prod(extended_sides(shape, multiple=multiple)[1])
 
     def outputs(
         self, inputs: Mesh, *, line_of_sight: str, periodic: bool
@@ -280,4 +280,4 @@ def calibrate(
     fourier = fourier_box(box)
     k = k_squared(fourier, delta.device, dtype=torch.float64).sqrt_().cpu().numpy()
     factor = torch.as_tensor(np.interp(k, table.k, table.transfer), dtype=torch.float32, device=delta.device)
-    return crop(to_real(to_fourier(pad(delta, box)) * factor, fourier.mesh), box)
+    return crop(to_real(to_fourier(pad(delta, box)) * factor, fourier.shape), box)

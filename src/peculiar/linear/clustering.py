@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -24,8 +26,10 @@ _FEWEST_CELLS = 8
 
 
 def coarse_cells(box: Box) -> int:
-    """Return how many cells of about `COARSE_CELL` span a box."""
-    return max(round(box.size / COARSE_CELL), _FEWEST_CELLS)
+    """Return how many cells of about `COARSE_CELL` span the longest side of a box, whole ones along each side."""
+    longest, unit = max(box.sides), box.least_cells
+    fewest = _FEWEST_CELLS * longest / min(box.sides)
+    return unit * max(round(longest / COARSE_CELL / unit), math.ceil(fewest / unit))
 
 
 def matter_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "kx ky kz"]:
@@ -72,7 +76,7 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     """
     grid = sampling(catalogue, coarse_cells(catalogue.box))
     box, covered = grid.fourier, grid.covered
-    mask = torch.ones((box.mesh,) * 3) if covered is None else covered.float()
+    mask = torch.ones(box.shape) if covered is None else covered.float()
     delta_k = to_fourier(overdensity(catalogue.positions, grid, weights=catalogue.weights)[0])
     own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
     counts, squares = paint(catalogue.positions, box, weights=np.stack([own, own**2], axis=1), scheme="cic")
@@ -80,13 +84,15 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     mean = (counts * mask).sum() / (expected * mask).sum()
     noise = (squares * mask / (mean * expected).square()).sum() * _window_squared(box)
 
-    correlation = to_real(painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.mesh)
-    overlap = to_real(to_fourier(mask).abs().square() + 0j, box.mesh)
+    correlation = to_real(
+        painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.shape
+    )
+    overlap = to_real(to_fourier(mask).abs().square() + 0j, box.shape)
     matter = to_fourier(correlation * overlap).real
     k = k_squared(box).sqrt()
     used = (k > MEASURED[0]) & (k < MEASURED[1])
     # A mode and its conjugate are one; modes of a mask depend on each other.
-    weight = torch.where(used, matter / (matter + noise).square(), 0.0) * mode_weights(box.mesh) / 2
+    weight = torch.where(used, matter / (matter + noise).square(), 0.0) * mode_weights(box.shape[2]) / 2
     information = float((weight * matter).sum() * mask.mean())
     measured = float((weight * (delta_k.abs().square() - noise)).sum() * mask.mean())
     growth = cosmology.growth_rate(catalogue.redshift) if catalogue.space == "redshift" else 0.0

@@ -149,7 +149,7 @@ def _unclustered(density: Float[np.ndarray, " bin"], box: Box) -> Float[torch.Te
 
 def _smoothed(delta: torch.Tensor, box: Box) -> torch.Tensor:
     window = gaussian_window(k_squared(box), CLUSTERING_RADIUS)
-    return to_real(to_fourier(delta) * window, box.mesh)
+    return to_real(to_fourier(delta) * window, box.shape)
 
 
 def _variance(delta: torch.Tensor, covered: torch.Tensor | None) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -44,9 +46,9 @@ def isolated_flow(
         padded with cells of the mean density to twice its side, so that no image is nearer than the matter itself.
     """
     box = density.box
-    padding = 0 if periodic else box.mesh
-    grid = Box(box.size + padding * box.cell_size, box.mesh + padding)
-    padded = torch.nn.functional.pad(density.data, (0, padding) * 3)
+    grid = replace(box, periodic=True) if periodic else box.extended(box.shape)
+    x, y, z = (n - m for n, m in zip(grid.shape, box.shape, strict=True))
+    padded = torch.nn.functional.pad(density.data, (0, z, 0, y, 0, x))
     delta_k = smoothed_fourier(padded[0], grid, smoothing=smoothing, bias=1.0)
     shift = crop(displacement_from_fourier(delta_k, grid), box)
     return linear_fields(density.data, shift, box, velocity_factor=velocity_factor)["velocity"]
@@ -81,5 +83,5 @@ def potential_in(density: Field, rows: Rows) -> Float[torch.Tensor, "x y z"]:
     `rows` as in `outside_flow`. phi(k) = - delta(k) / k^2, times a positive number that the units take away.
     """
     x, y, z = np.ix_(*rows)
-    phi = to_real(-to_fourier(density.data[0]) * inverse_k_squared(density.box), density.box.mesh)
+    phi = to_real(-to_fourier(density.data[0]) * inverse_k_squared(density.box), density.box.shape)
     return phi[x, y, z] / phi.std().clamp_min(1e-30)

@@ -101,7 +101,7 @@ class IterativeFFT:
                 catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
             )
         return linear_fields(
-            crop(to_real(delta_k, grid.fourier.mesh)[None], grid.box),
+            crop(to_real(delta_k, grid.fourier.shape)[None], grid.box),
             displacement,
             grid.box,
             velocity_factor=cosmology.velocity_factor(catalogue.redshift),
@@ -122,7 +122,7 @@ def move_back(
     Each iteration paints the tracers (CIC) where they are estimated to be, smooths, divides by the bias, takes the
     displacement Psi(k) = i k / k^2 delta(k), and moves every tracer from its redshift-space position by
     -f (Psi . los) los with Psi at its estimated position. A catalogue in real space keeps its positions. A tracer
-    never moves past a radial observer. A non-periodic box is zero-padded to at least 1.5 times its side.
+    never moves past a radial observer. A non-periodic box is zero-padded (`fourier_box`).
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def move_back(
     def displacement(positions: np.ndarray, components: Sequence[int]) -> torch.Tensor:
         delta = overdensity(positions, grid, weights=catalogue.weights)[0]
         potential_k = to_fourier(delta).mul_(potential_kernel)
-        return torch.stack([to_real(1j * k[i] * potential_k, box.mesh) for i in components])
+        return torch.stack([to_real(1j * k[i] * potential_k, box.shape) for i in components])
 
     if catalogue.space == "real":
         return observed, crop(displacement(observed, range(3)), grid.box)

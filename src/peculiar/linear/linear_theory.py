@@ -67,7 +67,7 @@ class LinearTheory:
         delta_k = smoothed_fourier(delta[0], grid.fourier, smoothing=self.smoothing, bias=self.bias)
         shift = displacement_from_fourier(delta_k, grid.fourier)
         return linear_fields(
-            crop(to_real(delta_k, grid.fourier.mesh)[None], grid.box),
+            crop(to_real(delta_k, grid.fourier.shape)[None], grid.box),
             crop(shift, grid.box),
             grid.box,
             velocity_factor=cosmology.velocity_factor(catalogue.redshift),

@@ -59,7 +59,7 @@ def linear_bias(boxes: Sequence[Pair], *, k_max: float = LARGE_SCALES) -> float:
         halos = counts.double() / float(counts.double().mean()) - 1
         # Sums over modes are sums over cells of the fields that hold these modes alone.
         matter, traced = (
-            to_real(to_fourier(values) * kept, density.box.mesh)
+            to_real(to_fourier(values) * kept, density.box.shape)
             for values in (density.data[0].double(), halos)
         )
         cross += float((matter * traced).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,8 +14,10 @@ from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.fields.paint import ABUNDANCES, mass_bins, paint
 
-PADDING = 1.5
-"""Side of the zero-padded Fourier box over that of a non-periodic catalogue box (at least this much)."""
+PADDING = 0.5
+"""Empty cells beyond a non-periodic box, of its side along each axis (at least this much)."""
+FAR = 100.0
+"""How far images of a box shall be along its shorter sides [Mpc/h], where half its longest side is more."""
 
 Weighting = Literal["number", "mass"]
 
@@ -23,28 +26,30 @@ def fourier_box(box: Box) -> Box:
     """Return the periodic box that stands for a box in Fourier transforms.
 
     A periodic box is its own. A non-periodic one keeps its lower corner and its cell size, and gets empty cells beyond
-    its upper faces: at least half its side (`PADDING`), up to the next size that transforms fast, so that no structure
-    pulls on its own periodic image from next door.
+    its upper faces: along each axis at least half its side (`PADDING`), and half its longest side or 100 Mpc/h
+    (`FAR`), whichever is less, up to the next size that transforms fast, so that no structure pulls on its own periodic
+    image from next door.
     """
     if box.periodic:
         return box
     from scipy.fft import next_fast_len
 
-    cells = next_fast_len(int(np.ceil(PADDING * box.mesh)), real=True)
-    cells += cells % 2
-    return replace(box, size=box.cell_size * cells, cells=cells, periodic=True)
+    least = min(PADDING * max(box.shape), FAR / box.cell_size)
+    x, y, z = (next_fast_len(math.ceil(n + max(PADDING * n, least)), real=True) - n for n in box.shape)
+    nx, ny, nz = box.shape
+    return box.extended((x + (nx + x) % 2, y + (ny + y) % 2, z + (nz + z) % 2))
 
 
 def pad(data: Float[torch.Tensor, "channel x y z"], box: Box) -> Float[torch.Tensor, "channel X Y Z"]:
     """Fill up with zeros from the mesh of a box to that of its `fourier_box`."""
-    extra = fourier_box(box).mesh - box.mesh
-    return torch.nn.functional.pad(data, (0, extra) * 3) if extra else data
+    x, y, z = (padded - n for padded, n in zip(fourier_box(box).shape, box.shape, strict=True))
+    return torch.nn.functional.pad(data, (0, z, 0, y, 0, x)) if x else data
 
 
 def crop(data: Float[torch.Tensor, "channel X Y Z"], box: Box) -> Float[torch.Tensor, "channel x y z"]:
     """Cut back from the mesh of the `fourier_box` to that of the box."""
-    n = box.mesh
-    return data[:, :n, :n, :n].contiguous()
+    x, y, z = box.shape
+    return data[:, :x, :y, :z].contiguous()
 
 
 def crop_finer(
@@ -52,9 +57,8 @@ def crop_finer(
 ) -> Float[torch.Tensor, "channel x y z"]:
     """Cut back like `crop`, then interpolate between cell centres to a mesh of more cells along a side."""
     inside = crop(data, box)[None]
-    return torch.nn.functional.interpolate(inside, size=(cells,) * 3, mode="trilinear", align_corners=False)[
-        0
-    ]
+    finer = box.with_cells(cells).shape
+    return torch.nn.functional.interpolate(inside, size=finer, mode="trilinear", align_corners=False)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +125,13 @@ def box_sampling(box: Box, completeness: Field | None = None) -> Sampling:
 
 def _on_mesh(field: Field | None, box: Box) -> Float[torch.Tensor, "x y z"]:
     """Expected fraction of the mean density on the mesh of the box."""
-    n = box.mesh
     if field is None:
-        return torch.ones(n, n, n)
-    if field.box.with_cells(n) == field.box and field.box.size == box.size and field.box.origin == box.origin:
+        return torch.ones(box.shape)
+    if replace(field.box, periodic=box.periodic) == box:
         return field.data[0].float()
     centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
     values = np.nan_to_num(field.at(centres.reshape(-1, 3))[:, 0])
-    return torch.as_tensor(values.reshape(n, n, n), dtype=torch.float32)
+    return torch.as_tensor(values.reshape(box.shape), dtype=torch.float32)
 
 
 def overdensity(

@@ -65,7 +65,7 @@ def known_fraction(
         raise InputError(f"draws must be >= 1, got {draws}: 32 leave an error of a few per cent")
     grid = sampling(catalogue, coarse_cells(catalogue.box))
     if grid.expected is None or grid.covered is None:
-        return torch.ones((cells,) * 3)
+        return torch.ones(catalogue.box.with_cells(cells).shape)
     fourier, covered = grid.fourier, grid.covered
     noise = noise_variance(catalogue, grid, bias=bias)
     painted = painted_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
@@ -75,7 +75,7 @@ def known_fraction(
     for _ in range(draws):  # one at a time: the memory of a few coarse meshes
         white, scatter = (torch.randn(noise.shape, generator=random) for _ in range(2))
         white_k = to_fourier(white)
-        density = to_real(white_k * painted.sqrt(), fourier.mesh) + noise.sqrt() * scatter
+        density = to_real(white_k * painted.sqrt(), fourier.shape) + noise.sqrt() * scatter
         weights = wiener_weights(density, covered=covered, signal=painted, noise=noise)
         # What was painted is known with the power painted, the matter itself correlates with it by the mean.
         estimate = displacement_from_fourier(to_fourier(weights) * (painted * power).sqrt(), fourier)
@@ -84,7 +84,7 @@ def known_fraction(
         unknown += (truth - estimate).square().sum(dim=0)
     window = gaussian_window(k_squared(fourier), COARSE_CELL)
     known, unknown = (
-        to_real(to_fourier(one) * window, fourier.mesh).clamp(min=0) for one in (known, unknown)
+        to_real(to_fourier(one) * window, fourier.shape).clamp(min=0) for one in (known, unknown)
     )
     return crop_finer((known / (known + unknown))[None], grid.box, cells)[0]
 
@@ -145,7 +145,7 @@ def mesh_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> float
     sigma^2 = (a H f)^2 sum_k P(k) / (3 k^2 V).
     """
     power = matter_power(box, cosmology=cosmology, redshift=redshift)
-    at_zero = to_real(power * inverse_k_squared(box) + 0j, box.mesh)[0, 0, 0]
+    at_zero = to_real(power * inverse_k_squared(box) + 0j, box.shape)[0, 0, 0]
     return cosmology.velocity_factor(redshift) * math.sqrt(float(at_zero) / 3)
 
 
@@ -199,7 +199,7 @@ def with_reliability(
     require_edges(catalogue.box.periodic and catalogue.completeness is None)
     box = fields["velocity"].box
     bias = linear_bias(catalogue, cosmology=cosmology)
-    fraction = known_fraction(catalogue, cells=box.mesh, cosmology=cosmology, bias=bias)
+    fraction = known_fraction(catalogue, cells=max(box.shape), cosmology=cosmology, bias=bias)
     result = dict(fields)
     if amplitude == "unbiased":
         for name in ("velocity", "momentum"):

@@ -43,7 +43,7 @@ class Shells:
     def of(cls, box: Box, edges: Float[np.ndarray, " edge"]) -> Shells:
         """Sort the modes of a box into shells; the lower edge of a shell belongs to it. k = 0 is in none."""
         k = k_squared(box, dtype=torch.float64).sqrt().numpy()
-        weight = mode_weights(box.mesh).expand(k.shape).numpy().ravel()
+        weight = mode_weights(box.shape[2]).expand(k.shape).numpy().ravel()
         count = len(edges) - 1
         index = np.searchsorted(edges, k.ravel(), side="right") - 1
         index[(index < 0) | (index >= count) | (k.ravel() == 0)] = count

@@ -64,7 +64,7 @@ def surroundings_displacement(
     """
     coarse = sampling(catalogue, coarse_cells(catalogue.box))
     if coarse.expected is None or coarse.covered is None:
-        return torch.zeros(3, cells, cells, cells)
+        return torch.zeros(3, *catalogue.box.with_cells(cells).shape)
     delta = overdensity(positions, coarse, weights=catalogue.weights)[0] / bias
     return _expected_displacement(
         delta,
@@ -91,7 +91,7 @@ def matter_surroundings(
     redshift : float
     """
     coarse = box_sampling(density.box.with_cells(coarse_cells(density.box)))
-    averaged = torch.nn.functional.adaptive_avg_pool3d(density.data, coarse.box.mesh)
+    averaged = torch.nn.functional.adaptive_avg_pool3d(density.data, coarse.box.shape)
     delta = pad(averaged, coarse.box)[0]
     return _expected_displacement(
         delta,
@@ -99,7 +99,7 @@ def matter_surroundings(
         noise=torch.zeros_like(delta),
         cosmology=cosmology,
         redshift=redshift,
-        cells=density.box.mesh,
+        cells=max(density.box.shape),
     )
 
 
@@ -116,7 +116,7 @@ def _expected_displacement(
     assert covered is not None
     signal = painted_power(fourier, cosmology=cosmology, redshift=redshift)
     weights = wiener_weights(delta, covered=covered, signal=signal, noise=noise)
-    unseen = torch.where(covered, 0.0, to_real(to_fourier(weights).mul_(signal), fourier.mesh))
+    unseen = torch.where(covered, 0.0, to_real(to_fourier(weights).mul_(signal), fourier.shape))
     return crop_finer(displacement_from_fourier(to_fourier(unseen), fourier), grid.box, cells)
 
 
@@ -141,7 +141,7 @@ def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X
     box = grid.fourier
     painted = paint(catalogue.positions, box, weights=np.stack([own, own**2], axis=1), scheme="cic")
     window = gaussian_window(k_squared(box), _WEIGHT_SMOOTHING)
-    total, squares = (to_real(to_fourier(one) * window, box.mesh).clamp(min=0) for one in painted)
+    total, squares = (to_real(to_fourier(one) * window, box.shape).clamp(min=0) for one in painted)
     little = 1e-3 * total.mean()
     return (squares + little * float((own**2).sum() / own.sum())) / (total + little)
 
@@ -168,7 +168,7 @@ def wiener_weights(
     noise : Tensor (X, Y, Z)
         N, see `noise_variance`.
     """
-    mesh = density.shape[-1]
+    mesh = (density.shape[0], density.shape[1], density.shape[2])
     weights = torch.zeros_like(density)
     residual = torch.where(covered, density, 0.0)
     step, length = residual.clone(), residual.square().sum()

@@ -112,7 +112,7 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
         catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
     )
     flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=bias)
-    whole = torch.ones((1, *(grid.fourier.mesh,) * 3)) if grid.expected is None else grid.expected[None]
+    whole = torch.ones((1, *grid.fourier.shape)) if grid.expected is None else grid.expected[None]
     fraction = crop(whole, box)
     per_cell = catalogue.number_density * box.cell_size**3
     tracers = [torch.log1p(crop(delta, box).clamp(min=-1) / 2) for delta in (observed, moved, weighted)]
@@ -124,7 +124,7 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
             crop(displacement_from_fourier(flow_k, grid.fourier), box) + surroundings,
             surroundings,
             sight_lines(catalogue, cells),
-            torch.full((1, *(cells,) * 3), math.log(bias)),
+            torch.full((1, *box.shape), math.log(bias)),
         ]
     )
 
@@ -134,4 +134,4 @@ def sight_lines(catalogue: Catalogue, cells: int) -> Float[torch.Tensor, "3 x y 
     box = catalogue.box.with_cells(cells)
     centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
     unit = catalogue.sight_lines(centres.reshape(-1, 3)).astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, cells, cells, cells)
+    return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, *box.shape)

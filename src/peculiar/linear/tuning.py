@@ -105,7 +105,7 @@ def velocity_error(
     """Return the rms error of a velocity component [km/s], over all cells, components and boxes."""
     squares = []
     for catalogue, velocity in validation:
-        fields = reconstructor.reconstruct(catalogue, cells=velocity.box.mesh, cosmology=cosmology)
+        fields = reconstructor.reconstruct(catalogue, cells=max(velocity.box.shape), cosmology=cosmology)
         fields["velocity"].require_same_box(velocity)
         squares.append(float((fields["velocity"].data - velocity.data).square().mean()))
     return float(np.sqrt(np.mean(squares)))

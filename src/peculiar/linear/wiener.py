@@ -208,7 +208,7 @@ def wiener_density(
     """
     chosen = shipped_filter() if wiener is None else wiener
     filtered_k = _filtered(binned, box, chosen, (chosen.weights_density, chosen.total_density))
-    return crop(to_real(filtered_k, fourier_box(box).mesh)[None], box)
+    return crop(to_real(filtered_k, fourier_box(box).shape)[None], box)
 
 
 def wiener_displacement(

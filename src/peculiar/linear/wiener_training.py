@@ -153,7 +153,7 @@ def accumulate(
     density.require_same_box(velocity)
     if catalogue.masses is None:
         raise InputError("Catalogue.masses must be given to learn weights of abundance bins, got None")
-    cells = density.box.mesh
+    cells = max(density.box.shape)
     positions, _ = move_back(
         catalogue, cells=cells, cosmology=cosmology, smoothing=smoothing, bias=bias, iterations=iterations
     )

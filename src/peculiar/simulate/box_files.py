@@ -82,7 +82,7 @@ def write_box(
             schema=SCHEMA,
             seed=seed,
             redshift=redshift,
-            box_size=box.size,
+            box_size=box.side,
             cells=box.mesh,
             cosmology=json.dumps(dataclasses.asdict(cosmology)),
             velocity_definition=velocity.definition,

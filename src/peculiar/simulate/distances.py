@@ -116,7 +116,7 @@ def mock_distances(
     peak = float(1 + density.data.max())
     found: list[np.ndarray] = []
     for _ in range(_TRIES):
-        points = origin + rng.uniform(0, box.size, size=(4 * settings.count, 3))
+        points = origin + rng.uniform(0, box.side, size=(4 * settings.count, 3))
         points = points[rng.uniform(0, peak, len(points)) < 1 + density.at(points)[:, 0]]
         distance = np.linalg.norm(points - observer, axis=1)
         sight = (points - observer) / distance[:, None]
@@ -124,7 +124,7 @@ def mock_distances(
         radial = (flow * sight).sum(axis=1) + settings.sigma_v * rng.standard_normal(len(points))
         z = (1 + cosmology.redshift_at(distance)) * (1 + radial / SPEED_OF_LIGHT) - 1
         seen = observer + cosmology.comoving_distance(np.maximum(z, 0))[:, None] * sight - origin
-        kept = ((seen >= settings.margin) & (seen <= box.size - settings.margin)).all(axis=1)
+        kept = ((seen >= settings.margin) & (seen <= box.side - settings.margin)).all(axis=1)
         kept &= (SPEED_OF_LIGHT * z >= settings.cz_range[0]) & (SPEED_OF_LIGHT * z <= settings.cz_range[1])
         found.append(np.column_stack([sight, z, distance])[kept])
         if sum(map(len, found)) >= settings.count:
@@ -132,7 +132,7 @@ def mock_distances(
     else:
         raise InputError(
             f"cz_range must lie in the box about the observer, got {settings.cz_range} km/s and {sum(map(len, found))} "
-            f"of {settings.count} objects for a box of {box.size:g} Mpc/h: widen the range or move the observer"
+            f"of {settings.count} objects for a box of {box.side:g} Mpc/h: widen the range or move the observer"
         )
     rows = np.concatenate(found)[: settings.count]
     sight, z, distance = rows[:, :3], rows[:, 3], rows[:, 4]

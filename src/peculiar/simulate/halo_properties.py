@@ -241,7 +241,7 @@ def _close_pairs(samples: Sequence[_Sample]) -> np.ndarray:
     pairs, before = [], 0
     for sample in samples:
         box = sample.box
-        tree = cKDTree(sample.positions - np.asarray(box.origin), boxsize=box.size)
+        tree = cKDTree(sample.positions - np.asarray(box.origin), boxsize=box.side)
         found = tree.query_pairs(box.cell_size / 2, output_type="ndarray").reshape(-1, 2)
         pairs.append(found + before)
         before += len(sample.positions)

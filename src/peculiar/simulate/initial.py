@@ -75,10 +75,10 @@ def require_waves(box: Box) -> None:
         With the sides of box and cell, and their limits [Mpc/h].
     """
     longest, shortest = 2 * np.pi / _WAVES[0], np.sqrt(3) * np.pi / _WAVES[1]
-    if box.size > longest or box.cell_size < shortest:
+    if box.side > longest or box.cell_size < shortest:
         raise InputError(
             f"box must be at most {longest:.3g} Mpc/h, its cells or particles at least {shortest:.3g} Mpc/h apart (the "
-            f"linear power is known there), got {box.size:g} and {box.cell_size:.3g}: choose another side or number"
+            f"linear power is known there), got {box.side:g} and {box.cell_size:.3g}: choose another side or number"
         )
 
 

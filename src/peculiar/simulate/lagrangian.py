@@ -59,9 +59,9 @@ def lagrangian_fields(
     first *= cosmology.growth(redshift)
     second *= cosmology.growth_second(redshift)
     shape = first.shape
-    positions = (lattice(box.mesh, box.size, modes.device) + first + second).reshape(3, -1).T.contiguous()
-    positions.remainder_(box.size).masked_fill_(positions >= box.size, 0.0)
-    force = accelerations(positions[None], box.size, mesh=mesh_factor * box.mesh)[0]
+    positions = (lattice(box.mesh, box.side, modes.device) + first + second).reshape(3, -1).T.contiguous()
+    positions.remainder_(box.side).masked_fill_(positions >= box.side, 0.0)
+    force = accelerations(positions[None], box.side, mesh=mesh_factor * box.mesh)[0]
     return LagrangianFields(first, second, force.T.reshape(shape).contiguous())
 
 

@@ -94,7 +94,7 @@ def matter_fields(
     lattice_box = box.with_cells(side)
     require_memory(
         BYTES_PER_PARTICLE[dynamics] * side**3,
-        what=f"a box of {side}^3 particles ({box.size:g} Mpc/h)",
+        what=f"a box of {side}^3 particles ({box.side:g} Mpc/h)",
         remedy="take a smaller box",
     )
     modes = linear_density(lattice_box, cosmology, seed=seed, device=device)
@@ -102,7 +102,7 @@ def matter_fields(
     particles = move(modes[None], lattice_box, cosmology, redshift=redshift)
     del modes
     positions, velocities = particles.positions[0], particles.velocities[0]
-    at_origin = Box(box.size, box.mesh)  # particles count from the lower corner of the box
+    at_origin = Box(box.side, box.mesh)  # particles count from the lower corner of the box
     per_volume = per_cell**3
     density = Field(paint(positions, at_origin) / per_volume - 1, box, ["density"])
     momentum = paint(positions, at_origin, weights=velocities) / per_volume

@@ -359,14 +359,14 @@ class SimulatedBox:
         galaxies = draw_satellites(
             self.halos,
             self.members,
-            box_size=self.box.size,
+            box_size=self.box.side,
             fraction=satellite_fraction,
             number=number,
             seed=self.seed * 1_000_003 + seed,
         )
         real = Catalogue(
             positions=galaxies.positions,
-            box=Box(self.box.size),
+            box=Box(self.box.side),
             redshift=self.redshift,
             line_of_sight=line_of_sight,
             space="real",

@@ -103,8 +103,8 @@ class PairSettings:
 def displacement_of(positions: Float[torch.Tensor, "n 3"], box: Box) -> Float[torch.Tensor, "3 x y z"]:
     """Displacement of a lattice's particles from their places, the shorter way around the box [Mpc/h]."""
     n = box.mesh
-    moved = positions.T.reshape(3, n, n, n) - lattice(n, box.size, positions.device)
-    return (moved + box.size / 2).remainder_(box.size) - box.size / 2
+    moved = positions.T.reshape(3, n, n, n) - lattice(n, box.side, positions.device)
+    return (moved + box.side / 2).remainder_(box.side) - box.side / 2
 
 
 def simulate_pair(

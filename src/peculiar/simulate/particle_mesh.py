@@ -106,16 +106,16 @@ def start_from_lpt(
     """
     growth, second = cosmology.growth(redshift), cosmology.growth_second(redshift)
     to_velocity = cosmology.hubble(redshift) / (1 + redshift)
-    q = lattice(box.mesh, box.size, modes.device)
+    q = lattice(box.mesh, box.side, modes.device)
     positions, velocities = [], []
     for one in modes:
         psi_1, psi_2 = displacements(one, box)
         psi_1 *= growth
         psi_2 *= second if order == 2 else 0.0
         v = cosmology.growth_rate(redshift) * psi_1 + cosmology.growth_rate_second(redshift) * psi_2
-        positions.append(_wrap((q + psi_1 + psi_2).reshape(3, -1).T.contiguous(), box.size))
+        positions.append(_wrap((q + psi_1 + psi_2).reshape(3, -1).T.contiguous(), box.side))
         velocities.append(v.mul_(to_velocity).reshape(3, -1).T.contiguous())
-    return Particles(torch.stack(positions), torch.stack(velocities), box.size)
+    return Particles(torch.stack(positions), torch.stack(velocities), box.side)
 
 
 def _paint(positions: torch.Tensor, mesh: int, size: float) -> torch.Tensor:
@@ -247,10 +247,10 @@ def evolve(
     del start
     for i in range(steps.count + 1):
         kick = (momentum_growth(middle[i + 1]) - momentum_growth(middle[i])) / growth(a[i])
-        momenta.add_(accelerations(positions, box.size, mesh=mesh), alpha=kick)
+        momenta.add_(accelerations(positions, box.side, mesh=mesh), alpha=kick)
         if i < steps.count:
             drift = (growth(a[i + 1]) - growth(a[i])) / momentum_growth(middle[i + 1])
-            positions = _wrap(positions.add_(momenta, alpha=drift), box.size)
+            positions = _wrap(positions.add_(momenta, alpha=drift), box.side)
         if progress is not None:
             progress(i, steps.count)
-    return Particles(positions, momenta.mul_(100.0 / a[-1]), box.size)
+    return Particles(positions, momenta.mul_(100.0 / a[-1]), box.side)

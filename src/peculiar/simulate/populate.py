@@ -153,7 +153,7 @@ def populate(
     random = np.random.default_rng([seed, 2019])
     numbers = counts.cpu().numpy().astype(np.int64).reshape(len(counts), -1)
     if not numbers.any():
-        raise InputError(f"counts must hold at least one halo, got none in a box of {box.size:g} Mpc/h")
+        raise InputError(f"counts must hold at least one halo, got none in a box of {box.side:g} Mpc/h")
     steps = np.linspace(0, 1, len(properties.mass_quantiles[0]))
     cells = [np.repeat(np.arange(box.mesh**3), row) for row in numbers]
     masses = [
@@ -166,7 +166,7 @@ def populate(
     mean, rest = halo_velocities(positions, guides, properties, random)
     return Catalogue(
         positions=positions,
-        box=Box(box.size, origin=box.origin),
+        box=Box(box.side, origin=box.origin),
         redshift=redshift,
         space="real",
         velocities=mean + rest,

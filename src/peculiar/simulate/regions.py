@@ -92,7 +92,7 @@ def box_tracers(simulated: SimulatedBox, settings: TracerSettings, *, seed: int 
         )
     return Catalogue(
         positions=halos.positions[kept],
-        box=Box(simulated.box.size),
+        box=Box(simulated.box.side),
         redshift=simulated.redshift,
         space="real",
         velocities=halos.velocities[kept],
@@ -197,7 +197,7 @@ def observe_region(
         )
     if inner.mesh > simulated.box.mesh:
         raise InputError(
-            f"region must fit into the simulated box of {simulated.box.size:g} Mpc/h, got {inner.size:g}: simulate a "
+            f"region must fit into the simulated box of {simulated.box.side:g} Mpc/h, got {inner.side:g}: simulate a "
             "larger box"
         )
     region = with_margin(inner, margin)
@@ -216,10 +216,10 @@ def observe_region(
 
     assert tracers.velocities is not None
     start = np.asarray(at, dtype=np.float64) * cell
-    centre = inner.size / 2
+    centre = inner.side / 2
     # Of the periodic images of an object, the one nearest to the cube's centre.
-    relative = (tracers.positions - start - centre + simulated.box.size / 2) % simulated.box.size
-    relative += centre - simulated.box.size / 2
+    relative = (tracers.positions - start - centre + simulated.box.side / 2) % simulated.box.side
+    relative += centre - simulated.box.side / 2
     near = (np.abs(relative - centre) < centre + FARTHEST_SHIFT).all(axis=1)
     real = relative[near] + np.asarray(inner.origin)
     velocities = tracers.velocities[near]

@@ -87,13 +87,13 @@ class Convergence:
             return 0.0
         low = np.asarray(self.box.origin)
         known = (np.argwhere(np.isfinite(self.values)) + 0.5) * self.box.cell_size
-        tree = cKDTree(strong - low, boxsize=self.box.size if self.box.periodic else None)
+        tree = cKDTree(strong - low, boxsize=self.box.side if self.box.periodic else None)
         return float(np.mean(np.isfinite(tree.query(known, distance_upper_bound=radius)[0])))
 
     def _separations(self, places: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m n"]:
         offset = places[:, None] - self.points[None]
         if self.box.periodic:
-            offset -= self.box.size * np.round(offset / self.box.size)
+            offset -= self.box.side * np.round(offset / self.box.side)
         return np.asarray(np.linalg.norm(offset, axis=-1))
 
 
@@ -198,8 +198,8 @@ def infall(
     require_vector(velocity, "velocity")
     box = velocity.box
     n, cell = box.mesh, box.cell_size
-    if not cell <= radius <= box.size / 2:
-        raise InputError(f"radius must lie in [{cell:.4g}, {box.size / 2:.4g}] Mpc/h, got {radius}")
+    if not cell <= radius <= box.side / 2:
+        raise InputError(f"radius must lie in [{cell:.4g}, {box.side / 2:.4g}] Mpc/h, got {radius}")
     observed = _observed(coverage, box).cpu().numpy()
     reach = math.ceil(radius / cell) + 1
     around = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
@@ -252,7 +252,7 @@ def _peaks(
     order = np.argsort(-strengths, kind="stable")
     cells, strengths = cells[order], strengths[order]
     places = (cells + 0.5) * box.cell_size
-    tree = cKDTree(places, boxsize=box.size if box.periodic else None)
+    tree = cKDTree(places, boxsize=box.side if box.periodic else None)
     weaker = tree.query_pairs(separation, output_type="ndarray").max(axis=1, initial=-1)
     kept = np.setdiff1d(np.arange(len(cells)), weaker)
     return places[kept] + np.asarray(box.origin), strengths[kept]

@@ -98,7 +98,7 @@ def tidal_web(density: Field, *, threshold: float = 0.0) -> CosmicWeb:
     data_k = data_k * inverse_k_squared(box, device)
     even, odd = wavevectors(box, device), wavevectors(box, device, odd=True)
     # The Nyquist wavenumber has no sign: it stays in the squares, whose sum is delta, and leaves the mixed terms.
-    tensor = [to_real((even[i] ** 2 if i == j else odd[i] * odd[j]) * data_k, box.mesh) for i, j in PAIRS]
+    tensor = [to_real((even[i] ** 2 if i == j else odd[i] * odd[j]) * data_k, box.shape) for i, j in PAIRS]
     return _classify(tensor, threshold, box)
 
 
@@ -127,7 +127,7 @@ def shear_web(velocity: Field, *, threshold: float = 0.44, expansion_rate: float
     box = velocity.box
     k = wavevectors(box, velocity.data.device, odd=True)
     v_k = to_fourier(velocity.data.float())
-    tensor = [to_real(-0.5j / expansion_rate * (k[i] * v_k[j] + k[j] * v_k[i]), box.mesh) for i, j in PAIRS]
+    tensor = [to_real(-0.5j / expansion_rate * (k[i] * v_k[j] + k[j] * v_k[i]), box.shape) for i, j in PAIRS]
     return _classify(tensor, threshold, box)
 
 
@@ -164,8 +164,8 @@ def _require_web_input(field: Field, name: str, threshold: float) -> None:
 
 
 def _classify(tensor: list[Tensor], threshold: float, box: Box) -> CosmicWeb:
-    eigenvalues = np.empty((3, box.mesh, box.mesh, box.mesh), dtype=np.float32)
-    for plane in range(box.mesh):  # double precision on one plane at a time: the closed form cancels
+    eigenvalues = np.empty((3, *box.shape), dtype=np.float32)
+    for plane in range(box.shape[0]):  # double precision on one plane at a time: the closed form cancels
         values = symmetric_eigenvalues(*(t[plane].double() for t in tensor))
         eigenvalues[:, plane] = torch.stack(values).cpu().numpy()
     classes = (eigenvalues > threshold).sum(axis=0, dtype=np.uint8)

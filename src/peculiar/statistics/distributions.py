@@ -189,9 +189,9 @@ def two_point_distribution(field: Field, separation: float, edges: Edges) -> Joi
     require_finite(field, "field")
     bins = require_edges(edges, "edges", field.unit)
     box = field.box
-    if not box.cell_size / 2 <= separation <= box.size / 2:
+    if not box.cell_size / 2 <= separation <= box.side / 2:
         raise InputError(
-            f"separation must lie between half a cell, {box.cell_size / 2:.4g}, and half the box, {box.size / 2:.4g} "
+            f"separation must lie between half a cell, {box.cell_size / 2:.4g}, and half the box, {box.side / 2:.4g} "
             f"Mpc/h, got {separation}"
         )
     steps = max(1, round(separation / box.cell_size))

@@ -70,13 +70,13 @@ def bulk_flow(
     require_finite(velocity, "velocity")
     box = velocity.box
     radii = np.atleast_1d(np.asarray(radius, dtype=np.float64))
-    if radii.ndim != 1 or not ((radii > 0) & (radii <= box.size / 2)).all():
-        raise InputError(f"radius must lie in (0, {box.size / 2:.6g}] Mpc/h, half the box, got {radius}")
-    middle = np.asarray(box.origin) + box.size / 2
+    if radii.ndim != 1 or not ((radii > 0) & (radii <= box.side / 2)).all():
+        raise InputError(f"radius must lie in (0, {box.side / 2:.6g}] Mpc/h, half the box, got {radius}")
+    middle = np.asarray(box.origin) + box.side / 2
     points = middle[None] if centres is None else np.asarray(centres, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"centres must have shape (centre, 3), got {points.shape}")
-    room = box.size / 2 - np.abs(points - middle).max()
+    room = box.side / 2 - np.abs(points - middle).max()
     if not box.periodic and room < radii.max() * (1 - 1e-9):
         raise InputError(
             f"spheres must lie within a box that is not periodic, got a radius of {radii.max()} Mpc/h with "

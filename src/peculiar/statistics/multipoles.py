@@ -384,9 +384,9 @@ def _orders(orders: Sequence[int]) -> tuple[int, ...]:
 
 def _separation_edges(edges: Edges, box: Box, name: str) -> Float[np.ndarray, " edge"]:
     values = require_edges(edges, name, "Mpc/h")
-    if values[0] < 0 or values[-1] > box.size / 2 * (1 + 1e-9):
+    if values[0] < 0 or values[-1] > box.side / 2 * (1 + 1e-9):
         raise InputError(
-            f"{name} must lie in [0, {box.size / 2:.6g}] Mpc/h, half the periodic box, got {values[0]:.4g} to "
+            f"{name} must lie in [0, {box.side / 2:.6g}] Mpc/h, half the periodic box, got {values[0]:.4g} to "
             f"{values[-1]:.4g}"
         )
     return values

@@ -75,9 +75,9 @@ def three_point_multipoles(field: Field, edges: Edges, *, max_order: int = 8) ->
         raise InputError(
             "field.box must be periodic for correlations by Fourier transform, got periodic=False"
         )
-    if bins[0] < 0 or bins[-1] > box.size / 2 * (1 + 1e-9):
+    if bins[0] < 0 or bins[-1] > box.side / 2 * (1 + 1e-9):
         raise InputError(
-            f"edges must lie in [0, {box.size / 2:.6g}] Mpc/h, half the box, got {bins[0]:.4g} to {bins[-1]:.4g}"
+            f"edges must lie in [0, {box.side / 2:.6g}] Mpc/h, half the box, got {bins[0]:.4g} to {bins[-1]:.4g}"
         )
     if max_order < 0 or int(max_order) != max_order:
         raise InputError(f"max_order must be an integer >= 0, got {max_order}")

@@ -154,7 +154,7 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
     observer: tuple[float, float, float] | None = None
     if variant.line_of_sight == "radial":
         random = np.random.default_rng([box.seed, seed])
-        x, y, z = random.uniform(-box.box.size, 2 * box.box.size, size=3).tolist()
+        x, y, z = random.uniform(-box.box.side, 2 * box.box.side, size=3).tolist()
         observer = (x, y, z)
     catalogue = box.catalogue(
         variant.number_density,

@@ -157,7 +157,7 @@ class Footprint:
         side = int(np.ceil(2 * reach / step)) + 1
         whole = Box(side * step, side, origin=(-reach, -reach, -reach), periodic=False)
         seen = self.covers(whole).numpy()[0].astype(np.float64)
-        width = round(inner.size / step)
+        width = round(inner.side / step)
         sums = np.pad(seen, ((1, 0),) * 3).cumsum(0).cumsum(1).cumsum(2)
         for axis in range(3):
             sums = np.take(sums, range(width, side + 1), axis) - np.take(sums, range(side + 1 - width), axis)
@@ -176,12 +176,12 @@ class Footprint:
         reach = self.limits[1]
         coarse = inner.with_cells(max(inner.mesh // 5, 2))
         for _ in range(_DRAWS):
-            x, y, z = random.uniform(-reach, reach - inner.size / 2, size=3).tolist()
-            there = Box(inner.size, coarse.mesh, origin=(x, y, z), periodic=False)
+            x, y, z = random.uniform(-reach, reach - inner.side / 2, size=3).tolist()
+            there = Box(inner.side, coarse.mesh, origin=(x, y, z), periodic=False)
             if float((self.covers(there).data > 0).float().mean()) >= _LEAST_COVERED:
                 return x, y, z
         raise InputError(
-            f"survey must cover half of a cube of {inner.size:g} Mpc/h somewhere, got no such place"
+            f"survey must cover half of a cube of {inner.side:g} Mpc/h somewhere, got no such place"
         )
 
 
@@ -240,14 +240,14 @@ def observe_cube(
     if variant.pattern == "axis":
         sight = "z"
     elif variant.pattern == "centre":
-        observer = (inner.size / 2,) * 3
+        observer = (inner.side / 2,) * 3
     elif variant.pattern == "random":
-        x, y, z = (inner.size / 2 + random.uniform(-FARTHEST_OBSERVER, FARTHEST_OBSERVER, size=3)).tolist()
+        x, y, z = (inner.side / 2 + random.uniform(-FARTHEST_OBSERVER, FARTHEST_OBSERVER, size=3)).tolist()
         observer = (x, y, z)
     else:
         survey = footprint(variant.radial, simulated.cosmology)
         place = survey.best(inner) if variant.pattern == "survey cube" else survey.random(inner, random)
-        inner = Box(inner.size, cells, origin=place, periodic=False)
+        inner = Box(inner.side, cells, origin=place, periodic=False)
         observer = ORIGIN
     tracers = tracers or box_tracers(simulated, variant.tracers(), seed=simulated.seed)
     if variant.pattern.startswith("survey"):

@@ -130,7 +130,7 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     assert isinstance(spec, CountInputs)
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
     one = boxes[0]
-    mesh = box_of_cells(one.box.size, cell_size=spec.cell_size)
+    mesh = box_of_cells(one.box.side, cell_size=spec.cell_size)
 
     theory = []
     with progress_bar("coarser twins of the training boxes", total=len(boxes)) as advance:

@@ -125,8 +125,8 @@ def emulate(
         velocity, source = found["velocity"], f"model {emulator.card.name}"
     else:
         velocity, source = second_order_velocity(theory, cosmology, redshift=redshift), SECOND_ORDER
-    position = (lattice(box.mesh, box.size, displacement.device) + displacement).remainder_(box.size)
-    position.masked_fill_(position >= box.size, 0.0)
+    position = (lattice(box.mesh, box.side, displacement.device) + displacement).remainder_(box.side)
+    position.masked_fill_(position >= box.side, 0.0)
     return EmulatedParticles(
         position, displacement, velocity, source, box, cosmology, redshift, emulator.card.name
     )

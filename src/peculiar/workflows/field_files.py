@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -33,8 +34,7 @@ LONG_NAMES = {
 
 UNITS = {"density": "", "velocity": "km/s", "velocity_error": "km/s", "momentum": "km/s"}
 """Of what is read."""
-
-
+Side = Annotated[float, Setting(gt=0)]
 REMEDY = "give a whole output of reconstruct"
 DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 """What zarr and its codecs raise for a store that is damaged, by where the damage is."""
@@ -47,7 +47,7 @@ class _Provenance(Record):
 class FieldAttributes(Record):
     """What a zarr directory of fields says of itself."""
 
-    box_size: float = Setting(gt=0)
+    box_size: Side | tuple[Side, Side, Side]
     box_units: str
     box_origin: tuple[float, float, float]
     periodic: bool
@@ -130,7 +130,7 @@ def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xa
         coordinates["component"] = ("component", np.array(AXES), {"long_name": "component of a vector"})
     own = {
         "title": "Reconstructed fields of matter in real space",
-        "box_size": box.size,
+        "box_size": box.size if box.is_cube else list(box.sides),
         "box_origin": list(box.origin),
         "box_units": "Mpc/h",
         "periodic": int(box.periodic),
@@ -221,12 +221,14 @@ def read_fields(path: Path | str) -> dict[str, Field]:
     """
     dataset = _load(path)
     attributes = checked(FieldAttributes, dataset.attrs, where=str(path), remedy=REMEDY)
-    cells = dataset.sizes.get("x", 0)
-    if any(dataset.sizes.get(axis, 0) != cells for axis in AXES):
+    x, y, z = (dataset.sizes.get(axis, 0) for axis in AXES)
+    try:
+        box = Box(attributes.box_size, (x, y, z))
+    except InputError as error:
         raise InputError(
-            f"fields must have one mesh of x, y and z, got {dict(dataset.sizes)} in {path}: {REMEDY}"
-        )
-    box = Box(attributes.box_size, cells, origin=attributes.box_origin, periodic=attributes.periodic)
+            f"fields must have one mesh of x, y and z, got {dict(dataset.sizes)} in {path} ({error}): {REMEDY}"
+        ) from None
+    box = replace(box, origin=attributes.box_origin, periodic=attributes.periodic)
     _require_unit("lengths", attributes.box_units, "Mpc/h", path)
     return {str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()}
 

@@ -118,7 +118,7 @@ def flow_file(
     emulator = _load(model, device)
     card = emulator.card
     stated = read_stated_density(density)
-    require_space(target, size=_WRITTEN * stated.density.box.mesh**3)
+    require_space(target, size=_WRITTEN * stated.density.box.cell_count)
     cosmology = cosmology or stated.cosmology or card.training_cosmology
     if redshift is None:
         redshift = card.redshift if stated.redshift is None else stated.redshift
@@ -163,7 +163,7 @@ def _check(density: Field, cosmology: Cosmology, *, redshift: float) -> None:
     require_redshift(redshift)
     cosmology.velocity_factor(redshift)  # refuses redshifts without growth
     require_memory(
-        _BYTES_PER_CELL * density.box.mesh**3,
-        what=f"a density of {density.box.mesh}^3 cells",
+        _BYTES_PER_CELL * density.box.cell_count,
+        what=f"a density of {density.box.mesh_text} cells",
         remedy="take fewer cells",
     )

@@ -113,7 +113,7 @@ def potential(density: Field, *, cosmology: Cosmology, redshift: float) -> Field
     box = fourier_box(density.box)
     source_k = to_fourier(pad(density.data, density.box)[0])
     source_k *= -1.5 * cosmology.Omega_m * 100.0**2 * (1 + redshift) * inverse_k_squared(box, source_k.device)
-    data = crop(to_real(source_k, box.mesh)[None], density.box)
+    data = crop(to_real(source_k, box.shape)[None], density.box)
     return density.replace(data=data, names=("potential",), unit="(km/s)^2")
 
 
@@ -255,7 +255,7 @@ def _slabs(flow: SurveyFlow, found: SuperclusterFlow) -> list[FlowSlab]:
         inside = (points[:, 2] >= low) & (points[:, 2] < high)
         names = [_short(name) for name in found.superclusters.names]
         marks = [Mark(names[i], tuple(places[i, long].tolist())) for i in np.flatnonzero(near)]
-        slab = Slab(values, box.size, high - low, axes=("xyz"[long[0]], "xyz"[long[1]]), origin=corner)
+        slab = Slab(values, box.side, high - low, axes=("xyz"[long[0]], "xyz"[long[1]]), origin=corner)
         slabs.append(
             FlowSlab(
                 slab,

@@ -32,7 +32,7 @@ def isolated_cube(size: float, box: Box) -> Box:
     cells = round(size / box.cell_size) if np.isfinite(size) else 0
     if cells < 2 or cells > box.mesh or abs(cells * box.cell_size / size - 1) > 1e-6:
         raise InputError(
-            f"cube must be whole cells of {box.cell_size:g} Mpc/h and fit into boxes of {box.size:g} Mpc/h, got "
+            f"cube must be whole cells of {box.cell_size:g} Mpc/h and fit into boxes of {box.side:g} Mpc/h, got "
             f"{size:g} Mpc/h: change --cube, or simulate larger boxes"
         )
     return Box(size, cells, periodic=False)
@@ -74,9 +74,9 @@ def mock_cube(
     line_of_sight: LineOfSight = "z" if pattern == "axis" else "radial"
     observer = None
     if pattern == "centre":
-        observer = (cube.size / 2,) * 3
+        observer = (cube.side / 2,) * 3
     elif pattern == "random":
-        x, y, z = ((cube.size - simulated.box.size) / 2 + simulated.box.size * rng.random(3)).tolist()
+        x, y, z = ((cube.side - simulated.box.side) / 2 + simulated.box.side * rng.random(3)).tolist()
         observer = (x, y, z)
     seen = observe_region(
         simulated,
@@ -100,7 +100,7 @@ def mock_cube(
     columns["halo_mass"] = halo_masses
     table = documented_table(columns)
     table["z"].unit, table["z"].description = table["x"].unit, table["x"].description
-    table.meta.update(box_size=cube.size, redshift=simulated.redshift, space="redshift", los=line_of_sight)
+    table.meta.update(box_size=cube.side, redshift=simulated.redshift, space="redshift", los=line_of_sight)
     facts = {
         "pattern": pattern,
         "line_of_sight": line_of_sight,
@@ -122,6 +122,6 @@ def _reading(
     """The options of `peculiar reconstruct` for a cube."""
     place = "" if observer is None else f" --observer={','.join(f'{x:.6g}' for x in observer)}"
     return (
-        f"--box {cube.size:g} --cells {cube.mesh} --no-periodic --los {line_of_sight}{place} "
+        f"--box {cube.side:g} --cells {cube.mesh} --no-periodic --los {line_of_sight}{place} "
         f"--redshift {simulated.redshift:g}"
     )

@@ -133,16 +133,16 @@ def plan_survey(
     near, far = (float(n_of_r.distances[end]) for end in (0, -1))
     low, high = _covered(mask, near=near, far=far)
     width = high - low
-    if width.max() + box.cell_size > box.size:
+    if width.max() + box.cell_size > box.side:
         raise InputError(
             f"the survey must fit into the simulated box, got a covered region {_show(width)} Mpc/h wide (x, y, z; "
-            f"{near:.4g} to {far:.4g} Mpc/h) and boxes of {box.size:g} Mpc/h: simulate larger boxes, or narrow the "
+            f"{near:.4g} to {far:.4g} Mpc/h) and boxes of {box.side:g} Mpc/h: simulate larger boxes, or narrow the "
             "limits (--distances)"
         )
-    if width.max() > LARGEST_SHARE * box.size:
+    if width.max() > LARGEST_SHARE * box.side:
         warnings.warn(
             f"the survey is {_show(width)} Mpc/h wide and fills more than {LARGEST_SHARE:g} of the boxes' side of "
-            f"{box.size:g} Mpc/h: few flows from outside are there, and opposite edges are neighbours",
+            f"{box.side:g} Mpc/h: few flows from outside are there, and opposite edges are neighbours",
             stacklevel=3,
         )
     first, last = (float(cosmology.redshift_at(distance)) for distance in (near, far))
@@ -154,7 +154,7 @@ def plan_survey(
         )
     region = _region(survey, box, low=low, high=high)
     centre, corner = (low + high) / 2, np.asarray(region.origin)
-    steps = np.round((centre - box.size / 2 - corner) / box.cell_size)
+    steps = np.round((centre - box.side / 2 - corner) / box.cell_size)
     limits = {} if survey.distances or survey.redshifts else {"distances": (near, far)}
     return SurveyPlan(
         survey=survey.with_changes(limits),
@@ -164,7 +164,7 @@ def plan_survey(
         n_of_r=n_of_r,
         luminosity_function=shape,
         region=region,
-        whole=Box(box.size, box.mesh, origin=_triple(corner + steps * box.cell_size), periodic=False),
+        whole=Box(box.side, box.mesh, origin=_triple(corner + steps * box.cell_size), periodic=False),
         width=width,
     )
 
@@ -332,13 +332,14 @@ def _region(survey: Survey, box: Box, *, low: Float[np.ndarray, " 3"], high: Flo
     """Return the survey's own box, or the cube around what it covers, in cells of the simulated box."""
     cell = box.cell_size
     if survey.box is not None:
-        cells = int(np.ceil(survey.box.size / cell - 1e-6))
+        own = survey.box.box()
+        cells = int(np.ceil(own.side / cell - 1e-6))
         if cells > box.mesh:
             raise InputError(
-                f"box of the survey must fit into the simulated box, got {survey.box.size:g} Mpc/h and "
-                f"{box.size:g} Mpc/h: simulate larger boxes"
+                f"box of the survey must fit into the simulated box, got {own.extent} and {box.extent}: simulate "
+                "larger boxes"
             )
-        return Box(max(cells, 2) * cell, max(cells, 2), origin=survey.box.origin, periodic=False)
+        return Box(max(cells, 2) * cell, max(cells, 2), origin=own.origin, periodic=False)
     wanted = (float((high - low).max()) + 2 * survey.padding) / cell
     cells = min(8 * int(np.ceil(wanted / 8)), box.mesh)  # transforms and networks like multiples of 8
     return Box(cells * cell, cells, origin=_triple((low + high) / 2 - cells * cell / 2), periodic=False)

@@ -154,10 +154,10 @@ def paint_file(
     source: float | MatterFields
     if density is not None:
         source = read_density(density, cosmology, redshift=redshift)
-        side = source.density.box.size
+        side = source.density.box.side
     else:
         assert size is not None
-        source = side = Box(size).size
+        source = side = Box(size).side
     number = options.number_density or painter.card.number_density
     require_space(target, size=round(_BYTES_PER_HALO * number * side**3))
     with progress_bar("painting", total=painter.passes + 1) as advance:

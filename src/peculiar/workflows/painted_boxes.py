@@ -229,10 +229,10 @@ def _of_matter(
         raise InputError(
             f"matter must have the cells of model {card.name!r}, {card.cell_size:g} Mpc/h, got "
             f"{first.box.cell_size:.4g} in {settings.matter}: simulate it with --cells "
-            f"{round(first.box.size / card.cell_size)}"
+            f"{round(first.box.side / card.cell_size)}"
         )
     taken = dataclasses.replace(
-        settings, size=first.box.size, cells=first.box.mesh, redshift=first.redshift, per_cell=int(per_cell)
+        settings, size=first.box.side, cells=first.box.mesh, redshift=first.redshift, per_cell=int(per_cell)
     )
     return taken, first.cosmology
 
@@ -247,7 +247,7 @@ def _halos(painted: Catalogue) -> Halos:
     assert painted.velocities is not None
     order = np.argsort(-painted.masses, kind="stable")
     positions = painted.positions[order].astype(np.float32)
-    positions[positions >= painted.box.size] = 0  # rounding to half the digits can reach the upper face
+    positions[positions >= painted.box.side] = 0  # rounding to half the digits can reach the upper face
     return Halos(
         positions=positions,
         velocities=painted.velocities[order].astype(np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,28 +101,37 @@ def hand_over(
     return chosen
 
 
-def mesh_cells(box_size: float, *, cell_size: float, multiple: int = 4) -> int:
-    """Return the number of cells along a side whose size comes closest to a wanted one.
+def mesh_cells(box: Box, *, cell_size: float, multiple: int = 4) -> int:
+    """Return the number of cells along the longest side whose size comes closest to a wanted one.
 
     A multiple of the networks' stride is taken where the cells keep their size to 1.5 %.
 
     Raises
     ------
     InputError
-        If the box has fewer than 8 cells along a side.
+        If the box has fewer than 8 cells along a side, or no cells of about this size fill three unequal sides.
 
     Examples
     --------
-    >>> mesh_cells(225.0, cell_size=2.34375)
+    >>> mesh_cells(Box(225.0), cell_size=2.34375)
     96
     """
-    wanted = box_size / cell_size
-    if wanted < 7.5:
+    wanted = max(box.sides) / cell_size
+    if min(box.sides) / cell_size < 7.5:
         raise InputError(
-            f"Box.size must be at least 8 cells of {cell_size:.4g} Mpc/h, got {box_size:g} Mpc/h: is it in Mpc/h?"
+            f"Box.size must be at least 8 cells of {cell_size:.4g} Mpc/h, got {min(box.sides):g} Mpc/h: is it in Mpc/h?"
         )
-    rounded = multiple * round(wanted / multiple)
-    return rounded if abs(rounded / wanted - 1) < 0.015 else round(wanted)
+    unit = box.least_cells
+    whole = unit * max(round(wanted / unit), 1)
+    if not 0.8 < whole / wanted < 1.25:
+        x, y, z = (cell_size * max(round(side / cell_size), 8) for side in box.sides)
+        raise InputError(
+            f"Box.size must be whole cells of about {cell_size:.4g} Mpc/h along each side, got {box.sides}: take "
+            f"{x:g}, {y:g}, {z:g}, or another size of cells"
+        )
+    step = math.lcm(multiple, unit)
+    rounded = step * round(wanted / step)
+    return rounded if abs(rounded / wanted - 1) < 0.015 else whole
 
 
 def reconstruct(
@@ -173,9 +183,9 @@ def reconstruct(
     else:
         reconstructor, card = model, getattr(model, "card", None)
     if cells is None:
-        cells = catalogue.completeness.box.cells if catalogue.completeness is not None else None
+        cells = max(catalogue.completeness.box.shape) if catalogue.completeness is not None else None
     if cells is None:
-        cells = mesh_cells(catalogue.box.size, cell_size=card.cell_size if card else CELL_SIZE)
+        cells = mesh_cells(catalogue.box, cell_size=card.cell_size if card else CELL_SIZE)
     if cosmology is None:
         cosmology = card.training_cosmology if card else PRESETS["xiao2024"]
     texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology) if card else []
@@ -245,8 +255,8 @@ def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:
     require_memory(
         reconstructor.memory(box)
         if isinstance(reconstructor, NeuralReconstructor)
-        else CLASSICAL_BYTES * box.mesh**3,
-        what=f"a mesh of {box.mesh}^3 cells ({box.size:.4g} Mpc/h in cells of {box.cell_size:.3g} Mpc/h)",
+        else CLASSICAL_BYTES * box.cell_count,
+        what=f"a mesh of {box.mesh_text} cells ({box.extent} in cells of {box.cell_size:.3g} Mpc/h)",
         remedy="take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file, or "
         "run the network in blocks (docs/reconstruct.md, Larger than memory)",
     )

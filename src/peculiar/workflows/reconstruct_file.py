@@ -22,6 +22,7 @@ from peculiar.catalogues.read import has_units, position_columns, stated
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
+from peculiar.core.box import Sides
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
@@ -59,7 +60,7 @@ class CatalogueOptions:
 
     Parameters
     ----------
-    box_size : float, optional
+    box_size : float or three, optional
         Side of the box [Mpc/h].
     origin : (3,) [Mpc/h]
         Lower corner of the box.
@@ -84,7 +85,7 @@ class CatalogueOptions:
         If both or neither of `box_size` and `survey` are given, or an option of the other kind.
     """
 
-    box_size: float | None = None
+    box_size: float | Sides | None = None
     origin: tuple[float, float, float] | None = None
     periodic: bool = True
     line_of_sight: LineOfSight | None = None
@@ -220,9 +221,10 @@ def reconstruct_file(
                 f"{catalogue.number_density:.3g} objects per (Mpc/h)^3"
             )
     if cells is None:
-        cells = catalogue.box.cells or mesh_cells(catalogue.box.size, cell_size=cell_size)
+        has_mesh = catalogue.box.cells is not None
+        cells = max(catalogue.box.shape) if has_mesh else mesh_cells(catalogue.box, cell_size=cell_size)
     for path in outputs:
-        require_space(path, size=FIELD_BYTES * cells**3)
+        require_space(path, size=FIELD_BYTES * catalogue.box.with_cells(cells).cell_count)
     outside_range = range_texts(card, catalogue, cells=cells, cosmology=cosmology) if card else []
     if model is None and card is not None:
         reconstructor = hand_over(catalogue, card, cells=cells, cosmology=cosmology) or reconstructor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ def reconstruction_sections(run: Reconstruction | Path, *, objects: Path | None 
     kind = "a survey seen from inside" if attributes.get("line_of_sight") == "radial" else "a box"
     subject = (
         f"Real-space density and velocity of the matter around {count:,} objects in redshift space, {kind}, by {name} "
-        f"on a mesh of {box.mesh}³ cells of {box.cell_size:.2f} Mpc/h."
+        f"on a mesh of {_mesh_text(box)} cells of {box.cell_size:.2f} Mpc/h."
     )
     sections = [
         _view(fields, coverage, place),
@@ -160,7 +160,7 @@ def survey_flow(
 
 def observed_cells(positions: Float[np.ndarray, "n 3"], box: Box) -> Bool[np.ndarray, "x y z"]:
     """Return the cells near objects: their smoothed number is at least 8 % of its mean over the cells that hold any."""
-    open_box = Box(box.size, box.mesh, box.origin, periodic=False)
+    open_box = replace(box, periodic=False)
     counts = paint(positions, open_box)
     smoothed = gaussian(Field(counts, open_box, ("objects",)), REACH).data[0]
     typical = smoothed[counts[0] > 0].mean()
@@ -173,7 +173,11 @@ def cropped(
     *,
     observer: tuple[float, float, float] | None,
 ) -> tuple[dict[str, Field], Bool[np.ndarray, "x y z"]]:
-    """Cut the smallest cube that holds the observed cells, and the observer where the box does."""
+    """Cut the smallest cube that holds the observed cells, and the observer where the box does.
+
+    Where it reaches beyond the faces of a box with three sides, nothing is observed, and the fields are 0.
+    """
+    fields, coverage = _in_cube(fields, coverage)
     box = fields["density"].box
     seen = np.argwhere(coverage)
     if observer is not None and box.contains(np.asarray([observer]))[0]:
@@ -191,6 +195,22 @@ def cropped(
     return inside, coverage[cut]
 
 
+def _in_cube(
+    fields: dict[str, Field], coverage: Bool[np.ndarray, "x y z"]
+) -> tuple[dict[str, Field], Bool[np.ndarray, "x y z"]]:
+    box = fields["density"].box
+    side = max(box.shape)
+    below = [(side - n) // 2 for n in box.shape]
+    x, y, z = ((low, side - n - low) for low, n in zip(below, box.shape, strict=True))
+    corner = [o - low * box.cell_size for o, low in zip(box.origin, below, strict=True)]
+    cube = Box(side * box.cell_size, side, (corner[0], corner[1], corner[2]), periodic=False)
+    larger = {
+        name: field.replace(data=torch.nn.functional.pad(field.data, (*z, *y, *x)), box=cube)
+        for name, field in fields.items()
+    }
+    return larger, np.pad(coverage, (x, y, z))
+
+
 def _speed_headline(velocity: Field, coverage: np.ndarray | None) -> list[Headline]:
     speed = torch.linalg.vector_norm(velocity.data, dim=0).numpy()
     inside = speed if coverage is None else speed[coverage]
@@ -206,7 +226,7 @@ def _view(
     volume = Volume(
         coarsen(fields["density"].numpy(), VOLUME_CELLS)[0],
         coarsen(fields["velocity"].numpy(), VOLUME_CELLS),
-        box.size,
+        box.side,
         origin=box.origin,
         periodic=box.periodic,
         coverage=None if coverage is None else coarsen(coverage[None].astype(float), VOLUME_CELLS)[0] > 0.5,
@@ -250,7 +270,7 @@ def _maps(
         }
         thickness = layers * box.cell_size
         origin = box.origin[kept[0]], box.origin[kept[1]]
-        slabs.append(Slab(values, box.size, thickness, axes=("xyz"[kept[0]], "xyz"[kept[1]]), origin=origin))
+        slabs.append(Slab(values, box.side, thickness, axes=("xyz"[kept[0]], "xyz"[kept[1]]), origin=origin))
         if positions is not None and coverage is not None:
             low = box.origin[axis] + starts[axis] * box.cell_size
             inside = (positions[:, axis] >= low) & (positions[:, axis] < low + thickness)
@@ -270,7 +290,7 @@ def _maps(
 def _start(axis: int, box: Box, layers: int, observer: tuple[float, float, float] | None) -> int:
     """First layer of a slab through the observer, or through the middle where there is none in the box."""
     middle = (box.mesh - layers) // 2
-    if observer is None or not 0 <= observer[axis] - box.origin[axis] <= box.size:
+    if observer is None or not 0 <= observer[axis] - box.origin[axis] <= box.side:
         return middle
     cell = int((observer[axis] - box.origin[axis]) / box.cell_size)
     return min(max(cell - layers // 2, 0), box.mesh - layers)
@@ -307,7 +327,7 @@ def _made(attributes: dict[str, Any], box: Box) -> Section:
     values = _mapping(attributes["cosmology"])
     entries = [
         ("model", str(attributes.get("model"))),
-        ("box", f"{box.size:g} Mpc/h, {box.mesh}³ cells, {'periodic' if box.periodic else 'not periodic'}"),
+        ("box", f"{box.extent}, {_mesh_text(box)} cells, {'periodic' if box.periodic else 'not periodic'}"),
         ("redshift", f"{float(attributes['redshift']):.3f}"),
         ("line of sight", str(attributes.get("line_of_sight"))),
         ("cosmology", ", ".join(f"{key} = {value:g}" for key, value in values.items())),
@@ -358,6 +378,10 @@ def _attributes(made: Reconstruction) -> dict[str, Any]:
     own = {"box_size": box.size, "box_units": "Mpc/h", "box_origin": box.origin, "periodic": box.periodic}
     checked(ReconstructionAttributes, own | found, where="reconstruction", remedy=REMEDY)
     return found
+
+
+def _mesh_text(box: Box) -> str:
+    return box.mesh_text.replace("^3", "³")
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
                     )
             shapes = cubes * len(boxes)
         elif isinstance(spec, CountInputs):
-            shapes = [MeshShape(box_of_cells(box.size, cell_size=spec.cell_size).mesh, True) for box in boxes]
+            shapes = [MeshShape(box_of_cells(box.side, cell_size=spec.cell_size).mesh, True) for box in boxes]
         else:
             shapes = [MeshShape(box.mesh, True) for box in boxes]
     if len(sides := sorted({shape.cells for shape in shapes})) > 1:

@@ -29,13 +29,13 @@ def plane_wave(box, *, amplitude, axis):
     ("size", "cells"), [(225.0, 96), (300.0, 128), (75.0, 32), (250.0, 108), (20.0, 9), (600.0, 256)]
 )
 def test_mesh_cells_keep_the_cell_size(size, cells):
-    assert mesh_cells(size, cell_size=225 / 96) == cells
+    assert mesh_cells(Box(size), cell_size=225 / 96) == cells
     assert abs(size / cells / (225 / 96) - 1) < 0.06
 
 
 def test_a_box_of_few_cells_is_refused():
     with pytest.raises(InputError, match="at least 8 cells"):
-        mesh_cells(5.0, cell_size=2.34)
+        mesh_cells(Box(5.0), cell_size=2.34)
 
 
 @pytest.mark.parametrize("axis", [0, 2])

@@ -78,7 +78,7 @@ def count_statistics(counts: Counts, density: Field, *, limits: Sequence[int]) -
         )
     for side, limit in zip(BLOCKS, limits, strict=True):
         blocks = _blocks(counts, side).clamp(0, limit)[None]
-        field = Field(blocks, Box(box.size, blocks.shape[-1]), ["counts"])
+        field = Field(blocks, Box(box.side, blocks.shape[-1]), ["counts"])
         found[f"histogram/{side}"] = one_point_distribution(field, _count_edges(limit)).counts[0]
     floor, top = DENSITIES[0] * 1.0001, DENSITIES[-1] * 0.9999
     found["density"] = joint_distribution(
@@ -174,7 +174,7 @@ def catalogue_statistics(catalogue: Catalogue, cosmology: Cosmology, *, cells: i
         [(Mpc/h)^3]; "bispectrum/NAME" in real space at all of `ANGLES` [(Mpc/h)^6]; "speed", the rms of a velocity
         component [km/s].
     """
-    box = Box(catalogue.box.size, cells)
+    box = Box(catalogue.box.side, cells)
     edges = wavenumber_edges(box, MULTIPOLE_WIDTH)
     edges = edges[edges <= box.k_nyquist / 2 + 1e-9]
     real = catalogue_modes(catalogue, cells)

@@ -79,7 +79,7 @@ def mass_ranges(all_edges: Sequence[Sequence[float]], *, resolved: float = 0.0) 
 def coarser_twin(simulated: SimulatedBox, painter: HaloPainter) -> MatterFields:
     """A box's own waves, with the painter's particles on its cells."""
     return matter_fields(
-        box_of_cells(simulated.box.size, cell_size=painter.card.cell_size),
+        box_of_cells(simulated.box.side, cell_size=painter.card.cell_size),
         simulated.cosmology,
         seed=simulated.seed,
         redshift=simulated.redshift,

@@ -128,7 +128,7 @@ class CountTask(Task[CountCase]):
         boxes, tuning = open_boxes(
             paths,
             tune_on,
-            tuned_alike=lambda box: (box.box.size, box.redshift),
+            tuned_alike=lambda box: (box.box.side, box.redshift),
             words="the size and redshift",
         )
         self.paths, self.tune_on = [box.path for box in boxes], [box.path for box in tuning]
@@ -267,7 +267,7 @@ class CountTask(Task[CountCase]):
                 for label, (local, bias) in zip(labels, self._tuned, strict=True)
             },
             "box": {
-                "size": first.box.size,
+                "size": first.box.side,
                 "cells": int(arrays.of("slice/density", TRUTH).shape[0]),
                 "redshift": first.redshift,
                 "cosmology": asdict(first.cosmology),
@@ -346,8 +346,8 @@ class CountTask(Task[CountCase]):
         low, high = painter.card.mass_edges[0], painter.card.mass_edges[-1]
         kept = (halos.masses >= low) & (halos.masses < high)
         truth = Catalogue(
-            halos.positions[kept] % simulated.box.size,
-            Box(simulated.box.size),
+            halos.positions[kept] % simulated.box.side,
+            Box(simulated.box.side),
             redshift=simulated.redshift,
             space="real",
             velocities=halos.velocities[kept],

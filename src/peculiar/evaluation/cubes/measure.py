@@ -215,7 +215,7 @@ def velocity_scores(predicted: Field, truth: Field, mask: Bool[torch.Tensor, "x 
 
 def error_moments(predicted: Field, cube: Cube) -> Float[np.ndarray, "moment edge observer"]:
     """Sum `MOMENTS` of the radial velocity in bins of the two distances; without an observer all in the first."""
-    edges = distance_edges(cube.velocity.box.size)
+    edges = distance_edges(cube.velocity.box.side)
     true = (cube.velocity.data * cube.sight).sum(dim=0).double().numpy().ravel()
     error = (predicted.data * cube.sight).sum(dim=0).double().numpy().ravel() - true
     shape = (len(edges["from_edge"]) - 1, len(edges["from_observer"]) - 1)

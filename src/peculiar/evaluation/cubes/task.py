@@ -155,7 +155,7 @@ class CubeTask(Task[CubeCase]):
         if abs(cells - round(cells)) > 1e-6 or 2 * round(cells) > first.box.mesh:
             raise InputError(
                 f"simulated boxes must hold two cubes of {cube:g} Mpc/h along a side, in whole cells, got "
-                f"{first.box.size:g} Mpc/h with {first.box.mesh} cells: simulate with --box {2 * cube:g} "
+                f"{first.box.side:g} Mpc/h with {first.box.mesh} cells: simulate with --box {2 * cube:g} "
                 f"--cells {round(2 * cube / 5)}"
             )
         self.paths, self.tune_on = [box.path for box in boxes], [box.path for box in tuning]
@@ -245,7 +245,7 @@ class CubeTask(Task[CubeCase]):
             "outside_response": {name: own.responses for name, own in tuned.items()},
             "left_out": {name: own.left_out for name, own in tuned.items() if own.left_out},
             "velocity_definition": first.velocity_definition,
-            "box": {"size": first.box.size, "cells": first.box.mesh, "redshift": first.redshift},
+            "box": {"size": first.box.side, "cells": first.box.mesh, "redshift": first.redshift},
             "cubes": {
                 "size": self.cube,
                 "cells": round(self.cube / first.box.cell_size),

@@ -134,7 +134,7 @@ def density_modes(displacement: Mesh, box: Box) -> Modes:
     Particles of a lattice are no Poisson sample: no shot noise is subtracted.
     """
     position = _positions(displacement, box)
-    catalogue = Catalogue(position, Box(box.size), redshift=0.0, space="real")
+    catalogue = Catalogue(position, Box(box.side), redshift=0.0, space="real")
     return replace(catalogue_modes(catalogue, 2 * box.mesh), shot_noise=0.0, shot_bispectrum=0.0)
 
 
@@ -142,11 +142,11 @@ def zeta(displacement: Mesh, box: Box) -> ThreePoint:
     """Return the three-point multipoles of the particles' density."""
     mesh = box.with_cells(3 * box.mesh // 2)
     counts = paint(_positions(displacement, box), mesh)
-    edges = np.arange(0.0, min(THREE_POINT_REACH, box.size / 2) + 1e-6, THREE_POINT_BIN)
+    edges = np.arange(0.0, min(THREE_POINT_REACH, box.side / 2) + 1e-6, THREE_POINT_BIN)
     return three_point_multipoles(Field(counts / counts.mean() - 1, mesh, ["density"]), edges)
 
 
 def _positions(displacement: Mesh, box: Box) -> np.ndarray:
-    moved = (lattice(box.mesh, box.size) + displacement).remainder(box.size)
-    moved.masked_fill_(moved >= box.size, 0.0)
+    moved = (lattice(box.mesh, box.side) + displacement).remainder(box.side)
+    moved.masked_fill_(moved >= box.side, 0.0)
     return moved.reshape(3, -1).T.contiguous().numpy()

@@ -151,7 +151,7 @@ class DisplacementTask(Task[PairCase]):
             ("", TRUTH): Measured(
                 rows={} if found is None else {"zeta": found.multipoles},
                 once={"sheet": sheet(case.truth.displacement)},
-                shared={"size": np.array(case.truth.box.size)},
+                shared={"size": np.array(case.truth.box.side)},
             )
         }
 

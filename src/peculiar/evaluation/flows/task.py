@@ -164,7 +164,7 @@ class FlowTask(Task[FlowCase]):
         return {
             "smoothing": self.smoothing,
             "velocity_definition": self.definition,
-            "box": {"size": first.box.size, "cells": first.box.mesh, "redshift": first.redshift},
+            "box": {"size": first.box.side, "cells": first.box.mesh, "redshift": first.redshift},
         }
 
     @classmethod

@@ -162,7 +162,7 @@ class TracerTask(Task[TracerCase]):
         self._tuned = {fraction: list(reconstructors) for fraction in fractions}
         self._first = boxes[0]
         self._edges: dict[str, np.ndarray] = {}
-        cell, size = boxes[0].box.cell_size, boxes[0].box.size
+        cell, size = boxes[0].box.cell_size, boxes[0].box.side
         steps = int(min(PLANE_REACH, size / 2 - cell) / cell)
         # Bins are centred on the separations that the mesh holds; the first takes 0 and 1 together, as 0 alone is few.
         self._plane_edges = np.concatenate([[0.0], (np.arange(1, steps + 1) + 0.5) * cell])
@@ -282,7 +282,7 @@ class TracerTask(Task[TracerCase]):
                 }
                 for fraction, row in self._tuned.items()
             },
-            "box": {"size": first.box.size, "cells": first.box.mesh, "redshift": first.redshift},
+            "box": {"size": first.box.side, "cells": first.box.mesh, "redshift": first.redshift},
             "slab_axis": thin_axis(self.line_of_sight),
         }
 
