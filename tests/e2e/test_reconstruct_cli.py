@@ -212,3 +212,36 @@ def test_a_users_columns_come_back_beside_ours(run, table, tmp_path):
     np.testing.assert_array_equal(objects["id"].mask, table["id"].mask)
     np.testing.assert_array_equal(objects["id"].compressed(), table["id"].compressed())
     np.testing.assert_allclose(objects["v_los"], objects["vz"])
+
+
+def test_a_box_with_three_sides(run, tmp_path):
+    rng = np.random.default_rng(2)
+    centres = rng.uniform(0, (80, 40, 60), (60, 3))
+    positions = np.mod(np.repeat(centres, 20, axis=0) + rng.normal(0, 2, (1200, 3)), (80, 40, 60))
+    Table(dict(zip("xyz", positions.T, strict=True))).write(tmp_path / "slab.fits")
+    result = run(
+        *("reconstruct", "slab.fits", "--box", "80,40,60", "--cells", 32, "--los", "x", "--redshift", 0.3),
+        *("--model", "iterative", "--out", "slab.zarr", "--at-objects", "objects.fits"),
+    )
+    assert result.exit_code == 0, result.output
+    made = peculiar.Reconstruction.open(tmp_path / "slab.zarr")
+    assert made.box == peculiar.Box((80.0, 40.0, 60.0), (32, 16, 24))
+    objects = Table.read(tmp_path / "objects.fits")
+    found = made["velocity"].at(np.stack([objects[f"{axis}_real"] for axis in "xyz"], axis=1))
+    # Those are means over places along the sight line, these the value at the mean place.
+    assert np.corrcoef(found[:, 1], objects["vy"])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ("80,40", "one number or 3 numbers"),
+        ("80,40,-1", "must be > 0"),
+        ("80,41,60.3", "whole cells"),
+        ("wide", "one number"),
+    ],
+)
+def test_wrong_sides_are_refused_before_the_work(run, catalogue, box, words):
+    result = run("reconstruct", catalogue, "--box", box, "--model", "iterative", "--out", "out.zarr")
+    assert result.exit_code == 2
+    assert words in result.stderr

@@ -115,16 +115,13 @@ def test_iterative_fft_recovers_zeldovich_velocities(zeldovich, line_of_sight, o
 
 def test_moving_back_brings_tracers_closer_to_where_they_are(zeldovich):
     catalogue = observed(zeldovich)
-    positions, shift = move_back(
-        catalogue, cells=48, cosmology=COSMOLOGY, smoothing=5.0, bias=1.8, iterations=6
-    )
+    positions = move_back(catalogue, cells=48, cosmology=COSMOLOGY, smoothing=5.0, bias=1.8, iterations=6)
 
     def error(points):
         separation = np.mod(points - zeldovich.positions + 150.0, 300.0) - 150.0
         return np.sqrt((separation**2).sum(axis=1).mean())
 
     assert error(positions) < 0.25 * error(catalogue.positions)
-    assert shift.shape == (3, 48, 48, 48)
     np.testing.assert_array_equal(positions[:, :2], catalogue.positions[:, :2])
 
 

@@ -39,7 +39,7 @@ REDSHIFT = 0.59
 class Stated:
     """What a catalogue that this package wrote states about itself."""
 
-    sides: tuple[float, ...]
+    box_size: float | tuple[float, ...]
     redshift: float
     space: Space
     line_of_sight: LineOfSight
@@ -53,7 +53,7 @@ def stated(table: Table) -> Stated | None:
     try:
         sides = tuple(float(side) for side in str(own["box_size"]).split())
         return Stated(
-            sides if len(sides) == 3 else sides * 3, float(own["redshift"]), own["space"], own["los"]
+            sides if len(sides) == 3 else sides[0], float(own["redshift"]), own["space"], own["los"]
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -121,7 +121,7 @@ def read_catalogue(
         raise InputError(f"columns must map {', '.join(NAMES)}, got {', '.join(sorted(unknown))}")
     own = stated(table)
     if own is not None:
-        _name_unused(own, sides=box.sides, redshift=redshift, space=space, line_of_sight=line_of_sight)
+        _name_unused(own, box_size=box.size, redshift=redshift, space=space, line_of_sight=line_of_sight)
         line_of_sight, space = line_of_sight or own.line_of_sight, space or own.space
         redshift = own.redshift if redshift is None else redshift
     redshift = REDSHIFT if redshift is None else redshift
@@ -234,7 +234,7 @@ def _name_unused(own: Stated, **given: Any) -> None:
         if value is not None
         and (
             not np.allclose(value, getattr(own, name), rtol=1e-6, atol=0.0)
-            if name == "sides"
+            if name == "box_size"
             else value != getattr(own, name)
         )
     ]

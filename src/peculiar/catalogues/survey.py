@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
 from peculiar.catalogues.luminosity import FluxLimit
 from peculiar.core import Box, InputError
-from peculiar.core.records import checked
+from peculiar.core.records import StoredSides, checked
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -27,13 +27,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Side = Annotated[float, Field(gt=0)]
-
-
 class SurveyBox(_Frozen):
     """A box in comoving coordinates with the observer at (0, 0, 0), x to ra 0, z to the north pole."""
 
-    size: Side | tuple[Side, Side, Side] = Field(description="side of a cube, or three sides [Mpc/h]")
+    size: StoredSides = Field(description="side of a cube, or three sides [Mpc/h]")
     origin: tuple[float, float, float] = Field(description="lower corner [Mpc/h]")
 
     def box(self) -> Box:

@@ -130,7 +130,7 @@ class Catalogue:
         if not inside.all():
             row = int((~inside).argmax())
             raise InputError(
-                f"Catalogue.positions must lie in the box of {self.box.size} Mpc/h at {self.box.origin}, got "
+                f"Catalogue.positions must lie in the box of {self.box.extent} at {self.box.origin}, got "
                 f"{int((~inside).sum())} objects outside (first: row {row} at {positions[row]}): check the units "
                 "(Mpc/h) and the box size"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.field import Field
@@ -18,5 +19,12 @@ class Reconstructor(Protocol):
         ...
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
-        """Return "density" (overdensity), "velocity" and "momentum" [km/s] on the box of the catalogue."""
+        """Return "density" (overdensity), "velocity" and "momentum" [km/s] on the box of the catalogue.
+
+        `cells` are those along the longest side.
+        """
+        ...
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that a reconstruction on the mesh of a box takes at most, but for the tracers."""
         ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     TypeAdapter,
     ValidationError,
@@ -16,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from peculiar.core.box import Sides
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 
@@ -38,6 +41,20 @@ def _whole(entries: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 StoredCosmology = Annotated[Cosmology, WrapValidator(_whole)]
 """A cosmology in a file: what every file states has no default there."""
+
+
+def _sides(value: Any) -> Any:
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    if len(numbers) not in (1, 3) or not all(
+        isinstance(side, int | float) and not isinstance(side, bool) and 0 < side < math.inf
+        for side in numbers
+    ):
+        raise ValueError(f"should be a side, or three sides, greater than 0, got {value!r}")
+    return float(numbers[0]) if len(numbers) == 1 else tuple(map(float, numbers))
+
+
+StoredSides = Annotated[float | Sides, BeforeValidator(_sides)]
+"""The side of a cube in a file, or three sides [Mpc/h]."""
 Model = TypeVar("Model")
 
 

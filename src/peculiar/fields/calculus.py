@@ -85,13 +85,19 @@ def displacement(delta: Float[Tensor, "x y z"], box: Box) -> Float[Tensor, "3 x 
     return displacement_from_fourier(to_fourier(delta), box)
 
 
-def displacement_from_fourier(delta_k: Complex[Tensor, "x y half"], box: Box) -> Float[Tensor, "3 x y z"]:
-    """Return the linear displacement [Mpc/h] of an overdensity that is in Fourier space already."""
+def displacement_from_fourier(
+    delta_k: Complex[Tensor, "X Y half"], box: Box, *, kept: Box | None = None
+) -> Float[Tensor, "3 x y z"]:
+    """Return the linear displacement [Mpc/h] of an overdensity that is in Fourier space already.
+
+    `kept` is the box at the lower corner of the mesh that is wanted alone; the whole mesh where not given.
+    """
     dtype = delta_k.real.dtype
+    x, y, z = (kept or box).shape
     potential_k = delta_k * inverse_k_squared(box, delta_k.device, dtype=dtype)
-    data = torch.empty((3, *box.shape), dtype=dtype, device=delta_k.device)
+    data = torch.empty((3, x, y, z), dtype=dtype, device=delta_k.device)
     for axis, k in enumerate(wavevectors(box, delta_k.device, dtype=dtype, odd=True)):
-        data[axis] = to_real(1j * k * potential_k, box.shape)
+        data[axis] = to_real(1j * k * potential_k, box.shape)[:x, :y, :z]
     return data
 
 

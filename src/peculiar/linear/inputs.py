@@ -103,7 +103,7 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
 def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:
     if spec.weighting == "mass":
         raise InputError("weighting must be 'number' for inputs of kind 'moved', got 'mass'")
-    positions, _ = move_back(
+    positions = move_back(
         catalogue,
         cells=cells,
         cosmology=cosmology,
@@ -143,7 +143,7 @@ def _unclustered(density: Float[np.ndarray, " bin"], box: Box) -> Float[torch.Te
     random = np.random.default_rng(0)
     number = random.poisson(density * box.volume)
     weights = np.repeat(np.eye(len(density), dtype=np.float32), number, axis=0)
-    positions = np.asarray(box.origin) + random.uniform(0, box.size, (number.sum(), 3))
+    positions = np.asarray(box.origin) + random.uniform(0, box.sides, (number.sum(), 3))
     return paint(positions, box, weights=weights)
 
 

@@ -13,7 +13,6 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
 from peculiar.linear.linear_theory import linear_fields, smoothed_fourier
 from peculiar.linear.matter import linear_flow
-from peculiar.linear.overdensity import crop
 
 Rows = tuple[Int[np.ndarray, " x"], Int[np.ndarray, " y"], Int[np.ndarray, " z"]]
 
@@ -50,8 +49,8 @@ def isolated_flow(
     x, y, z = (n - m for n, m in zip(grid.shape, box.shape, strict=True))
     padded = torch.nn.functional.pad(density.data, (0, z, 0, y, 0, x))
     delta_k = smoothed_fourier(padded[0], grid, smoothing=smoothing, bias=1.0)
-    shift = crop(displacement_from_fourier(delta_k, grid), box)
-    return linear_fields(density.data, shift, box, velocity_factor=velocity_factor)["velocity"]
+    shift = displacement_from_fourier(delta_k, grid, kept=box)
+    return linear_fields(density.data, velocity_factor * shift, box)["velocity"]
 
 
 def outside_flow(

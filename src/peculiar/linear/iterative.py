@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from peculiar.core import Catalogue, Cosmology, Field, InputError
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import AXES
 from peculiar.core.readout import readout
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import linear_bias
-from peculiar.linear.linear_theory import linear_fields, require_scales, smoothed_fourier
-from peculiar.linear.overdensity import crop, mean_density, overdensity, sampling
+from peculiar.linear.linear_theory import linear_fields, require_scales
+from peculiar.linear.overdensity import classical_memory, crop, mean_density, overdensity, sampling
 from peculiar.linear.smoothing import best_settings
 from peculiar.linear.surroundings import surroundings_displacement
 
@@ -84,7 +82,7 @@ class IterativeFFT:
         smoothing, bias = fitted.smoothing, fitted.bias
         assert smoothing is not None
         assert bias is not None
-        positions, _ = move_back(
+        positions = move_back(
             catalogue,
             cells=cells,
             cosmology=cosmology,
@@ -93,19 +91,23 @@ class IterativeFFT:
             iterations=self.iterations,
         )
         grid = sampling(catalogue, cells)
-        delta = overdensity(positions, grid, weights=catalogue.weights)[0]
-        delta_k = smoothed_fourier(delta, grid.fourier, smoothing=smoothing, bias=bias)
-        displacement = crop(displacement_from_fourier(delta_k, grid.fourier), grid.box)
+        delta_k = to_fourier(overdensity(positions, grid, weights=catalogue.weights)[0])
+        delta_k *= gaussian_window(k_squared(grid.fourier), smoothing).div_(bias)
+        surroundings = None
         if self.surroundings:
-            displacement += surroundings_displacement(
+            surroundings = surroundings_displacement(
                 catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
             )
-        return linear_fields(
-            crop(to_real(delta_k, grid.fourier.shape)[None], grid.box),
-            displacement,
-            grid.box,
-            velocity_factor=cosmology.velocity_factor(catalogue.redshift),
-        )
+        del positions
+        velocity = displacement_from_fourier(delta_k, grid.fourier, kept=grid.box)
+        if surroundings is not None:
+            velocity += surroundings
+        velocity *= cosmology.velocity_factor(catalogue.redshift)
+        return linear_fields(crop(to_real(delta_k, grid.fourier.shape)[None], grid.box), velocity, grid.box)
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
+        return classical_memory(box)
 
 
 def move_back(
@@ -116,7 +118,7 @@ def move_back(
     smoothing: float = 3.0,
     bias: float = 1.4,
     iterations: int = 6,
-) -> tuple[Float[np.ndarray, "n 3"], Float[torch.Tensor, "3 x y z"]]:
+) -> Float[np.ndarray, "n 3"]:
     """Move tracers from redshift space to their estimated real-space positions.
 
     Each iteration paints the tracers (CIC) where they are estimated to be, smooths, divides by the bias, takes the
@@ -141,10 +143,8 @@ def move_back(
 
     Returns
     -------
-    positions : (n, 3) [Mpc/h]
+    (n, 3) [Mpc/h]
         In real space; in a periodic box wrapped into it, else they may lie outside its faces.
-    displacement : Tensor (3, x, y, z) [Mpc/h]
-        Psi of the last iteration, on the catalogue's box; a H f Psi is the linear velocity.
 
     Raises
     ------
@@ -161,28 +161,26 @@ def move_back(
     axis = AXES.get(catalogue.line_of_sight)
     k = wavevectors(box, odd=True)
     # delta(k) times this is a potential whose gradient, i k times it, is Psi.
-    potential_kernel = gaussian_window(k_squared(box), smoothing) * inverse_k_squared(box) / bias
-
-    def displacement(positions: np.ndarray, components: Sequence[int]) -> torch.Tensor:
+    potential_kernel = inverse_k_squared(box)
+    potential_kernel *= gaussian_window(k_squared(box), smoothing).div_(bias)
+    if catalogue.space == "real":
+        return observed
+    positions = observed
+    for _ in range(iterations):
         delta = overdensity(positions, grid, weights=catalogue.weights)[0]
         potential_k = to_fourier(delta).mul_(potential_kernel)
-        return torch.stack([to_real(1j * k[i] * potential_k, box.shape) for i in components])
-
-    if catalogue.space == "real":
-        return observed, crop(displacement(observed, range(3)), grid.box)
-    positions = observed
-    for remaining in reversed(range(iterations)):
-        # Along a fixed axis only that component moves tracers: the other two are computed at the end alone.
-        components = range(3) if axis is None or remaining == 0 else (axis,)
-        psi = displacement(positions, components)
-        at_tracers = np.asarray(readout(psi, positions, box, scheme="cic"))
-        shift = growth_rate * np.einsum("ij,ij->i", at_tracers, sight_lines[:, components])
+        del delta
+        # One component at a time, and along a fixed axis that one alone.
+        shift = np.zeros(len(positions))
+        for i in range(3) if axis is None else (axis,):
+            psi = to_real(1j * k[i] * potential_k, box.shape)[None]
+            shift += growth_rate * readout(psi, positions, box).numpy()[:, 0] * sight_lines[:, i]
         if axis is None:
             shift = np.minimum(shift, np.linalg.norm(observed - np.asarray(catalogue.observer), axis=1))
         positions = observed - shift[:, None] * sight_lines
         if catalogue.box.periodic:
             positions = catalogue.box.wrap(positions)
-    return positions, crop(psi, grid.box)
+    return positions
 
 
 def require_iterations(iterations: int) -> None:

@@ -12,7 +12,14 @@ from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.smooth import gaussian_window
-from peculiar.linear.overdensity import Weighting, crop, overdensity, sampling, tracer_weights
+from peculiar.linear.overdensity import (
+    Weighting,
+    classical_memory,
+    crop,
+    overdensity,
+    sampling,
+    tracer_weights,
+)
 from peculiar.linear.spectra import Shells, uniform_edges
 
 COMPONENTS = ("x", "y", "z")
@@ -65,13 +72,14 @@ class LinearTheory:
         grid = sampling(catalogue, cells)
         delta = overdensity(catalogue.positions, grid, weights=tracer_weights(catalogue, self.weighting))
         delta_k = smoothed_fourier(delta[0], grid.fourier, smoothing=self.smoothing, bias=self.bias)
-        shift = displacement_from_fourier(delta_k, grid.fourier)
-        return linear_fields(
-            crop(to_real(delta_k, grid.fourier.shape)[None], grid.box),
-            crop(shift, grid.box),
-            grid.box,
-            velocity_factor=cosmology.velocity_factor(catalogue.redshift),
-        )
+        del delta
+        velocity = displacement_from_fourier(delta_k, grid.fourier, kept=grid.box)
+        velocity *= cosmology.velocity_factor(catalogue.redshift)
+        return linear_fields(crop(to_real(delta_k, grid.fourier.shape)[None], grid.box), velocity, grid.box)
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
+        return classical_memory(box)
 
 
 def smoothed_fourier(
@@ -83,17 +91,9 @@ def smoothed_fourier(
 
 
 def linear_fields(
-    density: Float[torch.Tensor, "1 x y z"],
-    displacement: Float[torch.Tensor, "3 x y z"],
-    box: Box,
-    *,
-    velocity_factor: float,
+    density: Float[torch.Tensor, "1 x y z"], velocity: Float[torch.Tensor, "3 x y z"], box: Box
 ) -> dict[str, Field]:
-    """Name an estimate of the overdensity and of the displacement [Mpc/h] as the three fields.
-
-    v = a H f displacement, with `velocity_factor` a H f [km/s per Mpc/h], and m = (1 + delta) v.
-    """
-    velocity = velocity_factor * displacement
+    """Name an estimate of the overdensity and of the velocity [km/s] as the three fields, with m = (1 + delta) v."""
     definition = "curl-free estimate of the velocity of matter"
     return {
         "density": Field(density, box, names=("density",)),

@@ -50,7 +50,7 @@ def linear_flow(density: Field, *, velocity_factor: float, smoothing: float = 0.
     delta = density.data
     delta_k = smoothed_fourier(delta[0], density.box, smoothing=smoothing, bias=1.0)
     shift = displacement_from_fourier(delta_k, density.box)
-    fields = linear_fields(delta, shift, density.box, velocity_factor=velocity_factor)
+    fields = linear_fields(delta, velocity_factor * shift, density.box)
     return {name: fields[name] for name in ("velocity", "momentum")}
 
 

@@ -93,7 +93,7 @@ def _observed(catalogue: Catalogue, cells: int, spec: SurveyInputs) -> torch.Ten
 
 def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyInputs) -> torch.Tensor:
     bias = linear_bias(catalogue, cosmology=cosmology)
-    positions, _ = move_back(
+    positions = move_back(
         catalogue,
         cells=cells,
         cosmology=cosmology,
@@ -121,7 +121,7 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
             *tracers,
             fraction,
             torch.log1p(per_cell * fraction),
-            crop(displacement_from_fourier(flow_k, grid.fourier), box) + surroundings,
+            displacement_from_fourier(flow_k, grid.fourier, kept=box) + surroundings,
             surroundings,
             sight_lines(catalogue, cells),
             torch.full((1, *box.shape), math.log(bias)),

@@ -31,6 +31,7 @@ from peculiar.linear.overdensity import (
 )
 
 SCHEMA = 1
+_TRANSFORM_BYTES = 100  # a cell, of four bins
 DENSITY_TOLERANCE = 0.1
 """Relative, between the tracers' number density and that at which weights for them were learned."""
 
@@ -130,10 +131,14 @@ class WienerFilter:
         )
         return linear_fields(
             wiener_density(binned, grid.box, wiener=self),
-            wiener_displacement(binned, grid.box, wiener=self),
+            cosmology.velocity_factor(catalogue.redshift)
+            * wiener_displacement(binned, grid.box, wiener=self),
             grid.box,
-            velocity_factor=cosmology.velocity_factor(catalogue.redshift),
         )
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
+        return _TRANSFORM_BYTES * fourier_box(box).cell_count
 
     def save(self, path: str | Path) -> None:
         """Write the filter as JSON."""
@@ -180,7 +185,7 @@ def binned_overdensity(
 
     One channel where the catalogue has no masses. Settings as in `move_back`.
     """
-    positions, _ = move_back(
+    positions = move_back(
         catalogue, cells=cells, cosmology=cosmology, smoothing=smoothing, bias=bias, iterations=iterations
     )
     grid = sampling(catalogue, cells)

@@ -154,7 +154,7 @@ def accumulate(
     if catalogue.masses is None:
         raise InputError("Catalogue.masses must be given to learn weights of abundance bins, got None")
     cells = max(density.box.shape)
-    positions, _ = move_back(
+    positions = move_back(
         catalogue, cells=cells, cosmology=cosmology, smoothing=smoothing, bias=bias, iterations=iterations
     )
     grid = sampling(catalogue, cells)

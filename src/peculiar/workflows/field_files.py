@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from pydantic import Json
 from peculiar.core import Box, Field, InputError
 from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.output import atomic_output
-from peculiar.core.records import Record, StoredCosmology, checked
+from peculiar.core.records import Record, StoredCosmology, StoredSides, checked
 
 if TYPE_CHECKING:
     import xarray
@@ -34,7 +34,6 @@ LONG_NAMES = {
 
 UNITS = {"density": "", "velocity": "km/s", "velocity_error": "km/s", "momentum": "km/s"}
 """Of what is read."""
-Side = Annotated[float, Setting(gt=0)]
 REMEDY = "give a whole output of reconstruct"
 DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 """What zarr and its codecs raise for a store that is damaged, by where the damage is."""
@@ -47,7 +46,7 @@ class _Provenance(Record):
 class FieldAttributes(Record):
     """What a zarr directory of fields says of itself."""
 
-    box_size: Side | tuple[Side, Side, Side]
+    box_size: StoredSides
     box_units: str
     box_origin: tuple[float, float, float]
     periodic: bool

@@ -35,8 +35,6 @@ CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
 """Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
 REDSHIFT = 0.59
-CLASSICAL_BYTES = 350
-"""Memory of a classical reconstruction per mesh cell; the iterative FFT takes 270 in a box that is not periodic."""
 
 
 def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | None]:
@@ -250,12 +248,8 @@ def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:
     InputError
         With the numbers and the remedy.
     """
-    from peculiar.inference.reconstructor import NeuralReconstructor
-
     require_memory(
-        reconstructor.memory(box)
-        if isinstance(reconstructor, NeuralReconstructor)
-        else CLASSICAL_BYTES * box.cell_count,
+        reconstructor.memory(box),
         what=f"a mesh of {box.mesh_text} cells ({box.extent} in cells of {box.cell_size:.3g} Mpc/h)",
         remedy="take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file, or "
         "run the network in blocks (docs/reconstruct.md, Larger than memory)",

@@ -176,12 +176,13 @@ def test_survey_box_holds_all_with_a_margin():
     positions = rng.uniform((-50, 10, 0), (70, 60, 20), (1000, 3))
     box = survey_box(positions, cell_size=2.5, padding=10.0)
     assert box.cell_size == 2.5
-    assert box.cells % 8 == 0
+    assert all(cells % 8 == 0 for cells in box.shape)
     assert not box.periodic
     corner = np.asarray(box.origin)
     assert (positions.min(axis=0) - corner >= 10).all()
-    assert (corner + box.size - positions.max(axis=0) >= 10).all()
-    assert box.size < 120 + 20 + 8 * 2.5
+    assert (corner + box.sides - positions.max(axis=0) >= 10).all()
+    for side, extent in zip(box.sides, (120, 50, 20), strict=True):
+        assert side < extent + 20 + 8 * 2.5
 
 
 def test_survey_box_of_too_many_cells():

@@ -217,7 +217,7 @@ def test_fields_without_what_is_needed_are_refused(tmp_path):
         (["--ra", 1, "--dec", 2], "needs --ra, --dec and --z"),
         (["--catalogue", "a.fits"], "needs --out"),
         (["--ra", 1, "--dec", 2, "--z", 0.1, "--out", "b.fits"], "are for --catalogue"),
-        (["--ra", "x", "--dec", 2, "--z", 0.1], "--ra must be 1 numbers"),
+        (["--ra", "x", "--dec", 2, "--z", 0.1], "--ra must be one number"),
     ],
 )
 def test_bad_options_are_refused(tmp_path, options, message):

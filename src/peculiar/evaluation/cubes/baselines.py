@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from peculiar.core import Catalogue, Cosmology, Field
+from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.core.output import atomic_output
 from peculiar.core.own_files import clear_leftovers
 from peculiar.linear import IterativeFFT, LinearTheory
@@ -73,6 +73,9 @@ class _Inside:
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         fields = self.baseline.reconstruct(catalogue, cells=cells + 2 * self.margin, cosmology=cosmology)
         return {name: inner_field(field, self.margin) for name, field in fields.items()}
+
+    def memory(self, box: Box) -> int:
+        return self.baseline.method.memory(box)
 
 
 def tune_baselines(
