@@ -128,6 +128,7 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         weights=None if weights is None else weights[inside],
         observer=ORIGIN,
         completeness=_completeness(sample, box, n_of_r=n_of_r, even=even),
+        light_cone=True,
     )
     made = SurveyCatalogue(catalogue, positions, even.peak, even.seen(sample.mask), groups)
     if made.seen.share < 0.5:

@@ -79,7 +79,10 @@ def reconstruct(
     ] = None,
     redshift: Annotated[
         float | None,
-        typer.Option(help="Effective redshift of a box.", show_default="the file's, else the model's"),
+        typer.Option(
+            help="Effective redshift of a box, or one epoch for all of a survey.",
+            show_default="the file's, else the model's; of a survey that of each distance",
+        ),
     ] = None,
     cosmology: Annotated[
         str | None,

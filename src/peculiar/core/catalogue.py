@@ -60,7 +60,7 @@ class Catalogue:
     box : Box
         The region; its mesh, if any, is not used.
     redshift : float
-        Effective redshift; H and f are taken there.
+        Effective redshift; H and f are taken there, but for a light cone.
     line_of_sight : "x", "y", "z" or "radial"
         Plane-parallel axis, or radial from `observer`.
     space : "redshift" or "real"
@@ -74,6 +74,9 @@ class Catalogue:
         Needed for a radial line of sight.
     completeness : Field, optional
         One channel: the expected fraction of the mean density in each cell of a survey, 0 outside the mask.
+    light_cone : bool
+        Whether each place has the epoch of its distance from the observer, as a survey on the sky; H, f and the growth
+        are taken there.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class Catalogue:
     weights: Float[np.ndarray, " n"] | None = None
     observer: tuple[float, float, float] | None = None
     completeness: Field | None = None
+    light_cone: bool = False
 
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=np.float64)
@@ -140,6 +144,8 @@ class Catalogue:
             raise InputError("Catalogue.observer must be given for a radial line of sight, got None")
         if self.observer is not None and not np.isfinite(self.observer).all():
             raise InputError(f"Catalogue.observer must be finite, got {self.observer}")
+        if self.light_cone and self.observer is None:
+            raise InputError("Catalogue.observer must be given for a light cone, got None")
 
     def __len__(self) -> int:
         return len(self.positions)

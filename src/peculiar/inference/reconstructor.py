@@ -27,6 +27,7 @@ from peculiar.inference.whole import (
     total_stride,
 )
 from peculiar.linear.inputs import network_inputs
+from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import crop, fourier_box, pad
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models.channels import (
@@ -39,6 +40,7 @@ from peculiar.models.channels import (
 )
 
 COMPONENTS = ("x", "y", "z")
+Factor = float | Float[torch.Tensor, "x y z"]
 # Measured without tiles: `residual` takes 720 for a periodic mesh and 470 with its margin, `survey` 1100.
 _BYTES_PER_CELL, _BYTES_WITH_MARGIN, _BYTES_OF_SURVEYS = 750, 650, 1150
 LEAST_SQUARES = "least mean-square error"
@@ -110,7 +112,7 @@ class NeuralReconstructor:
             outputs,
             card=self.card,
             box=catalogue.box.with_cells(cells),
-            velocity_factor=cosmology.velocity_factor(catalogue.redshift),
+            velocity_factor=velocity_factor(catalogue, catalogue.box.with_cells(cells), cosmology=cosmology),
         )
 
     def memory(self, box: Box) -> int:
@@ -175,7 +177,7 @@ class NeuralReconstructor:
 
 
 def assemble(
-    outputs: Float[torch.Tensor, "channel x y z"], *, card: ModelCard, box: Box, velocity_factor: float
+    outputs: Float[torch.Tensor, "channel x y z"], *, card: ModelCard, box: Box, velocity_factor: Factor
 ) -> dict[str, Field]:
     """Turn a network's output channels into fields.
 
@@ -188,8 +190,8 @@ def assemble(
         Gives the density's transfer function and the velocity's definition.
     box : Box
         With the outputs' mesh.
-    velocity_factor : float
-        a H f [km/s per Mpc/h].
+    velocity_factor : float or Tensor (x, y, z)
+        a H f [km/s per Mpc/h], of each cell on a light cone.
 
     Returns
     -------
@@ -207,7 +209,7 @@ def assemble(
 
     def vector(channels: slice) -> Field:
         return Field(
-            (outputs[channels] * velocity_factor).cpu(),
+            outputs[channels].cpu() * velocity_factor,
             box,
             names=COMPONENTS,
             unit="km/s",
@@ -231,7 +233,7 @@ def assemble(
 
 
 def _assemble_velocity(
-    flow: Float[torch.Tensor, "3 x y z"], box: Box, *, definition: str, velocity_factor: float
+    flow: Float[torch.Tensor, "3 x y z"], box: Box, *, definition: str, velocity_factor: Factor
 ) -> dict[str, Field]:
     density = continuity_density(flow.cpu(), box)
     velocity = Field(

@@ -14,6 +14,14 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import linear_bias
+from peculiar.linear.light_cone import (
+    AlongDistance,
+    at_places,
+    bias_evolution,
+    of_epoch,
+    on_mesh,
+    velocity_factor,
+)
 from peculiar.linear.linear_theory import linear_fields, require_scales
 from peculiar.linear.overdensity import classical_memory, crop, mean_density, overdensity, sampling
 from peculiar.linear.smoothing import best_settings
@@ -35,6 +43,8 @@ class IterativeFFT:
     bias : float, optional
         Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error. Where not given it
         follows from the bias measured from the tracers' clustering (`linear_bias`, `best_settings`).
+    evolution : AlongDistance or float, optional
+        Of the bias along a light cone, over `bias`. Where neither is given it is measured (`bias_evolution`).
     iterations : int
         Times that the tracers are moved.
     surroundings : bool
@@ -50,6 +60,7 @@ class IterativeFFT:
 
     smoothing: float | None = None
     bias: float | None = None
+    evolution: AlongDistance | float | None = None
     iterations: int = 6
     surroundings: bool = False
     name: str = "iterative FFT"
@@ -62,6 +73,10 @@ class IterativeFFT:
 
     def fitted(self, catalogue: Catalogue, *, cosmology: Cosmology) -> IterativeFFT:
         """Return the method with the smoothing and the bias that a catalogue is reconstructed with."""
+        if self.evolution is None:
+            given = self.bias is not None
+            evolution = 1.0 if given else bias_evolution(catalogue, cosmology=cosmology)
+            return replace(self, evolution=evolution).fitted(catalogue, cosmology=cosmology)
         if self.smoothing is not None and self.bias is not None:
             return self
         smoothing, bias = best_settings(
@@ -79,19 +94,25 @@ class IterativeFFT:
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
         fitted = self.fitted(catalogue, cosmology=cosmology)
-        smoothing, bias = fitted.smoothing, fitted.bias
+        smoothing, bias, evolution = fitted.smoothing, fitted.bias, fitted.evolution
         assert smoothing is not None
         assert bias is not None
+        assert evolution is not None
         positions = move_back(
             catalogue,
             cells=cells,
             cosmology=cosmology,
             smoothing=smoothing,
             bias=bias,
+            evolution=evolution,
             iterations=self.iterations,
         )
         grid = sampling(catalogue, cells)
-        delta_k = to_fourier(overdensity(positions, grid, weights=catalogue.weights)[0])
+        delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(
+            on_mesh(evolution, grid.fourier)
+        )
+        delta_k = to_fourier(delta)
+        del delta
         delta_k *= gaussian_window(k_squared(grid.fourier), smoothing).div_(bias)
         surroundings = None
         if self.surroundings:
@@ -102,7 +123,7 @@ class IterativeFFT:
         velocity = displacement_from_fourier(delta_k, grid.fourier, kept=grid.box)
         if surroundings is not None:
             velocity += surroundings
-        velocity *= cosmology.velocity_factor(catalogue.redshift)
+        velocity *= velocity_factor(catalogue, grid.box, cosmology=cosmology)
         return linear_fields(crop(to_real(delta_k, grid.fourier.shape)[None], grid.box), velocity, grid.box)
 
     def memory(self, box: Box) -> int:
@@ -117,6 +138,7 @@ def move_back(
     cosmology: Cosmology,
     smoothing: float = 3.0,
     bias: float = 1.4,
+    evolution: AlongDistance | float = 1.0,
     iterations: int = 6,
 ) -> Float[np.ndarray, "n 3"]:
     """Move tracers from redshift space to their estimated real-space positions.
@@ -133,11 +155,13 @@ def move_back(
     cells : int
         Mesh cells along a side of the catalogue's box.
     cosmology : Cosmology
-        Gives f at the catalogue's redshift.
+        Gives f at the catalogue's redshift, on a light cone at that of each object.
     smoothing : float
         Gaussian radius [Mpc/h].
     bias : float
         Divides the tracer overdensity.
+    evolution : AlongDistance or float
+        Of the bias along a light cone, over `bias`.
     iterations : int
         At least 1.
 
@@ -156,7 +180,7 @@ def move_back(
     grid = sampling(catalogue, cells)
     box = grid.fourier
     observed = catalogue.positions
-    growth_rate = cosmology.growth_rate(catalogue.redshift)
+    growth_rate = at_places(of_epoch(catalogue, cosmology.growth_rate, cosmology=cosmology), observed)
     sight_lines = catalogue.sight_lines()
     axis = AXES.get(catalogue.line_of_sight)
     k = wavevectors(box, odd=True)
@@ -165,9 +189,9 @@ def move_back(
     potential_kernel *= gaussian_window(k_squared(box), smoothing).div_(bias)
     if catalogue.space == "real":
         return observed
-    positions = observed
+    positions, over_mean = observed, on_mesh(evolution, box)
     for _ in range(iterations):
-        delta = overdensity(positions, grid, weights=catalogue.weights)[0]
+        delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(over_mean)
         potential_k = to_fourier(delta).mul_(potential_kernel)
         del delta
         # One component at a time, and along a fixed axis that one alone.

@@ -12,6 +12,7 @@ from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.smooth import gaussian_window
+from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import (
     Weighting,
     classical_memory,
@@ -74,7 +75,7 @@ class LinearTheory:
         delta_k = smoothed_fourier(delta[0], grid.fourier, smoothing=self.smoothing, bias=self.bias)
         del delta
         velocity = displacement_from_fourier(delta_k, grid.fourier, kept=grid.box)
-        velocity *= cosmology.velocity_factor(catalogue.redshift)
+        velocity *= velocity_factor(catalogue, grid.box, cosmology=cosmology)
         return linear_fields(crop(to_real(delta_k, grid.fourier.shape)[None], grid.box), velocity, grid.box)
 
     def memory(self, box: Box) -> int:

@@ -15,6 +15,7 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import COARSE_CELL, coarse_cells, linear_bias, matter_power, painted_power
+from peculiar.linear.light_cone import of_epoch, on_mesh
 from peculiar.linear.overdensity import crop_finer, fourier_box, sampling
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
@@ -113,7 +114,8 @@ def velocity_error(
     For a velocity u / g with u the posterior mean, f the known fraction and g = 1 ("mean") or g = max(f, 0.1)
     ("unbiased"), error^2 = (1 - 2 f / g + f / g^2) sigma_mesh^2 + sigma_long^2: that is (1 - f) sigma_mesh^2, or
     (1 - f) / f sigma_mesh^2. sigma_mesh is the linear velocity of the waves that the survey's Fourier mesh holds
-    (`mesh_dispersion`), sigma_long that of longer ones, of which it knows nothing (`long_wave_dispersion`). What
+    (`mesh_dispersion`), sigma_long that of longer ones, of which it knows nothing (`long_wave_dispersion`), both at the
+    epoch of each cell of a light cone. What
     non-linear motions and waves below 20 Mpc/h add is not in it.
 
     Parameters
@@ -131,7 +133,15 @@ def velocity_error(
     long = long_wave_dispersion(box, cosmology=cosmology, redshift=catalogue.redshift)
     divisor = _divisor(fraction, amplitude)
     share = 1 - 2 * fraction / divisor + fraction / divisor**2
-    return (share.clamp(min=0) * mesh**2 + long**2).sqrt()
+    error = (share.clamp(min=0) * mesh**2 + long**2).sqrt()
+
+    def amplitude_at(redshift: float) -> float:
+        return cosmology.velocity_factor(redshift) * cosmology.growth(redshift)
+
+    along = on_mesh(
+        of_epoch(catalogue, amplitude_at, cosmology=cosmology), catalogue.box.with_cells(max(error.shape))
+    )
+    return error * (along / amplitude_at(catalogue.redshift))
 
 
 def reach(catalogue: Catalogue) -> Box:

@@ -19,6 +19,7 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import ABUNDANCES
 from peculiar.linear.iterative import move_back, require_iterations
+from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.linear_theory import linear_fields, require_scales
 from peculiar.linear.overdensity import (
     binned_weights,
@@ -131,7 +132,7 @@ class WienerFilter:
         )
         return linear_fields(
             wiener_density(binned, grid.box, wiener=self),
-            cosmology.velocity_factor(catalogue.redshift)
+            velocity_factor(catalogue, grid.box, cosmology=cosmology)
             * wiener_displacement(binned, grid.box, wiener=self),
             grid.box,
         )

@@ -73,7 +73,8 @@ class CatalogueOptions:
     space : "redshift" or "real", optional
         In a box; what the file states, else "redshift". A survey is in redshift space.
     redshift : float, optional
-        Effective redshift of a box; what the file states, else the model's.
+        Effective redshift of a box; what the file states, else the model's. Of a survey one epoch for all of it, as
+        where a mock was cut from one snapshot; by default each place has that of its distance.
     columns : mapping, optional
         Canonical names to the file's own, in a box; a survey has its own.
     survey : Survey, optional
@@ -106,12 +107,8 @@ class CatalogueOptions:
                 raise InputError("a radial line of sight in a box needs --observer X,Y,Z in Mpc/h, got none")
             if self.periodic and self.line_of_sight == "radial":
                 raise InputError("a radial line of sight needs --no-periodic: it does not wrap around")
-        elif not (
-            self.box_size is None and self.origin is None and self.observer is None and self.redshift is None
-        ):
-            raise InputError(
-                "a survey (--sky) takes no --box, --origin, --observer or --redshift: they follow from it"
-            )
+        elif not (self.box_size is None and self.origin is None and self.observer is None):
+            raise InputError("a survey (--sky) takes no --box, --origin or --observer: they follow from it")
         elif self.columns is not None:
             raise InputError("columns of a survey are part of it, got them beside it")
         elif self.space == "real":
@@ -328,7 +325,10 @@ def _read(
         require_mesh_memory(box, reconstructor)
         made = to_catalogue(sample, box)
         near, far = sample.n_of_r.distances[[0, -1]].tolist()
-        return made.catalogue, made, (near, far)
+        catalogue = made.catalogue
+        if options.redshift is not None:
+            catalogue = catalogue.replace(redshift=options.redshift, light_cone=False)
+        return catalogue, made, (near, far)
     assert options.box_size is not None  # CatalogueOptions demands one of the two
     catalogue = read_catalogue(
         table,
