@@ -5,12 +5,14 @@
 
 Signals are SIGKILL, SIGTERM and SIGINT; moments are random, or just before or after the file system is told to rename,
 to remove or to flush. A second run, with --resume where the command has it, must end with exit code 0, with the same
-arrays, weights, tables and records, and with no other file than the undisturbed run: no temporary file, no lock.
+arrays, weights, tables and records, and with no other file than the undisturbed run: no temporary file, no lock. No run
+prints a traceback, nor what Python says of exceptions that it ignores.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import csv
 import hashlib
 import json
@@ -36,7 +38,10 @@ EVENTS = ("replace", "rename", "unlink", "rmdir", "fsync")
 PASSING = {"provenance", "created", "minutes", "comments"}
 """Entries of records that say when, and how long, and so differ from run to run."""
 UNCOMPARED = (".pdf", ".png")
-DEADLINE = 3600.0
+SIGNS = ("Traceback", "Exception ignored", "never awaited")
+"""What no command may print, however it ends."""
+DEADLINE = 900.0
+"""s of one run: one that takes longer hangs, and is killed."""
 LOADED = (
     *("camb", "h5py", "xarray", "zarr", "peculiar.cli", "peculiar.figures.training"),
     *(f"peculiar.workflows.{name}" for name in ("paint", "reconstruct_file", "simulate", "train")),
@@ -194,6 +199,7 @@ def _command(arguments: list[str], folder: Path, log: Path, moment: Moment | Non
         traceback.print_exc()
     finally:
         with suppress(BaseException):
+            atexit._run_exitfuncs()  # as at the end of any process
             sys.stdout.flush()
             sys.stderr.flush()
             os.write(1, f"EVENTS {watch.count}".encode())
@@ -275,10 +281,11 @@ def faults(case: Case, moment: Moment, folder: Path, whole: dict[str, str]) -> l
     """Kill a command, run it again, and say what is wrong then."""
     found = []
     killed = run(case.command, folder, moment)
-    # What Python says of a destructor that the signal met is no fault of the command.
-    if "Traceback" in killed.said.partition("Exception ignored in")[0]:
-        found.append(f"traceback when killed: {killed.said[-2000:]}")
     again = run(f"{case.command} {case.again}", folder)
+    for done, when in ((killed, "when killed"), (again, "of the second run")):
+        found += [f"{sign} {when}: {done.said[-2000:]}" for sign in SIGNS if sign in done.said]
+    if killed.seconds > DEADLINE:
+        found.append("does not end when killed")
     if again.code:
         found.append(f"exit code {again.code} of the second run: {again.said[-2000:]}")
     if found:
@@ -307,8 +314,8 @@ def main() -> int:
     names = options.case or list(CASES)
     moments = random.Random(options.seed)
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
-        base = Path(scratch)
+    base = Path(tempfile.mkdtemp(prefix="kills-"))  # which no child removes when it ends
+    try:
         undisturbed: dict[str, tuple[Run, dict[str, str]]] = {}
         for number in range(options.sample):
             name = names[number % len(names)]
@@ -333,6 +340,8 @@ def main() -> int:
             shutil.rmtree(folder)
             bad += bool(found)
             print(f"{name}: {moment}: {'; '.join(found) or 'same'}", flush=True)
+    finally:
+        shutil.rmtree(base)
     print(f"{options.sample - bad} of {options.sample} the same")
     return min(bad, 1)
 

@@ -168,21 +168,3 @@ def test_what_a_locale_cannot_show_is_shown_by_number():
         check=True,
     )
     assert done.stdout.split() == [b"\\u03b4", b"=", b"1"]
-
-
-def test_a_signal_that_a_callback_swallows_comes_again():
-    code = (
-        "import os, signal, time, weakref\n"
-        "from peculiar.cli.app import main\n"
-        "main(False)\n"
-        "class Thing: pass\n"
-        "thing = Thing()\n"
-        "link = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))\n"
-        "del thing\n"
-        "time.sleep(60)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
-    )
-    assert done.returncode == 128 + 15
-    assert done.stderr == ""

@@ -6,17 +6,17 @@ import inspect
 import io
 import math
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
-from types import FrameType
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 from typer.core import TyperGroup
+
+from peculiar.cli.stop import listen, signal_behind
 
 Axis = Literal["x", "y", "z"]
 Sight = Literal["x", "y", "z", "radial"]
@@ -28,17 +28,20 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; warnings become single lines, `PeculiarError` exit code 2."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _show_warning
-            try:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)
+                warnings.showwarning = _show_warning
                 _refuse_empty(ctx.args)
                 return super().invoke(ctx)
-            except Exception as error:
-                if (line := _of_the_user(error)) is None:
-                    raise
-                typer.echo(f"peculiar: error: {' '.join(line.split())}", err=True)
-                raise typer.Exit(2) from None
+        except BaseException as error:
+            if stop := signal_behind(error):
+                warnings.simplefilter("ignore")  # tasks that were cut short go with the traceback
+                raise stop from None
+            if (line := _of_the_user(error)) is None:
+                raise
+            typer.echo(f"peculiar: error: {' '.join(line.split())}", err=True)
+            raise typer.Exit(2) from None
 
 
 app = typer.Typer(
@@ -61,7 +64,7 @@ def _refuse_empty(arguments: list[str]) -> None:
             )
 
 
-def _of_the_user(error: Exception) -> str | None:
+def _of_the_user(error: BaseException) -> str | None:
     """What to tell of an error that the user's input or machine causes; None of a fault of ours."""
     errors = sys.modules.get("peculiar.core.errors")  # not loaded: not one of ours
     if errors is not None and isinstance(error, errors.PeculiarError):
@@ -89,28 +92,6 @@ def announce(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _stop(number: int, _frame: object) -> None:
-    # An exception, so that half-written outputs are removed on the way out.
-    raise SystemExit(128 + number)
-
-
-def _stop_again(ignored: Any) -> None:
-    """Raise a signal's exception again that was lost: it came up in a callback of numba or of the garbage collector."""
-    error = ignored.exc_value
-    if not isinstance(error, (SystemExit, KeyboardInterrupt)):
-        sys.__unraisablehook__(ignored)
-        return
-
-    def again(_number: int, frame: FrameType | None) -> None:
-        if frame is not None and frame.f_code is _stop_again.__code__:  # here it would be lost once more
-            signal.setitimer(signal.ITIMER_REAL, _SOON)
-            return
-        raise type(error)(*error.args)
-
-    signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, _SOON)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         import peculiar
@@ -126,8 +107,7 @@ def main(
     ] = False,
 ) -> None:
     """Set up what every command shares."""
-    signal.signal(signal.SIGTERM, _stop)
-    sys.unraisablehook = _stop_again
+    listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale without Greek letters shows them by number
             stream.reconfigure(errors="backslashreplace")
@@ -135,7 +115,6 @@ def main(
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _MOST = 1_000_000
-_SOON = 0.02  # s
 
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 
