@@ -16,6 +16,7 @@ from peculiar.core import InputError, InputWarning
 if TYPE_CHECKING:
     from astropy.table import Table
 
+_MEAN_WEIGHTS = (0.1, 2.0)  # FKP weights lie below 1; fibre collisions and failed redshifts seldom miss half
 _LARGEST_WEIGHT = 100  # times the mean: more than FKP weights and fibre collisions make
 
 DUPLICATES_ALLOWED = 0.01
@@ -176,6 +177,33 @@ def optional_numbers(
     if name == "weight":
         _refuse_huge(values)
     return values
+
+
+def completeness_weights(
+    table: Table, columns: Mapping[str, str] | None = None
+) -> Float[np.ndarray, " n"] | None:
+    """Return the weights of objects, see `optional_numbers`; None where all are one number, which tells nothing apart.
+
+    They count, so that a factor of all of them is one of the number density: it is said.
+    """
+    weights = optional_numbers(table, "weight", columns)
+    if weights is None:
+        return None
+    mean = float(weights.mean())
+    if len(weights) > 1 and np.ptp(weights) == 0:
+        if mean != 1:
+            warnings.warn(
+                f"all {len(weights)} weights are {mean:g}: they tell nothing apart, and are taken as 1",
+                stacklevel=3,
+            )
+        return None
+    if not _MEAN_WEIGHTS[0] <= mean <= _MEAN_WEIGHTS[1]:
+        warnings.warn(
+            f"weights are {mean:.3g} on average: they count, so that the number density, by which a model is chosen, "
+            f"is {mean:.3g} times that of the rows; divide them by it if they are relative",
+            stacklevel=3,
+        )
+    return weights
 
 
 def _refuse_huge(weights: Float[np.ndarray, " n"]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues.columns import (
+    completeness_weights,
     find_columns,
     find_vector,
     numbers,
@@ -141,7 +142,7 @@ def read_catalogue(
         space=space or "redshift",
         velocities=None if moving is None else _vectors(table, moving, what="velocities", quantity=speed),
         masses=optional_numbers(table, "mass", columns),
-        weights=optional_numbers(table, "weight", columns),
+        weights=completeness_weights(table, columns),
         observer=observer,
     )
 

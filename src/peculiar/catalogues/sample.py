@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from peculiar.catalogues.columns import find_columns, optional_numbers, refuse_duplicates
+from peculiar.catalogues.columns import (
+    completeness_weights,
+    find_columns,
+    optional_numbers,
+    refuse_duplicates,
+)
 from peculiar.catalogues.coverage import warn_unfilled_sky
 from peculiar.catalogues.groups import Groups, find_groups
 from peculiar.catalogues.luminosity import (
@@ -166,7 +171,8 @@ def read_survey(
             stacklevel=2,
         )
     refuse_duplicates(positions[known], what="sky positions and redshifts")
-    masses, weights = (optional_numbers(table, name, survey.columns) for name in ("mass", "weight"))
+    masses = optional_numbers(table, "mass", survey.columns)
+    weights = completeness_weights(table, survey.columns)
     magnitudes = _magnitudes(table, survey)
     if mask is None and survey.mask is not None:
         mask = read_mask(survey.mask, complete_above=survey.complete_above)

@@ -51,10 +51,10 @@ def test_a_vector_column_of_another_name(table):
 
 
 def test_capitals(table):
-    table["weight"] = 0.5
+    table["weight"] = np.linspace(0.5, 1.5, len(table))
     table.rename_columns(["x", "mass", "weight", "vz"], ["X", "MASS", "WEIGHT", "Vz"])
     halos = read_catalogue(table, box=BOX)
-    np.testing.assert_array_equal(halos.weights, 0.5)
+    np.testing.assert_array_equal(halos.weights, table["WEIGHT"])
     assert halos.masses is not None
     np.testing.assert_array_equal(halos.velocities[:, 2], table["Vz"])
     table["x"] = 100.0 - table["X"]  # exactly as written comes first
@@ -63,6 +63,24 @@ def test_capitals(table):
     with pytest.raises(InputError, match="column mass must be one column, got MASS, Mass") as caught:
         read_catalogue(table, box=BOX)
     assert "--column mass=MASS" in caught.value.command
+
+
+def test_a_factor_of_all_weights_is_none_of_any_and_is_said(table):
+    table["weight"] = 1.0
+    assert read_catalogue(table, box=BOX).weights is None
+    table["weight"] = 7.0
+    with pytest.warns(
+        UserWarning, match="all 600 weights are 7: they tell nothing apart, and are taken as 1"
+    ):
+        halos = read_catalogue(table, box=BOX)
+    assert halos.weights is None
+    assert halos.number_density == pytest.approx(600 / BOX.volume)
+    table["weight"] = np.linspace(6.0, 8.0, 600)
+    with pytest.warns(
+        UserWarning, match="weights are 7 on average: they count, .* is 7 times that of the rows"
+    ):
+        halos = read_catalogue(table, box=BOX)
+    assert halos.number_density == pytest.approx(7 * 600 / BOX.volume)
 
 
 def test_weights_of_another_name_are_named_as_unused(table):
