@@ -140,6 +140,37 @@ def sample_members(
     return Members(offset.astype(np.float16), relative.astype(np.float16), host)
 
 
+def count_galaxies(halos: Halos, members: Members, *, fraction: float, number: int) -> tuple[int, int]:
+    """Return how many of a number of galaxies are centrals and satellites, where halos and members suffice for them.
+
+    Parameters, errors : as in `draw_satellites`
+    """
+    if not 0.0 <= fraction < 1.0:
+        raise InputError(f"fraction must be in [0, 1), got {fraction}: galaxy samples have 0 to 0.35")
+    if number < 1:
+        raise InputError(f"number must be >= 1, got {number}: ask for at least one galaxy")
+    satellites = round(fraction * number)
+    centrals = number - satellites
+    if not 1 <= centrals <= len(halos):
+        problem = f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals}"
+        raise InputError(
+            f"{problem}: change number or fraction, or find smaller halos",
+            command=f"{problem}: change --number-density or --satellites, or simulate smaller halos",
+        )
+    if len(members) and int(members.host[-1]) >= len(halos):
+        raise InputError(
+            f"members must be sampled from these {len(halos)} halos, got host {members.host[-1]}: "
+            "pass the halos they came from"
+        )
+    room = int(np.count_nonzero(members.host < centrals))
+    if room < satellites:
+        raise InputError(
+            f"fraction must ask for at most the {room} stored members, got {fraction} "
+            f"({satellites} satellites): lower it or store more in sample_members"
+        )
+    return centrals, satellites
+
+
 def draw_satellites(
     halos: Halos,
     members: Members,
@@ -186,34 +217,12 @@ def draw_satellites(
         When a parameter is out of range, or the halos or their stored members are too few.
     """
     size = _box_size(box_size)
-    if not 0.0 <= fraction < 1.0:
-        raise InputError(f"fraction must be in [0, 1), got {fraction}: galaxy samples have 0 to 0.35")
-    if number < 1:
-        raise InputError(f"number must be >= 1, got {number}: ask for at least one galaxy")
     if not np.isfinite(alpha):
         raise InputError(f"alpha must be finite, got {alpha}: 1 is usual")
-    satellites = round(fraction * number)
-    centrals = number - satellites
-    if not 1 <= centrals <= len(halos):
-        problem = f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals}"
-        raise InputError(
-            f"{problem}: change number or fraction, or find smaller halos",
-            command=f"{problem}: change --number-density or --satellites, or simulate smaller halos",
-        )
-    if len(members) and int(members.host[-1]) >= len(halos):
-        raise InputError(
-            f"members must be sampled from these {len(halos)} halos, got host {members.host[-1]}: "
-            "pass the halos they came from"
-        )
-
+    centrals, satellites = count_galaxies(halos, members, fraction=fraction, number=number)
     rng = np.random.default_rng(seed)
     masses = halos.masses[:centrals]
     room = np.bincount(members.host, minlength=len(halos))[:centrals]
-    if room.sum() < satellites:
-        raise InputError(
-            f"fraction must ask for at most the {room.sum()} stored members, got {fraction} "
-            f"({satellites} satellites): lower it or store more in sample_members"
-        )
     wanted = _share_out(satellites, (masses / masses[-1]) ** alpha, room, rng)
     rows = _choose(members.host[: room.sum()], wanted, rng)
     host = members.host[rows]

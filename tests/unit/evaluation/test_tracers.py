@@ -26,6 +26,7 @@ from peculiar.evaluation.tracers.rows import ROWS, range_scores
 from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.fields.calculus import displacement
 from peculiar.figures.volume import coarsen
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.report import report
 
@@ -269,6 +270,18 @@ def test_a_broken_box_is_found_before_work(run, tmp_path, monkeypatch, what):
     with pytest.raises(InputError, match=words[what]):
         evaluate(boxes, out=tmp_path / "out", models=["linear"], options={}, figures=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_catalogues_are_drawn_once(run, tmp_path, monkeypatch):
+    drawn, draw = [], SimulatedBox.catalogue
+    monkeypatch.setattr(SimulatedBox, "catalogue", lambda box, **how: drawn.append(how) or draw(box, **how))
+    options = {"satellite_fraction": (0.0,), "number_density": 8e-4}
+    evaluate(run, out=tmp_path / "scores", models=["linear"], options=options, figures=False)
+    assert [how["space"] for how in drawn] == ["redshift", "real"] * 2
+    with pytest.raises(InputError, match="number must leave 1 to 1500 centrals"):
+        evaluate(run, out=tmp_path / "more", models=["linear"], options=options | {"number_density": 1e-3})
+    assert len(drawn) == 4
+    assert not (tmp_path / "more").exists()
 
 
 def test_existing_output_is_refused(run, evaluated):

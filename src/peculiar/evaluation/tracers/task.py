@@ -155,10 +155,8 @@ class TracerTask(Task[TracerCase]):
         }
         self.fractions, self.line_of_sight = fractions, line_of_sight
         self._observation = {"number_density": number_density, "line_of_sight": line_of_sight, "seed": seed}
-        for box, fraction in product(
-            (*boxes, *tuning), fractions
-        ):  # a box of few halos is told before the work
-            box.catalogue(**self._observation, satellite_fraction=fraction)  # type: ignore[arg-type]
+        for box, fraction in product((*boxes, *tuning), fractions):  # few halos are told before the work
+            box.require_catalogue(number_density, satellite_fraction=fraction)
         self._tuned = {fraction: list(reconstructors) for fraction in fractions}
         self._first = boxes[0]
         self._edges: dict[str, np.ndarray] = {}
