@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from peculiar.core.errors import InputError
+from peculiar.core.records import DAMAGED
 
 if TYPE_CHECKING:
     import h5py
@@ -116,7 +117,7 @@ def is_whole(path: Path | str) -> bool:
                         damaged.append(name)
 
             file.visititems(look)
-    except (OSError, RuntimeError, KeyError):
+    except DAMAGED:
         return False
     return not damaged
 

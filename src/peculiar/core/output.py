@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from peculiar.core.own_files import clear_leftovers, foreign_file, mark, remove,
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
+Inputs = Mapping[str, Path | str | Iterable[Path | str] | None]
+"""Name of an option ("--field") or argument ("run") -> what is read for it: one or several, or None."""
+
 
 def check_output(
-    path: Path | str, *, overwrite: bool = False, inputs: Iterable[Path | str | None] = ()
+    path: Path | str, *, overwrite: bool = False, inputs: Inputs | None = None, option: str = "--out"
 ) -> Path:
     """Return the resolved path of an output that can be written; call it before the work starts.
 
@@ -29,8 +32,8 @@ def check_output(
         The output: a file or a directory.
     overwrite : bool
         Replace an existing file, or an existing directory that holds nothing but what peculiar wrote.
-    inputs : paths
-        What is read: see `refuse_inputs`.
+    inputs, option
+        What is read, and the output's option: see `refuse_inputs`.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def check_output(
         If it is an input, cannot be replaced (a directory with files of others, a device), or its place cannot be
         written to.
     """
-    target = refuse_inputs(path, inputs)
+    target = refuse_inputs(path, inputs or {}, option=option)
     clear_leftovers(target.parent)
     if target.exists():
         if not overwrite:
@@ -71,7 +74,7 @@ def check_output(
     return target
 
 
-def refuse_inputs(path: Path | str, inputs: Iterable[Path | str | None]) -> Path:
+def refuse_inputs(path: Path | str, inputs: Inputs, *, option: str = "--out") -> Path:
     """Return the resolved path of an output that is no input, holds none and lies in none.
 
     Links are followed, and what the file system holds once is one thing, whatever its names are.
@@ -80,24 +83,30 @@ def refuse_inputs(path: Path | str, inputs: Iterable[Path | str | None]) -> Path
     ----------
     path : path
         The output.
-    inputs : paths
-        Files and directories that are read; None, and what is not there (the name of a model), are left out.
+    inputs : mapping
+        Files and directories that are read, by option or argument; what is not there (the name of a model) is left out.
+    option : str
+        Of the output.
 
     Raises
     ------
     InputError
-        With the input and the remedy.
+        With both names, the input and the remedy.
     """
     target = Path(path).expanduser().resolve()
-    for given in inputs:
-        if given is None or not Path(given).expanduser().exists():
-            continue
-        source = Path(given).expanduser().resolve()
-        if _lies_in(source, target) or _lies_in(target, source):
-            raise InputError(
-                f"Output must not hold an input, be one or lie in one, got {path} with the input {given}: choose "
-                "another place"
-            )
+    for name, found in inputs.items():
+        for given in [found] if found is None or isinstance(found, Path | str) else found:
+            if given is None or not Path(given).expanduser().exists():
+                continue
+            source = Path(given).expanduser().resolve()
+            if _lies_in(source, target) or _lies_in(target, source):
+                rule, remedy = "Output must not hold an input, be one or lie in one", "choose another place"
+                in_python = [one.lstrip("-").replace("-", "_") for one in (option, name)]
+                in_command = [one if one.startswith("-") else one.upper() for one in (option, name)]
+                raise InputError(
+                    f"{rule}, got {in_python[0]}={path} with {in_python[1]}={given}: {remedy}",
+                    command=f"{rule}, got {in_command[0]} {path} with {in_command[1]} {given}: {remedy}",
+                )
     return target
 
 

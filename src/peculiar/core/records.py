@@ -22,6 +22,9 @@ from peculiar.core.box import Sides
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 
+DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What HDF5, zarr and their codecs raise for what is cut or damaged, by where the damage is."""
+
 
 class Record(BaseModel):
     """What a file must hold: read only, numbers finite; entries beside those that are named are kept."""

@@ -20,7 +20,6 @@ from peculiar.core.cosmology import CRITICAL_DENSITY, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field, Space
 from peculiar.core.limits import require_redshift
-from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
 from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
@@ -29,7 +28,7 @@ from peculiar.simulate.box_files import SCHEMA, VOLUME_VELOCITY, write_box
 from peculiar.simulate.halos import Halos, friends_of_friends
 from peculiar.simulate.initial import linear_density, linear_field, require_waves
 from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
-from peculiar.simulate.satellites import Members, draw_satellites, sample_members
+from peculiar.simulate.satellites import Members, count_galaxies, draw_satellites, sample_members
 from peculiar.simulate.stored import Attributes, read_array, read_attributes
 
 _MESH = ("cells", "cells", "cells")
@@ -87,19 +86,15 @@ class BoxSettings:
                 f"BoxSettings.particles and cells must be even, got {self.particles} and {self.cells}"
             )
 
-    def check(self) -> None:
-        """Refuse a box that does not fit in memory; call it before the first of a run.
+    @property
+    def what(self) -> str:
+        """What is made, in words."""
+        return f"a box of {self.particles}^3 particles and {self.cells}^3 cells"
 
-        Raises
-        ------
-        InputError
-            With what it needs and what is free.
-        """
-        require_memory(
-            simulation_memory(self.particles, self.steps) + _BYTES_PER_CELL * self.cells**3,
-            what=f"a box of {self.particles}^3 particles and {self.cells}^3 cells",
-            remedy="take fewer particles or cells",
-        )
+    @property
+    def memory(self) -> int:
+        """What making it takes [bytes]."""
+        return simulation_memory(self.particles, self.steps) + _BYTES_PER_CELL * self.cells**3
 
     def particle_mass(self, cosmology: Cosmology) -> float:
         """Mass of a particle [Msun/h]."""
@@ -309,8 +304,14 @@ class SimulatedBox:
     @cached_property
     def halos(self) -> Halos:
         """Friends-of-friends halos, without their members."""
+        positions = self._read("halos/position")
+        if outside := int((~self.box.contains(positions)).sum()):
+            raise InputError(
+                f"halos/position must lie in the box of {self.box.size:g} Mpc/h, got {outside} outside in {self.path}: "
+                "make it again"
+            )
         return Halos(
-            positions=self._read("halos/position"),
+            positions=positions,
             velocities=self._read("halos/velocity"),
             masses=self._read("halos/mass"),
             counts=self._read("halos/count"),
@@ -331,6 +332,11 @@ class SimulatedBox:
             velocities=self._read("members/velocity"),
             host=host,
         )
+
+    def require_catalogue(self, number_density: float, *, satellite_fraction: float = 0.0) -> None:
+        """Refuse what `catalogue` refuses, and draw nothing."""
+        number = self._number(number_density)
+        count_galaxies(self.halos, self.members, fraction=satellite_fraction, number=number)
 
     def catalogue(
         self,
@@ -355,13 +361,12 @@ class SimulatedBox:
         seed : int
             Of the satellites (mixed with the box's own seed).
         """
-        number = round(number_density * self.box.volume)
         galaxies = draw_satellites(
             self.halos,
             self.members,
             box_size=self.box.side,
             fraction=satellite_fraction,
-            number=number,
+            number=self._number(number_density),
             seed=self.seed * 1_000_003 + seed,
         )
         real = Catalogue(
@@ -375,3 +380,6 @@ class SimulatedBox:
             observer=observer,
         )
         return to_redshift_space(real, self.cosmology) if space == "redshift" else real
+
+    def _number(self, number_density: float) -> int:
+        return round(number_density * self.box.volume)

@@ -18,7 +18,6 @@ from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.limits import require_redshift
-from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
 from peculiar.simulate.initial import linear_density, require_waves
 from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
@@ -67,19 +66,15 @@ class PairSettings:
         if not 0 <= self.varied <= 1:
             raise InputError(f"PairSettings.varied must lie in [0, 1], got {self.varied}")
 
-    def check(self) -> None:
-        """Refuse a pair that does not fit in memory; call it before the first of a run.
+    @property
+    def what(self) -> str:
+        """What is made, in words."""
+        return f"a pair of {self.particles}^3 particles"
 
-        Raises
-        ------
-        InputError
-            With what it needs and what is free.
-        """
-        require_memory(
-            simulation_memory(self.particles, self.steps) + _BYTES_PER_PARTICLE * self.particles**3,
-            what=f"a pair of {self.particles}^3 particles",
-            remedy="take fewer particles",
-        )
+    @property
+    def memory(self) -> int:
+        """What making it takes [bytes]."""
+        return simulation_memory(self.particles, self.steps) + _BYTES_PER_PARTICLE * self.particles**3
 
     def check_cosmologies(self, base: Cosmology) -> None:
         """Refuse a base whose drawn cosmologies would be out of range."""

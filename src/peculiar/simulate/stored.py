@@ -11,12 +11,10 @@ from jaxtyping import Shaped
 from pydantic import Field, Json
 
 from peculiar.core.errors import InputError
-from peculiar.core.records import Record, StoredCosmology, checked
+from peculiar.core.records import DAMAGED, Record, StoredCosmology, checked
 
 Shapes = Mapping[str, tuple[int | str, ...]]
 """Name of an array -> its shape; a word stands for one length, the same wherever it stands."""
-UNREADABLE = (OSError, KeyError, RuntimeError, ValueError)
-"""What h5py raises for a file that is cut or damaged, by where the damage is."""
 
 
 class Attributes(Record):
@@ -65,7 +63,7 @@ def read_attributes(
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
             arrays = {name: file[name] for name in shapes if name in file}
             found = {name: (array.shape, array.dtype.kind) for name, array in arrays.items()}
-    except (*UNREADABLE, AttributeError) as error:
+    except DAMAGED as error:
         raise InputError(f"{what} must be a whole HDF5 file, got {path} ({error}): {remedy}") from error
     if attributes.get("schema") != schema:
         raise InputError(
@@ -110,7 +108,7 @@ def read_array(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
     try:
         with h5py.File(path) as file:
             values = np.asarray(file[name][()])
-    except UNREADABLE as error:
+    except DAMAGED as error:
         raise InputError(f"{name} must be readable, got a damaged {path} ({error}): make it again") from error
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())

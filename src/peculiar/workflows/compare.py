@@ -281,7 +281,8 @@ def compare_file(
         Replace an output that is there.
     """
     if out is not None:
-        check_output(out, overwrite=force, inputs=[*table_files(distances), distances, field])
+        read = {"distances": [*table_files(distances), distances], "--field": field}
+        check_output(out, overwrite=force, inputs=read)
     table = read_table(distances)
     if out is not None:
         require_held(table, Path(out) / "objects.ecsv", added=_ADDED)

@@ -166,7 +166,7 @@ def emulate_file(
         The file.
     """
     card = find_model(model)
-    target = check_output(out, overwrite=force, inputs=[card, card.with_suffix(".safetensors")])
+    target = check_output(out, overwrite=force, inputs={"--model": [card, card.with_suffix(".safetensors")]})
     box = Box(size, particles)
     require_space(target, size=3 * 3 * 4 * particles**3)
     with progress_bar("emulating", total=2) as advance:

@@ -89,7 +89,8 @@ def evaluate(
     """
     options = options or {}
     weights = [find_model(name) for name in models or () if name not in CLASSICAL]
-    check_output(out, overwrite=force, inputs=[run, options.get("tune_run"), *weights])
+    read = {"run": run, "--tune-run": options.get("tune_run"), "--model": weights}
+    check_output(out, overwrite=force, inputs=read)
     kind = _kind(run, models, surveys=options.get("samples") is not None)
     given = {name: value for name, value in (*options.items(), ("tune_on", tune_on)) if value is not None}
     if foreign := [name for name in given if name not in OPTIONS[kind]]:

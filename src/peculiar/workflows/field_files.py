@@ -16,7 +16,7 @@ from pydantic import Json
 from peculiar.core import Box, Field, InputError
 from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.output import atomic_output
-from peculiar.core.records import Record, StoredCosmology, StoredSides, checked
+from peculiar.core.records import DAMAGED, Record, StoredCosmology, StoredSides, checked
 
 if TYPE_CHECKING:
     import xarray
@@ -35,8 +35,6 @@ LONG_NAMES = {
 UNITS = {"density": "", "velocity": "km/s", "velocity_error": "km/s", "momentum": "km/s"}
 """Of what is read."""
 REMEDY = "give a whole output of reconstruct"
-DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
-"""What zarr and its codecs raise for a store that is damaged, by where the damage is."""
 
 
 class _Provenance(Record):

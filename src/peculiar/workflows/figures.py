@@ -50,7 +50,7 @@ def draw_figures(
     if isinstance(run, Reconstruction):
         inputs = [] if objects is None else [Path(objects)]
         return write_flow(read_survey_flow(run, objects=objects), out, force=force, inputs=inputs)
-    refuse_inputs(out, [run, objects])
+    refuse_inputs(out, {"run": run, "--objects": objects})
     if is_reconstruction(run) != (objects is not None):
         raise InputError(
             f"objects must be given for a reconstructed survey only, got {objects} for {run}: give --objects of its "

@@ -113,7 +113,9 @@ def flow_file(
     """
     weights = find_model(model)
     target = check_output(
-        out, overwrite=force, inputs=[density, weights, weights.with_suffix(".safetensors")]
+        out,
+        overwrite=force,
+        inputs={"density": density, "--model": [weights, weights.with_suffix(".safetensors")]},
     )
     emulator = _load(model, device)
     card = emulator.card

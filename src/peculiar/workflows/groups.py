@@ -67,12 +67,15 @@ def find_groups_file(
         For bad input, before the work starts where it can be known.
     """
     source = Path(source)
-    inputs = [file for path in (source, *survey.randoms) for file in table_files(path)]
-    inputs += [survey.mask] if survey.mask else []
-    outputs = [Path(path) for path in (out, members) if path is not None]
-    for path in outputs:
-        table_format(path)
-        check_output(path, overwrite=force, inputs=[source, *inputs])
+    randoms = [file for path in survey.randoms for file in table_files(path)]
+    read = {"galaxies": [source, *table_files(source)], "--randoms": randoms, "--mask": survey.mask}
+    inputs = [*table_files(source), *randoms, *([survey.mask] if survey.mask else [])]
+    options = {"--out": out, "--members": members}
+    outputs = [Path(path) for path in options.values() if path is not None]
+    for option, path in options.items():
+        if path is not None:
+            table_format(path)
+            check_output(path, overwrite=force, inputs=read, option=option)
     if len({path.expanduser().resolve() for path in outputs}) < len(outputs):
         raise InputError("--out and --members must be files of their own, got one name twice")
     table = read_table(source)

@@ -32,7 +32,7 @@ def judge(task: Task[Any], *, out: str | Path, figures: bool = True, force: bool
     Path
         The directory.
     """
-    target = check_output(out, overwrite=force, inputs=[*task.paths, *task.tune_on])
+    target = check_output(out, overwrite=force, inputs={"paths": task.paths, "tune_on": task.tune_on})
     evaluation = evaluate(task, progress=progress_bar)
     evaluation.record["provenance"] = provenance(task.settings, inputs=task.inputs, seed=task.seed)
     with atomic_output(target, overwrite=force) as temporary:

@@ -178,7 +178,11 @@ def make_mocks(
         )
     paths = open_run(run, seeds)
     inputs = [*paths, *(Path(p) for p in (galaxies, survey and survey.mask) if p)]
-    check_output(out, overwrite=force, inputs=[run, *inputs])
+    check_output(
+        out,
+        overwrite=force,
+        inputs={"run": run, "--sky": galaxies, "--mask": survey.mask if survey else None},
+    )
     first = SimulatedBox.open(paths[0])
     for path in paths:
         if (other := SimulatedBox.open(path)).cosmology != first.cosmology or other.box != first.box:

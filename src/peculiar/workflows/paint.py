@@ -149,7 +149,7 @@ def paint_file(
     if (size is None) == (density is None):
         raise InputError("box or density must be given, and not both: --box 500, or --density field.zarr")
     table_format(out)
-    target = check_output(out, overwrite=force, inputs=[density])
+    target = check_output(out, overwrite=force, inputs={"--density": density})
     painter, cosmology, redshift = _prepared(options)
     source: float | MatterFields
     if density is not None:

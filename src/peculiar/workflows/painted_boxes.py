@@ -14,7 +14,6 @@ import torch
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.limits import require_redshift
-from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output
 from peculiar.inference.painting import HaloPainter
 from peculiar.simulate.box_files import write_box
@@ -69,20 +68,16 @@ class PaintedSettings:
         if not 0 <= self.host_mass < math.inf:
             raise InputError(f"PaintedSettings.host_mass must be >= 0 Msun/h, got {self.host_mass:g}")
 
-    def check(self) -> None:
-        """Refuse a box that does not fit in memory; call it before the first of a run.
+    @property
+    def what(self) -> str:
+        """What is made, in words."""
+        return f"a painted box of {self.cells}^3 cells"
 
-        Raises
-        ------
-        InputError
-            With what it needs and what is free.
-        """
+    @property
+    def memory(self) -> int:
+        """What making it takes [bytes]."""
         side = self.cells * (self.per_cell if self.matter is None else 1)
-        require_memory(
-            BYTES_PER_PARTICLE["second order"] * side**3,
-            what=f"a painted box of {self.cells}^3 cells",
-            remedy="take fewer cells",
-        )
+        return BYTES_PER_PARTICLE["second order"] * side**3
 
 
 def paint_box(

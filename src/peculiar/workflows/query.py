@@ -98,7 +98,8 @@ def query_file(
         Replace an output that is there.
     """
     table_format(out)
-    check_output(out, overwrite=force, inputs=[*table_files(catalogue), catalogue, field])
+    read = {"--catalogue": [*table_files(catalogue), catalogue], "field": field}
+    check_output(out, overwrite=force, inputs=read)
     table = read_table(catalogue)
     sky = sky or read_sky_field(field)
     errors = () if sky.velocity_error is None else ("v_los_error",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,7 +241,7 @@ def reconstruct_file(
                 outside_range=outside_range,
                 amplitude=amplitude,
             ),
-            inputs=[*table_files(source), *_inputs(options)],
+            inputs=[*table_files(source), *chain.from_iterable(_inputs(options).values())],
         )
         result = reconstructed(
             catalogue,
@@ -282,7 +283,7 @@ def _check_outputs(
     out: Path | str,
     objects: Path | str | None,
     hdf5: Path | str | None,
-    inputs: Mapping[Path, str],
+    inputs: Mapping[str, list[Path]],
     force: bool,
 ) -> tuple[Path, ...]:
     """Refuse outputs that cannot be written or are one another or an input; return those of the fields."""
@@ -292,8 +293,12 @@ def _check_outputs(
         raise InputError(f"--out must end in .zarr, got {out}: give --hdf5 FILE for HDF5 as well")
     if objects is not None:
         table_format(objects)
-    taken = {path.resolve(): "the catalogue" for path in table_files(source)}
-    taken |= {path.expanduser().resolve(): f"the {name}" for path, name in inputs.items()}
+    read = {"catalogue": [source, *table_files(source)], **inputs}
+    taken = {
+        path.expanduser().resolve(): f"the {name.lstrip('-')}"
+        for name, paths in read.items()
+        for path in paths
+    }
     for name, path in (("--out", out), ("--hdf5", hdf5), ("--at-objects", objects)):
         if path is None:
             continue
@@ -301,7 +306,7 @@ def _check_outputs(
         if resolved in taken:
             raise InputError(f"{name} must be a file of its own, got {path}, which is {taken[resolved]}")
         taken[resolved] = name
-        check_output(path, overwrite=force, inputs=[source, *inputs])
+        check_output(path, overwrite=force, inputs=read, option=name)
     return tuple(Path(path) for path in (out, hdf5) if path is not None)
 
 
@@ -343,13 +348,15 @@ def _read(
     return catalogue, None, None
 
 
-def _inputs(options: CatalogueOptions) -> dict[Path, str]:
-    """Files that are read beside the catalogue, and what they are."""
+def _inputs(options: CatalogueOptions) -> dict[str, list[Path]]:
+    """Files that are read beside the catalogue, by option."""
     survey = options.survey
     if survey is None:
         return {}
-    mask = {} if survey.mask is None else {survey.mask: "mask"}
-    return mask | {file: "randoms" for path in survey.randoms for file in table_files(path)}
+    return {
+        "--mask": [] if survey.mask is None else [survey.mask],
+        "--randoms": [file for path in survey.randoms for file in table_files(path)],
+    }
 
 
 def _settings(

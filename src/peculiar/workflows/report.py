@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from peculiar.core import InputError
 from peculiar.core.output import atomic_output, check_output
 from peculiar.evaluation.page import sections as evaluation_sections
 from peculiar.evaluation.record import Evaluation
@@ -54,29 +53,25 @@ def report(
     given = [runs] if isinstance(runs, str | Path | Reconstruction) else list(runs)
     paths = [run if isinstance(run, Reconstruction) else Path(run) for run in given]
     files = [path for path in paths if isinstance(path, Path)]
-    target = check_output(out, overwrite=force, inputs=[*files, objects])
+    target = check_output(out, overwrite=force, inputs={"runs": files, "--objects": objects})
     headlines: list[Headline] = []
     sections: list[Section] = []
     subjects = []
     reconstructs = False
     for path in paths:
-        if isinstance(path, Path) and (path / "scores.json").is_file():
-            evaluation = Evaluation.open(path)
-            task = task_of(evaluation)
-            headlines += task.headlines(evaluation)
-            sections += evaluation_sections(evaluation)
-            subjects.append(task.subject(evaluation))
-            reconstructs |= task.reconstructs
-        elif is_reconstruction(path):
+        if isinstance(path, Reconstruction) or is_reconstruction(path):
             reconstructs = True
             own = reconstruction_sections(path, objects=None if objects is None else Path(objects))
             headlines += own.headlines
             sections += own.sections
             subjects.append(own.subject)
-        else:
-            raise InputError(
-                f"run must be an output of peculiar reconstruct or peculiar evaluate, got {path}"
-            )
+            continue
+        evaluation = Evaluation.open(path)
+        task = task_of(evaluation)
+        headlines += task.headlines(evaluation)
+        sections += evaluation_sections(evaluation)
+        subjects.append(task.subject(evaluation))
+        reconstructs |= task.reconstructs
     if title is None:
         title = (
             "How well velocities are recovered"

@@ -16,6 +16,7 @@ from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.hdf5 import is_whole
 from peculiar.core.limits import choose_device, require_seeds
+from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, refuse_inputs
 from peculiar.core.records import Record, StoredCosmology, checked, read_json
 from peculiar.simulate.initial import require_particles
@@ -76,12 +77,12 @@ def simulate_run(
     plan: dict[str, Any] = {}
     painter = None
     if isinstance(settings, PaintedSettings):
-        refuse_inputs(out, [settings.matter])
+        refuse_inputs(out, {"--matter": settings.matter}, option="out")
         painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds, device=chosen)
         plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
     cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
     require_particles(cosmology)
-    settings.check()
+    require_memory(settings.memory, what=settings.what, remedy="take fewer particles or cells")
     cosmology.linear_power(np.array([0.1]))  # CAMB refuses what it cannot compute
     if isinstance(settings, PairSettings):
         settings.check_cosmologies(cosmology)

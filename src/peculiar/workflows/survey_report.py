@@ -48,12 +48,23 @@ class Reconstructed:
     sections: list[Section]
 
 
-def is_reconstruction(run: Reconstruction | Path | str) -> bool:
-    """Whether it is a reconstruction, or a path that looks like its zarr."""
-    if isinstance(run, Reconstruction):
-        return True
+def is_reconstruction(run: Path | str) -> bool:
+    """Whether a path looks like the zarr of a reconstruction; else it looks like an evaluation.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
     path = Path(run)
-    return (path / ".zattrs").is_file() or (path / "zarr.json").is_file()
+    if (path / "scores.json").is_file():
+        return False
+    if (path / ".zattrs").is_file() or (path / "zarr.json").is_file():
+        return True
+    there = "" if path.exists() else ", where there is nothing"
+    raise InputError(
+        f"run must be an output of peculiar reconstruct or peculiar evaluate, got {run}{there}: check the path"
+    )
 
 
 def reconstruction_sections(run: Reconstruction | Path, *, objects: Path | None = None) -> Reconstructed:

@@ -72,7 +72,7 @@ def train(
         If the recipe is bad, boxes are missing, or `out` holds another run.
     """
     out = Path(out)
-    refuse_inputs(out, [run])
+    refuse_inputs(out, {"--run": run})
     settings = load_recipe(recipe, profile=profile, changes=changes)
     splits = split_files(run, settings)
     check_plan(settings, splits, seed=seed)

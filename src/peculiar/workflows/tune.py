@@ -57,7 +57,7 @@ def tune(
     list of str
         The best settings, ready for ``--set``.
     """
-    refuse_inputs(out, [run])
+    refuse_inputs(out, {"--run": run})
     settings = load_recipe(recipe, profile=profile, changes=changes)
     everything = settings.data.model_copy(update={"boxes": None})
     splits = split_files(run, settings.model_copy(update={"data": everything}))

@@ -111,15 +111,29 @@ def test_inputs_their_parents_and_children_are_no_outputs(tmp_path, out):
     make(tmp_path / "in")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     with pytest.raises(InputError, match="must not hold an input, be one or lie in one"):
-        check_output(tmp_path / out, overwrite=True, inputs=[tmp_path / "in"])
-    assert check_output(tmp_path / "other", inputs=[tmp_path / "in", None, "residual"]).name == "other"
+        check_output(tmp_path / out, overwrite=True, inputs={"run": tmp_path / "in"})
+    read = {"run": [tmp_path / "in"], "--tune-run": None, "--model": "residual"}
+    assert check_output(tmp_path / "other", inputs=read).name == "other"
 
 
 def test_a_second_name_of_an_input_is_no_output(tmp_path):
     (tmp_path / "a.fits").write_text("")
     (tmp_path / "b.fits").hardlink_to(tmp_path / "a.fits")
     with pytest.raises(InputError, match="must not hold an input"):
-        check_output(tmp_path / "b.fits", overwrite=True, inputs=[tmp_path / "a.fits"])
+        check_output(tmp_path / "b.fits", overwrite=True, inputs={"mask": tmp_path / "a.fits"})
+
+
+def test_a_refusal_names_output_and_input(tmp_path):
+    make(tmp_path / "in")
+    out = tmp_path / "in" / "deep"
+    with pytest.raises(
+        InputError, match=f"got at_objects={out} with tune_run={tmp_path / 'in'}: choose"
+    ) as caught:
+        check_output(out, inputs={"--tune-run": tmp_path / "in"}, option="--at-objects")
+    assert f"got --at-objects {out} with --tune-run {tmp_path / 'in'}: choose" in caught.value.command
+    with pytest.raises(InputError) as caught:
+        check_output(out, inputs={"run": tmp_path / "in"})
+    assert f"got --out {out} with RUN {tmp_path / 'in'}: choose" in caught.value.command
 
 
 def start(target):

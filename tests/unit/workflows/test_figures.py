@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import h5py
@@ -13,6 +14,7 @@ from PIL import Image
 from peculiar.core import PRESETS, InputError
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.figures import draw_figures
+from peculiar.workflows.report import report
 
 CELLS = 16
 
@@ -82,3 +84,13 @@ def test_a_folder_without_an_evaluation_is_refused(tmp_path):
     with pytest.raises(InputError, match="peculiar evaluate"):
         draw_figures(tmp_path / "run", out=tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
+
+
+def test_what_is_no_output_of_ours_is_named_alike_by_figures_and_report(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, there in (("missing", ", where there is nothing"), ("empty", "")):
+        told = f"peculiar reconstruct or peculiar evaluate, got {tmp_path / name}{there}: check the path"
+        for command in (draw_figures, report):
+            with pytest.raises(InputError, match=re.escape(told)):
+                command(tmp_path / name, out=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]

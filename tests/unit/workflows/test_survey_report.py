@@ -143,9 +143,12 @@ def test_figures_of_a_survey_need_its_objects(reconstructed, tmp_path):
     fields, objects = reconstructed / "out.zarr", reconstructed / "objects.fits"
     with pytest.raises(InputError, match="objects must be given for a reconstructed survey"):
         draw_figures(fields, out=tmp_path / "figures")
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    (evaluation / "scores.json").write_text("{}")
     with pytest.raises(InputError, match="none for an evaluation"):
-        draw_figures(reconstructed, objects=objects, out=tmp_path / "figures")
-    assert list(tmp_path.iterdir()) == []
+        draw_figures(evaluation, objects=objects, out=tmp_path / "figures")
+    assert list(tmp_path.iterdir()) == [evaluation]
 
 
 def test_table_without_reconstructed_columns_is_refused(reconstructed, tmp_path):
