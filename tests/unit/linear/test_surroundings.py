@@ -4,9 +4,16 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field
 from peculiar.fields.calculus import displacement
+from peculiar.fields.fourier import to_fourier, to_real
 from peculiar.linear import IterativeFFT
-from peculiar.linear.overdensity import sampling
-from peculiar.linear.surroundings import matter_surroundings, noise_variance, surroundings_displacement
+from peculiar.linear.clustering import painted_power
+from peculiar.linear.overdensity import box_sampling, sampling
+from peculiar.linear.surroundings import (
+    matter_surroundings,
+    noise_variance,
+    surroundings_displacement,
+    wiener_weights,
+)
 from peculiar.simulate.initial import linear_field
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -78,6 +85,29 @@ def test_the_flow_is_harmonic_where_the_survey_looked(surveys):
     inner = (slice(4, -4),) * 3
     sheared = torch.gradient(flow[0], spacing=10.0, dim=0)[0][inner]
     assert float(sum(gradients)[inner].std()) < 0.35 * float(sheared.std())
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01, 1.0])
+def test_wiener_weights_converge_in_few_steps(noise, monkeypatch):
+    """The equation holds to 1e-4, for even and for uneven noise, after at most 20 steps of four transforms."""
+    grid = box_sampling(Box(SIDE / 2, CELLS // 2, periodic=False))
+    box, covered = grid.fourier, grid.covered
+    signal = painted_power(box, cosmology=COSMOLOGY, redshift=0.0)
+    density = linear_field(box, COSMOLOGY, seed=2, redshift=0.0)
+    uneven = noise * 10.0 ** torch.linspace(0, 1, box.mesh)[:, None, None].expand_as(density) * covered
+    transforms = []
+
+    def count(data):
+        transforms.append(data)
+        return to_fourier(data)
+
+    monkeypatch.setattr("peculiar.linear.surroundings.to_fourier", count)
+    weights = wiener_weights(density, covered=covered, signal=signal, noise=uneven)
+    assert len(transforms) <= 2 * 20
+    image = to_real(to_fourier(weights.double()) * signal.double(), box.mesh) + uneven * weights
+    missed = ((image - density) * covered).square().sum() / (density * covered).square().sum()
+    assert float(missed) ** 0.5 < 1.5e-4
+    assert not bool((weights * ~covered).any())
 
 
 def test_a_box_that_is_seen_whole_has_no_surroundings():
