@@ -31,10 +31,13 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def signal_behind(error: BaseException | None) -> BaseException | None:
-    """Return the exception of the signal that an error came of, as where a lock is left that was not yet taken."""
-    while error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+    """Return the exception of the signal that an error came of: of a lock that was not yet taken, of lightning's exit."""
+    found = None
+    while error is not None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            found = error
         error = error.__context__
-    return error
+    return found
 
 
 def _ignore(_: object) -> None: ...

@@ -16,7 +16,7 @@ import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch.utils.data import DataLoader
 
 from peculiar.core.errors import InputError
@@ -155,6 +155,30 @@ class AveragedWeights(WeightAveraging):
         super().__init__(use_buffers=True, avg_fn=average)
 
 
+class Checkpoints(Callback):
+    """A checkpoint every so many steps, after the validation of its step, which a resumed run would not make up for.
+
+    None of the last step: `fit` writes it with the averaged weights.
+    """
+
+    def __init__(self, path: Path, *, every: int, validate_every: int) -> None:
+        self.path, self.every, self.validate_every = path, every, validate_every
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        """Write it, where no validation follows."""
+        if trainer.global_step % self.validate_every:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write it after a validation."""
+        if trainer.state.fn == "fit":
+            self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
+        if trainer.global_step % self.every == 0 and trainer.global_step < trainer.max_steps:
+            trainer.save_checkpoint(self.path)
+
+
 class TimeLimit(Callback):
     """Stop when the time is over; the schedule has come down by then."""
 
@@ -203,8 +227,6 @@ def quiet_lightning() -> Iterator[None]:
                 r".*does not have many workers.*",
                 r".*`IterableDataset` has `__len__` defined.*",
                 r".*GPU available but not used.*",
-                r".*Checkpoint directory .* exists and is not empty.*",
-                r".*ModelCheckpoint.* could not find the monitored key.*",
                 r".*isinstance\(treespec, LeafSpec\).*",
                 r".*You are trying to `self.log\(\)`.*",
                 r".*resuming from a checkpoint that ended before the epoch.*",
@@ -298,6 +320,7 @@ def fit(
             num_sanity_val_steps=0,
             limit_val_batches=1.0,
             logger=False,
+            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -307,12 +330,8 @@ def fit(
                 AveragedWeights(settings.ema),
                 TimeLimit(),
                 report,
-                ModelCheckpoint(
-                    dirpath=directory,
-                    filename=Path(CHECKPOINT).stem,
-                    every_n_train_steps=settings.checkpoint_every,
-                    save_on_train_epoch_end=False,
-                    enable_version_counter=False,
+                Checkpoints(
+                    checkpoint, every=settings.checkpoint_every, validate_every=settings.validate_every
                 ),
             ],
         )

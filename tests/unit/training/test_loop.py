@@ -2,15 +2,18 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from peculiar import models
 from peculiar.core.errors import InputError
 from peculiar.models.wang2024 import Wang2024
+from peculiar.training.checkpoint import WholeCheckpoints
 from peculiar.training.dataset import Crops
 from peculiar.training.loop import fit, learning_rate
 from peculiar.training.objectives import Components, PublishedStage, Velocities, correlation
+from peculiar.training.report import read_metrics
 from peculiar.training.settings import ComponentLoss, PublishedLoss, TrainSettings, VelocityLoss
 
 VECTORS = ((1, 2, 3), (4, 5, 6))
@@ -77,6 +80,29 @@ def test_resumed_run_ends_with_the_same_weights(pairs, tmp_path, monkeypatch):
             curves.append([{**row, "minutes": ""} for row in csv.DictReader(file)])
     assert curves[0] == curves[1]
     assert [int(row["step"]) for row in curves[1]] == [6, 12]
+
+
+@pytest.mark.parametrize("step", [5, 10])
+def test_a_kill_between_checkpoint_and_validation_loses_no_row(pairs, tmp_path, monkeypatch, step):
+    steps = {"steps": 10, "checkpoint_every": 5, "validate_every": 5}
+    whole, _ = train(pairs, tmp_path / "whole", **steps)
+    save = WholeCheckpoints.save_checkpoint
+
+    def killed(self, checkpoint, path, storage_options=None):
+        save(self, checkpoint, path)
+        if checkpoint["global_step"] == step:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeCheckpoints, "save_checkpoint", killed)
+        with pytest.raises(KilledError):
+            train(pairs, tmp_path / "killed", **steps)
+    resumed, _ = train(pairs, tmp_path / "killed", resume=True, **steps)
+    assert same(whole, resumed)
+    rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "killed")]
+    assert list(rows[0]["step"]) == [5, 10]
+    for name in rows[0].keys() - {"minutes"}:
+        np.testing.assert_array_equal(rows[1][name], rows[0][name], err_msg=name)
 
 
 def test_training_learns(pairs, tmp_path):
