@@ -31,7 +31,7 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def signal_behind(error: BaseException | None) -> BaseException | None:
-    """Return the exception of the signal that an error came of: of a lock that was not yet taken, of lightning's exit."""
+    """Return the exception of the signal that an error came of, as of a lock that was not taken yet, or an exit."""
     found = None
     while error is not None:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
