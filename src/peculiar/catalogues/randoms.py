@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.catalogues.selection import RadialSelection, radial_selection
+from peculiar.catalogues.selection import RadialSelection, completeness, radial_selection
 from peculiar.catalogues.sky import SkyMask
 from peculiar.core import Box, Field, InputError
 from peculiar.fields.paint import paint
 
 PER_PIXEL = 50
 """Random points per pixel of the footprint: with fewer, some pixels inside it would be empty by chance."""
+LEAST_PER_CELL = 0.05
+"""Random points per cell where the survey is densest: with fewer, the smoothing is wider than four cells."""
 PER_KERNEL = 100
 """Random points that a value of the completeness is averaged over, for an error of 10 %."""
 _SMOOTHING = 5.0  # Mpc/h, of the randoms' n(r): they are many, and have no structure to be kept
@@ -126,7 +128,8 @@ def completeness_from_randoms(
     """Return the expected fraction of the densest sampling in each cell, from random points.
 
     Counts in cells are smoothed with a Gaussian wide enough for 100 points; the smoothing stays within the cells that
-    have points in them or beside them on all sides, so that it does not blur the survey's edge.
+    have points in them or beside them on all sides, so that it does not blur the survey's edge. Where there is less
+    than one point per cell, those are the cells in the points' `footprint` between the nearest and the farthest.
 
     Parameters
     ----------
@@ -145,15 +148,15 @@ def completeness_from_randoms(
     Raises
     ------
     InputError
-        If there is less than one point per cell of the survey.
+        If there are fewer points per cell of the survey than `LEAST_PER_CELL`.
     """
     from scipy.ndimage import binary_closing, gaussian_filter
 
     expected = peak * box.cell_size**3
-    if expected < 1:
+    if expected < LEAST_PER_CELL:
         problem = (
-            f"randoms must be at least 1 per cell where the survey is densest, got {expected:.2g} in cells of "
-            f"{box.cell_size:.4g} Mpc/h ({len(positions)} points in all): give more randoms, larger cells"
+            f"randoms must be at least {LEAST_PER_CELL} per cell where the survey is densest, got {expected:.2g} in "
+            f"cells of {box.cell_size:.4g} Mpc/h ({len(positions)} points in all): give more randoms, larger cells"
         )
         raise InputError(
             f"{problem} (cell_size), or a mask in place of randoms",
@@ -161,12 +164,15 @@ def completeness_from_randoms(
         )
     contained = box.contains(positions)
     inside = np.asarray(positions)[contained]
-    ones = paint(inside, box, scheme="ngp")[0].numpy()
-    seen = ones > 0
-    # A hole of one cell is chance; cells beyond the faces count as seen, or the closing would eat the survey there.
-    closed = binary_closing(np.pad(seen, 1), structure=np.ones((3, 3, 3), dtype=bool))[1:-1, 1:-1, 1:-1]
-    seen |= closed
-    counts = ones
+    counts = paint(inside, box, scheme="ngp")[0].numpy()
+    seen = counts > 0
+    if expected >= 1:
+        # A hole of one cell is chance; cells beyond the faces count as seen, or the closing would eat the survey there.
+        seen |= binary_closing(np.pad(seen, 1), structure=np.ones((3, 3, 3), dtype=bool))[1:-1, 1:-1, 1:-1]
+    else:
+        distance = np.linalg.norm(positions, axis=1)
+        limits = RadialSelection(np.array([distance.min(), distance.max()]), np.ones(2))
+        seen |= completeness(box, footprint(positions), n_of_r=limits, samples=1).data[0].numpy() > 0
     if weights is not None:
         counts = paint(inside, box, weights=np.asarray(weights)[contained], scheme="ngp")[0].numpy()
     # In cells; a Gaussian averages over the volume (2 sqrt(pi) width)^3.

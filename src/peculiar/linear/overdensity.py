@@ -16,8 +16,8 @@ from peculiar.fields.paint import ABUNDANCES, mass_bins, paint
 
 PADDING = 0.5
 """Empty cells beyond a non-periodic box, of its side along each axis (at least this much)."""
-FAR = 100.0
-"""How far images of a box shall be along its shorter sides [Mpc/h], where half its longest side is more."""
+FAR, FARTHEST = 100.0, 400.0
+"""How far images of a box shall be along its shorter sides, and how far they need to be along any [Mpc/h]."""
 
 _FIELD_BYTES, _TRANSFORM_BYTES = 28, 30  # measured: 36 a cell of a box, 115 of a survey that is padded to 3.5
 Weighting = Literal["number", "mass"]
@@ -27,16 +27,19 @@ def fourier_box(box: Box) -> Box:
     """Return the periodic box that stands for a box in Fourier transforms.
 
     A periodic box is its own. A non-periodic one keeps its lower corner and its cell size, and gets empty cells beyond
-    its upper faces: along each axis at least half its side (`PADDING`), and half its longest side or 100 Mpc/h
-    (`FAR`), whichever is less, up to the next size that transforms fast, so that no structure pulls on its own periodic
-    image from next door.
+    its upper faces: along each axis at least half its side (`PADDING`) or 400 Mpc/h (`FARTHEST`), whichever is less,
+    and half its longest side or 100 Mpc/h (`FAR`), up to the next size that transforms fast, so that no structure pulls
+    on its own periodic image from next door.
     """
     if box.periodic:
         return box
     from scipy.fft import next_fast_len
 
-    least = min(PADDING * max(box.shape), FAR / box.cell_size)
-    x, y, z = (next_fast_len(math.ceil(n + max(PADDING * n, least)), real=True) - n for n in box.shape)
+    least, most = min(PADDING * max(box.shape), FAR / box.cell_size), FARTHEST / box.cell_size
+    empty = (max(min(PADDING * n, most), least) for n in box.shape)
+    x, y, z = (
+        next_fast_len(math.ceil(n + more), real=True) - n for n, more in zip(box.shape, empty, strict=True)
+    )
     nx, ny, nz = box.shape
     return box.extended((x + (nx + x) % 2, y + (ny + y) % 2, z + (nz + z) % 2))
 

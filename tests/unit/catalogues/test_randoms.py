@@ -92,6 +92,25 @@ def test_edges_stay_sharp():
     assert values[10].std() < 0.12
 
 
+def test_sparse_points_fill_their_footprint():
+    """A quarter of a point per cell: the edges are those of the pixels that the points fill, and of their distances."""
+    box = Box(120.0, 24, origin=(-60.0, -60.0, -60.0), periodic=False)
+    rng = np.random.default_rng(1)
+    directions = rng.normal(size=(40_000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = directions[directions[:, 2] > 0]
+    points = directions * (rng.uniform(20**3, 55**3, len(directions)) ** (1 / 3))[:, None]
+    points = points[: int(0.25 * 2 * np.pi / 3 * (55**3 - 20**3) / 5**3)]
+    values = completeness_from_randoms(points, box, peak=0.25 / 5**3).data[0].numpy()
+    centres = np.stack(np.meshgrid(*[box.coordinates(0)] * 3, indexing="ij"), axis=-1)
+    distance = np.linalg.norm(centres, axis=-1)
+    assert (values[(distance > 60) | (distance < 15) | (centres[..., 2] < -20)] == 0).all()
+    inner = (distance > 25) & (distance < 50) & (centres[..., 2] > 10)
+    assert (values[inner] > 0).all()
+    assert values[inner].mean() == pytest.approx(1.0, rel=0.05)
+    assert values[inner].std() < 0.2
+
+
 def test_weights_of_randoms_count(tmp_path, described):
     points = cap(60000, 1)
     halves = table_of(points)
@@ -134,10 +153,10 @@ def test_randoms_of_another_selection(described):
 
 
 def test_too_few_randoms(described, tmp_path):
-    table_of(cap(2000, 1)).write(tmp_path / "few.fits")
+    table_of(cap(150, 1)).write(tmp_path / "few.fits")
     survey = described(randoms=tmp_path / "few.fits")
     sample = read_survey(table_of(cap(3000, 3)), survey, cosmology=COSMOLOGY)
-    with pytest.raises(InputError, match="at least 1 per cell where the survey is densest, got 0"):
+    with pytest.raises(InputError, match="at least 0.05 per cell where the survey is densest, got 0"):
         to_catalogue(sample, sample.box())
 
 
