@@ -94,14 +94,14 @@ def test_edges_stay_sharp():
 
 def test_sparse_points_fill_their_footprint():
     """A quarter of a point per cell: the edges are those of the pixels that the points fill, and of their distances."""
-    box = Box(120.0, 24, origin=(-60.0, -60.0, -60.0), periodic=False)
+    box = Box(120.0, 60, origin=(-60.0, -60.0, -60.0), periodic=False)
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(40_000, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     directions = directions[directions[:, 2] > 0]
     points = directions * (rng.uniform(20**3, 55**3, len(directions)) ** (1 / 3))[:, None]
-    points = points[: int(0.25 * 2 * np.pi / 3 * (55**3 - 20**3) / 5**3)]
-    values = completeness_from_randoms(points, box, peak=0.25 / 5**3).data[0].numpy()
+    points = points[: int(0.25 * 2 * np.pi / 3 * (55**3 - 20**3) / 2**3)]
+    values = completeness_from_randoms(points, box, peak=0.25 / 2**3).data[0].numpy()
     centres = np.stack(np.meshgrid(*[box.coordinates(0)] * 3, indexing="ij"), axis=-1)
     distance = np.linalg.norm(centres, axis=-1)
     assert (values[(distance > 60) | (distance < 15) | (centres[..., 2] < -20)] == 0).all()
