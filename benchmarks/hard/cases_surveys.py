@@ -113,7 +113,7 @@ def mask_cases() -> Iterator[Case]:
                 path = directory / "mask.fits"
                 content = path.read_bytes()
                 place = content.index(f"{key:8}=".encode(), 2880)
-                shown = f"'{value}'" if isinstance(value, str) else f"{value:>20}"
+                shown = f"'{value}'" if isinstance(value, str) else f"{value!s:>20}"
                 card = " " * 80 if value is None else f"{key:8}= {shown}".ljust(80)
                 path.write_bytes(content[:place] + card.encode() + content[place + 80 :])
 

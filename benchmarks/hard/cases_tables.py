@@ -132,6 +132,7 @@ def table_cases() -> Iterator[Case]:
                         change=_changed(place, name, change),
                         expected=change.expected,
                         nan=place.nan,
+                        own=change.own,
                     )
             if place.name in ("box", "compare", "randoms"):
                 for file in FILE_CHANGES:

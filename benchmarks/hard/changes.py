@@ -22,12 +22,13 @@ MASKED = ("fits", "ecsv", "csv", "parquet")
 
 @dataclass(frozen=True)
 class TableChange:
-    """A change of a table, and the formats that can hold it."""
+    """A change of a table, and the formats that can hold it; `own` are columns of a user that hold NaN."""
 
     name: str
     apply: Callable[[Table], Table | None]
     expected: Expected = "refused"
     formats: tuple[str, ...] = ("fits", "h5", "parquet", "ecsv", "csv")
+    own: tuple[str, ...] = ()
 
 
 def column_changes(column: str, *, needed: bool = True) -> Iterator[TableChange]:
@@ -109,7 +110,7 @@ def table_changes(column: str, *, few: bool = False) -> Iterator[TableChange]:
     yield TableChange(
         "text beside", add("name", lambda n: np.array([f"object {i}" for i in range(n)])), "right"
     )
-    yield TableChange("NaN beside", add("extra", lambda n: np.full(n, np.nan)), "right")
+    yield TableChange("NaN beside", add("extra", lambda n: np.full(n, np.nan)), "right", own=("extra",))
     yield TableChange("long whole numbers beside", add("ID", lambda n: 2**60 + np.arange(n)), "right")
     yield TableChange("booleans beside", add("flag", lambda n: np.arange(n) % 2 == 0), "right")
     yield TableChange(

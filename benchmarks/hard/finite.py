@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 
-def not_finite(path: Path) -> str:
-    """Return the name of what is NaN or infinite in a file, empty if nothing is."""
+def not_finite(path: Path, *, apart: Collection[str] = ()) -> str:
+    """Return the name of what is NaN or infinite in a file, apart from some columns; empty if nothing is."""
     if path.suffix == ".zarray":
         return ""
     if path.name == ".zgroup":
@@ -17,7 +18,8 @@ def not_finite(path: Path) -> str:
     reader = READERS.get(path.suffix)
     if reader is None or not path.is_file():
         return ""
-    return _first(path.name, reader(path))
+    found = {key: values for key, values in reader(path).items() if key.rpartition("/")[2] not in apart}
+    return _first(path.name, found)
 
 
 def _first(name: str, arrays: dict[str, np.ndarray]) -> str:

@@ -25,7 +25,9 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 from cases_evaluations import evaluation_cases
@@ -54,6 +56,16 @@ KINDS = (
     training_cases,
     evaluation_cases,
 )
+LIBRARIES = (
+    "camb",
+    "h5py",
+    "healpy",
+    "matplotlib.pyplot",
+    "optuna",
+    "plotly.graph_objects",
+    "pyarrow.parquet",
+    "zarr",
+)
 _cases: Sequence[Case] = ()
 
 
@@ -76,11 +88,11 @@ def choose(cases: Sequence[Case], *, only: Sequence[str], sample: int | None, se
 
 def warm() -> None:
     """Import and compile in the server what nearly every child needs."""
-    import peculiar.workflows.compare
-    import peculiar.workflows.evaluate
-    import peculiar.workflows.groups
-    import peculiar.workflows.reconstruct_file
-    import peculiar.workflows.train
+    import peculiar.workflows
+
+    own = (f"peculiar.workflows.{module.name}" for module in iter_modules(peculiar.workflows.__path__))
+    for name in (*LIBRARIES, *own):
+        import_module(name)
 
     with tempfile.TemporaryDirectory() as place:
         from material import halos, peculiar, write

@@ -49,6 +49,8 @@ class Case:
         Outputs may hold NaN, as for objects outside the field.
     changes : tuple of str
         Patterns of inputs that the command may write to, such as the run that it goes on with.
+    own : tuple of str
+        Columns of the user that hold NaN: no command reads them, and they come back as they were.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Case:
     expected: Expected = "refused"
     nan: bool = False
     changes: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def judge(
         return "files left", partial[0]
     if not case.nan:
         for name in after:
-            if after[name] != before.get(name) and (found := not_finite(directory / name)):
+            if after[name] != before.get(name) and (found := not_finite(directory / name, apart=case.own)):
                 return "NaN written", found
     return "right", ""
 

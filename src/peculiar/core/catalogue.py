@@ -81,7 +81,8 @@ class Catalogue:
     Raises
     ------
     InputError
-        If shapes disagree, values are not finite, weights are negative or all 0, or positions lie outside the box.
+        If shapes disagree, values are not finite, weights are negative or all 0, the completeness is 0 everywhere, or
+        positions lie outside the box.
     """
 
     positions: Float[np.ndarray, "n 3"]
@@ -122,6 +123,11 @@ class Catalogue:
             raise InputError(
                 f"Catalogue.weights must be >= 0 and not all 0, got {np.min(self.weights):g} to "
                 f"{np.max(self.weights):g}: repair them, or leave them out"
+            )
+        if self.completeness is not None and not (self.completeness.data > 0).any():
+            raise InputError(
+                "Catalogue.completeness must be > 0 in some cell, got 0 in all "
+                f"{self.completeness.data.numel()} of them: take smaller cells, or a survey that holds the objects"
             )
         if self.masses is not None and len(positions) > 1 and np.ptp(self.masses) == 0:
             warnings.warn(

@@ -22,6 +22,8 @@ from peculiar.evaluation.scores import Score
 SCHEMA = 1
 CHECKSUM = "arrays_sha256"
 """Entry of scores.json: checksum of arrays.npz."""
+OWN_CHECKSUM = "record_sha256"
+"""Last entry of scores.json: checksum of all the others."""
 TRUTH = "truth"
 """Stands where a model's name does, for arrays of the truth."""
 
@@ -222,6 +224,11 @@ class Evaluation:
             )
         kind = _Tracers if record.get("kind", "tracers") == "tracers" else _Record
         checked(kind, record, where=str(scores), remedy=remedy)
+        stated = record.pop(OWN_CHECKSUM, None)  # evaluations of the first versions have none
+        if stated is not None and stated != _checksum(record):
+            raise InputError(
+                f"evaluation must hold the record it was written with, got another {scores}: {remedy}"
+            )
         if not arrays.is_file():
             raise InputError(f"evaluation must hold a file of arrays, got none in {directory}: {remedy}")
         try:
@@ -248,7 +255,8 @@ class Evaluation:
         directory.mkdir(parents=True)
         np.savez_compressed(directory / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
         checksum = hashlib.sha256((directory / "arrays.npz").read_bytes()).hexdigest()
-        text = json.dumps(_without_nan(self.record | {CHECKSUM: checksum}), indent=1, allow_nan=False)
+        record = _without_nan(self.record | {CHECKSUM: checksum})
+        text = json.dumps(record | {OWN_CHECKSUM: _checksum(record)}, indent=1, allow_nan=False)
         (directory / "scores.json").write_text(text + "\n", encoding="utf-8")
         provenance = json.dumps(self.record["provenance"], indent=1)
         (directory / "provenance.json").write_text(provenance + "\n", encoding="utf-8")
@@ -276,6 +284,11 @@ class Evaluation:
             if entry.get("sample", "") == sample and entry.get("part", "") == part
         }
         return {name: found[name] for name in self.models if name in found}
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """Return the checksum of the JSON of a record."""
+    return hashlib.sha256(json.dumps(record, allow_nan=False).encode()).hexdigest()
 
 
 def _without_nan(value: Any) -> Any:

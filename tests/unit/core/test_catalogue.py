@@ -22,6 +22,12 @@ def test_the_number_density_counts_weights():
     assert catalogue(completeness=half).covered_volume == pytest.approx(5e5)
 
 
+def test_a_survey_that_sees_no_cell_is_refused():
+    unseen = Field(torch.zeros(1, 4, 4, 4), BOX.with_cells(4), names=("completeness",), space="redshift")
+    with pytest.raises(InputError, match="completeness must be > 0 in some cell, got 0 in all 64"):
+        catalogue(completeness=unseen)
+
+
 @pytest.mark.parametrize("weights", [np.zeros(5000), np.r_[-1.0, np.ones(4999)]])
 def test_weights_that_count_nothing(weights):
     with pytest.raises(InputError, match="weights must be >= 0 and not all 0"):

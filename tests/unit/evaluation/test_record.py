@@ -99,3 +99,29 @@ def test_other_schemas_are_refused(tmp_path):
     path.write_text(json.dumps({}))
     with pytest.raises(InputError, match="schema"):
         Evaluation.open(tmp_path / "out")
+
+
+def drop_a_score(record):
+    del record["results"][0]["scores"]["error"]
+
+
+def improve_a_score(record):
+    record["results"][0]["scores"]["error"]["mean"] = 0.5
+
+
+def drop_what_a_task_adds(record):
+    del record["best"]
+
+
+@pytest.mark.parametrize("edit", [drop_a_score, improve_a_score, drop_what_a_task_adds])
+def test_a_record_that_was_changed_is_refused(tmp_path, edit):
+    write(tmp_path / "out", results(), best=[0.1, 1 / 3, 1e-7, 3e300])
+    assert Evaluation.open(tmp_path / "out").record["best"] == [0.1, 1 / 3, 1e-7, 3e300]
+    path = tmp_path / "out" / "scores.json"
+    record = json.loads(path.read_text())
+    edit(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        InputError, match=r"must hold the record it was written with, got another .*scores.json"
+    ):
+        Evaluation.open(tmp_path / "out")
