@@ -109,7 +109,9 @@ LISTS_EITHER = {
     ("--tune-on", "1"), ("--satellites", "1"), ("--shells", "1"), ("--shells", "1,2,3,4"), ("--linking", "2,1"),
     ("--seeds", "2,1"), ("--boxes", "2,1"), ("--tune-on", "2,1"),
     ("--ra", "1,2,3,4"), ("--dec", "1,2,3,4"), ("--dec", "-5,-1"),
+    ("--z", "1,2,3,4"), ("--z", "2,1"),
 }  # fmt: skip
+"""Lists that may be right: query takes one direction with several redshifts, and the other way round."""
 
 
 def _command(name: str) -> Any:

@@ -143,7 +143,9 @@ def _run(case: Case, directory: Path, place: Path) -> NoReturn:
                 event == "open" and isinstance(arguments[2], int) and arguments[2] & writing
             ):
                 path = arguments[0]
-                if isinstance(path, str | os.PathLike) and os.path.abspath(path).startswith(here):
+                if not isinstance(path, str | os.PathLike) or os.path.isdir(path):
+                    return  # a file without a name tells whether others can be made there
+                if os.path.abspath(path).startswith(here):
                     touched.append(os.path.abspath(path))
 
         sys.addaudithook(watch)

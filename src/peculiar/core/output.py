@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.own_files import clear_leftovers, foreign_file, mark, remove, temporaries
@@ -67,10 +68,14 @@ def check_output(
         raise InputError(
             f"Output must lie in a directory, got {path}, where {place} is a file: choose another place"
         )
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(
-            f"Output must lie where you may write, got {path}: choose a directory other than {place}"
-        )
+    try:
+        with TemporaryFile(dir=place):  # what modes say does not bind root, nor a file system such as /proc
+            pass
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise InputError(
+                f"Output must lie where you may write, got {path}: choose a directory other than {place}"
+            ) from None
     return target
 
 

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,12 @@ def test_places_that_cannot_be_written(tmp_path):
         check_output(tmp_path / "file" / "a.zarr")
     with pytest.raises(InputError, match="device"):
         check_output("/dev/null", overwrite=True)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a file system that takes no files, whoever asks")
+def test_a_place_is_tried_before_the_work():
+    with pytest.raises(InputError, match="must lie where you may write, got /proc/nowhere/a.json"):
+        check_output("/proc/nowhere/a.json")
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
