@@ -20,6 +20,7 @@ from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_a
 from peculiar.catalogues.tables import table_files
 from peculiar.core import InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
+from peculiar.core.limits import require_seeds
 from peculiar.core.output import atomic_output, check_output
 from peculiar.fields.sight import SightLines, sight_lines
 from peculiar.statistics.distances import (
@@ -47,6 +48,7 @@ SHELLS = 4
 MANY = 3000
 """Objects from which on the map's pixels are of 15 degrees and not of 29."""
 FEWEST_PER_PIXEL = 3
+MOST_BOOTSTRAPS = 100_000
 _ADDED = ("v_measured", "v_error", "v_predicted")
 
 
@@ -95,8 +97,11 @@ class CompareOptions:
             raise InputError(
                 f"shells must be two or more increasing limits >= 0 km/s, got {tuple(self.shells)}"
             )
-        if self.bootstraps < 10:
-            raise InputError(f"bootstraps must be at least 10, got {self.bootstraps}: they give the errors")
+        if not 10 <= self.bootstraps <= MOST_BOOTSTRAPS:
+            raise InputError(
+                f"bootstraps must lie in [10, {MOST_BOOTSTRAPS}], got {self.bootstraps}: 100 give the errors to 7 %"
+            )
+        require_seeds([self.seed], name="seed")
 
 
 @dataclass(frozen=True, eq=False)

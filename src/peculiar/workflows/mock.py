@@ -14,6 +14,7 @@ import numpy as np
 from peculiar.catalogues import Survey, write_table
 from peculiar.catalogues.survey import EXAMPLES, SurveyBox
 from peculiar.core import Catalogue, Field, InputError
+from peculiar.core.limits import require_seeds
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import TracerSettings, box_tracers
@@ -95,10 +96,11 @@ class MockSettings:
             raise InputError(
                 f"satellites must not be given for halos at random, got {self.satellites:g}: give --choice massive"
             )
-        if not 0 <= self.satellite_fraction < 1 or not self.least_mass >= 0 or self.seed < 0:
+        require_seeds([self.seed], name="seed")
+        if not 0 <= self.satellite_fraction < 1 or not self.least_mass >= 0:
             raise InputError(
-                "satellites must lie in [0, 1), least mass and seed be >= 0, got "
-                f"{self.satellite_fraction:g}, {self.least_mass:g} and {self.seed}"
+                "satellites must lie in [0, 1) and least mass be >= 0, got "
+                f"{self.satellite_fraction:g} and {self.least_mass:g}"
             )
         if self.pattern == "survey" and self.cube is not None:
             raise InputError(f"cube must not be given for a survey, got {self.cube:g}: give --pattern axis")

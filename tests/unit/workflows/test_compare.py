@@ -164,7 +164,9 @@ def test_the_measured_selection_hardly_changes_beta(made):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--frame", "cmb", "--bootstraps", 9], "bootstraps must be at least 10"),
+        (["--frame", "cmb", "--bootstraps", 9], "bootstraps must lie in [10, 100000]"),
+        (["--frame", "cmb", "--bootstraps", 10**20], "bootstraps must lie in [10, 100000]"),
+        (["--frame", "cmb", "--seed", -1], "seed must lie in 0 to"),
         (["--frame", "cmb", "--density-bias", -1], "density_bias must lie in [0, 5]"),
         (["--frame", "cmb", "--sigma-v", 5, "--bootstraps", 10], "sigma_v must lie in [50, 1000]"),
         (["--frame", "cmb", "--shells", "5000,1000", "--bootstraps", 10], "increasing limits"),
