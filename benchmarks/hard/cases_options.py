@@ -54,6 +54,8 @@ OUTPUTS = (
     "/",
     "/dev/null",
 )
+BESIDE = ("taken", ".")
+"""Directories with files of others: simulations and trainings stand beside them."""
 SEVERAL = ("", "abc", ",", "1", "1,2,3,4", "nan,nan,nan", "2,1", "inf,1", "-5,-1", "1;2")
 
 EITHER_ZERO = {
@@ -105,7 +107,7 @@ LISTS = {
 }
 LISTS_EITHER = {
     ("--ra", "-5,-1"), ("--ra", "1"), ("--dec", "1"), ("--z", "1"), ("--ra", "2,1"), ("--dec", "2,1"),
-    ("--seeds", "1"), ("--boxes", "1"),
+    ("--seeds", "1"), ("--seeds", "1,2,3,4"), ("--boxes", "1"),
     ("--tune-on", "1"), ("--satellites", "1"), ("--shells", "1"), ("--shells", "1,2,3,4"), ("--linking", "2,1"),
     ("--seeds", "2,1"), ("--boxes", "2,1"), ("--tune-on", "2,1"),
     ("--ra", "1,2,3,4"), ("--dec", "1,2,3,4"), ("--dec", "-5,-1"),
@@ -152,7 +154,7 @@ def _expected(name: str, option: str, value: str, kind: str) -> Expected:
         return "either"
     if kind == "output" and value == "out.nonsense":
         return "either"
-    if name in ("train", "tune") and value == "taken":  # they work beside files of others
+    if name in ("train", "tune") and value in BESIDE:
         return "either"
     if value == "." and option in ("--run", "--tune-run"):
         return "refused"
@@ -169,14 +171,19 @@ def option_cases() -> Iterator[Case]:
             if option == "--help":
                 continue
             if parameter.param_type_name == "argument":
-                for value in OUTPUTS if name.startswith("simulate") else INPUTS:
-                    if value == "out.nonsense":
+                out = name.startswith("simulate")
+                for value in OUTPUTS if out else INPUTS:
+                    if value in (
+                        "out.nonsense",
+                        "/",
+                    ):  # as a directory the first is right, the second not ours
                         continue
                     yield Case(
                         f"options/{name}/first argument {_show(value)}",
                         (name.split()[0], value, *base[1:]),
                         needs,
                         _taken,
+                        "right" if out and value in BESIDE else "refused",
                     )
                 continue
             if parameter.is_flag:

@@ -17,7 +17,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.hdf5 import is_whole
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.memory import require_memory
-from peculiar.core.output import atomic_output, refuse_inputs
+from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.core.records import Record, StoredCosmology, checked, read_json
 from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
@@ -114,6 +114,7 @@ def simulate_run(
             f"{out} must not hold these seeds yet, got {len(existing)} of them (first {existing[0].name}): "
             "use --resume to keep them or --force to make them again"
         )
+    check_output(record, overwrite=True)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_output(record, overwrite=True) as temporary:
         temporary.write_text(

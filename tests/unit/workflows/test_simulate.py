@@ -257,6 +257,23 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path, options, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file", "Output must lie in a directory"),
+        ("file/run", "Output must lie in a directory"),
+        ("y" * 300, "name"),
+    ],
+)
+def test_a_place_that_takes_no_run_is_refused(tmp_path, place, words):
+    (tmp_path / "file").write_text("mine")
+    result = CliRunner().invoke(app, ["simulate", str(tmp_path / place), "--seeds", "1"])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert words in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_record_without_boxes_binds_nobody(run, made, tmp_path):
     out, paths = run
     for path in paths:
