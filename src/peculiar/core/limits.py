@@ -34,6 +34,12 @@ def require_redshift(redshift: float | None, *, below: float = math.inf) -> None
         raise InputError(f"redshift must be >= 0{limit}, got {redshift:g}: choose a later time")
 
 
+def require_density(number_density: float | None) -> None:
+    """Refuse a number density that is not finite and above 0; None is none given."""
+    if number_density is not None and not 0 < number_density < math.inf:
+        raise InputError(f"number_density must be > 0 (h/Mpc)^3 and finite, got {number_density:g}")
+
+
 def choose_device(device: str | None) -> str:
     """Return the device to compute on: "cpu" or "cuda", by default a GPU if torch sees one.
 

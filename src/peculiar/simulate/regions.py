@@ -14,6 +14,7 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.limits import require_density
 from peculiar.simulate.mocks import SimulatedBox
 
 FARTHEST_SHIFT = 60.0
@@ -55,8 +56,7 @@ class TracerSettings:
                 "TracerSettings.number_density must be given for choice 'massive' alone, got "
                 f"{self.number_density} for {self.choice!r}"
             )
-        if self.number_density is not None and not self.number_density > 0:
-            raise InputError(f"TracerSettings.number_density must be > 0, got {self.number_density}")
+        require_density(self.number_density)
         if not 0 <= self.satellite_fraction < 1 or (self.choice == "all" and self.satellite_fraction):
             raise InputError(
                 "TracerSettings.satellite_fraction must lie in [0, 1), and be 0 for choice 'all', got "

@@ -14,7 +14,7 @@ import numpy as np
 from peculiar.catalogues import Survey, write_table
 from peculiar.catalogues.survey import EXAMPLES, SurveyBox
 from peculiar.core import Catalogue, Field, InputError
-from peculiar.core.limits import require_seeds
+from peculiar.core.limits import require_density, require_seeds
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import TracerSettings, box_tracers
@@ -85,8 +85,7 @@ class MockSettings:
             raise InputError(f"pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
         if self.choice not in ("massive", "random"):
             raise InputError(f"choice must be massive or random, got {self.choice!r}")
-        if self.number_density is not None and not 0 < self.number_density < np.inf:
-            raise InputError(f"number density must be > 0 (h/Mpc)^3, got {self.number_density:g}")
+        require_density(self.number_density)
         if self.choice == "massive" and self.least_mass:
             raise InputError(
                 "least mass must not be given for massive objects, which the number density limits, got "
@@ -178,6 +177,9 @@ def make_mocks(
             "a survey (--survey, or --mask with limits) belongs to the pattern survey, and only to it, got "
             f"{'one' if survey is not None else 'none'} for the pattern {settings.pattern}"
         )
+    if survey is None and galaxies is not None:
+        problem = f"must not be given for a cube, which has no n(r), got {galaxies}: leave it out"
+        raise InputError(f"galaxies {problem}", command=f"--sky {problem}")
     paths = open_run(run, seeds)
     inputs = [*paths, *(Path(p) for p in (galaxies, survey and survey.mask) if p)]
     check_output(
@@ -200,6 +202,9 @@ def make_mocks(
                 f"{settings.number_density:g} (h/Mpc)^3: ask for more, or a larger --cube"
             )
     require_space(out, size=len(paths) * 8 * 4 * region.mesh**3)
+    density = settings.number_density if plan is None else plan.n_of_r.peak
+    for path in paths:  # a box of too few halos is told before the work
+        _tracers(SimulatedBox.open(path), settings, density)
 
     objects: dict[str, int] = {}
     made: dict[str, Any] = {}
@@ -219,7 +224,7 @@ def make_mocks(
                 assert settings.pattern != "survey"
                 table, fields, facts = mock_cube(
                     simulated,
-                    _tracers(simulated, settings, settings.number_density),
+                    _tracers(simulated, settings, density),
                     region,
                     pattern=settings.pattern,
                     masses=settings.masses,

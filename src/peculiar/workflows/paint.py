@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from peculiar.catalogues.write import write_catalogue
 from peculiar.core import Box, Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
-from peculiar.core.limits import choose_device, require_redshift, require_seeds
+from peculiar.core.limits import choose_device, require_density, require_redshift, require_seeds
 from peculiar.core.output import check_output, require_space
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.inference.painting import HaloPainter
@@ -72,8 +71,7 @@ class PaintOptions:
             )
         require_seeds([self.seed], name="seed")
         require_redshift(self.redshift)
-        if self.number_density is not None and not 0 < self.number_density < math.inf:
-            raise InputError(f"number_density must be > 0 (h/Mpc)^3, got {self.number_density:g}")
+        require_density(self.number_density)
 
 
 def paint(

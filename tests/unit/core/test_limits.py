@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from peculiar.core import InputError
-from peculiar.core.limits import choose_device, require_redshift, require_seeds
+from peculiar.core.limits import choose_device, require_density, require_redshift, require_seeds
 
 
 def test_seeds_of_every_generator():
@@ -25,6 +25,12 @@ def test_redshifts_that_a_run_does_not_reach(redshift):
 def test_redshifts_that_are_right():
     for redshift in (None, 0.0, 8.9):
         require_redshift(redshift, below=9)
+
+
+@pytest.mark.parametrize("density", [float("nan"), -1.0, 0.0, float("inf")])
+def test_densities_that_no_objects_have(density):
+    with pytest.raises(InputError, match="number_density must be > 0"):
+        require_density(density)
 
 
 def test_devices(monkeypatch):

@@ -71,6 +71,14 @@ def test_what_is_refused(box_run, cap_survey, tmp_path):
         ({"survey": None, "pattern": "axis", "cube": 0.0}, "cube must be whole cells"),
         ({"survey": None, "pattern": "axis", "cube": 40.0, "density": 1e-30}, "at least one object in 6.4e.04"),
         ({"survey": base, "pattern": "axis"}, "belongs to the pattern survey"),
+        (
+            {"survey": None, "pattern": "axis", "galaxies": cap_survey, "density": 1e-3},
+            "galaxies must not be given for a cube",
+        ),
+        (
+            {"survey": None, "pattern": "axis", "cube": 40.0, "density": 1e30, "choice": "random"},
+            "density must be at most that of the box's halos",
+        ),
     ]  # fmt: skip
     for arguments, message in refused:
         with pytest.raises(InputError, match=message):
@@ -85,7 +93,7 @@ def test_what_is_refused(box_run, cap_survey, tmp_path):
     [
         ({"pattern": "diagonal"}, "pattern must be one of"),
         ({"choice": "all"}, "choice must be massive or random"),
-        ({"number_density": -1.0}, "number density must be > 0"),
+        ({"number_density": -1.0}, "number_density must be > 0"),
         ({"satellites": 1.0}, "satellites must lie in"),
         ({"least_mass": 1e12}, "least mass must not be given"),
         ({"choice": "random", "satellites": 0.2}, "satellites must not be given"),

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from peculiar.core import Box, Catalogue, InputError
+from peculiar.core.limits import require_density
 from peculiar.evaluation.counts.measure import (
     catalogue_statistics,
     count_limit,
@@ -113,10 +114,9 @@ class CountTask(Task[CountCase]):
             raise InputError(
                 "tune_on must hold at least one other box to fit the baselines on, got none: give --tune-on 501-502"
             )
-        if draws < 1 or not number_density > 0:
-            raise InputError(
-                f"draws must be >= 1 and number_density > 0 (h/Mpc)^3, got {draws} and {number_density}"
-            )
+        if draws < 1:
+            raise InputError(f"draws must be >= 1, got {draws}")
+        require_density(number_density)
         if taken := {*self.baselines, TRUTH} & set(painters):
             raise InputError(f"painters must not have a baseline's name, got {sorted(taken)}")
         kinds = {(p.card.cell_size, p.card.particles_per_cell, p.card.dynamics) for p in painters.values()}

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from peculiar.core import Catalogue, Field, InputError, Reconstructor
+from peculiar.core.limits import require_density
 from peculiar.evaluation.protocol import Progress, Task, open_boxes
 from peculiar.evaluation.record import TRUTH, Arrays, Collected, Evaluation, Measured, fraction_name
 from peculiar.evaluation.scores import Score
@@ -138,8 +139,7 @@ class TracerTask(Task[TracerCase]):
             )
         if line_of_sight not in ("x", "y", "z"):
             raise InputError(f"line_of_sight must be x, y or z for periodic boxes, got {line_of_sight!r}")
-        if not number_density > 0:
-            raise InputError(f"number_density must be > 0 (h/Mpc)^3, got {number_density}")
+        require_density(number_density)
         names = [reconstructor.name for reconstructor in reconstructors]
         if len(set(names)) != len(names):
             raise InputError(f"models must have distinct names, got {names}: name each once")
