@@ -130,8 +130,8 @@ def require_space(path: Path | str, *, size: int) -> None:
     free = shutil.disk_usage(place).free
     if free < size:
         raise InputError(
-            f"Output needs {size / 1e6:.4g} MB, got a full disk at {path} with {free / 1e6:.4g} MB left: free some "
-            "space or choose another disk"
+            f"Output needs {size / 1e6:.4g} MB, got {free / 1e6:.4g} MB left on the disk of {path}: ask for less, free "
+            "some space or choose another disk"
         )
 
 

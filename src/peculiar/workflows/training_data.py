@@ -50,7 +50,7 @@ def split_files(run: str | Path, settings: Recipe) -> dict[str, list[Path]]:
         wanted = {"train": data.boxes, "validation": data.validation_boxes}.get(name)
         if name != "test" and len(splits[name]) < (wanted or 1):
             raise InputError(
-                f"run must hold {wanted or 'simulations'} with seeds {first} to {last} for {name}, got "
+                f"run must hold {wanted or 1} or more simulations with seeds {first} to {last} for {name}, got "
                 f"{len(splits[name])}: simulate more, or change data.{name}"
             )
         splits[name] = splits[name][:wanted]
