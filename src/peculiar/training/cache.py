@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 from pydantic import Field as Setting
 
 from peculiar.core.catalogue import Catalogue
@@ -78,17 +78,18 @@ def cached_pairs(
         clear_leftovers(folder)
         targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
         cells = box.box.mesh
+        made = {}
+        if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
+            physical = (box.density.data, box.velocity.data, box.momentum.data)
+            made[targets] = encode(*physical, velocity_factor=factor).half()
         for number, variant in enumerate(variants):
             inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
             if not is_mesh(inputs, channels=channels, cells=cells):
                 catalogue = observe(box, variant, seed=number)
-                save_mesh(inputs, make_inputs(catalogue, cells, box.cosmology))
+                made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
-        # Last: a box that cannot be observed leaves nothing behind.
-        if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
-            physical = (box.density.data, box.velocity.data, box.momentum.data)
-            save_mesh(targets, encode(*physical, velocity_factor=factor))
+        save_meshes(made)
     return pairs
 
 
@@ -131,11 +132,13 @@ def cached_flows(
         clear_leftovers(folder)
         targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
         cells = box.box.mesh
+        made = {}
         if not is_mesh(targets, channels=6, cells=cells):
-            save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
+            made[targets] = (torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor).half()
         inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
         if not is_mesh(inputs, channels=channels, cells=cells):
-            save_mesh(inputs, make_inputs(box.density))
+            made[inputs] = make_inputs(box.density).half()
+        save_meshes(made)
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
     return pairs
@@ -175,14 +178,22 @@ def box_key(box: SimulatedBox, *parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def save_mesh(path: Path, mesh: torch.Tensor) -> None:
-    """Write a mesh as float16; InputError if a value is not finite or too large."""
-    if not bool(torch.isfinite(mesh).all()) or float(mesh.abs().max()) > np.finfo(np.float16).max:
-        raise InputError(
-            f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
-        )
-    with atomic_output(path, overwrite=True) as temporary:
-        np.save(temporary, mesh.to(torch.float16).numpy())
+def save_meshes(meshes: Mapping[Path, Float16[torch.Tensor, "channel x y z"]]) -> None:
+    """Write what was made of a box: a box that cannot be observed, or is damaged, leaves nothing behind.
+
+    Raises
+    ------
+    InputError
+        If a value was not finite or too large for float16.
+    """
+    for path, mesh in meshes.items():
+        if not bool(torch.isfinite(mesh).all()):
+            raise InputError(
+                f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
+            )
+    for path, mesh in meshes.items():
+        with atomic_output(path, overwrite=True) as temporary:
+            np.save(temporary, mesh.numpy())
 
 
 def is_mesh(path: Path, *, channels: int, cells: int, kinds: str = "e") -> bool:
@@ -194,7 +205,7 @@ def is_mesh(path: Path, *, channels: int, cells: int, kinds: str = "e") -> bool:
     channels, cells : int
         Its shape is (channels, cells, cells, cells).
     kinds : str
-        Characters of its possible types; float16, as of `save_mesh`, if not given.
+        Characters of its possible types; float16, as of `save_meshes`, if not given.
 
     Raises
     ------

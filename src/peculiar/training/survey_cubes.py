@@ -29,7 +29,7 @@ from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, OUTPUT_CHANNELS, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
-from peculiar.training.cache import box_key, is_mesh, save_mesh
+from peculiar.training.cache import box_key, is_mesh, save_meshes
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 
@@ -356,16 +356,21 @@ def cached_cubes(
                 true = is_mesh(targets, channels=OUTPUT_CHANNELS, cells=variant.mesh)
                 if not (seen and true):
                     tracers = tracers or box_tracers(box, variant.tracers(), seed=box.seed)
+                    made = {}
                     mock = observe_cube(box, variant, number=number, tracers=tracers, places="random")
                     if not seen:
-                        save_mesh(inputs, make_inputs(mock.catalogue, mock.density.box.mesh, box.cosmology))
+                        made[inputs] = make_inputs(
+                            mock.catalogue, mock.density.box.mesh, box.cosmology
+                        ).half()
                     if not true:  # other inputs may share them
                         velocity = mock.velocity.data
                         if expected is not None:
-                            known = torch.from_numpy(np.load(inputs)[expected].astype(np.float32))
+                            known = made[inputs] if inputs in made else torch.from_numpy(np.load(inputs))
+                            known = known[expected].float()
                             velocity = velocity + factor * (known - unseen_displacement(box, mock))
                         physical = (mock.density.data, velocity, velocity * (1 + mock.density.data))
-                        save_mesh(targets, encode(*physical, velocity_factor=factor))
+                        made[targets] = encode(*physical, velocity_factor=factor).half()
+                    save_meshes(made)
                 label = f"{path.stem} {variant.name} {number}"
                 pairs.append(MeshPair(inputs, targets, factor, label, periodic=False))
                 advance(1)
