@@ -392,7 +392,7 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
         state = load_file(weights)
         module.load_state_dict(state)
     except (SafetensorError, RuntimeError, TypeError) as error:
-        reason = str(error).split("\n")[0]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(f"Model weights must fit {card.architecture!r}, got {weights} ({reason})") from None
     _require_finite(state, f"in {weights}")
     return module.eval(), card

@@ -156,6 +156,17 @@ def test_a_card_that_claims_a_huge_network_takes_no_memory(saved, monkeypatch):
         load_model(saved)
 
 
+def test_a_tensor_that_the_network_lacks_is_named(saved):
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(saved) | {"nonsense": torch.ones(3)}, saved)
+    card = json.loads(saved.with_suffix(".json").read_text())
+    card["weights_sha256"] = weights_checksum(saved)
+    saved.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"must fit 'residual', got .*nonsense"):
+        load_model(saved)
+
+
 def test_weights_have_the_mode_of_other_files(saved):
     (saved.parent / "other").touch()
     assert saved.stat().st_mode == (saved.parent / "other").stat().st_mode
