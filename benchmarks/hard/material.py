@@ -109,7 +109,7 @@ def peculiar(command: str) -> None:
 def _mask() -> None:
     import healpy
 
-    healpy.write_map("mask.fits", np.ones(healpy.nside2npix(4)), dtype=np.float32)
+    healpy.write_map("mask.fits", np.ones(healpy.nside2npix(4)), coord="C", dtype=np.float32)
 
 
 def _field() -> None:
