@@ -15,6 +15,7 @@ from peculiar.core.field import Field
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
@@ -101,11 +102,18 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
 def training_pairs(
     settings: Recipe, splits: dict[str, list[Path]], *, run: Path
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    """Return the pairs of training and of validation, making meshes that are not there yet."""
+    """Return the pairs of training and of validation, making meshes that are not there yet.
+
+    Raises
+    ------
+    InputError
+        If what is read, or made of it, is not finite.
+    """
     paths = [*splits["train"], *splits["validation"]]
     spec = settings.inputs
     pairs: Sequence[TrainingPair]
     if isinstance(spec, LagrangianInputs):
+        refuse_broken(paths)
         pairs = [LagrangianPair(DisplacementPair.open(path), spec) for path in paths]
     elif isinstance(spec, CountInputs):
         with progress_bar("counts", total=len(paths)) as advance:
