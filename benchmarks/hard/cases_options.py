@@ -135,6 +135,8 @@ def _values(option: str, parameter: Any) -> tuple[tuple[str, ...], str]:
     kind = getattr(parameter.type_descriptor.annotation, "__name__", "")
     if option in LISTS:
         return SEVERAL, "several"
+    if option == "--box":  # of reconstruct three numbers, or one
+        return (*FLOATS, "1,2,3,4", "10,,10", "40,40,nan"), "float"
     if option in ("--out", "--at-objects", "--hdf5", "--members"):
         return OUTPUTS, "output"
     if kind.endswith("Path"):

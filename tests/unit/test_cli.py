@@ -101,6 +101,7 @@ def test_digits_without_end_are_no_number():
 def test_numbers_and_pairs():
     assert numbers("--origin", "1,-2.5,3e1", 3) == (1.0, -2.5, 30.0)
     assert numbers("--origin", None, 3) is None
+    assert numbers("--satellites", "0.25", 1) == (0.25,)
     for text in ("1,2,z", "1,2", "1,2,nan", "1,2,inf"):
         with pytest.raises(peculiar.InputError, match="--origin must be 3 numbers .*, all finite"):
             numbers("--origin", text, 3)

@@ -136,7 +136,7 @@ def ranges(option: str, text: str) -> list[int]:
 
 
 def numbers(option: str, text: str | None, *counts: int) -> Any:
-    """Return the comma-separated numbers of an option, one alone as itself."""
+    """Return the comma-separated numbers of an option."""
     if text is None:
         return None
     from peculiar.core.errors import InputError
@@ -148,7 +148,7 @@ def numbers(option: str, text: str | None, *counts: int) -> Any:
     if len(values) not in counts or not all(map(math.isfinite, values)):
         wanted = " or ".join("one number" if count == 1 else f"{count} numbers" for count in counts)
         raise InputError(f"{option} must be {wanted} with commas between, all finite, got {text!r}")
-    return values[0] if len(values) == 1 else values
+    return values
 
 
 def pairs(option: str, items: list[str] | None) -> dict[str, str]:

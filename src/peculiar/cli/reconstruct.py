@@ -126,8 +126,9 @@ def reconstruct(
             "--sky must come with --survey, --mask or --randoms, and these only with --sky, got "
             + ("--sky alone" if sky else "options of a survey without --sky")
         )
+    sides = numbers("--box", box, 1, 3)
     options = CatalogueOptions(
-        box_size=numbers("--box", box, 1, 3),
+        box_size=sides[0] if sides is not None and len(sides) == 1 else sides,
         origin=numbers("--origin", origin, 3),
         periodic=periodic,
         line_of_sight=los,
