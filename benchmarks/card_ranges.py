@@ -3,7 +3,7 @@
     python benchmarks/card_ranges.py --boxes boxes --regions boxes-600
 
 `--boxes` is a run for the networks of boxes, `--regions` one for those of surveys (docs/survey-networks.md); a few of
-the training boxes do. Trainings write the same entries themselves.
+the training boxes do, and either alone leaves the other cards. Trainings write the same entries themselves.
 """
 
 import argparse
@@ -21,27 +21,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--boxes", type=Path, required=True)
-    parser.add_argument("--regions", type=Path, required=True)
+    parser.add_argument("--boxes", type=Path)
+    parser.add_argument("--regions", type=Path)
     given = parser.parse_args()
     for name in recipe_names():
         recipe = load_recipe(name, profile="cpu")
-        if recipe.task != "reconstruct":
-            continue
         data = recipe.data
-        found = training_range(open_run(given.regions if data.cubes else given.boxes), data)
+        run = given.regions if data.cubes else given.boxes
+        if recipe.task != "reconstruct" or run is None:
+            continue
+        found = training_range(open_run(run), data)
         path = WEIGHTS / f"{name}.json"
         text = path.read_text(encoding="utf-8")
+        selection = found.pop("selection")
         card = json.loads(text) | found
-        if found["selection"] is not None:
-            card["selection"] = found["selection"].model_dump()
+        if selection is not None:
+            card["selection"] = selection.model_dump()
         if data.cubes:
             low, high = found["number_density_range"]
             card["number_density"] = (low * high) ** 0.5
         ModelCard.model_validate(card)
         indent = text.index('"') - text.index("\n") - 1
         path.write_text(json.dumps(card, indent=indent) + "\n", encoding="utf-8")
-        print(name, {key: value for key, value in found.items() if key.endswith("_range")}, card["selection"])
+        print(name, found, selection)
 
 
 if __name__ == "__main__":

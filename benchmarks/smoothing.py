@@ -1,46 +1,48 @@
-"""The smoothing of the iterative FFT as a function of density and bias, and how close to tuned ones it comes.
+"""The smoothing of the iterative FFT as a function of noise and bias, and how close to tuned ones it comes.
 
-    peculiar simulate wide --seeds 1-4 --box 450 --particles 192 --cells 192 --redshift 0.59
-    peculiar simulate deep --seeds 1-4 --box 187.5 --particles 192 --cells 80 --redshift 0.59
+    peculiar simulate wide --seeds 1-4 --box 450 --particles 192 --cells 96 --redshift 0.59
+    peculiar simulate deep --seeds 1-4 --box 225 --particles 256 --cells 80 --redshift 0.59
     python benchmarks/smoothing.py wide deep ... --fit 1,2 --check 3,4 --docs docs/results/smoothing.md
 
 Runs of any box, redshift and cosmology serve: of each box the densities are taken that it resolves, ranked (halos, and
 galaxies with 25 % satellites) and thinned at random from the densest. For every sample the velocity's variance is
 measured on a grid of smoothing and bias; its least value is that of the FFT tuned on that very sample. `--fit` seeds
-give `NOISE_SHARE` and `NONLINEAR` of `peculiar.linear.smoothing`, at each sample's best bias (a small box measures its
-own bias with an error that no smoothing mends), then `FLOW_BIAS`; on `--check` seeds the ratio of variances is printed
-for what `IterativeFFT()` does, and for its smoothing with the best bias. What stands between
-`<!-- smoothing: begin -->` and `<!-- smoothing: end -->` of a page is filled.
+give `RADIUS_SHARE` of `peculiar.linear.smoothing`, at each sample's best bias, then `FLOW_SHARE`; samples are weighted
+by how well they tell their bias (a small box measures it with an error that no formula mends). On `--check` seeds
+the ratio of variances is printed for what `IterativeFFT()` does, and for its smoothing with the best bias. What stands
+between `<!-- smoothing: begin -->` and `<!-- smoothing: end -->` of a page is filled.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 from reproduction import replace_between
 from scipy.interpolate import RectBivariateSpline
 
-from peculiar.core import Catalogue
+from peculiar.core import Catalogue, Field
+from peculiar.fields.paint import paint
+from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.linear import IterativeFFT
-from peculiar.linear.clustering import linear_bias
-from peculiar.linear.smoothing import FLOW_BIAS, NOISE_SHARE, NONLINEAR, best_settings, linear_smoothing
+from peculiar.linear.clustering import Clustering, measure_clustering
+from peculiar.linear.smoothing import FLOW_SHARE, RADIUS_SHARE, flow_bias, theory_smoothing
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run
+from peculiar.statistics.power import compare_power
 
 DENSITIES = (1e-4, 2e-4, 5e-4, 1e-3, 3e-3, 1e-2)
-FEWEST = 300  # objects of a sample
+FEWEST = 1000  # objects of a sample
 SATELLITES = 0.25
-SMOOTHING = (0.55, 0.75, 1.0, 1.35, 1.8)  # over the formula's
-SHARES = np.arange(0.4, 1.01, 0.05)
-LEAST = np.arange(1.4, 3.01, 0.1)
-FACTORS = np.arange(0.95, 1.2, 0.01)
-SLOPES = np.arange(0.0, 0.05, 0.005)
-BIAS = (0.85, 1.0, 1.15, 1.35, 1.6)  # over the measured one
+LARGE = 0.1  # h/Mpc, scales of the true bias
+SURE = 0.03  # standard error of the bias in a box that is large enough
+SMOOTHING = (0.65, 0.88, 1.18, 1.6)  # over the formula's
+BIAS = (0.77, 0.93, 1.12, 1.35)  # over the formula's
+SHARES = np.arange(0.7, 1.0, 0.01)
+FACTORS = np.arange(0.85, 1.1, 0.005)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class Sample:
     """A catalogue, with the velocity's variance left by the iterative FFT at any smoothing and bias."""
 
     label: str
-    linear: float
-    bias: float
-    fitted: tuple[float, float]
+    theory: tuple[float, Callable[[float], float]]
+    clustering: Clustering
+    true_bias: float
+    fitted: IterativeFFT
     surface: RectBivariateSpline
 
     def variance(self, smoothing: float, bias: float) -> float:
@@ -66,25 +69,43 @@ class Sample:
 
 
 def catalogues(box: SimulatedBox) -> Iterator[tuple[str, Catalogue]]:
-    """Yield the samples of a box: labels and catalogues in redshift space."""
+    """Yield the samples of a box: labels and catalogues in real space."""
     most = len(box.halos) / box.box.volume
     usual = [n for n in DENSITIES if n <= most and n * box.box.volume >= FEWEST]
     for density in usual:
-        yield "halos, ranked", box.catalogue(density)
-        yield "25 % satellites, ranked", box.catalogue(density, satellite_fraction=SATELLITES)
-    full = box.catalogue(usual[-1])
+        yield "halos, ranked", box.catalogue(density, space="real")
+        yield (
+            "25 % satellites, ranked",
+            box.catalogue(density, satellite_fraction=SATELLITES, space="real"),
+        )
+    full = box.catalogue(usual[-1], space="real")
     for density in usual[:-1]:
         chosen = np.random.default_rng(box.seed).permutation(len(full))[: round(density * box.box.volume)]
-        yield "halos, thinned", full.replace(positions=full.positions[chosen], velocities=None, masses=None)
+        yield (
+            "halos, thinned",
+            full.replace(positions=full.positions[chosen], velocities=full.velocities[chosen], masses=None),
+        )
 
 
-def measure(box: SimulatedBox, label: str, catalogue: Catalogue) -> Sample:
+def cross_bias(box: SimulatedBox, real: Catalogue) -> float:
+    """Return the cross power of tracers and matter over the power of matter, at k below `LARGE`."""
+    mesh = paint(real.positions, box.box)
+    tracers = Field(mesh / mesh.mean() - 1, box.box, ("tracers",))
+    both = compare_power(
+        tracers, box.density, edges=[box.box.k_fundamental / 2, LARGE]
+    )  # one window, so it cancels
+    return float(both.cross.power[0] / both.truth.power[0])
+
+
+def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
     """Measure the variance over the grid."""
-    bias = linear_bias(catalogue, cosmology=box.cosmology)
-    theory = {"bias": bias, "cosmology": box.cosmology, "redshift": box.redshift}
-    own = best_settings(catalogue.number_density, **theory)
-    radii = [factor * own[0] for factor in SMOOTHING]
-    biases = [factor * bias for factor in BIAS]
+    catalogue = to_redshift_space(real, box.cosmology)
+    found = measure_clustering(catalogue, cosmology=box.cosmology)
+    fitted = IterativeFFT().fitted(catalogue, cosmology=box.cosmology)
+    assert fitted.smoothing is not None
+    assert fitted.bias is not None
+    radii = [factor * fitted.smoothing for factor in SMOOTHING]
+    biases = [factor * fitted.bias for factor in BIAS]
     variance = np.empty((len(radii), len(biases)))
     for i, smoothing in enumerate(radii):
         for j, divisor in enumerate(biases):
@@ -92,35 +113,34 @@ def measure(box: SimulatedBox, label: str, catalogue: Catalogue) -> Sample:
                 catalogue, cells=box.box.mesh, cosmology=box.cosmology
             )["velocity"]
             variance[i, j] = float((velocity.data - box.velocity.data).square().mean())
-    linear = linear_smoothing(catalogue.number_density, **theory)
+    matter = {"noise": found.noise, "bias": found.bias, "cosmology": box.cosmology, "redshift": box.redshift}
+    theory = (
+        theory_smoothing(**matter),
+        lambda smoothing: flow_bias(smoothing, **matter) / FLOW_SHARE,
+    )
     surface = RectBivariateSpline(np.log(radii), np.log(biases), np.log(variance))
     text = f"{label}, {catalogue.number_density:.1g}, z = {box.redshift:g}, {box.box.size:g} Mpc/h, seed {box.seed}"
-    return Sample(text, linear, bias, own, surface)
+    return Sample(text, theory, found, cross_bias(box, real), fitted, surface)
 
 
-def fit_smoothing(samples: list[Sample]) -> tuple[float, float]:
-    """Return `NOISE_SHARE` and `NONLINEAR`: the least mean ratio of variances, at each sample's best bias."""
+def fit_shares(samples: list[Sample]) -> tuple[float, float]:
+    """Return `RADIUS_SHARE`, of the least mean ratio of variances at each sample's best bias, then `FLOW_SHARE`."""
+    weights = [1 / one.clustering.error for one in samples]
 
-    def mean_ratio(share: float, least: float) -> float:
-        return float(
-            np.mean([one.least(float(np.hypot(share * one.linear, least))) / one.least() for one in samples])
-        )
+    def at_best_bias(share: float) -> float:
+        ratios = [one.least(share * one.theory[0]) / one.least() for one in samples]
+        return float(np.average(ratios, weights=weights))
 
-    return min(product(SHARES, LEAST), key=lambda pair: mean_ratio(*pair))
+    share = float(min(SHARES, key=at_best_bias))
 
+    def with_formula(factor: float) -> float:
+        ratios = []
+        for one in samples:
+            radius, bias = one.theory
+            ratios.append(one.variance(share * radius, factor * bias(share * radius)) / one.least())
+        return float(np.average(ratios, weights=weights))
 
-def fit_bias(samples: list[Sample], share: float, least: float) -> tuple[float, float]:
-    """Return `FLOW_BIAS`: the least mean ratio of variances with that smoothing."""
-
-    def mean_ratio(factor: float, slope: float) -> float:
-        ratios = [
-            one.variance(float(np.hypot(share * one.linear, least)), one.bias * (factor + slope * one.linear))
-            / one.least()
-            for one in samples
-        ]
-        return float(np.mean(ratios))
-
-    return min(product(FACTORS, SLOPES), key=lambda pair: mean_ratio(*pair))
+    return share, float(min(FACTORS, key=with_formula))
 
 
 def main() -> None:
@@ -144,22 +164,32 @@ def main() -> None:
                     for label, catalogue in catalogues(box):
                         sets[use].append(measure(box, label, catalogue))
                         print(use, sets[use][-1].label, flush=True)
-    share, least = fit_smoothing(sets["fit"])
-    factor, slope = fit_bias(sets["fit"], share, least)
-    print(f"{len(sets['fit'])} samples: {share:.2f}, {least:.1f} Mpc/h, ({factor:.3f}, {slope:.3f})")
-    print(f"in use: {NOISE_SHARE:.2f}, {NONLINEAR:.1f} Mpc/h, {FLOW_BIAS}")
+    share, factor = fit_shares(sets["fit"])
+    print(
+        f"{len(sets['fit'])} samples: {share:.2f}, {factor:.3f}; in use: {RADIUS_SHARE:.2f}, {FLOW_SHARE:.3f}"
+    )
     lines = [
-        "| sample, (h/Mpc)^3 | smoothing [Mpc/h], bias | tuned FFT, rms [km/s] | "
+        "| sample, (h/Mpc)^3 | true bias | measured | smoothing [Mpc/h], bias | tuned FFT, rms [km/s] | "
         "variance over it | with the best bias |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
+    sure = []
     for one in sets["check"]:
-        smoothing, bias = one.fitted
+        smoothing, bias = one.fitted.smoothing, one.fitted.bias
+        assert smoothing is not None
+        assert bias is not None
         ratio = one.variance(smoothing, bias) / one.least()
+        if one.clustering.error < SURE:
+            sure.append(ratio)
         lines.append(
-            f"| {one.label} | {smoothing:.1f}, {bias:.2f} | {one.least() ** 0.5:.1f} | {ratio:.3f} | "
+            f"| {one.label} | {one.true_bias:.2f} | {one.clustering.bias:.2f} +- {100 * one.clustering.error:.0f} % | "
+            f"{smoothing:.1f}, {bias:.2f} | {one.least() ** 0.5:.1f} | {ratio:.3f} | "
             f"{one.least(smoothing) / one.least():.3f} |"
         )
+    lines.append(
+        f"| mean, and worst, of {len(sure)} with a bias to {100 * SURE:.0f} % | | | | | "
+        f"{np.mean(sure):.3f}, {max(sure):.3f} | |"
+    )
     print("\n".join(lines))
     if given.docs:
         replace_between(given.docs, {"smoothing": "\n".join(lines)})

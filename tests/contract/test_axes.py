@@ -12,7 +12,7 @@ from peculiar.fields import calculus, smooth, velocity
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.symmetry import Symmetry, apply_symmetry
 from peculiar.linear import IterativeFFT, LinearTheory, Spectra, fit_beta, shipped_filter
-from peculiar.linear.clustering import linear_bias
+from peculiar.linear.clustering import linear_bias, measure_clustering
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.local_bias import fit_local_bias
@@ -322,6 +322,12 @@ class TestCatalogues:
         assert 0.5 < expected < 4.5
         found = linear_bias(turned(CATALOGUES[kind], TURNS[key]), cosmology=COSMOLOGY)
         assert found == pytest.approx(expected, rel=1e-4)
+
+    def test_clustering(self, kind, key):
+        expected = measure_clustering(CATALOGUES[kind], cosmology=COSMOLOGY)
+        found = measure_clustering(turned(CATALOGUES[kind], TURNS[key]), cosmology=COSMOLOGY)
+        for name in ("bias", "error", "noise"):
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-3)
 
     def test_power_of_a_catalogue(self, kind, key):
         if kind == "survey":

@@ -13,7 +13,7 @@ from peculiar.core.readout import readout
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
 from peculiar.fields.smooth import gaussian_window
-from peculiar.linear.clustering import linear_bias
+from peculiar.linear.clustering import measure_clustering
 from peculiar.linear.light_cone import (
     AlongDistance,
     at_places,
@@ -23,8 +23,8 @@ from peculiar.linear.light_cone import (
     velocity_factor,
 )
 from peculiar.linear.linear_theory import linear_fields, require_scales
-from peculiar.linear.overdensity import classical_memory, crop, mean_density, overdensity, sampling
-from peculiar.linear.smoothing import best_settings
+from peculiar.linear.overdensity import classical_memory, crop, overdensity, sampling
+from peculiar.linear.smoothing import best_smoothing, flow_bias
 from peculiar.linear.surroundings import surroundings_displacement
 
 
@@ -39,10 +39,10 @@ class IterativeFFT:
     Parameters
     ----------
     smoothing : float, optional
-        Gaussian radius [Mpc/h]. Where not given it follows from the tracers' density and bias (`best_settings`).
+        Gaussian radius [Mpc/h]. Where not given it follows from the tracers' noise and bias (`best_smoothing`).
     bias : float, optional
         Divides the tracer overdensity; `tune` finds the bias and smoothing of least velocity error. Where not given it
-        follows from the bias measured from the tracers' clustering (`linear_bias`, `best_settings`).
+        follows from the tracers' clustering (`measure_clustering`, `flow_bias`).
     evolution : AlongDistance or float, optional
         Of the bias along a light cone, over `bias`. Where neither is given it is measured (`bias_evolution`).
     iterations : int
@@ -79,17 +79,17 @@ class IterativeFFT:
             return replace(self, evolution=evolution).fitted(catalogue, cosmology=cosmology)
         if self.smoothing is not None and self.bias is not None:
             return self
-        smoothing, bias = best_settings(
-            mean_density(catalogue),
-            bias=self.bias or linear_bias(catalogue, cosmology=cosmology),
-            cosmology=cosmology,
-            redshift=catalogue.redshift,
+        redshift = catalogue.redshift
+        found = measure_clustering(catalogue, cosmology=cosmology)
+        smoothing = self.smoothing
+        if smoothing is None:
+            smoothing = best_smoothing(
+                found.noise, bias=self.bias or found.bias, cosmology=cosmology, redshift=redshift
+            )
+        bias = self.bias or flow_bias(
+            smoothing, found.noise, bias=found.bias, cosmology=cosmology, redshift=redshift
         )
-        return replace(
-            self,
-            smoothing=smoothing if self.smoothing is None else self.smoothing,
-            bias=self.bias or bias,
-        )
+        return replace(self, smoothing=smoothing, bias=bias)
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from peculiar.core import Cosmology, InputError
 
-NOISE_SHARE = 0.7
-NONLINEAR = 2.3
-"""Share of linear theory's radius, and the radius [Mpc/h] below which tracers do not follow linear theory."""
-FLOW_BIAS = (1.0, 0.03)
-"""Best bias of the flow over that of the clustering, and how it rises with linear theory's radius [per Mpc/h].
-
-On small scales matter falls in more slowly than linear theory has it, and a Gaussian damps noisy waves too little."""
+RADIUS_SHARE = 0.85
+FLOW_SHARE = 0.945
+"""Best radius and best bias of the flow over those of theory (`benchmarks/smoothing.py`)."""
+_LEAST = 1.0
+"""Radius [Mpc/h] of the mesh's own smoothing."""
 _RADII = np.geomspace(0.3, 60.0, 200)
 _WAVENUMBERS = np.geomspace(1e-3, 10.0, 400)
 
 
-def best_settings(
-    number_density: float, *, bias: float, cosmology: Cosmology, redshift: float
-) -> tuple[float, float]:
-    """Return the Gaussian radius [Mpc/h] and the bias with which an iterative FFT has the least velocity error.
+def best_smoothing(noise: float, *, bias: float, cosmology: Cosmology, redshift: float) -> float:
+    """Return the Gaussian radius [Mpc/h] with which an iterative FFT has the least velocity error.
 
-    R^2 = (`NOISE_SHARE` R_lin)^2 + `NONLINEAR`^2, with linear theory's radius R_lin (`linear_smoothing`); the bias of
-    the tracers' clustering is multiplied by a number near 1 (`FLOW_BIAS`). All four numbers are the best of halos and
-    galaxies of 1e-4 to 6e-3 (h/Mpc)^3, ranked and thinned, at z = 0 to 1 (`benchmarks/smoothing.py`).
+    With a window W = exp(-k^2 R^2 / 2), tracers whose power is b^2 P + N correlate best with the flow where
+
+        (int dk W P T)^2 / int dk W^2 (P + N / b^2)
+
+    is greatest. T = exp(-k / k_d) is how slowly matter falls in, for its density, on small scales, with
+    1 / k_d = 1.496 sigma_8(z)^2 - 0.017 (Bel et al. 2019, A&A 622, A109). Distortions and the rest of non-linear motion
+    make `RADIUS_SHARE` of that radius best, for halos and galaxies of 1e-4 to 1e-2 (h/Mpc)^3 at z = 0 to 1
+    (`benchmarks/smoothing.py`).
 
     Parameters
     ----------
-    number_density : float
-        Of the tracers [(h/Mpc)^3].
+    noise : float
+        Power N of the tracers that does not follow matter [(Mpc/h)^3], see `measure_clustering`.
     bias : float
         Of the tracers' clustering.
     cosmology : Cosmology
@@ -39,33 +41,67 @@ def best_settings(
     Raises
     ------
     InputError
-        If the density or the bias is not positive.
+        If the noise or the bias is not positive.
 
     Examples
     --------
     >>> from peculiar.core import PRESETS
-    >>> smoothing, flow_bias = best_settings(1e-4, bias=2.4, cosmology=PRESETS["xiao2024"], redshift=0.59)
-    >>> round(smoothing, 1), round(flow_bias, 1)
-    (5.5, 2.9)
+    >>> round(best_smoothing(1.1e4, bias=2.4, cosmology=PRESETS["xiao2024"], redshift=0.59), 1)
+    5.5
     """
-    radius = linear_smoothing(number_density, bias=bias, cosmology=cosmology, redshift=redshift)
-    least, slope = FLOW_BIAS
-    return float(np.hypot(NOISE_SHARE * radius, NONLINEAR)), bias * (least + slope * radius)
+    return RADIUS_SHARE * theory_smoothing(noise, bias=bias, cosmology=cosmology, redshift=redshift)
 
 
-def linear_smoothing(number_density: float, *, bias: float, cosmology: Cosmology, redshift: float) -> float:
-    """Return the radius [Mpc/h] of least velocity error in linear theory.
+def theory_smoothing(noise: float, *, bias: float, cosmology: Cosmology, redshift: float) -> float:
+    """Return the radius [Mpc/h] of greatest correlation; parameters and errors as in `best_smoothing`."""
+    observed, flow = _spectra(noise, bias=bias, cosmology=cosmology, redshift=redshift)
+    window = _window(_RADII[:, None])
+    correlation = _integral(window * flow) ** 2 / _integral(window**2 * observed)
+    return float(_RADII[correlation.argmax()])
 
-    With a window W = exp(-k^2 R^2 / 2), the velocity's variance that is lost and the shot noise that is let in are
-    proportional to
 
-        int dk [(1 - W)^2 P(k) + W^2 / (n b^2)]
+def flow_bias(smoothing: float, noise: float, *, bias: float, cosmology: Cosmology, redshift: float) -> float:
+    """Return the bias by which smoothed tracers are divided for the flow of least error.
 
-    Parameters and errors as in `best_settings`.
+    Noise that a Gaussian lets in, and flows that are slower than linear ones, raise it above the bias of the
+    clustering, in theory to
+
+        b int dk W^2 (P + N / b^2) / int dk W P T
+
+    of which `FLOW_SHARE` is best.
+
+    Parameters
+    ----------
+    smoothing : float
+        Gaussian radius of W [Mpc/h].
+    noise, bias, cosmology, redshift
+        And errors, as in `best_smoothing`.
+
+    Examples
+    --------
+    >>> from peculiar.core import PRESETS
+    >>> round(flow_bias(5.5, 1.1e4, bias=2.4, cosmology=PRESETS["xiao2024"], redshift=0.59), 1)
+    2.8
     """
-    if not (number_density > 0 and bias > 0):
-        raise InputError(f"number_density and bias must be > 0, got {number_density:g} and {bias:g}")
+    observed, flow = _spectra(noise, bias=bias, cosmology=cosmology, redshift=redshift)
+    window = _window(max(smoothing, _LEAST))
+    return float(FLOW_SHARE * bias * _integral(window**2 * observed) / _integral(window * flow))
+
+
+def _spectra(
+    noise: float, *, bias: float, cosmology: Cosmology, redshift: float
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """P + N / b^2, and P T."""
+    if not (noise > 0 and bias > 0):
+        raise InputError(f"noise and bias must be > 0, got {noise:g} and {bias:g}")
     power = cosmology.linear_power(_WAVENUMBERS, redshift)
-    window = np.exp(-((_WAVENUMBERS * _RADII[:, None]) ** 2) / 2)
-    error = (1 - window) ** 2 * power + window**2 / (number_density * bias**2)
-    return float(_RADII[np.trapezoid(error, _WAVENUMBERS, axis=1).argmin()])
+    slowness = max(1.496 * (cosmology.sigma8 * cosmology.growth(redshift)) ** 2 - 0.017, 0.0)
+    return power + noise / bias**2, power * np.exp(-_WAVENUMBERS * slowness)
+
+
+def _window(radius: Float[np.ndarray, "radius 1"] | float) -> Float[np.ndarray, ...]:
+    return np.asarray(np.exp(-((_WAVENUMBERS * radius) ** 2) / 2))
+
+
+def _integral(values: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "..."]:
+    return np.asarray(np.trapezoid(values, _WAVENUMBERS, axis=-1))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Catalogue, Field
-from peculiar.linear.clustering import TYPICAL_BIAS, linear_bias
+from peculiar.core import PRESETS, Box, Catalogue, Field, OutOfRangeWarning
+from peculiar.linear.clustering import expected_bias, linear_bias, measure_clustering
 from peculiar.simulate.initial import linear_field
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -43,6 +43,19 @@ def test_a_whole_box_gives_the_bias_of_its_tracers(fields, bias):
         for delta in fields
     ]
     assert np.mean(found) == pytest.approx(bias, rel=0.04)
+
+
+@pytest.mark.parametrize(("bias", "together"), [(0.8, 1), (1.6, 1), (1.6, 2)])
+def test_bias_and_noise_are_told_apart(fields, bias, together):
+    """Tracers that come in pairs have twice the Poisson noise of their number, and the same bias."""
+    found = []
+    for delta in fields:
+        positions = np.repeat(tracers(delta, bias, 3, per_cell=4.0), together, axis=0)
+        catalogue = Catalogue(positions, Box(SIDE, CELLS), redshift=REDSHIFT, space="real")
+        found.append(measure_clustering(catalogue, cosmology=COSMOLOGY))
+        assert found[-1].noise == pytest.approx(together / catalogue.number_density, rel=0.05)
+        assert 0.005 < found[-1].error < 0.1
+    assert np.mean([one.bias for one in found]) == pytest.approx(bias, rel=0.05)
 
 
 def test_a_survey_gives_the_bias_through_its_mask_and_weights(fields):
@@ -96,7 +109,24 @@ def test_tracers_without_structure_have_little_bias():
     assert linear_bias(catalogue, cosmology=COSMOLOGY) < 0.5
 
 
-def test_too_few_tracers_have_the_typical_bias():
+def few() -> Catalogue:
     random = np.random.default_rng(0)
-    catalogue = Catalogue(positions=random.uniform(0, 60, (5, 3)), box=Box(60.0, 16), space="real")
-    assert linear_bias(catalogue, cosmology=COSMOLOGY) == pytest.approx(TYPICAL_BIAS[0], rel=0.1)
+    return Catalogue(positions=random.uniform(0, 60, (5, 3)), box=Box(60.0, 16), space="real")
+
+
+def test_too_few_tracers_have_the_bias_that_their_density_tells():
+    expected = expected_bias(few().number_density, cosmology=COSMOLOGY, redshift=0.0)
+    assert linear_bias(few(), cosmology=COSMOLOGY) == pytest.approx(expected, rel=0.25)
+    with pytest.warns(OutOfRangeWarning, match=rf"bias of 5 objects .* density have {expected:.2f}"):
+        found = measure_clustering(few(), cosmology=COSMOLOGY)
+    assert found.bias == pytest.approx(expected, rel=0.15)
+    assert found.error > 0.2
+
+
+@pytest.mark.parametrize(
+    ("density", "bias"), [(1e-4, 2.69), (3e-4, 2.12), (1e-3, 1.64), (2e-3, 1.43), (3e-3, 1.32)]
+)
+def test_the_expected_bias_is_that_of_halos(density, bias):
+    """Tinker et al. 2010 over all halos above the mass of an abundance, as docs/simulation.md has it."""
+    found = expected_bias(density, cosmology=PRESETS["xiao2024"], redshift=0.59)
+    assert found == pytest.approx(bias, rel=0.05)

@@ -4,7 +4,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, InputError
 from peculiar.linear import IterativeFFT, LinearTheory, move_back
-from peculiar.linear.smoothing import best_settings
+from peculiar.linear.smoothing import best_smoothing, flow_bias
 
 COSMOLOGY = PRESETS["xiao2024"]
 
@@ -92,15 +92,22 @@ def test_settings_out_of_range_are_refused(settings, message):
         move_back(clustered(), cells=16, cosmology=COSMOLOGY, **settings)
 
 
-def test_the_smoothing_follows_the_density():
-    """Fewer tracers let in more shot noise; the values are those that tuned boxes have (`benchmarks/smoothing.py`)."""
-    settings = [
-        best_settings(density, bias=bias, cosmology=COSMOLOGY, redshift=0.59)
-        for density, bias in ((1e-2, 1.2), (3e-3, 1.35), (1e-3, 1.6), (1e-4, 2.4))
+def test_the_settings_are_those_of_tuned_boxes():
+    """Best smoothing and bias of samples of `benchmarks/smoothing.py` at z = 0.59, by their noise and bias."""
+    tuned = [
+        (1.1e4, 2.50, 5.9, 2.80),
+        (5.85e3, 2.17, 4.8, 2.46),
+        (1.4e3, 1.49, 3.5, 1.62),
+        (563, 1.275, 3.0, 1.37),
     ]
-    radii, biases = zip(*settings, strict=True)
-    np.testing.assert_allclose(radii, [2.52, 2.8, 3.26, 5.5], rtol=0.01)
-    np.testing.assert_allclose(biases, [1.25, 1.44, 1.76, 2.91], rtol=0.01)
+    for noise, bias, smoothing, flow in tuned:
+        matter = {"bias": bias, "cosmology": COSMOLOGY, "redshift": 0.59}
+        found = best_smoothing(noise, **matter)
+        assert found == pytest.approx(smoothing, rel=0.08)
+        assert flow_bias(found, noise, **matter) == pytest.approx(flow, rel=0.06)  # 3 % of the variance
+
+
+def test_what_is_not_given_is_measured():
     catalogue = clustered()
     fitted = IterativeFFT().fitted(catalogue, cosmology=COSMOLOGY)
     assert fitted.fitted(catalogue, cosmology=COSMOLOGY) == fitted
@@ -109,9 +116,12 @@ def test_the_smoothing_follows_the_density():
         for method in (IterativeFFT(), fitted)
     )
     assert torch.equal(first, second)
+    smoother = IterativeFFT(smoothing=2 * fitted.smoothing).fitted(catalogue, cosmology=COSMOLOGY)
+    assert smoother.bias < fitted.bias  # less noise is let in
 
 
-@pytest.mark.parametrize(("density", "bias"), [(0.0, 1.0), (1e-3, 0.0), (float("nan"), 1.0)])
-def test_a_smoothing_needs_a_density_and_a_bias(density, bias):
-    with pytest.raises(InputError, match="number_density and bias must be > 0"):
-        best_settings(density, bias=bias, cosmology=COSMOLOGY, redshift=0.0)
+@pytest.mark.parametrize(("noise", "bias"), [(0.0, 1.0), (1e3, 0.0), (float("nan"), 1.0)])
+def test_a_smoothing_needs_noise_and_a_bias(noise, bias):
+    for found in (best_smoothing, lambda *given, **named: flow_bias(4.0, *given, **named)):
+        with pytest.raises(InputError, match="noise and bias must be > 0"):
+            found(noise, bias=bias, cosmology=COSMOLOGY, redshift=0.0)
