@@ -8,9 +8,9 @@ Runs of any box, redshift and cosmology serve: of each box the densities are tak
 galaxies with 25 % satellites) and thinned at random from the densest. For every sample the velocity's variance is
 measured on a grid of smoothing and bias; its least value is that of the FFT tuned on that very sample. `--fit` seeds
 give `RADIUS_SHARE` of `peculiar.linear.smoothing`, at each sample's best bias, then `FLOW_SHARE`; samples are weighted
-by how well they tell their bias (a small box measures it with an error that no formula mends). On `--check` seeds
-the ratio of variances is printed for what `IterativeFFT()` does, and for its smoothing with the best bias. What stands
-between `<!-- smoothing: begin -->` and `<!-- smoothing: end -->` of a page is filled.
+by how well they tell their bias (a small box measures it with an error that no formula mends). On `--check` seeds the
+ratio of variances is printed for what `IterativeFFT()` does with these two, and for its smoothing with the best bias.
+What stands between `<!-- smoothing: begin -->` and `<!-- smoothing: end -->` of a page is filled.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class Sample:
     theory: tuple[float, Callable[[float], float]]
     clustering: Clustering
     true_bias: float
-    fitted: IterativeFFT
     surface: RectBivariateSpline
 
     def variance(self, smoothing: float, bias: float) -> float:
@@ -120,12 +119,12 @@ def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
     )
     surface = RectBivariateSpline(np.log(radii), np.log(biases), np.log(variance))
     text = f"{label}, {catalogue.number_density:.1g}, z = {box.redshift:g}, {box.box.size:g} Mpc/h, seed {box.seed}"
-    return Sample(text, theory, found, cross_bias(box, real), fitted, surface)
+    return Sample(text, theory, found, cross_bias(box, real), surface)
 
 
 def fit_shares(samples: list[Sample]) -> tuple[float, float]:
     """Return `RADIUS_SHARE`, of the least mean ratio of variances at each sample's best bias, then `FLOW_SHARE`."""
-    weights = [1 / one.clustering.error for one in samples]
+    weights = [one.clustering.error**-2 for one in samples]
 
     def at_best_bias(share: float) -> float:
         ratios = [one.least(share * one.theory[0]) / one.least() for one in samples]
@@ -175,9 +174,8 @@ def main() -> None:
     ]
     sure = []
     for one in sets["check"]:
-        smoothing, bias = one.fitted.smoothing, one.fitted.bias
-        assert smoothing is not None
-        assert bias is not None
+        smoothing = share * one.theory[0]
+        bias = factor * one.theory[1](smoothing)
         ratio = one.variance(smoothing, bias) / one.least()
         if one.clustering.error < SURE:
             sure.append(ratio)

@@ -47,7 +47,7 @@ def best_smoothing(noise: float, *, bias: float, cosmology: Cosmology, redshift:
     --------
     >>> from peculiar.core import PRESETS
     >>> round(best_smoothing(1.1e4, bias=2.4, cosmology=PRESETS["xiao2024"], redshift=0.59), 1)
-    5.5
+    5.7
     """
     return RADIUS_SHARE * theory_smoothing(noise, bias=bias, cosmology=cosmology, redshift=redshift)
 
