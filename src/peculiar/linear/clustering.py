@@ -179,7 +179,7 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
     power = _power(catalogue, coarse_cells(catalogue.box), cosmology=cosmology)
     growth = _growth(catalogue, cosmology)
     typical = expected_bias(catalogue.number_density, cosmology=cosmology, redshift=catalogue.redshift)
-    boosted = _boosted(typical, growth)
+    boosted = float(_boosted(typical, growth))
     k = k_squared(power.box).sqrt()
     used = (k > MEASURED[0]) & (k < MEASURED[1])
     # A mode and its conjugate are one.
