@@ -141,7 +141,9 @@ def _power(catalogue: Catalogue, cells: int, *, cosmology: Cosmology) -> _Power:
     expected = mask if grid.expected is None else grid.expected.clamp_min(SELECTION_FLOOR)
     mean = (counts * mask).sum() / (expected * mask).sum()
     noise = (squares * mask / (mean * expected).square()).sum() * _painted_noise(box)
-    correlation = to_real(painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.shape)
+    correlation = to_real(
+        painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.shape
+    )
     overlap = to_real(to_fourier(mask).abs().square() + 0j, box.shape)
     matter = to_fourier(correlation * overlap).real
     return _Power(box, delta_k.abs().square(), matter, noise, float(mask.mean()))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from peculiar.core import Cosmology, InputError
 
 RADIUS_SHARE = 0.85
-FLOW_SHARE = 0.945
+FLOW_SHARE = 0.95
 """Best radius and best bias of the flow over those of theory (`benchmarks/smoothing.py`)."""
 _LEAST = 1.0
 """Radius [Mpc/h] of the mesh's own smoothing."""
@@ -25,7 +25,7 @@ def best_smoothing(noise: float, *, bias: float, cosmology: Cosmology, redshift:
 
     is greatest. T = exp(-k / k_d) is how slowly matter falls in, for its density, on small scales, with
     1 / k_d = 1.496 sigma_8(z)^2 - 0.017 (Bel et al. 2019, A&A 622, A109). Distortions and the rest of non-linear motion
-    make `RADIUS_SHARE` of that radius best, for halos and galaxies of 1e-4 to 1e-2 (h/Mpc)^3 at z = 0 to 1
+    make `RADIUS_SHARE` of that radius best, for halos and galaxies of 1e-4 to 3e-3 (h/Mpc)^3 at z = 0 to 1
     (`benchmarks/smoothing.py`).
 
     Parameters
@@ -81,7 +81,7 @@ def flow_bias(smoothing: float, noise: float, *, bias: float, cosmology: Cosmolo
     --------
     >>> from peculiar.core import PRESETS
     >>> round(flow_bias(5.5, 1.1e4, bias=2.4, cosmology=PRESETS["xiao2024"], redshift=0.59), 1)
-    2.8
+    2.9
     """
     observed, flow = _spectra(noise, bias=bias, cosmology=cosmology, redshift=redshift)
     window = _window(max(smoothing, _LEAST))
