@@ -18,7 +18,8 @@ def test_simulate_evaluate_report(tmp_path):
         tmp_path / "run",
         out=tmp_path / "scores",
         models=["linear"],
-        options={"satellite_fraction": (0.2,), "number_density": 8e-5},
+        satellite_fraction=(0.2,),
+        number_density=8e-5,
     )
     record = json.loads((out / "scores.json").read_text())
     assert len(record["results"]) == 2

@@ -35,8 +35,14 @@ FACE = {
     "emulate": ((peculiar.emulate_file,), {"box": "size"}, set()),
     "evaluate": (
         (peculiar.evaluate, TracerTask, FlowTask),
-        {"boxes": "seeds", "model": "models", "satellites": "satellite_fraction", "los": "line_of_sight"},
-        {"sample", "tune_run"},
+        {
+            "boxes": "seeds",
+            "model": "models",
+            "sample": "samples",
+            "satellites": "satellite_fraction",
+            "los": "line_of_sight",
+        },
+        set(),
     ),
     "figures": ((peculiar.draw_figures,), {}, set()),
     "flow": ((peculiar.flow_file,), {}, set()),
@@ -85,18 +91,21 @@ def texts(value):
 
 
 def parameter(sources, name):
-    """Return a setting's default in Python: that of the first source that has it."""
-    for source in sources:
-        found = inspect.signature(source).parameters
-        if name in found:
-            if hasattr(source, "model_fields"):
-                return source.model_fields[name].get_default(call_default_factory=True)
-            if dataclasses.is_dataclass(source):
-                (field,) = (field for field in dataclasses.fields(source) if field.name == name)
-                if field.default_factory is not dataclasses.MISSING:
-                    return field.default_factory()
-            return found[name].default
-    raise AssertionError(f"{name} is an option without a setting in Python")
+    """Return a setting's default in Python: of the first source that has one, for None leaves it to the next."""
+    defaults = [default(source, name) for source in sources if name in inspect.signature(source).parameters]
+    assert defaults, f"{name} is an option without a setting in Python"
+    return next((value for value in defaults if value is not None), None)
+
+
+def default(source, name):
+    """Return the default of a function's, dataclass's or model's parameter."""
+    if hasattr(source, "model_fields"):
+        return source.model_fields[name].get_default(call_default_factory=True)
+    if dataclasses.is_dataclass(source):
+        (field,) = (field for field in dataclasses.fields(source) if field.name == name)
+        if field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+    return inspect.signature(source).parameters[name].default
 
 
 def test_every_command_is_a_function_of_the_package():

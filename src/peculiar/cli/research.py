@@ -244,17 +244,13 @@ def evaluate(
         models=model,
         seeds=None if boxes is None else ranges("--boxes", boxes),
         tune_on=None if tune_on is None else ranges("--tune-on", tune_on),
-        options={
-            "satellite_fraction": None
-            if satellites is None
-            else numbers("--satellites", satellites, satellites.count(",") + 1),
-            "line_of_sight": los,
-            "number_density": number_density,
-            "seed": seed,
-            "velocity": velocity,
-            "tune_run": tune_run,
-            "samples": sample or None,
-        },
+        tune_run=tune_run,
+        satellite_fraction=numbers("--satellites", satellites, (satellites or "").count(",") + 1),
+        line_of_sight=los,
+        number_density=number_density,
+        seed=seed,
+        velocity=velocity,
+        samples=sample or None,
         figures=figures,
         force=force,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from peculiar.core import InputError
-from peculiar.evaluation.record import SCHEMA, Arrays, Collected, Evaluation, Measured
+from peculiar.evaluation.record import SCHEMA, Arrays, Collected, Evaluation, Kind, Measured
 from peculiar.evaluation.scores import Score, average
 from peculiar.figures.report import Headline, Section, Table
 from peculiar.figures.style import Plot
@@ -51,8 +51,8 @@ class Task(ABC, Generic[C]):
     The arguments of a task are checked when it is made, before any work.
     """
 
-    kind: ClassVar[str]
-    """Name in records."""
+    kind: ClassVar[Kind]
+    """Name in records and of what models are for."""
     source: ClassVar[str]
     """The paper."""
     title: ClassVar[str]

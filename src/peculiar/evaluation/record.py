@@ -18,12 +18,17 @@ from pydantic import Field, model_validator
 from peculiar.core import InputError
 from peculiar.core.records import Record, checked, read_json
 from peculiar.evaluation.scores import Score
+from peculiar.models.registry import Task
 
 SCHEMA = 1
 CHECKSUM = "arrays_sha256"
 """Entry of scores.json: checksum of arrays.npz."""
 OWN_CHECKSUM = "record_sha256"
 """Last entry of scores.json: checksum of all the others."""
+Kind = Task | Literal["survey"]
+"""What is evaluated: a task of networks, or that of surveys, which reconstruct in isolated cubes."""
+_OLD_KINDS = {"tracers": "reconstruct", "displacement": "displace"}
+"""What kinds were called in records of before."""
 TRUTH = "truth"
 """Stands where a model's name does, for arrays of the truth."""
 
@@ -47,7 +52,7 @@ class _Provenance(Record):
 class _Record(Record):
     """What scores.json of every evaluation holds."""
 
-    kind: Literal["tracers", "displacement", "flow", "paint", "survey"] = "tracers"
+    kind: Kind
     settings: dict[str, Any]
     models: list[str] = Field(min_length=1)
     baselines: list[str]
@@ -222,10 +227,13 @@ class Evaluation:
             raise InputError(
                 f"evaluation must have schema {SCHEMA}, got {record.get('schema')} in {directory}"
             )
-        kind = _Tracers if record.get("kind", "tracers") == "tracers" else _Record
-        checked(kind, record, where=str(scores), remedy=remedy)
         stated = record.pop(OWN_CHECKSUM, None)  # evaluations of the first versions have none
-        if stated is not None and stated != _checksum(record):
+        own = _checksum(record)
+        kind = record.get("kind", "tracers")  # records of tracers before there were others have none
+        record["kind"] = _OLD_KINDS.get(str(kind), kind)
+        schema = _Tracers if record["kind"] == "reconstruct" else _Record
+        checked(schema, record, where=str(scores), remedy=remedy)
+        if stated is not None and stated != own:
             raise InputError(
                 f"evaluation must hold the record it was written with, got another {scores}: {remedy}"
             )
@@ -263,8 +271,8 @@ class Evaluation:
 
     @property
     def kind(self) -> str:
-        """Name of the task; records of tracers before there were others have none."""
-        return str(self.record.get("kind", "tracers"))
+        """Name of the task."""
+        return str(self.record["kind"])
 
     @property
     def networks(self) -> list[str]:

@@ -10,10 +10,10 @@ from peculiar.evaluation.cubes.task import CubeTask
 from peculiar.evaluation.displacements.task import DisplacementTask
 from peculiar.evaluation.flows.task import FlowTask
 from peculiar.evaluation.protocol import Task
-from peculiar.evaluation.record import Evaluation
+from peculiar.evaluation.record import Evaluation, Kind
 from peculiar.evaluation.tracers.task import TracerTask
 
-TASKS: dict[str, type[Task[Any]]] = {
+TASKS: dict[Kind, type[Task[Any]]] = {
     task.kind: task for task in (CountTask, CubeTask, DisplacementTask, FlowTask, TracerTask)
 }
 

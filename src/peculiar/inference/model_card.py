@@ -26,6 +26,7 @@ from peculiar.core.records import StoredCosmology, read_json
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
+from peculiar.models.registry import Task
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties
@@ -201,7 +202,6 @@ class PainterCard(_Card):
 
 
 AnyCard = ModelCard | EmulatorCard | PainterCard
-Task = Literal["reconstruct", "displace", "flow", "paint"]
 
 
 def weights_checksum(path: Path | str) -> str:

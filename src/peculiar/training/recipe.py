@@ -15,6 +15,7 @@ from peculiar.core.records import checked, shown
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
 from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.models.registry import Task
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import VelocityRule
 from peculiar.training.cache import Variant
@@ -33,9 +34,6 @@ class NetworkSettings(Frozen):
     architecture: str
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
-
-Task = Literal["reconstruct", "displace", "flow", "paint"]
-"""Tracers to fields, Lagrangian displacements to N-body ones, density to velocity, density to halos."""
 
 _TASKS: dict[str, Task] = {
     "moved": "reconstruct",

@@ -81,7 +81,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
             boxes,
             out=temporary / "evaluation",
             models=[DEFAULT_MODEL, *CLASSICAL],
-            options={"satellite_fraction": SATELLITES},
+            satellite_fraction=SATELLITES,
             figures=False,
         )
         report(

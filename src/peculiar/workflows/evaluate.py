@@ -16,6 +16,7 @@ from peculiar.evaluation.cubes.task import CubeTask
 from peculiar.evaluation.displacements.task import DisplacementTask
 from peculiar.evaluation.flows.task import FlowTask, Predictor
 from peculiar.evaluation.protocol import Task
+from peculiar.evaluation.record import Kind
 from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator
 from peculiar.inference.model_card import (
@@ -26,10 +27,9 @@ from peculiar.inference.model_card import (
     read_card,
     task_of,
 )
-from peculiar.inference.model_card import Task as ModelTask
 from peculiar.inference.painting import HaloPainter
 from peculiar.inference.reconstructor import NeuralReconstructor
-from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers
 from peculiar.simulate.runs import open_pairs, open_run, seed_of
 from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, observe_cube
@@ -37,16 +37,8 @@ from peculiar.workflows.judge import judge
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 from peculiar.workflows.simulate import run_cosmology
 
-Kind = ModelTask | Literal["survey"]
-
-OPTIONS: dict[Kind, tuple[str, ...]] = {
-    "reconstruct": ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on"),
-    "displace": (),
-    "flow": ("velocity", "tune_on"),
-    "paint": ("number_density", "tune_on", "tune_run"),
-    "survey": ("samples", "tune_on", "tune_run"),
-}
-"""What each kind of evaluation may be told beside run, models, seeds and figures."""
+_FLAGS = {"satellite_fraction": "satellites", "line_of_sight": "los", "samples": "sample"}
+"""Options that the command line calls otherwise."""
 SURVEY_INPUTS = ("survey", "observed")
 """Kinds of inputs of networks that are evaluated in isolated cubes."""
 
@@ -58,11 +50,19 @@ def evaluate(
     models: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     tune_on: Sequence[int] | None = None,
-    options: Mapping[str, Any] | None = None,
+    tune_run: str | Path | None = None,
+    satellite_fraction: Sequence[float] | None = None,
+    line_of_sight: Literal["x", "y", "z"] | None = None,
+    number_density: float | None = None,
+    seed: int | None = None,
+    velocity: VelocityRule | None = None,
+    samples: Sequence[str] | None = None,
     figures: bool = True,
     force: bool = False,
 ) -> Path:
     """Evaluate models on a run: on tracers, isolated cubes, displacements, flows or painted halos, as models ask for.
+
+    What was not given takes the default of the models' task; what a task does not have must not be given.
 
     Parameters
     ----------
@@ -74,9 +74,20 @@ def evaluate(
         Default: every model of the package, and the classical ones, for what a run of boxes or pairs is made for.
     seeds, tune_on : sequence of int, optional
         Boxes or pairs to evaluate, and other boxes to tune the baselines on.
-    options : mapping, optional
-        Settings of the evaluation; None for those that were not given. "tune_run" is the run that holds the boxes of
-        `tune_on`, by default the one that is evaluated. "samples" asks for the protocol of surveys.
+    tune_run : path, optional
+        Run that holds the boxes of `tune_on`, for painters and surveys; by default the one that is evaluated.
+    satellite_fraction : sequence of float, optional
+        Fractions of satellites among tracers, one evaluation each.
+    line_of_sight : "x", "y" or "z", optional
+        Of tracers.
+    number_density : float [(h/Mpc)^3], optional
+        Of tracers or painted halos.
+    seed : int, optional
+        Of the satellites.
+    velocity : "neighbours", "background" or "volume", optional
+        True velocity for density-to-velocity models.
+    samples : sequence of str, optional
+        How isolated cubes are observed; asks for the protocol of surveys.
     figures : bool
         Also draw the figures, as PDF and PNG.
     force : bool
@@ -87,20 +98,26 @@ def evaluate(
     InputError
         If the models are for different tasks, or an option does not belong to the task.
     """
-    options = options or {}
+    options = {
+        "tune_run": tune_run,
+        "satellite_fraction": satellite_fraction,
+        "line_of_sight": line_of_sight,
+        "number_density": number_density,
+        "seed": seed,
+        "velocity": velocity,
+        "samples": samples,
+        "tune_on": tune_on,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
     weights = [find_model(name) for name in models or () if name not in CLASSICAL]
-    read = {"run": run, "--tune-run": options.get("tune_run"), "--model": weights}
-    check_output(out, overwrite=force, inputs=read)
-    kind = _kind(run, models, surveys=options.get("samples") is not None)
-    given = {name: value for name, value in (*options.items(), ("tune_on", tune_on)) if value is not None}
-    if foreign := [name for name in given if name not in OPTIONS[kind]]:
-        flags = {"satellite_fraction": "satellites", "line_of_sight": "los", "samples": "sample"}
-        flag = flags.get(foreign[0], foreign[0])
-        raise InputError(
-            f"--{flag.replace('_', '-')} must not be given for models of the task {kind!r}, got "
-            f"{given[foreign[0]]!r}: leave it out"
-        )
-    task = _TASKS[kind](_Request(run, models, seeds, given))
+    check_output(out, overwrite=force, inputs={"run": run, "--tune-run": tune_run, "--model": weights})
+    kind = _kind(run, models, surveys=samples is not None)
+    make, known = _TASKS[kind]
+    if foreign := [name for name in given if name not in known]:
+        name, flag = foreign[0], _FLAGS.get(foreign[0], foreign[0]).replace("_", "-")
+        rule = f"must not be given for models of the task {kind!r}, got {given[name]!r}: leave it out"
+        raise InputError(f"{name} {rule}", command=f"--{flag} {rule}")
+    task = make(_Request(run, models, seeds, given))
     return judge(task, out=out, figures=figures, force=force)
 
 
@@ -204,13 +221,14 @@ def _cubes(request: _Request) -> CubeTask:
     )
 
 
-_TASKS: dict[Kind, Callable[[_Request], Task[Any]]] = {
-    "reconstruct": _tracers,
-    "displace": _displacements,
-    "flow": _flows,
-    "paint": _counts,
-    "survey": _cubes,
+_TASKS: dict[Kind, tuple[Callable[[_Request], Task[Any]], tuple[str, ...]]] = {
+    "reconstruct": (_tracers, ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on")),
+    "displace": (_displacements, ()),
+    "flow": (_flows, ("velocity", "tune_on")),
+    "paint": (_counts, ("number_density", "tune_on", "tune_run")),
+    "survey": (_cubes, ("samples", "tune_on", "tune_run")),
 }
+"""How each evaluation is made, and what it may be told beside run, models, seeds and figures."""
 
 
 def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predictor]:
@@ -231,7 +249,8 @@ def _samples(names: Sequence[str] | None) -> dict[str, Observe]:
     """Return how the cubes of each sample are observed; of all samples without names."""
     chosen = list(SAMPLES) if names is None else list(names)
     if unknown := [name for name in chosen if name not in SAMPLES]:
-        raise InputError(f"--sample must be one of {', '.join(SAMPLES)}, got {unknown[0]!r}")
+        rule = f"must be of {', '.join(SAMPLES)}, got {unknown[0]!r}"
+        raise InputError(f"samples {rule}", command=f"--sample {rule}")
 
     @lru_cache(maxsize=1)  # those of one box may fill a gigabyte
     def tracers(simulated: SimulatedBox, settings: TracerSettings) -> Catalogue:

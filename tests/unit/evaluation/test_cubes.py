@@ -270,19 +270,19 @@ def test_figures_and_report_of_an_evaluation(out, evaluation, tmp_path, monkeypa
 
 def test_only_samples_that_are_known_can_be_chosen(paths, tmp_path):
     common = {"out": tmp_path / "scores", "seeds": [1], "tune_on": [2], "figures": False}
-    with pytest.raises(InputError, match="--sample must be one of simulation, "):
-        evaluate(paths[0].parent, options={"samples": ["nowhere"]}, **common)
-    with pytest.raises(InputError, match="--velocity must not be given for models of the task 'survey'"):
-        evaluate(paths[0].parent, options={"samples": ["simulation"], "velocity": "volume"}, **common)
+    with pytest.raises(InputError, match="samples must be of simulation, "):
+        evaluate(paths[0].parent, samples=["nowhere"], **common)
+    with pytest.raises(InputError, match="velocity must not be given for models of the task 'survey'"):
+        evaluate(paths[0].parent, samples=["simulation"], velocity="volume", **common)
     pairs = tmp_path / "pairs"
     pairs.mkdir()
     (pairs / "pair-00001.h5").touch()
-    with pytest.raises(InputError, match="--sample must not be given for models of the task 'displace'"):
-        evaluate(pairs, options={"samples": ["simulation"]}, **common)
+    with pytest.raises(InputError, match="samples must not be given for models of the task 'displace'"):
+        evaluate(pairs, samples=["simulation"], **common)
     with pytest.raises(InputError, match="one task, got reconstruct, survey"):
-        evaluate(paths[0].parent, models=["wiener"], options={"samples": ["simulation"]}, **common)
+        evaluate(paths[0].parent, models=["wiener"], samples=["simulation"], **common)
     with pytest.raises(InputError, match="two cubes of 300 Mpc/h along a side"):
-        evaluate(paths[0].parent, models=[], options={"samples": ["simulation"]}, **common)
+        evaluate(paths[0].parent, models=[], samples=["simulation"], **common)
 
 
 def test_what_was_tuned_is_kept_beside_the_boxes(paths, samples, monkeypatch):

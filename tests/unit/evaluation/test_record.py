@@ -88,7 +88,17 @@ def test_evaluations_that_named_samples_by_their_satellites_are_read(tmp_path):
         "settings": {"satellite_fraction": [0.25], "number_density": 1e-3, "line_of_sight": "z"},
     }
     write(tmp_path / "out", results(satellite_fraction=0.25), **tracers)
-    assert set(Evaluation.open(tmp_path / "out").columns(sample="0.25")) == {"network", "baseline"}
+    evaluation = Evaluation.open(tmp_path / "out")
+    assert set(evaluation.columns(sample="0.25")) == {"network", "baseline"}
+    assert evaluation.kind == "reconstruct"
+
+
+def test_kinds_of_before_are_read_by_the_names_of_the_command_line(tmp_path):
+    write(tmp_path / "out", results(), kind="displacement")
+    assert Evaluation.open(tmp_path / "out").kind == "displace"
+    write(tmp_path / "other", results(), kind="nonsense")
+    with pytest.raises(InputError, match="kind"):
+        Evaluation.open(tmp_path / "other")
 
 
 def test_other_schemas_are_refused(tmp_path):

@@ -268,7 +268,7 @@ def test_a_broken_box_is_found_before_work(run, tmp_path, monkeypatch, what):
     monkeypatch.setattr("peculiar.workflows.judge.progress_bar", lambda *_, **__: pytest.fail("work"))
     words = {"cut": "whole HDF5", "NaN": "finite", "shape": "matching shapes", "another kind": "of one kind"}
     with pytest.raises(InputError, match=words[what]):
-        evaluate(boxes, out=tmp_path / "out", models=["linear"], options={}, figures=False)
+        evaluate(boxes, out=tmp_path / "out", models=["linear"], figures=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -286,7 +286,7 @@ def test_catalogues_are_drawn_once(run, tmp_path, monkeypatch):
 
 def test_existing_output_is_refused(run, evaluated):
     with pytest.raises(InputError, match="Output"):
-        evaluate(run, out=evaluated, options={})
+        evaluate(run, out=evaluated)
 
 
 def test_report_refuses_other_directories(tmp_path):

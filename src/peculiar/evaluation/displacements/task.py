@@ -87,7 +87,7 @@ class DisplacementTask(Task[PairCase]):
         If there are no pairs or no emulator, or a pair has another cosmology.
     """
 
-    kind = "displacement"
+    kind = "displace"
     source = SOURCE
     title = "Emulated N-body displacements"
     unit = "displacements"

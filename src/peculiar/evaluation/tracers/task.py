@@ -107,7 +107,7 @@ class TracerTask(Task[TracerCase]):
         a setting is out of range.
     """
 
-    kind = "tracers"
+    kind = "reconstruct"
     source = SOURCE
     title = "Reconstructions"
     unit = "reconstructions"
