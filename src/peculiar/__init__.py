@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
-    from peculiar.workflows.reconstruction import Reconstruction, read_sky_field
+    from peculiar.workflows.reconstruction import Reconstruction
     from peculiar.workflows.report import report
     from peculiar.workflows.simulate import simulate_run
     from peculiar.workflows.superclusters import read_superclusters, superclusters_in
@@ -134,10 +134,7 @@ _ROOMS = {
         "CatalogueOptions",
         "reconstruct_file",
     ),
-    "peculiar.workflows.reconstruction": (
-        "Reconstruction",
-        "read_sky_field",
-    ),
+    "peculiar.workflows.reconstruction": ("Reconstruction",),
     "peculiar.workflows.report": ("report",),
     "peculiar.workflows.simulate": ("simulate_run",),
     "peculiar.workflows.superclusters": (
@@ -194,7 +191,6 @@ __all__ = [
     "read_distances",
     "read_fields",
     "read_sky_catalogue",
-    "read_sky_field",
     "read_superclusters",
     "read_survey",
     "reconstruct",

@@ -27,7 +27,7 @@ COLUMNS = {"column": "columns"}
 # What does as a command does, where its settings are, options by other names, and options of the command line alone.
 FACE = {
     "compare": (
-        (peculiar.compare_file, peculiar.CompareOptions, peculiar.read_sky_field),
+        (peculiar.compare_file, peculiar.CompareOptions),
         COLUMNS | {"cz": "cz_range"},
         {"json"},
     ),
@@ -55,7 +55,7 @@ FACE = {
     "models": ((peculiar.available_models,), {}, set()),
     "paint": ((peculiar.paint_file, peculiar.PaintOptions), {"box": "size"}, set()),
     "query": (
-        (peculiar.query_file, peculiar.read_sky_field),
+        (peculiar.query_file,),
         COLUMNS,
         {"ra", "dec", "z", "json", "catalogue", "out"},
     ),

@@ -22,15 +22,13 @@ CosmologyText = Annotated[
 ]
 
 
-def _sky_field(field: Path, observer: str | None, cosmology: str | None) -> Any:
+def _place(observer: str | None, cosmology: str | None) -> dict[str, Any]:
     from peculiar.workflows.cosmologies import parse_cosmology
-    from peculiar.workflows.reconstruction import read_sky_field
 
-    return read_sky_field(
-        field,
-        observer=numbers("--observer", observer, 3),
-        cosmology=None if cosmology is None else parse_cosmology(cosmology),
-    )
+    return {
+        "observer": numbers("--observer", observer, 3),
+        "cosmology": None if cosmology is None else parse_cosmology(cosmology),
+    }
 
 
 @app.command()
@@ -62,7 +60,8 @@ def query(
     from peculiar.fields.objects import DISPERSION
     from peculiar.workflows.query import query as ask
     from peculiar.workflows.query import query_file
-    from peculiar.workflows.sky_field import explain
+    from peculiar.workflows.query_result import explain
+    from peculiar.workflows.reconstruction import reconstruction
 
     given = {"--ra": ra, "--dec": dec, "--z": z}
     some = [name for name, text in given.items() if text is not None]
@@ -74,7 +73,7 @@ def query(
         raise InputError("--catalogue needs --out for the answers, and takes no --ra, --dec or --z")
     if catalogue is None and (out is not None or column):
         raise InputError("--out and --column are for --catalogue, got them with numbers")
-    sky = _sky_field(field, observer, cosmology)
+    place = _place(observer, cosmology)
     options: dict[str, Any] = {
         "frame": frame,
         "space": space,
@@ -82,10 +81,10 @@ def query(
     }
     if catalogue is not None and out is not None:
         columns = pairs("--column", column)
-        result = query_file(field, catalogue, out=out, sky=sky, columns=columns, force=force, **options)
+        result = query_file(field, catalogue, out=out, columns=columns, force=force, **place, **options)
     else:
         places = {name[2:]: numbers(name, text, (text or "").count(",") + 1) for name, text in given.items()}
-        result = ask(sky, **places, **options)
+        result = ask(reconstruction(field, **place), **places, **options)
     for line in explain(result.missing):
         announce(f"peculiar: {line}: NaN")
     if json:
@@ -158,9 +157,9 @@ def compare(
         distances,
         field=field,
         options=options,
-        sky=_sky_field(field, observer, cosmology),
         out=out,
         force=force,
+        **_place(observer, cosmology),
     )
     for line in result.missing:
         announce(f"peculiar: {line} and are not used")

@@ -14,6 +14,7 @@ from peculiar.core.errors import InputError
 from peculiar.core.field import Field, Space
 
 LineOfSight = Literal["x", "y", "z", "radial"]
+Observer = tuple[float, float, float]
 AXES = {"x": 0, "y": 1, "z": 2}
 
 SELECTION_FLOOR = 0.3
@@ -30,7 +31,7 @@ class Geometry:
     redshift: float
     line_of_sight: LineOfSight
     space: Space
-    observer: tuple[float, float, float] | None = None
+    observer: Observer | None = None
     completeness: Field | None = None
 
     @property
@@ -93,7 +94,7 @@ class Catalogue:
     velocities: Float[np.ndarray, "n 3"] | None = None
     masses: Float[np.ndarray, " n"] | None = None
     weights: Float[np.ndarray, " n"] | None = None
-    observer: tuple[float, float, float] | None = None
+    observer: Observer | None = None
     completeness: Field | None = None
     light_cone: bool = False
 

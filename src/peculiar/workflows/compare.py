@@ -18,7 +18,8 @@ from peculiar.catalogues.distances import DistanceCatalogue, read_distances
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_axes
 from peculiar.catalogues.tables import table_files
-from peculiar.core import InputError
+from peculiar.core import Cosmology, InputError
+from peculiar.core.catalogue import Observer
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.limits import require_seeds
 from peculiar.core.output import atomic_output, check_output
@@ -38,8 +39,8 @@ from peculiar.statistics.velocity_fit import (
     radial_velocities,
 )
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruction import Reconstruction, read_sky_field, sky_field
-from peculiar.workflows.sky_field import SkyField, explain
+from peculiar.workflows.query_result import explain
+from peculiar.workflows.reconstruction import Reconstruction, field_files, field_name, reconstruction
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -192,13 +193,13 @@ class Comparison:
 
 
 def compare(
-    field: SkyField | Reconstruction | Path | str, catalogue: DistanceCatalogue, options: CompareOptions
+    field: Reconstruction | Path | str, catalogue: DistanceCatalogue, options: CompareOptions
 ) -> Comparison:
     """Fit a field's velocities to measured distances.
 
     Parameters
     ----------
-    field : Reconstruction, SkyField or path
+    field : Reconstruction or path
     catalogue : DistanceCatalogue
         From `read_distances`.
     options : CompareOptions
@@ -214,9 +215,10 @@ def compare(
         ),
         what="sky positions, redshifts and moduli",
     )
-    sky = sky_field(field)
-    observed = np.asarray(sky.cosmology.comoving_distance(catalogue.redshift))
-    missing = sky.missing(catalogue.directions, catalogue.redshift)
+    made = reconstruction(field)
+    observer, cosmology = made.sky()
+    observed = np.asarray(cosmology.comoving_distance(catalogue.redshift))
+    missing = made.missing(catalogue.directions, catalogue.redshift)
     inside = missing == ""
     if inside.sum() < 20:
         lost = "; ".join(explain(missing))
@@ -228,12 +230,12 @@ def compare(
     used = catalogue.keep(inside)
     sample = DistanceSample(used.directions, used.redshift, used.modulus, used.modulus_error)
     sight = sight_lines(
-        sky.velocity,
-        sky.density,
-        observer=sky.observer,
+        made["velocity"],
+        made["density"],
+        observer=observer,
         directions=used.directions,
         redshift=used.redshift,
-        cosmology=sky.cosmology,
+        cosmology=cosmology,
         reach=REACH,
         step=SIGMA_RANGE[0],
     )
@@ -246,7 +248,7 @@ def compare(
         bootstraps=options.bootstraps,
         seed=options.seed,
     )
-    velocities = radial_velocities(sample, sight, fit, cosmology=sky.cosmology, log_prior=log_prior)
+    velocities = radial_velocities(sample, sight, fit, cosmology=cosmology, log_prior=log_prior)
     cz = SPEED_OF_LIGHT * used.redshift
     edges = (
         np.quantile(cz, np.linspace(0, 1, SHELLS + 1)) if options.shells is None else np.array(options.shells)
@@ -262,9 +264,10 @@ def compare(
 def compare_file(
     distances: Path | str,
     *,
-    field: Path | str,
+    field: Reconstruction | Path | str,
     options: CompareOptions,
-    sky: SkyField | None = None,
+    observer: Observer | None = None,
+    cosmology: Cosmology | None = None,
     out: Path | str | None = None,
     force: bool = False,
 ) -> Comparison:
@@ -274,11 +277,12 @@ def compare_file(
     ----------
     distances : path
         Table, see `peculiar.catalogues.distances.read_distances`.
-    field : path
-        zarr of `peculiar reconstruct`.
+    field : Reconstruction or path
+        Of `peculiar reconstruct`.
     options : CompareOptions
-    sky : SkyField, optional
-        The field, if it was read already, or with another observer or cosmology.
+    observer : (3,) [Mpc/h], optional
+    cosmology : Cosmology, optional
+        By default those of the field.
     out : path, optional
         Directory: comparison.json, provenance.json, velocities.pdf and .png, and objects.ecsv with the table's rows
         that were used.
@@ -286,18 +290,19 @@ def compare_file(
         Replace an output that is there.
     """
     if out is not None:
-        read = {"distances": [*table_files(distances), distances], "--field": field}
+        read = {"distances": [*table_files(distances), distances], "--field": field_files(field)}
         check_output(out, overwrite=force, inputs=read)
     table = read_table(distances)
     if out is not None:
         require_held(table, Path(out) / "objects.ecsv", added=_ADDED)
     catalogue = read_distances(table, frame=options.frame, cz_range=options.cz_range, columns=options.columns)
-    result = compare(sky or read_sky_field(field), catalogue, options)
+    made = reconstruction(field, observer=observer, cosmology=cosmology)
+    result = compare(made, catalogue, options)
     if out is not None:
-        settings = asdict(options) | {"field": str(field)}
-        made = provenance(settings, inputs=table_files(distances), seed=options.seed)
+        settings = asdict(options) | {"field": field_name(field)}
+        record = provenance(settings, inputs=table_files(distances), seed=options.seed)
         with atomic_output(out, overwrite=force) as temporary:
-            _write(temporary, table, result, made)
+            _write(temporary, table, result, record)
     return result
 
 

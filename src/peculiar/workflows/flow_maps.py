@@ -14,6 +14,7 @@ from jaxtyping import Bool
 
 from peculiar.catalogues.write import write_table
 from peculiar.core import Cosmology, Field, InputError
+from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
 from peculiar.figures import report as html
@@ -23,14 +24,13 @@ from peculiar.figures.slices import Slab
 from peculiar.figures.style import Plot, save
 from peculiar.linear.overdensity import crop, fourier_box, pad
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.sky_field import Observer
+from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.superclusters import (
     INFALL_RADIUS,
     LEAST,
     REACH,
     STRONGEST,
     SuperclusterFlow,
-    read_superclusters,
     superclusters_in,
 )
 
@@ -75,14 +75,9 @@ class SurveyFlow:
 
     def superclusters(self) -> SuperclusterFlow:
         """Return where the flow converges, against the superclusters that come with the package."""
-        return superclusters_in(
-            self.velocity,
-            read_superclusters(cosmology=self.cosmology, observer=self.observer),
-            cosmology=self.cosmology,
-            redshift=self.redshift,
-            observer=self.observer,
-            coverage=self.coverage,
-        )
+        fields = {"density": self.density, "velocity": self.velocity}
+        made = Reconstruction(fields, self.cosmology, self.redshift, observer=self.observer)
+        return superclusters_in(made, coverage=self.coverage)
 
 
 def potential(density: Field, *, cosmology: Cosmology, redshift: float) -> Field:

@@ -14,16 +14,17 @@ from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.core import InputError
+from peculiar.core import Cosmology, InputError
+from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
 from peculiar.fields.objects import DISPERSION
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruction import Reconstruction, read_sky_field, sky_field
-from peculiar.workflows.sky_field import OWN_COLUMNS, QueryResult, SkyField
+from peculiar.workflows.query_result import OWN_COLUMNS, QueryResult
+from peculiar.workflows.reconstruction import Reconstruction, field_files, field_name, reconstruction
 
 
 def query(
-    field: SkyField | Reconstruction | Path | str,
+    field: Reconstruction | Path | str,
     *,
     ra: ArrayLike,
     dec: ArrayLike,
@@ -40,8 +41,8 @@ def query(
 
     Parameters
     ----------
-    field : Reconstruction, SkyField or path
-        Of `peculiar reconstruct`; give it itself, or `read_sky_field(path)`, for many queries.
+    field : Reconstruction or path
+        Of `peculiar reconstruct`; for many queries give it itself, or `Reconstruction.open(path)`.
     ra, dec : (n,) or numbers [deg]
         ICRS.
     z : (n,) or number
@@ -64,18 +65,19 @@ def query(
     >>> result = peculiar.query("fields.zarr", ra=195.0, dec=28.0, z=0.03, frame="heliocentric")  # doctest: +SKIP
     >>> result.v_los  # km/s, positive for receding  # doctest: +SKIP
     """
-    return sky_field(field).at(ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
+    return reconstruction(field).at_sky(ra, dec, z, frame=frame, space=space, sigma=sigma)
 
 
 def query_file(
-    field: Path | str,
+    field: Reconstruction | Path | str,
     catalogue: Path | str,
     *,
     out: Path | str,
     frame: RedshiftFrame = "cmb",
     space: Literal["redshift", "real"] = "redshift",
     sigma: float = DISPERSION,
-    sky: SkyField | None = None,
+    observer: Observer | None = None,
+    cosmology: Cosmology | None = None,
     columns: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> QueryResult:
@@ -83,34 +85,36 @@ def query_file(
 
     Parameters
     ----------
-    field : path
-        zarr of `peculiar reconstruct`.
+    field : Reconstruction or path
+        Of `peculiar reconstruct`.
     catalogue, out : path
         FITS, HDF5, Parquet, ECSV or CSV. `out` has the rows and columns of the catalogue and those of `QueryResult`; a
         column of the same name is kept as ``NAME_in``.
     frame, space, sigma
         As in `query`.
-    sky : SkyField, optional
-        The field, if it was read already, or with another observer or cosmology.
+    observer : (3,) [Mpc/h], optional
+    cosmology : Cosmology, optional
+        By default those of the field.
     columns : mapping, optional
         ra, dec, z to the file's own names.
     force : bool
         Replace an output that is there.
     """
     table_format(out)
-    read = {"--catalogue": [*table_files(catalogue), catalogue], "field": field}
+    read = {"--catalogue": [*table_files(catalogue), catalogue], "field": field_files(field)}
     check_output(out, overwrite=force, inputs=read)
     table = read_table(catalogue)
-    sky = sky or read_sky_field(field)
-    errors = () if sky.velocity_error is None else ("v_los_error",)
+    made = reconstruction(field, observer=observer, cosmology=cosmology)
+    errors = ("v_los_error",) if "velocity_error" in made else ()
     require_held(table, out, added=(*OBJECT_COLUMNS, *OWN_COLUMNS, *errors))
     unknown = set(columns or {}) - {"ra", "dec", "z"}
     if unknown:
         raise InputError(f"columns must map ra, dec, z, got {', '.join(sorted(unknown))}")
     ra, dec, z = sky_coordinates(table, columns)
-    result = query(sky, ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
+    result = query(made, ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
     record = provenance(
-        {"field": str(field), "frame": frame, "space": space, "sigma": sigma}, inputs=table_files(catalogue)
+        {"field": field_name(field), "frame": frame, "space": space, "sigma": sigma},
+        inputs=table_files(catalogue),
     )
     with atomic_output(out, overwrite=force) as temporary:
         made = with_columns(table, result.columns())

@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
-from peculiar.catalogues.frames import RedshiftFrame
+from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
+from peculiar.catalogues.sky import sky_directions
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.core.catalogue import Geometry, LineOfSight
+from peculiar.core.catalogue import SELECTION_FLOOR, Geometry, LineOfSight, Observer
+from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.field import Space
-from peculiar.fields.objects import DISPERSION, ObjectValues, seen_in
+from peculiar.fields.objects import DISPERSION, ObjectValues, at_places, mean_along_sight, seen_in
+from peculiar.fields.sight import SkySight, in_box
 from peculiar.linear.reliability import Amplitude, with_reliability
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields, write_fields
 from peculiar.workflows.provenance import provenance
-from peculiar.workflows.sky_field import Observer, QueryResult, SkyField
+from peculiar.workflows.query_result import QueryResult
+
+SIGMA_RANGE = (20.0, 2000.0)
+"""Scatter that is taken [km/s]: less is finer than any mesh, more is no redshift."""
 
 _NAMED = (
     *("title", "package", "box_size", "box_origin", "box_units", "periodic", "model", "weights_sha256"),
@@ -180,22 +186,66 @@ class Reconstruction(Mapping[str, Field]):
         sigma: float = DISPERSION,
     ) -> QueryResult:
         """Return velocity and density at places on the sky; see `peculiar.query`."""
-        return self.sky().at(ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
+        ra, dec, z = _together(ra, dec, z)
+        if space not in ("redshift", "real"):
+            raise InputError(f"space must be 'redshift' or 'real', got {space!r}")
+        if not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]:
+            raise InputError(f"sigma must lie in [{SIGMA_RANGE[0]:g}, {SIGMA_RANGE[1]:g}] km/s, got {sigma}")
+        observer, cosmology = self.sky()
+        sight = sky_directions(ra, dec)
+        redshift = convert_redshift(z, sight, source=frame)
+        missing = self.missing(sight, redshift)
+        inside = missing == ""
+        if space == "real":
+            distance = cosmology.comoving_distance(redshift[inside])
+            places = np.asarray(observer) + distance[:, None] * sight[inside]
+            found = at_places(self, places, sight[inside]).among(inside)
+            cosmological = np.where(inside, redshift, np.nan)
+        else:
+            along = SkySight(observer, sight[inside], redshift[inside], cosmology)
+            found = mean_along_sight(self, along, sigma=sigma).among(inside)
+            cosmological = (1 + redshift) / (1 + found.v_los / SPEED_OF_LIGHT) - 1
+        return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing)
 
-    def sky(self, *, observer: Observer | None = None, cosmology: Cosmology | None = None) -> SkyField:
-        """Return what objects on the sky need of it.
+    def missing(
+        self, directions: Float[np.ndarray, "n 3"], redshift: Float[np.ndarray, " n"]
+    ) -> Shaped[np.ndarray, " n"]:
+        """Return why objects on the sky have no velocity, (n,) text; "" where they have one.
+
+        Where a survey saw nothing is told by its completeness at the observed redshift: of the eight cells about the
+        place none is above 0.3.
 
         Parameters
         ----------
-        observer : (3,) [Mpc/h], optional
-            By default its own.
-        cosmology : Cosmology, optional
-            By default its own.
+        directions : (n, 3)
+            Of length 1, in celestial axes.
+        redshift : (n,)
+            In the frame of the microwave background.
+
+        Returns
+        -------
+        array of str
+            Keys of `peculiar.workflows.query_result.NO_VELOCITY`.
+        """
+        observer, cosmology = self.sky()
+        distance = np.asarray(cosmology.comoving_distance(np.maximum(redshift, 0.0)))
+        inside = in_box(self["velocity"], observer, directions, distance)
+        reasons = np.where(redshift < 0, "z < 0", np.where(inside, "", "outside"))
+        there = np.flatnonzero(reasons == "")
+        if "completeness" in self and len(there):
+            completeness = self["completeness"]
+            seen = completeness.replace(data=(completeness.data > SELECTION_FLOOR).float())
+            places = np.asarray(observer) + distance[there, None] * directions[there]
+            reasons[there[seen.at(places)[:, 0] == 0]] = "unseen"
+        return reasons
+
+    def sky(self) -> tuple[Observer, Cosmology]:
+        """Return the observer and the cosmology that objects on the sky need.
 
         Raises
         ------
         InputError
-            If it has no velocity or density, or no observer or cosmology where none is given.
+            If it has none, or no velocity and density in real space.
         """
         missing = [name for name in ("velocity", "density") if name not in self]
         if missing:
@@ -203,20 +253,27 @@ class Reconstruction(Mapping[str, Field]):
                 f"field must hold velocity and density, got {', '.join(self) or 'nothing'}: give an output of "
                 "reconstruct"
             )
-        observer = observer or self.observer
-        if observer is None:
-            raise InputError(
+        for name, kind in (("velocity", "vector"), ("density", "scalar"), ("velocity_error", "scalar")):
+            field = self.get(name)
+            if field is not None and (field.kind != kind or field.space != "real"):
+                raise InputError(
+                    f"{name} must be a {kind} in real space, got a {field.kind} in {field.space} space: "
+                    "give an output of reconstruct"
+                )
+            if field is not None:
+                self["velocity"].require_same_box(field)
+        if self["velocity"].unit != "km/s":
+            raise InputError(f"velocity must be in km/s, got unit {self['velocity'].unit!r}: convert it")
+        if self.observer is None:
+            rule = (
                 "field must have an observer for objects on the sky, got none (line of sight "
-                f"{self.line_of_sight or 'not stated'}): give --observer X,Y,Z, or reconstruct with --sky"
+                f"{self.line_of_sight or 'not stated'})"
             )
-        return SkyField(
-            self["velocity"],
-            self["density"],
-            observer,
-            cosmology or self._known_cosmology(),
-            self.get("velocity_error"),
-            self.get("completeness"),
-        )
+            raise InputError(
+                f"{rule}: reconstruct a survey, or give an observer [Mpc/h]",
+                command=f"{rule}: give --observer X,Y,Z, or reconstruct with --sky",
+            )
+        return self.observer, self._known_cosmology()
 
     def with_errors(
         self, catalogue: Catalogue | None = None, *, amplitude: Amplitude = "mean", errors: bool = True
@@ -280,7 +337,8 @@ class Reconstruction(Mapping[str, Field]):
 
     def _known_cosmology(self) -> Cosmology:
         if self.cosmology is None:
-            raise InputError("field must have a cosmology for distances, got none: give --cosmology")
+            rule = "field must have a cosmology for distances, got none"
+            raise InputError(f"{rule}: give one", command=f"{rule}: give --cosmology")
         return self.cosmology
 
     def _known_catalogue(self, name: str) -> Catalogue:
@@ -289,36 +347,35 @@ class Reconstruction(Mapping[str, Field]):
         return self.catalogue
 
 
-def reconstruction(given: Reconstruction | Path | str) -> Reconstruction:
-    """Return a reconstruction that is given itself or as its path."""
-    return given if isinstance(given, Reconstruction) else Reconstruction.open(given)
-
-
-def sky_field(given: SkyField | Reconstruction | Path | str) -> SkyField:
-    """Return the sky of a field that is given itself, as a reconstruction or as its path."""
-    return given if isinstance(given, SkyField) else read_sky_field(given)
-
-
-def read_sky_field(
-    field: Reconstruction | Path | str,
+def reconstruction(
+    given: Reconstruction | Path | str,
     *,
     observer: Observer | None = None,
     cosmology: Cosmology | None = None,
-) -> SkyField:
-    """Read what objects on the sky need of a reconstruction; see `Reconstruction.sky`.
+) -> Reconstruction:
+    """Return a reconstruction that is given itself or as its path, with another observer or cosmology where given."""
+    made = given if isinstance(given, Reconstruction) else Reconstruction.open(given)
+    return replace(made, observer=observer or made.observer, cosmology=cosmology or made.cosmology)
 
-    Parameters
-    ----------
-    field : Reconstruction or path
-        zarr directory of `peculiar reconstruct`.
-    observer : (3,) [Mpc/h], optional
-        By default the one that the field was made with.
-    cosmology : Cosmology, optional
-        By default the one that the field was made with.
 
-    Raises
-    ------
-    InputError
-        If the field is missing, has no velocity or density, or has no observer or cosmology where none is given.
-    """
-    return reconstruction(field).sky(observer=observer, cosmology=cosmology)
+def field_name(given: Reconstruction | Path | str) -> str:
+    """Return what a record calls a reconstruction: its path, or its model if it is no file."""
+    return given.model if isinstance(given, Reconstruction) else str(given)
+
+
+def field_files(given: Reconstruction | Path | str) -> list[Path]:
+    """Return the path of a reconstruction that is given as one."""
+    return [] if isinstance(given, Reconstruction) else [Path(given)]
+
+
+def _together(*columns: ArrayLike) -> list[Float[np.ndarray, " n"]]:
+    arrays = [np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in columns]
+    try:
+        arrays = [np.array(values) for values in np.broadcast_arrays(*arrays)]
+    except ValueError:
+        raise InputError(
+            f"ra, dec and z must be of one length, got {', '.join(str(a.size) for a in arrays)}"
+        ) from None
+    if arrays[0].ndim != 1:
+        raise InputError(f"ra, dec and z must be numbers or one-dimensional, got shape {arrays[0].shape}")
+    return arrays

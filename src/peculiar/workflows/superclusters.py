@@ -14,8 +14,9 @@ from peculiar.catalogues import directions, read_table, to_cartesian, to_sky
 from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.core import Cosmology, Field, InputError
+from peculiar.core.catalogue import Observer
 from peculiar.statistics.convergence import SMOOTHING, Convergence, convergence, infall
-from peculiar.workflows.sky_field import Observer
+from peculiar.workflows.reconstruction import Reconstruction, reconstruction
 
 REACH = 15.0
 """How far from a supercluster's place a point of convergence may lie, besides the supercluster's size [Mpc/h]."""
@@ -144,12 +145,9 @@ def read_superclusters(
 
 
 def superclusters_in(
-    velocity: Field,
-    superclusters: Superclusters,
+    field: Reconstruction | Path | str,
+    superclusters: Superclusters | None = None,
     *,
-    cosmology: Cosmology,
-    redshift: float,
-    observer: Observer,
     coverage: Bool[np.ndarray, "x y z"] | None = None,
     smoothing: float = SMOOTHING,
 ) -> SuperclusterFlow:
@@ -161,13 +159,10 @@ def superclusters_in(
 
     Parameters
     ----------
-    velocity : Field
-        A vector [km/s].
-    superclusters : Superclusters
-    cosmology : Cosmology
-    redshift : float
-        Effective redshift of the field, for a H f.
-    observer : (3,) [Mpc/h]
+    field : Reconstruction or path
+        Of a survey.
+    superclusters : Superclusters, optional
+        By default those of the package.
     coverage : (x, y, z), optional
         Observed cells.
     smoothing : float
@@ -176,11 +171,17 @@ def superclusters_in(
     Raises
     ------
     InputError
-        As in `peculiar.statistics.convergence.convergence`.
+        If it has no redshift, and as in `Reconstruction.sky` and `peculiar.statistics.convergence.convergence`.
     """
+    made = reconstruction(field)
+    observer, cosmology = made.sky()
+    if made.redshift is None:
+        raise InputError("field must have a redshift for its flow, got none: give an output of reconstruct")
+    velocity = made["velocity"]
+    superclusters = superclusters or read_superclusters(cosmology=cosmology, observer=observer)
     found = convergence(
         velocity,
-        velocity_factor=cosmology.velocity_factor(redshift),
+        velocity_factor=cosmology.velocity_factor(made.redshift),
         coverage=coverage,
         smoothing=smoothing,
     )

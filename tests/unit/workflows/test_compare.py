@@ -18,7 +18,7 @@ from peculiar.simulate.distances import DistanceMockSettings, mock_distances
 from peculiar.simulate.initial import linear_field
 from peculiar.workflows.compare import CompareOptions, compare
 from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.reconstruction import read_sky_field
+from peculiar.workflows.reconstruction import Reconstruction
 
 COSMOLOGY = PRESETS["xiao2024"]
 C = 299792.458
@@ -137,13 +137,13 @@ def test_repeated_rows_are_refused(made):
 
 
 def test_objects_that_the_survey_did_not_see_are_left_out(made):
-    sky = read_sky_field(made / "field.zarr")
+    sky = Reconstruction.open(made / "field.zarr")
     seen = np.where(BOX.coordinates(2) > 0, 1.0, 0.0) * np.ones((32, 32, 32))
-    completeness = sky.density.replace(
+    completeness = sky["density"].replace(
         data=torch.from_numpy(seen[None].astype(np.float32)), names=("completeness",), space="redshift"
     )
     catalogue = read_distances(made / "distances.ecsv", frame="heliocentric")
-    half = replace(sky, completeness=completeness)
+    half = replace(sky, fields={**sky, "completeness": completeness})
     found = compare(half, catalogue, CompareOptions(frame="heliocentric", bootstraps=10))
     (line,) = found.missing
     assert line.endswith("of 400 objects lie where the survey saw nothing")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,7 @@ from peculiar.catalogues.frames import convert_redshift
 from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.query import query, query_file
-from peculiar.workflows.reconstruction import read_sky_field
-from peculiar.workflows.sky_field import SkyField
+from peculiar.workflows.reconstruction import Reconstruction
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(160.0, 32, origin=(-80.0, -80.0, -80.0), periodic=False)
@@ -27,14 +27,13 @@ def sky_field(speed, delta=0.0):
     data = np.stack(np.broadcast_arrays(*speed(x, y, z), x)[:3]).astype(np.float32)
     velocity = Field(torch.from_numpy(data), BOX, names=("x", "y", "z"), unit="km/s", kind="vector")
     density = Field(torch.full((1, 32, 32, 32), float(delta)), BOX, names=("density",))
-    return SkyField(velocity, density, OBSERVER, COSMOLOGY)
+    return Reconstruction({"velocity": velocity, "density": density}, COSMOLOGY, observer=OBSERVER)
 
 
 def write(path, sky, *, names=("velocity", "density"), **attributes):
-    fields = {"velocity": sky.velocity, "density": sky.density}
     given = {"observer": list(OBSERVER), "cosmology": cosmology_settings(COSMOLOGY)} | attributes
     given = {key: value for key, value in given.items() if value is not None}
-    peculiar.write_fields(path, {name: fields[name] for name in names}, attributes=given)
+    peculiar.write_fields(path, {name: sky[name] for name in names}, attributes=given)
     return path
 
 
@@ -138,7 +137,7 @@ def test_no_velocity_below_redshift_0_and_where_the_survey_saw_nothing(tmp_path)
     completeness = Field(
         torch.from_numpy(seen[None].astype(np.float32)), BOX, names=("completeness",), space="redshift"
     )
-    fields = {"velocity": sky.velocity, "density": sky.density, "completeness": completeness}
+    fields = {**sky, "completeness": completeness}
     path = tmp_path / "f.zarr"
     attributes = {"observer": list(OBSERVER), "cosmology": cosmology_settings(COSMOLOGY)}
     peculiar.write_fields(path, fields, attributes=attributes)
@@ -195,20 +194,35 @@ def test_bad_places_are_refused(changes, message):
 
 def test_fields_without_what_is_needed_are_refused(tmp_path):
     sky = sky_field(lambda x, y, z: (0.0, 0.0, 0.0))
+    place = {"ra": 0.0, "dec": 0.0, "z": 0.02}
     with pytest.raises(InputError, match="must hold velocity and density, got density"):
-        read_sky_field(write(tmp_path / "a.zarr", sky, names=("density",)))
+        query(write(tmp_path / "a.zarr", sky, names=("density",)), **place)
     path = write(tmp_path / "b.zarr", sky, observer=None, line_of_sight="z")
-    with pytest.raises(InputError, match=r"must have an observer.*line of sight z.*give --observer"):
-        read_sky_field(path)
-    assert read_sky_field(path, observer=(1.0, 2.0, 3.0)).observer == (1.0, 2.0, 3.0)
+    with pytest.raises(InputError, match=r"must have an observer.*line of sight z.*give an observer"):
+        query(path, **place)
+    options = [f"--{name}={value}" for name, value in place.items()]
+    assert "give --observer X,Y,Z" in run(path, *options).stderr
+    assert run(path, *options, "--observer=1,2,3").exit_code == 0
     path = write(tmp_path / "c.zarr", sky, cosmology=None)
     with pytest.raises(InputError, match="must have a cosmology"):
-        read_sky_field(path)
-    assert read_sky_field(path, cosmology=COSMOLOGY).cosmology == COSMOLOGY
+        query(path, **place)
+    assert run(path, *options, "--cosmology=xiao2024").exit_code == 0
     with pytest.raises(InputError, match="fields must be a zarr directory"):
-        read_sky_field(tmp_path / "none.zarr")
+        query(tmp_path / "none.zarr", **place)
+    units = {**sky, "velocity": sky["velocity"].replace(unit="Mpc/h")}
     with pytest.raises(InputError, match="velocity must be in km/s"):
-        SkyField(sky.velocity.replace(unit="Mpc/h"), sky.density, OBSERVER, COSMOLOGY)
+        query(replace(sky, fields=units), **place)
+    halves = {**sky, "density": Field(torch.zeros(1, 16, 16, 16), Box(160.0, 16), names=("density",))}
+    with pytest.raises(InputError, match="box"):
+        query(replace(sky, fields=halves), **place)
+
+
+def test_a_table_is_answered_by_a_reconstruction_as_by_its_file(tmp_path):
+    sky = sky_field(lambda x, y, z: (100.0, 50.0, 0.0))
+    Table({"ra": [10.0], "dec": [-5.0], "z": [0.02]}).write(tmp_path / "sn.ecsv")
+    found = query_file(sky, tmp_path / "sn.ecsv", out=tmp_path / "a.ecsv")
+    same = query_file(write(tmp_path / "f.zarr", sky), tmp_path / "sn.ecsv", out=tmp_path / "b.ecsv")
+    np.testing.assert_array_equal(found.v_los, same.v_los)
 
 
 @pytest.mark.parametrize(

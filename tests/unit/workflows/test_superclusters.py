@@ -12,6 +12,7 @@ from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.sky import directions
 from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement
+from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.superclusters import read_superclusters, superclusters_in
 
 COSMOLOGY = Cosmology(Omega_m=0.3)
@@ -30,6 +31,11 @@ def flow():
         delta += peak * np.exp(-sum(part**2 for part in np.meshgrid(*offset, indexing="ij")) / 450)
     data = COSMOLOGY.velocity_factor(0.05) * displacement(torch.from_numpy(delta).float(), BOX)
     return Field(data, BOX, "xyz", "km/s", kind="vector", definition="test")
+
+
+def survey(flow):
+    fields = {"velocity": flow, "density": Field(torch.zeros(1, 48, 48, 48), BOX, ("density",))}
+    return Reconstruction(fields, COSMOLOGY, 0.05, observer=OBSERVER)
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def test_members_make_the_place_and_the_size(table):
 
 def test_a_supercluster_in_the_flow_is_found_and_another_is_not(flow, table):
     known = read_superclusters(table, cosmology=COSMOLOGY)
-    found = superclusters_in(flow, known, cosmology=COSMOLOGY, redshift=0.05, observer=OBSERVER)
+    found = superclusters_in(survey(flow), known)
     here, elsewhere, outside = found.named
     assert here["percentile"] > 99.9
     assert here["point_distance"] < 5
@@ -81,7 +87,7 @@ def test_a_supercluster_in_the_flow_is_found_and_another_is_not(flow, table):
 def test_an_outflow_matches_nothing(flow, table):
     known = read_superclusters(table, cosmology=COSMOLOGY)
     away = flow.replace(data=-flow.data)
-    found = superclusters_in(away, known, cosmology=COSMOLOGY, redshift=0.05, observer=OBSERVER)
+    found = superclusters_in(survey(away), known)
     assert found.matched == 0
     assert found.named["infall"][0] < -150
 
