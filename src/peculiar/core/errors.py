@@ -39,5 +39,9 @@ class OutputExistsError(InputError):
     """An output is already there and was not to be overwritten."""
 
 
+class MissingExtraError(PeculiarError, ImportError):
+    """A package that not everyone needs is asked for, and is not installed."""
+
+
 class OutOfRangeWarning(UserWarning):
     """A catalogue lies outside the range that a model card states."""

@@ -1,1 +1,7 @@
 """Figures of fields and statistics, and the report. The only place where matplotlib and plotly are imported."""
+
+from peculiar.core.extras import extra
+
+with extra("report"):
+    import matplotlib  # noqa: F401
+    import plotly  # noqa: F401

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 import torch
 import zarr
 
 from peculiar.core import InputError
+from peculiar.core.extras import extra
 from peculiar.core.output import atomic_output
 from peculiar.inference.tiles import tile_halo
 from peculiar.inference.whole import extended_sides, fits, run, total_stride
 from peculiar.models.channels import OUTPUT_CHANNELS
+
+with extra("cluster"):
+    import dask.array as da
 
 CORE = 96
 """Side of a block without its halo [cells]."""

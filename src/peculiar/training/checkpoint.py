@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from peculiar.core.errors import InputError
+from peculiar.core.extras import extra
 from peculiar.core.output import atomic_output
+
+with extra("train"):
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 CHECKPOINT = "last.ckpt"
 

@@ -12,20 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch.utils.data import DataLoader
 
 from peculiar.core.errors import InputError
+from peculiar.core.extras import extra
 from peculiar.training.checkpoint import CHECKPOINT, WholeCheckpoints, load_checkpoint, restoring
 from peculiar.training.dataset import Crops, TrainingPair, Vectors, WholeBoxes
 from peculiar.training.meshes import check_meshes
 from peculiar.training.objectives import Objective
 from peculiar.training.report import Report
 from peculiar.training.settings import TrainSettings
+
+with extra("train"):
+    import lightning
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.accelerators import CPUAccelerator
+    from lightning.pytorch.callbacks import Callback, WeightAveraging
 
 _STATE = ("state_dict", "global_step", "seconds", "loops", "callbacks", "optimizer_states")
 Batch = tuple[torch.Tensor, torch.Tensor]

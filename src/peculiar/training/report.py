@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from lightning.pytorch.callbacks import Callback
 
 from peculiar.core.errors import InputError
+from peculiar.core.extras import extra
 from peculiar.core.output import atomic_output
+
+with extra("train"):
+    from lightning.pytorch.callbacks import Callback
 
 COLUMNS = ("step", "minutes", "learning_rate", "train_loss")
 """First columns of the CSV file; what validation measures comes after them."""

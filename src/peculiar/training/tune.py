@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from peculiar.core.errors import InputError
+from peculiar.core.extras import extra
 
 Objective = Callable[[Sequence[str], int], float]
 
@@ -50,9 +51,10 @@ def search(
     InputError
         If there is no trial to make or the architecture has no search space.
     """
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    with extra("train"):
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
 
     if trials < 1:
         raise InputError(f"trials must be >= 1, got {trials}")
