@@ -50,8 +50,8 @@ test: lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 docs: $(INSTALLED)
-	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || $(PIP) install -qq -c constraints.txt -e ".[dev,docs]"
+	@$(BIN)/python -c 'import material, mkdocs_jupyter, mkdocstrings' 2>/dev/null || $(PIP) install -qq -c constraints.txt -e ".[dev,docs]"
 	$(BIN)/mkdocs build --strict --site-dir site
 
 clean:
-	rm -rf site build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf site .cache build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

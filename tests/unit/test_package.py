@@ -30,5 +30,6 @@ def test_the_reference_has_every_public_name_once():
 
 
 def test_every_page_is_in_the_navigation_once():
-    listed = re.findall(r"([\w/-]+\.md)$", (DOCS.parent / "mkdocs.yml").read_text(), re.M)
-    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+    listed = re.findall(r"([\w/-]+\.(?:md|ipynb))$", (DOCS.parent / "mkdocs.yml").read_text(), re.M)
+    pages = [*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")]
+    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in pages)

@@ -14,7 +14,7 @@ from peculiar.catalogues import directions, read_table, to_cartesian, to_sky
 from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.core import Cosmology, Field, InputError
-from peculiar.core.catalogue import Observer
+from peculiar.core.catalogue import SELECTION_FLOOR, Observer
 from peculiar.statistics.convergence import SMOOTHING, Convergence, convergence, infall
 from peculiar.workflows.reconstruction import Reconstruction, reconstruction
 
@@ -164,7 +164,7 @@ def superclusters_in(
     superclusters : Superclusters, optional
         By default those of the package.
     coverage : (x, y, z), optional
-        Observed cells.
+        Observed cells; by default those with a completeness above 0.3, or all where there is none.
     smoothing : float
         Gaussian radius of the convergence [Mpc/h].
 
@@ -178,6 +178,8 @@ def superclusters_in(
     if made.redshift is None:
         raise InputError("field must have a redshift for its flow, got none: give an output of reconstruct")
     velocity = made["velocity"]
+    if coverage is None and "completeness" in made:
+        coverage = made["completeness"].numpy()[0] > SELECTION_FLOOR
     superclusters = superclusters or read_superclusters(cosmology=cosmology, observer=observer)
     found = convergence(
         velocity,
