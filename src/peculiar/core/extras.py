@@ -15,7 +15,7 @@ EXTRAS: dict[Extra, tuple[str, tuple[str, ...]]] = {
     "cluster": ("`peculiar.inference.cluster` needs", ("dask", "dask_jobqueue", "distributed")),
     "report": (
         "`peculiar report`, `figures`, `evaluate` and `demo` need",
-        ("matplotlib", "plotly"),
+        ("jinja2", "matplotlib", "plotly"),
     ),
 }
 """What an extra of the installation is for, and the packages that come with it."""

@@ -3,5 +3,6 @@
 from peculiar.core.extras import extra
 
 with extra("report"):
+    import jinja2  # noqa: F401
     import matplotlib  # noqa: F401
     import plotly  # noqa: F401

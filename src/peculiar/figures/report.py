@@ -6,9 +6,9 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from peculiar.core.errors import InputError
@@ -20,6 +20,9 @@ LIMIT = 15 * 2**20
 NARROW = 6.0
 """Width up to which two figures share a row of a printed page [inches]."""
 STYLE = Path(__file__).with_name("report.css")
+_TEMPLATE = Environment(
+    loader=PackageLoader("peculiar", "figures"), autoescape=True, undefined=StrictUndefined
+).get_template("report.html")
 
 
 @dataclass(frozen=True)
@@ -113,32 +116,8 @@ def page(
     InputError
         If it is larger than 15 MB.
     """
-    tiles = "".join(
-        f'<div class="tile"><div class="value">{escape(h.value)}</div><div class="label">{escape(h.label)}</div>'
-        f'<div class="context">{escape(h.context)}</div></div>'
-        for h in headlines
-    )
-    alerts = "".join(f"<li>{escape(text)}</li>" for text in warnings)
-    if alerts:
-        alerts = f'<aside class="warnings"><strong>Warnings</strong><ul>{alerts}</ul></aside>'
-    names = [f"s{number}" for number in range(1, len(sections) + 1)]
-    contents = "".join(
-        f'<a href="#{name}">{escape(section.title)}</a>'
-        for name, section in zip(names, sections, strict=True)
-    )
-    body = "".join(
-        f'<section id="{name}"><h2>{escape(section.title)}</h2>{section.body}</section>'
-        for name, section in zip(names, sections, strict=True)
-    )
-    code = f"<script>{library()}</script>" if interactive else ""
-    text = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style>{code}</head><body><main>"
-        f'<header><p class="brand">peculiar</p><h1>{escape(title)}</h1>'
-        f'<p class="summary">{escape(summary)}</p></header>'
-        f'{alerts}<div class="tiles">{tiles}</div><nav>{contents}</nav>{body}</main></body></html>\n'
-    )
+    style, code = STYLE.read_text(encoding="utf-8"), library() if interactive else ""
+    text = _part("page", title, summary, headlines, sections, warnings, style, code)
     size = len(text.encode())
     if size > LIMIT:
         raise InputError(
@@ -149,24 +128,21 @@ def page(
 
 def subheading(text: str) -> str:
     """Return a heading inside a section."""
-    return f"<h3>{escape(text)}</h3>"
+    return _part("subheading", text)
 
 
 def picture(figure: Figure, caption: str, *, alternative: str, vector: bool = True) -> str:
     """Return a figure with its caption, as SVG, or as WebP where it is mostly pixels."""
     kind, mime = ("svg", "svg+xml") if vector else ("webp", "webp")
     data = base64.b64encode(render(figure, kind)).decode()
-    width = round(figure.get_figwidth() * 96)
-    size = "" if figure.get_figwidth() > NARROW else ' class="narrow"'
-    return (
-        f'<figure{size}><img style="width:{width}px" alt="{escape(alternative)}" src="data:image/{mime};base64,{data}">'
-        f"<figcaption><b>{escape(alternative)}.</b> {escape(caption)}</figcaption></figure>"
-    )
+    width = figure.get_figwidth()
+    source = f"data:image/{mime};base64,{data}"
+    return _part("picture", alternative, caption, round(width * 96), width <= NARROW, source)
 
 
 def gallery(pictures: Sequence[str]) -> str:
     """Return pictures side by side where the page is wide enough."""
-    return f'<div class="gallery">{"".join(pictures)}</div>'
+    return _part("gallery", pictures)
 
 
 def view(html: str, caption: str, *, still: str) -> str:
@@ -181,38 +157,17 @@ def view(html: str, caption: str, *, still: str) -> str:
     still : str
         From `picture`; also shown where scripts are off.
     """
-    shown = "<noscript><style>.view { display: none; } .still { display: block; }</style></noscript>"
-    return (
-        f'<figure class="view">{html}<figcaption>{escape(caption)}</figcaption></figure>'
-        f'{shown}<div class="still">{still}</div>'
-    )
+    return _part("view", html, caption, still)
 
 
 def table(content: Table) -> str:
     """Return a table as HTML."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in content.columns)
-    lines, last = [], ""
-    for number, (group, cells) in enumerate(content.rows):
-        if group != last:
-            lines.append(f'<tr class="group"><th colspan="{len(content.columns)}">{escape(group)}</th></tr>')
-            last = group
-        marked = content.best.get(number)
-        inner = "".join(
-            f'<td class="best">{escape(text)}</td>' if column == marked else f"<td>{escape(text)}</td>"
-            for column, text in enumerate(cells[1:], start=1)
-        )
-        lines.append(f"<tr><th>{escape(cells[0])}</th>{inner}</tr>")
-    note = f'<p class="note">{escape(content.note)}</p>' if content.note else ""
-    rows = "".join(lines)
-    heading = subheading(content.title) if content.title else ""
-    body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'{heading}<div class="scroll">{body}</div>{note}'
+    return _part("table", content)
 
 
 def facts(entries: Sequence[tuple[str, str]]) -> str:
     """Return a list of names and values."""
-    inner = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
-    return f"<dl>{inner}</dl>"
+    return _part("facts", entries)
 
 
 def record(provenance: Mapping[str, object]) -> str:
@@ -227,4 +182,9 @@ def record(provenance: Mapping[str, object]) -> str:
 
 def folded(title: str, text: str) -> str:
     """Return preformatted text that opens when asked for."""
-    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+    return _part("folded", title, text)
+
+
+def _part(name: str, *content: object) -> str:
+    """Return a part of the template, as HTML."""
+    return str(getattr(_TEMPLATE.module, name)(*content))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tomli_w
 from jaxtyping import Float
 
 from peculiar.catalogues import (
@@ -277,18 +277,7 @@ def documented_table(columns: dict[str, Any]) -> Table:
 def survey_text(survey: Survey) -> str:
     """Return a survey as the text of a survey file, without settings that have their default."""
     settings = survey.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    plain = [f"{key} = {_toml(value)}" for key, value in settings.items() if not isinstance(value, dict)]
-    for key, table in settings.items():
-        if isinstance(table, dict):
-            plain += ["", f"[{key}]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
-    return "\n".join(plain) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    # JSON's strings and booleans are TOML's; its infinities are not.
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return tomli_w.dumps(settings)
 
 
 def _planned(
