@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from peculiar.simulate.matter import MatterFields
     from peculiar.simulate.mocks import BoxSettings, SimulatedBox
     from peculiar.simulate.pairs import PairSettings
+    from peculiar.workflows.cite import Reference, cite
     from peculiar.workflows.compare import CompareOptions, compare, compare_file
     from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.demo import demo
@@ -93,6 +94,10 @@ _ROOMS = {
         "SimulatedBox",
     ),
     "peculiar.simulate.pairs": ("PairSettings",),
+    "peculiar.workflows.cite": (
+        "Reference",
+        "cite",
+    ),
     "peculiar.workflows.compare": (
         "CompareOptions",
         "compare",
@@ -164,10 +169,12 @@ __all__ = [
     "PaintedSettings",
     "PairSettings",
     "Reconstruction",
+    "Reference",
     "SimulatedBox",
     "Survey",
     "at_objects",
     "available_models",
+    "cite",
     "compare",
     "compare_file",
     "demo",

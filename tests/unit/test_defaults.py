@@ -26,6 +26,7 @@ SURVEY = (peculiar.Survey, peculiar.resolve_survey)
 COLUMNS = {"column": "columns"}
 # What does as a command does, where its settings are, options by other names, and options of the command line alone.
 FACE = {
+    "cite": ((peculiar.cite,), {}, {"bibtex"}),
     "compare": (
         (peculiar.compare_file, peculiar.CompareOptions),
         COLUMNS | {"cz": "cz_range"},

@@ -198,6 +198,21 @@ def models() -> None:
 
 
 @app.command()
+def cite(
+    result: Annotated[
+        str,
+        typer.Argument(help="Output of `reconstruct`, `flow` or `evaluate`, or a model: a name or its file."),
+    ],
+    bibtex: Annotated[bool, typer.Option("--bibtex", help="Print BibTeX.")] = False,
+) -> None:
+    """Name the papers and codes that a result rests on."""
+    from peculiar.workflows.cite import cite as references
+
+    for reference in references(result):
+        typer.echo(reference.bibtex() if bibtex else str(reference))
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Outputs of `reconstruct` (zarr) and of `evaluate`.")],
     out: Annotated[Path, typer.Option(help="One HTML file that needs no other.")],
