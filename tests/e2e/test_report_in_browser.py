@@ -104,7 +104,7 @@ def page(tmp_path_factory) -> Path:
     settings = BoxSettings(size=100.0, particles=32, cells=16, steps=Steps(count=4), min_particles=8)
     simulate_run(folder / "run", seeds=[1, 2], settings=settings)
     options = {"satellite_fraction": (0.2,), "number_density": 8e-5}
-    evaluate(folder / "run", out=folder / "scores", models=["linear"], options=options, figures=False)
+    evaluate(folder / "run", out=folder / "scores", models=["linear"], **options, figures=False)
     return report(folder / "scores", out=folder / "report.html")
 
 

@@ -105,7 +105,7 @@ def run(tmp_path_factory):
 def evaluated(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "evaluation"
     options = {"satellite_fraction": (0.0,), "number_density": 8e-4}
-    return evaluate(run, out=out, models=["linear"], options=options, figures=False)
+    return evaluate(run, out=out, models=["linear"], **options, figures=False)
 
 
 def test_perfect_reconstruction_has_perfect_scores():
@@ -240,10 +240,8 @@ def test_report_is_one_file_without_links(evaluated, tmp_path):
     ],
 )
 def test_bad_settings_are_refused_before_work(run, tmp_path, change, message):
-    common = {name: change[name] for name in ("models", "seeds") if name in change}
-    options = {name: value for name, value in change.items() if name not in common}
     with pytest.raises(InputError, match=message):
-        evaluate(run, out=tmp_path / "out", options=options, **common)
+        evaluate(run, out=tmp_path / "out", **change)
     assert not (tmp_path / "out").exists()
 
 

@@ -47,7 +47,7 @@ def evaluation(tmp_path_factory):
         file["members/host"] = np.zeros(0, dtype=np.int64)
     options = {"satellite_fraction": (0.0,), "number_density": 1e-3}
     box = folder / "box-00001.h5"
-    return evaluate(box, out=folder / "scores", models=["linear"], options=options, figures=False)
+    return evaluate(box, out=folder / "scores", models=["linear"], **options, figures=False)
 
 
 def test_every_figure_is_there_with_caption_and_provenance(evaluation, tmp_path):
