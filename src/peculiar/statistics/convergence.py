@@ -54,7 +54,7 @@ class Convergence:
 
     def at(self, places: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, " m"]:
         """Return the convergence of the cells that hold the places [Mpc/h], in units of the rms; NaN if not known."""
-        n = self.box.mesh
+        n = self.box.shape
         cells = np.floor((np.asarray(places) - np.asarray(self.box.origin)) / self.box.cell_size).astype(int)
         cells = cells % n if self.box.periodic else cells
         inside = ((cells >= 0) & (cells < n)).all(axis=1)
@@ -87,13 +87,14 @@ class Convergence:
             return 0.0
         low = np.asarray(self.box.origin)
         known = (np.argwhere(np.isfinite(self.values)) + 0.5) * self.box.cell_size
-        tree = cKDTree(strong - low, boxsize=self.box.side if self.box.periodic else None)
+        tree = cKDTree(strong - low, boxsize=self.box.sides if self.box.periodic else None)
         return float(np.mean(np.isfinite(tree.query(known, distance_upper_bound=radius)[0])))
 
     def _separations(self, places: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m n"]:
         offset = places[:, None] - self.points[None]
         if self.box.periodic:
-            offset -= self.box.side * np.round(offset / self.box.side)
+            sides = np.asarray(self.box.sides)
+            offset -= sides * np.round(offset / sides)
         return np.asarray(np.linalg.norm(offset, axis=-1))
 
 
@@ -197,9 +198,9 @@ def infall(
     """
     require_vector(velocity, "velocity")
     box = velocity.box
-    n, cell = box.mesh, box.cell_size
-    if not cell <= radius <= box.side / 2:
-        raise InputError(f"radius must lie in [{cell:.4g}, {box.side / 2:.4g}] Mpc/h, got {radius}")
+    n, cell = box.shape, box.cell_size
+    if not cell <= radius <= min(box.sides) / 2:
+        raise InputError(f"radius must lie in [{cell:.4g}, {min(box.sides) / 2:.4g}] Mpc/h, got {radius}")
     observed = _observed(coverage, box).cpu().numpy()
     reach = math.ceil(radius / cell) + 1
     around = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
@@ -221,7 +222,7 @@ def infall(
 
 
 def _observed(coverage: Bool[np.ndarray, "x y z"] | None, box: Box) -> Bool[torch.Tensor, "x y z"]:
-    shape = (box.mesh,) * 3
+    shape = box.shape
     if coverage is None:
         return torch.ones(shape, dtype=torch.bool)
     if coverage.shape != shape:
@@ -252,7 +253,7 @@ def _peaks(
     order = np.argsort(-strengths, kind="stable")
     cells, strengths = cells[order], strengths[order]
     places = (cells + 0.5) * box.cell_size
-    tree = cKDTree(places, boxsize=box.side if box.periodic else None)
+    tree = cKDTree(places, boxsize=box.sides if box.periodic else None)
     weaker = tree.query_pairs(separation, output_type="ndarray").max(axis=1, initial=-1)
     kept = np.setdiff1d(np.arange(len(cells)), weaker)
     return places[kept] + np.asarray(box.origin), strengths[kept]

@@ -132,3 +132,17 @@ def test_bad_input():
         convergence(good.replace(data=torch.full_like(good.data, 3.0)), velocity_factor=FACTOR)
     with pytest.raises(InputError, match="radius must lie in"):
         infall(good, PLACE, radius=100.0)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_box_may_have_three_sides(periodic):
+    box = Box((160.0, 240.0, 120.0), (32, 48, 24), periodic=periodic)
+    place = np.array([[82.5, 157.5, 42.5]])
+    offset = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"))
+    offset -= place[0][:, None, None, None]
+    data = -20.0 * offset * np.exp(-(offset**2).sum(axis=0) / 450)
+    flow = Field(torch.from_numpy(data).float(), box, "xyz", "km/s", kind="vector")
+    found = convergence(flow, velocity_factor=50.0)
+    np.testing.assert_allclose(found.points[0], place[0])
+    assert found.at(place)[0] == found.strengths[0]
+    assert infall(flow, place, radius=20.0)[0] > 50
