@@ -290,8 +290,8 @@ def compare_file(
         Replace an output that is there.
     """
     if out is not None:
-        read = {"distances": [*table_files(distances), distances], "--field": field_files(field)}
-        check_output(out, overwrite=force, inputs=read)
+        tables = [*table_files(distances), distances]
+        check_output(out, overwrite=force, inputs={"distances": tables, "--field": field_files(field)})
     table = read_table(distances)
     if out is not None:
         require_held(table, Path(out) / "objects.ecsv", added=_ADDED)
@@ -309,19 +309,14 @@ def compare_file(
 def summary(result: Comparison) -> str:
     """Say in a few lines what a comparison found."""
     record, dipole = result.record(), result.dipole
-    sigma = (
-        "at the end of its range"
-        if result.fit.sigma_at_limit
-        else _pm(record["sigma_v"], record["sigma_v_error"])
-    )
+    limit = result.fit.sigma_at_limit
+    sigma = _pm(record["sigma_v"], None if limit else record["sigma_v_error"])
     lines = [
         f"objects     {record['objects']}",
         f"beta        {record['beta']:.3f} +- {record['beta_error']:.3f}",
         f"dipole      {_pm(dipole['speed'], dipole['speed_error'])} km/s towards l = {dipole['l']:.0f}, b = "
         f"{dipole['b']:.0f} (chi2 of none: {dipole['chi2']:.1f}, 3 degrees of freedom)",
-        f"sigma_v     {record['sigma_v']:.0f} km/s, {sigma}"
-        if result.fit.sigma_at_limit
-        else f"sigma_v     {sigma} km/s",
+        f"sigma_v     {sigma} km/s" + (", at the end of its range" if limit else ""),
         f"zero point  {record['zero_point']:.4f} +- {record['zero_point_error']:.4f} mag (H0 = {record['H0']:.2f} +- "
         f"{record['H0_error']:.2f} km/s/Mpc if the distances are absolute)",
         f"chi2        {record['chi2_per_object']:.2f} an object",

@@ -101,8 +101,8 @@ def query_file(
         Replace an output that is there.
     """
     table_format(out)
-    read = {"--catalogue": [*table_files(catalogue), catalogue], "field": field_files(field)}
-    check_output(out, overwrite=force, inputs=read)
+    tables = [*table_files(catalogue), catalogue]
+    check_output(out, overwrite=force, inputs={"--catalogue": tables, "field": field_files(field)})
     table = read_table(catalogue)
     made = reconstruction(field, observer=observer, cosmology=cosmology)
     errors = ("v_los_error",) if "velocity_error" in made else ()
