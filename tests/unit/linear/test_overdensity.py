@@ -87,5 +87,5 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="weighting must be"):
         tracer_weights(catalogue, "light")
     nothing = Field(torch.zeros(1, 4, 4, 4), Box(100.0, 4), names=("completeness",))
-    with pytest.raises(InputError, match="completeness must exceed"):
+    with pytest.raises(InputError, match="completeness must be > 0"):
         sampling(catalogue.replace(completeness=nothing), 4)
