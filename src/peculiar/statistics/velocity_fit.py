@@ -267,5 +267,10 @@ def _covariance(likelihood: _Likelihood, best: np.ndarray, free: list[int]) -> n
     scale = _unit_of_variables(best)
     covariance = np.zeros((6, 6))
     inside = np.ix_(free, free)
+    if not np.isfinite(information).all() or np.linalg.cond(information[inside]) > 1 / np.finfo(float).eps:
+        raise InputError(
+            "the distances must tell of the flow, got a likelihood that some parameter does not change: check the "
+            "field's velocities, moduli and errors"
+        )
     covariance[inside] = np.linalg.inv(information[inside]) * np.outer(scale, scale)[inside]
     return covariance

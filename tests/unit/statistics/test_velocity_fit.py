@@ -93,3 +93,10 @@ def test_bad_options_are_refused(options, message):
         fit_velocities(sample, lines, **options)
     with pytest.raises(InputError, match="at least 20 objects"):
         fit_velocities(*mock(10))
+
+
+def test_a_field_that_no_distance_tells_of_is_refused():
+    sample, lines = mock(100)
+    huge = SightLines(lines.distances, 1e30 * lines.velocity, lines.density, lines.needed)
+    with pytest.raises(InputError, match="must have a maximum|must tell of the flow"):
+        fit_velocities(sample, huge, log_prior=flat(lines), bootstraps=0)

@@ -100,6 +100,17 @@ def test_what_is_not_finite_is_not_written(fields, tmp_path, value):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_chunk_that_was_cut_short_is_refused(fields, tmp_path, share):
+    """Its decoder reads on beyond the end, and may find the right bytes there."""
+    write_fields(tmp_path / "f.zarr", fields)
+    chunk = tmp_path / "f.zarr" / "density" / "0.0.0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"chunk 0.0.0 of density is damaged"):
+        read_fields(tmp_path / "f.zarr")
+
+
 def test_a_missing_chunk_is_not_outside_the_field(fields, tmp_path):
     write_fields(tmp_path / "f.zarr", fields)
     (tmp_path / "f.zarr" / "density" / "0.0.0").unlink()
