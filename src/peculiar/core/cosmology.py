@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.core.errors import InputError
+from peculiar.core.spectrum import REFERENCE_AMPLITUDE, camb_results, linear_spectrum
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
-    from camb import CAMBdata
     from scipy.interpolate import CubicHermiteSpline
 
 SPEED_OF_LIGHT = 299792.458  # km/s
@@ -23,11 +23,9 @@ TYPICAL_BARYONS = 0.0224
 """Omega_b h^2 (Planck Collaboration 2020, A&A 641, A6), for cosmologies of astropy that have no baryons."""
 BACKGROUND_TOLERANCE = 1e-4
 """Largest relative difference of H(z), 0 < z < 10, from that of the astropy cosmology that was given."""
-_REFERENCE_AMPLITUDE = 2e-9
 _FEWEST_BARYONS = 1e-3  # Omega_b h^2; with fewer CAMB finds no end of recombination
 _OPEN = {"Omega_m": 5, "h": 5, "n_s": 5, "sigma8": 5}
 _FROM_ZERO = {"m_nu": 10, "N_eff": 10, "T_cmb": 5}
-_PHYSICAL_T_CMB = 2.7255
 
 
 @dataclass(frozen=True)
@@ -253,7 +251,7 @@ class Cosmology:
     @property
     def A_s(self) -> float:
         """Primordial amplitude at k = 0.05 / Mpc that gives `sigma8`."""
-        return _REFERENCE_AMPLITUDE * (self.sigma8 / self._camb()[2]) ** 2
+        return REFERENCE_AMPLITUDE * (self.sigma8 / self._camb()[2]) ** 2
 
     def with_amplitude(self, A_s: float) -> Cosmology:
         """Return the cosmology with the `sigma8` of a primordial amplitude.
@@ -265,11 +263,11 @@ class Cosmology:
         """
         if not 1e-11 < A_s < 1e-7:
             raise InputError(f"A_s must lie in (1e-11, 1e-7), got {A_s}")
-        return replace(self, sigma8=self._camb()[2] * (A_s / _REFERENCE_AMPLITUDE) ** 0.5)
+        return replace(self, sigma8=self._camb()[2] * (A_s / REFERENCE_AMPLITUDE) ** 0.5)
 
     def _camb(self) -> tuple[np.ndarray, np.ndarray, float]:
         # One entry for all amplitudes.
-        return _camb_power(replace(self, sigma8=1.0))
+        return linear_spectrum(replace(self, sigma8=1.0))
 
     def comoving_distance(self, redshift: Float[np.ndarray, ...] | float) -> Float[np.ndarray, ...]:
         """Line-of-sight comoving distance [Mpc/h]; vectorised, z < 20."""
@@ -333,7 +331,7 @@ def _growth_with_neutrinos(cosmology: Cosmology) -> tuple[np.ndarray, ...]:
     from scipy.interpolate import CubicSpline
 
     nodes = np.linspace(-np.log1p(_HIGHEST_WITH_NEUTRINOS), 0.0, 24)
-    results = _camb_results(cosmology, redshifts=np.expm1(-nodes), k_max=2.0)
+    results = camb_results(cosmology, redshifts=np.expm1(-nodes), k_max=2.0)
     sigma8 = results.get_sigma8()
     ln_a = np.linspace(nodes[0], 0.0, 1400)
     columns = (np.log(sigma8 / sigma8[-1]), results.get_fsigma8() / sigma8)
@@ -351,41 +349,6 @@ def _distance_splines(cosmology: Cosmology) -> tuple[CubicHermiteSpline, CubicHe
     slope = SPEED_OF_LIGHT / (100 * cosmology.efunc(z))
     distance = cumulative_simpson(slope, x=z, initial=0)
     return CubicHermiteSpline(z, distance, slope), CubicHermiteSpline(distance, z, 1 / slope)
-
-
-@lru_cache(maxsize=32)
-def _camb_power(cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray, float]:
-    """ln k, ln P and sigma8 at z = 0 for the reference A_s, of all matter."""
-    results = _camb_results(cosmology, redshifts=np.zeros(1), k_max=60.0)
-    k, _, power = results.get_matter_power_spectrum(minkh=1e-5, maxkh=50.0, npoints=1200)
-    return np.log(k), np.log(power[0]), float(results.get_sigma8_0())
-
-
-def _camb_results(cosmology: Cosmology, *, redshifts: Float[np.ndarray, " z"], k_max: float) -> CAMBdata:
-    """CAMB's results for the reference A_s; the highest redshift comes first."""
-    import camb
-
-    h2 = cosmology.h**2
-    params = camb.CAMBparams()
-    params.set_cosmology(
-        H0=100 * cosmology.h,
-        ombh2=cosmology.Omega_b * h2,
-        omch2=(cosmology.Omega_m - cosmology.Omega_b) * h2,
-        mnu=cosmology.m_nu,
-        num_massive_neutrinos=int(cosmology.N_massive),
-        nnu=cosmology.N_eff,
-        # Radiation shapes the power, whether or not H(z) has it.
-        TCMB=cosmology.T_cmb or _PHYSICAL_T_CMB,
-        omk=0.0,
-    )
-    if (cosmology.w0, cosmology.wa) != (-1.0, 0.0):
-        params.set_dark_energy(w=cosmology.w0, wa=cosmology.wa, dark_energy_model="ppf")
-    params.InitPower.set_params(As=_REFERENCE_AMPLITUDE, ns=cosmology.n_s)
-    params.set_matter_power(redshifts=redshifts.tolist(), kmax=k_max)
-    try:
-        return camb.get_results(params)
-    except (camb.CAMBError, camb.CAMBValueError) as error:
-        raise InputError(f"cosmology must be one that CAMB can solve, got {cosmology}: {error}") from error
 
 
 PRESETS: dict[str, Cosmology] = {

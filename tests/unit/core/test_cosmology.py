@@ -7,7 +7,8 @@ from astropy import cosmology as known
 from astropy.units import eV
 
 from peculiar.core import PRESETS, Cosmology, InputError
-from peculiar.core.cosmology import BACKGROUND_TOLERANCE, TYPICAL_BARYONS, _camb_results
+from peculiar.core.cosmology import BACKGROUND_TOLERANCE, TYPICAL_BARYONS
+from peculiar.core.spectrum import camb_results
 
 REDSHIFTS = np.array([1e-3, 0.01, 0.1, 0.5, 1.0, 3.0, 10.0])
 BARYONS = {"Ob0": 0.05}
@@ -42,7 +43,7 @@ def test_distances_and_expansion_are_those_of_astropy(given):
 )
 def test_growth_is_that_of_camb(cosmology):
     redshifts = np.array([3.0, 1.0, 0.5, 0.1, 0.0])
-    results = _camb_results(cosmology, redshifts=redshifts, k_max=2.0)
+    results = camb_results(cosmology, redshifts=redshifts, k_max=2.0)
     sigma8 = results.get_sigma8()
     # Without radiation in H(z) growth differs by up to 5e-4 at z = 3.
     tolerance = 1e-3 if cosmology.T_cmb == 0 else 1.5e-4
