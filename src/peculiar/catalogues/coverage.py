@@ -161,14 +161,17 @@ def _moving_sum(values: np.ndarray, width: int, axis: int, *, periodic: bool) ->
 
 def _log_chance(few: int, expected: float, variance: float) -> float:
     """Return the log of the chance of at most so many objects: Poisson clumps about a lognormal density."""
-    from scipy.special import logsumexp
-    from scipy.stats import norm, poisson
+    from scipy.special import gammaincc, logsumexp
 
     spread = np.sqrt(np.log1p(variance))
     deviate = np.linspace(-12, 8, 161)
     mean = expected * np.exp(spread * deviate - spread**2 / 2)
-    log_weight = norm.logpdf(deviate) + np.log(deviate[1] - deviate[0])
-    return float(logsumexp(poisson.logcdf(few / _CLUMP, mean / _CLUMP) + log_weight))
+    log_weight = -(deviate**2) / 2 + np.log((deviate[1] - deviate[0]) / np.sqrt(2 * np.pi))
+    with np.errstate(divide="ignore"):
+        log_few = np.log(
+            gammaincc(np.floor(few / _CLUMP) + 1, mean / _CLUMP)
+        )  # of a Poisson number, at most so many
+    return float(logsumexp(log_few + log_weight))
 
 
 def _power(k: np.ndarray) -> np.ndarray:

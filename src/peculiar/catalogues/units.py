@@ -43,9 +43,6 @@ def length(unit: Any, name: str) -> float:
     InputError
         If the unit is a length without h, or no length.
     """
-    import astropy.cosmology.units as cu
-    import astropy.units as u
-
     own = declared(unit)
     if own is None:
         return 1.0
@@ -53,6 +50,9 @@ def length(unit: Any, name: str) -> float:
     for spelling in (plain, plain.removeprefix("c")):  # cMpc/h
         if spelling in _LENGTHS:
             return _LENGTHS[spelling]
+    import astropy.cosmology.units as cu  # takes a second
+    import astropy.units as u
+
     for hubble in (u.hour, cu.littleh):
         try:
             return float((own * hubble).to(u.Mpc))
