@@ -197,9 +197,9 @@ def test_surroundings_of_matter():
 def test_inputs_of_densities():
     spec = DensityInputs(smoothing=(0.0, 10.0))
     delta = Field(DELTA.data.clamp(min=-0.9), BOX, ["delta"])
-    expected = density_inputs(delta, spec)
+    expected = density_inputs(delta, spec, cosmology=COSMOLOGY, redshift=0.0)
     for turn in TURNS.values():
-        found = density_inputs(turned_field(delta, turn), spec)
+        found = density_inputs(turned_field(delta, turn), spec, cosmology=COSMOLOGY, redshift=0.0)
         assert_same(found, apply_symmetry(expected, turn, vectors=spec.vectors))
 
 

@@ -8,8 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from peculiar import models
+from peculiar.core.channels import vector
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
 from peculiar.inference.whole import average_symmetries
+from peculiar.linear.density_inputs import DensityInputs
+from peculiar.linear.inputs import InputSpec
+from peculiar.simulate.lagrangian import LagrangianInputs
 
 
 def reconstruction(*velocity):
@@ -76,14 +80,29 @@ class Case:
 
 CASES = {
     "displacement": Case(
-        {"in_channels": 11, "width": 8, "levels": 3, "blocks": [1, 2]}, 11, 6, displacement_and_velocity, 1e-2
+        {"inputs": LagrangianInputs(conditions=("Omega_m", "growth")).names, "width": 8, "blocks": [1, 2]},
+        11,
+        6,
+        displacement_and_velocity,
+        1e-2,
     ),
-    "flow": Case({"in_channels": 4, "width": 8, "levels": 3, "blocks": [1, 2]}, 4, 6, corrected_flow, 1e-2),
+    "flow": Case(
+        {"inputs": DensityInputs(smoothing=(2.0,)).names, "width": 8, "levels": 3, "blocks": [1, 2]},
+        4,
+        6,
+        corrected_flow,
+        1e-2,
+    ),
     "he2019": Case({"widths": [6, 8, 10], "scale": 2.0}, 3, 3, displacement),
     "painter": Case({"bins": 2, "width": 8, "blocks": 2, "hidden": 4}, 1, 2, log_counts, apart="stages."),
     "ramanah2019": Case({"filters": 6}, 1, 1, counts),
     "residual": Case(
-        {"in_channels": 7, "width": 8, "levels": 3, "blocks": [1, 2], "velocity": [1, 2, 3]},
+        {
+            "inputs": ("tracers", *vector("flow"), *vector("sight")),
+            "velocity": "flow",
+            "width": 8,
+            "blocks": [1, 2],
+        },
         7,
         7,
         reconstruction(1, 2, 3),
@@ -92,7 +111,12 @@ CASES = {
     "wang2024": Case({"in_channels": 1, "channels": [4, 8, 8], "groups": 2}, 1, 3, velocity, local=False),
     "wu2021": Case({"width": 4, "velocity_scale": 2.0, "momentum_scale": 4.0}, 1, 6, flow),
     "xiao2024": Case(
-        {"in_channels": 10, "channels": [6, 8, 10], "init_kernel": 3, "dropout": 0.2},
+        {
+            "inputs": InputSpec(kind="published").names,
+            "channels": [6, 8, 10],
+            "init_kernel": 3,
+            "dropout": 0.2,
+        },
         10,
         7,
         reconstruction(4, 5, 6),

@@ -13,7 +13,7 @@ from peculiar.core.extras import extra
 from peculiar.core.output import atomic_output
 from peculiar.inference.tiles import tile_halo
 from peculiar.inference.whole import extended_sides, fits, run, total_stride
-from peculiar.models.channels import OUTPUT_CHANNELS
+from peculiar.models.channels import outputs_of
 
 with extra("cluster"):
     import dask.array as da
@@ -70,6 +70,7 @@ def apply_cluster(
         raise InputError(
             f"core must be a multiple of the network's stride {multiple} and at least its reach {halo}, got {core}"
         )
+    channels = len(outputs_of(module))
     inputs = da.from_zarr(str(source))
     if inputs.ndim != 4:
         raise InputError(
@@ -96,13 +97,13 @@ def apply_cluster(
     overlapping = da.overlap.overlap(blocks, depth=depth, boundary=boundary, allow_rechunk=False)
     results = overlapping.map_blocks(
         evaluate,
-        chunks=((OUTPUT_CHANNELS,), *overlapping.chunks[1:]),
+        chunks=((channels,), *overlapping.chunks[1:]),
         dtype=np.float32,
         meta=np.empty((0,) * 4, np.float32),
     )
     outputs = da.overlap.trim_overlap(results, depth=depth, boundary=boundary)
     x, y, z = (slice(below, below + side) for side in shape)
-    outputs = outputs[:, x, y, z].rechunk((OUTPUT_CHANNELS, core, core, core))
+    outputs = outputs[:, x, y, z].rechunk((channels, core, core, core))
     with atomic_output(target, overwrite=overwrite) as temporary:
         array = zarr.create_array(
             str(temporary),

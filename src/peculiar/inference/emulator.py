@@ -17,7 +17,7 @@ from peculiar.inference.model_card import EmulatorCard, VectorTransfer, load_mod
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
-from peculiar.models.registry import Task
+from peculiar.models.channels import FLOW_OUTPUTS, outputs_of
 from peculiar.simulate.lagrangian import LagrangianFields, LagrangianInputs, lagrangian_inputs
 
 COMPONENTS = ("x", "y", "z")
@@ -96,11 +96,12 @@ class DisplacementEmulator:
         assert isinstance(card.inputs, LagrangianInputs)
         self.check(redshift, symmetries=symmetries)
         warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
-        inputs = lagrangian_inputs(theory, cosmology, redshift=redshift, spec=card.inputs)
+        inputs = lagrangian_inputs(theory, box, cosmology, redshift=redshift, spec=card.inputs)
         outputs = _averaged(self.module, card, inputs, max_side=self.max_side, symmetries=symmetries)
-        results = {"displacement": outputs[:3]}
-        if len(outputs) == 6:
-            results["velocity"] = outputs[3:] * cosmology.velocity_factor(redshift)
+        names = outputs_of(self.module)
+        results = {"displacement": outputs[names.of("displacement")]}
+        if "velocity_x" in names:
+            results["velocity"] = outputs[names.of("velocity")] * cosmology.velocity_factor(redshift)
         return results
 
 
@@ -139,13 +140,19 @@ class FlowEmulator:
         card = self.card
         assert isinstance(card.inputs, DensityInputs)
         warn_outside(card, cell_size=density.box.cell_size, redshift=redshift, cosmology=cosmology)
-        outputs = _averaged(self.module, card, density_inputs(density, card.inputs), max_side=self.max_side)
+        inputs = density_inputs(density, card.inputs, cosmology=cosmology, redshift=redshift)
+        outputs = _averaged(self.module, card, inputs, max_side=self.max_side)
         outputs = outputs * cosmology.velocity_factor(redshift)
         fields = {
             name: Field(
-                part, density.box, COMPONENTS, "km/s", kind="vector", definition=card.velocity_definition
+                outputs[FLOW_OUTPUTS.of(name)],
+                density.box,
+                COMPONENTS,
+                "km/s",
+                kind="vector",
+                definition=card.velocity_definition,
             )
-            for name, part in (("velocity", outputs[:3]), ("momentum", outputs[3:]))
+            for name in ("velocity", "momentum")
         }
         unbiased = {
             f"{name}_unbiased": with_transfer(fields[name], one) for name, one in card.transfers.items()
@@ -192,6 +199,6 @@ def _averaged(
         inputs,
         elements=others,
         input_vectors=card.inputs.vectors,
-        output_vectors=[(i, i + 1, i + 2) for i in range(0, len(outputs), 3)],
+        output_vectors=outputs_of(module).vectors,
     )
     return (outputs + len(others) * rest) / (1 + len(others))

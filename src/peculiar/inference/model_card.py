@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import (
@@ -126,6 +126,14 @@ class _Card(_Frozen):
     seeds: dict[str, int]
     notes: str = ""
 
+    @model_validator(mode="after")
+    def _channels(self) -> Self:
+        seen = self.configuration.get("inputs")
+        known = getattr(self, "inputs", None)
+        if seen is not None and known is not None and tuple(seen) != tuple(known.names):
+            raise ValueError(f"configuration.inputs must be those of inputs, {', '.join(known.names)}")
+        return self
+
     @property
     def training_cosmology(self) -> Cosmology:
         """The cosmology of the training simulations."""
@@ -154,6 +162,9 @@ class ModelCard(_Card):
     periodic_training: bool
     density_transfer: DensityTransfer
     splits: dict[str, tuple[int, ...]]
+    tables: dict[str, str] = Field(
+        default_factory=dict, description="checksums of the tables that its inputs are made with"
+    )
 
 
 class EmulatorCard(_Card):
@@ -272,7 +283,7 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
         Where they go.
     **entries
         The entries of `ModelCard`, or with `task` those of `EmulatorCard` or `PainterCard`, but `weights_sha256`, which
-        is taken from the file.
+        is taken from the file, and `tables`, which the inputs say.
 
     Raises
     ------
@@ -297,6 +308,8 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     ):
         new.write_bytes(save(state, metadata={"name": str(entries["name"])}))
         card = _card_class(entries)(**entries, weights_sha256=weights_checksum(new))
+        if isinstance(card, ModelCard):
+            card = card.model_copy(update={"tables": card.inputs.tables})
         new_card.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card
 
@@ -320,6 +333,24 @@ def _refuse_other_tensors(module: torch.nn.Module, weights: Path) -> None:
                 )
             if value.is_floating_point() and "F" not in (kind := found[name].get_dtype()):
                 raise RuntimeError(f"{name} has floating-point numbers in the card, {kind} in the weights")
+
+
+def _refuse_other_tables(card: ModelCard, path: Path) -> None:
+    for name, found in card.inputs.tables.items():
+        trained = card.tables.get(name, "")
+        if found == trained:
+            continue
+        inside = getattr(card.inputs, name) != "package"
+        remedy = (
+            "fetch the card again, or train it again"
+            if inside
+            else "install the version of peculiar that it was trained with, or train it again "
+            f"(inputs.{name} = 'fitted' keeps the table in the card)"
+        )
+        raise InputError(
+            f"table {name!r} of model {card.name!r} must be that of its training with sha256 {trained[:12] or 'none'}"
+            f"..., got {found[:12]}... {f'in {path}' if inside else 'in the package'}: {remedy}"
+        )
 
 
 def parameter_count(weights: Path | str) -> int:
@@ -367,7 +398,8 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
     ------
     InputError
         If a file is missing, the weights are damaged (their checksum is not the card's) or do not fit the
-        architecture, or the card is of another schema version.
+        architecture, a table that the inputs are made with is another than in training, or the card is of another
+        schema version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -376,6 +408,8 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
 
     card_path = find_model(name_or_path)
     card = read_card(card_path)
+    if isinstance(card, ModelCard):
+        _refuse_other_tables(card, card_path)
     weights = card_path.with_suffix(".safetensors")
     if not weights.is_file():
         raise InputError(f"Model weights must lie beside the card, got no {weights}: fetch both files")

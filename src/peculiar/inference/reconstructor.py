@@ -33,9 +33,9 @@ from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models.channels import (
     DENSITY,
     MOMENTUM,
-    OUTPUT_NAMES,
-    OUTPUT_VECTORS,
+    OUTPUTS,
     VELOCITY,
+    outputs_of,
     overdensity,
 )
 
@@ -154,8 +154,7 @@ class NeuralReconstructor:
                 f"mesh of model {card.name!r} must have at most {self.max_side} cells along a side, got {side}: it is "
                 "evaluated whole, never in tiles; take fewer cells, or a larger max_side if there is memory for it"
             )
-        velocity_only = getattr(self.module, "output_names", OUTPUT_NAMES) == OUTPUT_NAMES[VELOCITY]
-        vectors = ((0, 1, 2),) if velocity_only else OUTPUT_VECTORS
+        vectors = outputs_of(self.module).vectors
         # The symmetries are chosen after the turn: which of them does not depend on the name of the axis.
         along = "z" if card.line_of_sight == "z" else None
         turn = _TURNS.get(line_of_sight, IDENTITY) if along else IDENTITY
@@ -184,7 +183,7 @@ def assemble(
     Parameters
     ----------
     outputs : (7, x, y, z) or (3, x, y, z)
-        `peculiar.models.channels.OUTPUT_NAMES`: log density, velocity and momentum over a H f [Mpc/h]; or the velocity
+        `peculiar.models.channels.OUTPUTS`: log density, velocity and momentum over a H f [Mpc/h]; or the velocity
         alone.
     card : ModelCard
         Gives the density's transfer function and the velocity's definition.
@@ -199,7 +198,7 @@ def assemble(
     "velocity" and "momentum" [km/s]. From a velocity alone follow only "density" (`continuity_density`), "velocity" and
     "momentum", (1 + density) times velocity.
     """
-    if len(outputs) == 3:
+    if len(outputs) < len(OUTPUTS):
         return _assemble_velocity(
             outputs, box, definition=card.velocity_definition, velocity_factor=velocity_factor
         )

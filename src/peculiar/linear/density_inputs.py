@@ -6,15 +6,17 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
-from peculiar.core import Field, InputError
+from peculiar.core import Cosmology, Field, InputError
+from peculiar.core.channels import vector
 from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
 from peculiar.fields.fourier import k_squared, to_fourier
 from peculiar.fields.smooth import gaussian_window
 
 
-class DensityInputs(BaseModel):
+class DensityInputs(NetworkInputs):
     """Which channels a density-to-velocity network sees; part of its model card.
 
     ln(rho + 1) with rho = 1 + delta (eq. 1 of Wu et al. 2021), and for each radius the linear velocity over a H f
@@ -22,8 +24,7 @@ class DensityInputs(BaseModel):
     the network's reach.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
+    with_tracers = False
     kind: Literal["density"] = "density"
     smoothing: tuple[float, ...] = ()
 
@@ -35,18 +36,18 @@ class DensityInputs(BaseModel):
         return radii
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the channels."""
-        return ("log_rho", *(f"linear_{radius:g}_{axis}" for radius in self.smoothing for axis in "xyz"))
-
-    @property
-    def vectors(self) -> tuple[tuple[int, int, int], ...]:
-        """Channels that are the components of one vector."""
-        return tuple((3 * i + 1, 3 * i + 2, 3 * i + 3) for i in range(len(self.smoothing)))
+    def own(self) -> tuple[str, ...]:
+        """Names of the channels but conditions."""
+        linear = (vector(f"linear_{radius:g}") for radius in self.smoothing)
+        return ("log_rho", *(name for names in linear for name in names))
 
 
-def density_inputs(density: Field, spec: DensityInputs) -> Float[torch.Tensor, "channel x y z"]:
+def density_inputs(
+    density: Field, spec: DensityInputs, *, cosmology: Cosmology, redshift: float
+) -> Float[torch.Tensor, "channel x y z"]:
     """Return a network's input channels, as `DensityInputs.names`, of a periodic overdensity.
+
+    Cosmology and redshift are those of its conditions.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def density_inputs(density: Field, spec: DensityInputs) -> Float[torch.Tensor, "
             displacement_from_fourier(delta_k * gaussian_window(k2, radius), density.box)
             for radius in spec.smoothing
         ]
-    return torch.cat(channels)
+    given = Circumstances(cosmology, redshift, density.box)
+    return torch.cat([*channels, condition_channels(spec.conditions, given, device=delta.device)])
 
 
 def require_overdensity(density: Field) -> None:

@@ -7,18 +7,25 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core.channels import vector
+from peculiar.fields.conditions import NetworkInputs, condition_channels
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import ABUNDANCES, paint, paint_bins
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import LinearTheory
 from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling
-from peculiar.linear.survey_inputs import SurveyInputs, sight_lines, survey_inputs
-from peculiar.linear.wiener import wiener_density, wiener_displacement
+from peculiar.linear.survey_inputs import SurveyInputs, sight_lines, survey_inputs, tracer_circumstances
+from peculiar.linear.wiener import (
+    WienerFilter,
+    WienerTable,
+    shipped_filter,
+    wiener_density,
+    wiener_displacement,
+)
 
 CLUSTERING_RADIUS = 8.0
 """Gaussian radius [Mpc/h] of the larger of the two scales on which the tracers' variance is measured."""
@@ -27,7 +34,7 @@ LARGEST_RESPONSE = 0.2
 """The flow's amplitude is never changed by more than this fraction."""
 
 
-class InputSpec(BaseModel):
+class InputSpec(NetworkInputs):
     """Which meshes a network sees; part of its model card.
 
     kind "moved" (our networks): tracers moved back along the line of sight by the iterative FFT. Channels: log counts
@@ -40,8 +47,6 @@ class InputSpec(BaseModel):
     mean (4), and unsmoothed linear velocity and momentum over a H f (3 + 3) [Mpc/h], eqs. 2 and 3.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     kind: Literal["moved", "published"] = "moved"
     abundances: tuple[float, ...] = ABUNDANCES
     weighting: Literal["number", "mass"] = "number"
@@ -51,21 +56,41 @@ class InputSpec(BaseModel):
     clustering_reference: tuple[float, float] = (2.5, -1.3)
     flow_response: float = -0.86
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the channels."""
-        bins = tuple(f"abundance_{a:g}" for a in self.abundances)
-        if self.kind == "published":
-            return (*bins, "v_lin_x", "v_lin_y", "v_lin_z", "m_lin_x", "m_lin_y", "m_lin_z")
-        flow = ("wiener_x", "wiener_y", "wiener_z", "wiener_density")
-        return (*bins, *flow, "sight_x", "sight_y", "sight_z", "clustering_cell", "clustering_large")
+    wiener: WienerTable = Setting(
+        "package",
+        description="of 'moved': the package's Wiener filter, or 'fitted': one of the training boxes, kept in the card",
+    )
 
     @property
-    def vectors(self) -> tuple[tuple[int, int, int], ...]:
-        """Channels that are the components of one vector."""
-        first = len(self.abundances)
-        second = first + (3 if self.kind == "published" else 4)
-        return ((first, first + 1, first + 2), (second, second + 1, second + 2))
+    def own(self) -> tuple[str, ...]:
+        """Names of the channels that the kind has."""
+        bins = tuple(f"abundance_{a:g}" for a in self.abundances)
+        if self.kind == "published":
+            return (*bins, *vector("linear_velocity"), *vector("linear_momentum"))
+        flow = (*vector("wiener_velocity"), "wiener_density")
+        return (*bins, *flow, *vector("sight"), "clustering_cell", "clustering_large")
+
+    @property
+    def filter(self) -> WienerFilter:
+        """The Wiener filter of these inputs.
+
+        Raises
+        ------
+        InputError
+            If it is still to be fitted.
+        """
+        if isinstance(self.wiener, WienerFilter):
+            return self.wiener
+        if self.wiener == "fitted":
+            raise InputError(
+                "inputs.wiener must be a filter when it is used, got 'fitted': train with it first"
+            )
+        return shipped_filter()
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Checksums of the tables of numbers that the channels are made with, by name."""
+        return {"wiener": self.filter.checksum} if self.kind == "moved" else {}
 
 
 TracerInputs = InputSpec | SurveyInputs
@@ -97,6 +122,8 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
         data = survey_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec)
     else:
         data = (_published if spec.kind == "published" else _moved)(catalogue, cells, cosmology, spec)
+        given = tracer_circumstances(catalogue, cells=cells, cosmology=cosmology)
+        data = torch.cat([data, condition_channels(spec.conditions, given)])
     return Field(data, catalogue.box.with_cells(cells), spec.names)
 
 
@@ -127,8 +154,8 @@ def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSp
     return torch.cat(
         [
             torch.log1p(counts),
-            (1 + response) * wiener_displacement(binned, grid.box),
-            wiener_density(binned, grid.box),
+            (1 + response) * wiener_displacement(binned, grid.box, wiener=spec.filter),
+            wiener_density(binned, grid.box, wiener=spec.filter),
             sight_lines(catalogue, cells),
             clustering[:, None, None, None].expand(2, *total.shape),
         ]

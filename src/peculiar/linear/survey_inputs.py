@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from peculiar.core import Catalogue, Cosmology
+from peculiar.core.channels import vector
 from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
 from peculiar.fields.paint import paint
 from peculiar.linear.clustering import linear_bias
 from peculiar.linear.iterative import move_back
@@ -20,22 +21,23 @@ from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import crop, overdensity, sampling, tracer_weights
 from peculiar.linear.surroundings import surroundings_displacement
 
+SURROUNDINGS = "surroundings"
+"""Name of the vector of the displacement that unseen matter is expected to cause."""
 
-class SurveyInputs(BaseModel):
+
+class SurveyInputs(NetworkInputs):
     """Which meshes a network for surveys sees; part of its model card. Zero means: nothing is known here.
 
     kind "survey" (ours): ln(1 + delta / 2) of the tracers as observed, moved back along the line of sight by the
     iterative FFT, and moved back with their masses as weights (without masses once more the numbers); the expected
-    fraction of the mean density, and ln(1 + expected tracers in a cell); the flow of the iterative FFT over a H f
+    fraction of the mean density, and the condition "density"; the flow of the iterative FFT over a H f
     [Mpc/h] (3), with that of the matter expected beyond the survey's edge, and the latter alone (3); the unit vector
-    along the line of sight (3); and ln b, the same in every cell. The bias b that these flows are divided by is
+    along the line of sight (3); and the condition "bias", ln b. The bias b that these flows are divided by is
     measured from the clustering of the tracers (`linear_bias`).
 
     kind "observed" (Wang et al. 2024): the tracers as observed, nearest grid point, over their mean in the survey: as
     it is, less one ("contrast"), or ln(1 + it) ("logarithm").
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["survey", "observed"] = "survey"
     weighting: Literal["number", "mass"] = Setting("number", description="of 'observed'")
@@ -44,23 +46,12 @@ class SurveyInputs(BaseModel):
     iterations: int = Setting(6, ge=1)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the channels."""
+    def own(self) -> tuple[str, ...]:
+        """Names of the channels that the kind has."""
         if self.kind == "observed":
             return ("tracers",)
-        tracers = ("observed", "moved", "moved_mass", "completeness", "expected")
-        flows = tuple(f"{name}_{axis}" for name in ("flow", "surroundings", "sight") for axis in "xyz")
-        return (*tracers, *flows, "bias")
-
-    @property
-    def expected(self) -> slice | None:
-        """Channels of the displacement that unseen matter is expected to cause; None where there are none."""
-        return None if self.kind == "observed" else slice(8, 11)
-
-    @property
-    def vectors(self) -> tuple[tuple[int, int, int], ...]:
-        """Channels that are the components of one vector."""
-        return () if self.kind == "observed" else ((5, 6, 7), (8, 9, 10), (11, 12, 13))
+        tracers = ("observed", "moved", "moved_mass", "completeness", "density")
+        return (*tracers, *vector("flow"), *vector(SURROUNDINGS), *vector("sight"), "bias")
 
 
 def survey_inputs(
@@ -73,10 +64,21 @@ def survey_inputs(
     InputError
         If mass weighting is wanted of a catalogue without masses.
     """
-    return (
-        _observed(catalogue, cells, spec)
-        if spec.kind == "observed"
-        else _ours(catalogue, cells, cosmology, spec)
+    given = tracer_circumstances(catalogue, cells=cells, cosmology=cosmology)
+    own = _observed(catalogue, cells, spec) if spec.kind == "observed" else _ours(catalogue, given, spec)
+    return torch.cat([own, condition_channels(spec.conditions, given)])
+
+
+def tracer_circumstances(catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> Circumstances:
+    """Return what the conditions of a catalogue's channels are computed from."""
+    expected, box = sampling(catalogue, cells).expected, catalogue.box.with_cells(cells)
+    return Circumstances(
+        cosmology,
+        catalogue.redshift,
+        box,
+        number_density=catalogue.number_density,
+        completeness=None if expected is None else crop(expected[None], box),
+        bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
     )
 
 
@@ -91,9 +93,9 @@ def _observed(catalogue: Catalogue, cells: int, spec: SurveyInputs) -> torch.Ten
     return density.log1p() if spec.values == "logarithm" else density
 
 
-def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyInputs) -> torch.Tensor:
-    bias = linear_bias(catalogue, cosmology=cosmology)
-    positions = move_back(
+def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> torch.Tensor:
+    bias, cells, cosmology = given.bias(), given.box.mesh, given.cosmology
+    positions, _ = move_back(
         catalogue,
         cells=cells,
         cosmology=cosmology,
@@ -112,19 +114,16 @@ def _ours(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: SurveyIn
         catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
     )
     flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=bias)
-    whole = torch.ones((1, *grid.fourier.shape)) if grid.expected is None else grid.expected[None]
-    fraction = crop(whole, box)
-    per_cell = catalogue.number_density * box.cell_size**3
     tracers = [torch.log1p(crop(delta, box).clamp(min=-1) / 2) for delta in (observed, moved, weighted)]
     return torch.cat(
         [
             *tracers,
-            fraction,
-            torch.log1p(per_cell * fraction),
-            displacement_from_fourier(flow_k, grid.fourier, kept=box) + surroundings,
+            torch.ones((1, *(cells,) * 3)) if given.completeness is None else given.completeness,
+            condition_channels(("density",), given),
+            crop(displacement_from_fourier(flow_k, grid.fourier), box) + surroundings,
             surroundings,
             sight_lines(catalogue, cells),
-            torch.full((1, *box.shape), math.log(bias)),
+            condition_channels(("bias",), given),
         ]
     )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import resources
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import PlainSerializer, PlainValidator
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
+from peculiar.core.records import read_json
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import ABUNDANCES
@@ -32,7 +35,7 @@ from peculiar.linear.overdensity import (
 )
 
 SCHEMA = 1
-_TRANSFORM_BYTES = 100  # a cell, of four bins
+SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "wiener.json"
 DENSITY_TOLERANCE = 0.1
 """Relative, between the tracers' number density and that at which weights for them were learned."""
 
@@ -137,39 +140,59 @@ class WienerFilter:
             grid.box,
         )
 
-    def memory(self, box: Box) -> int:
-        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
-        return _TRANSFORM_BYTES * fourier_box(box).cell_count
+    @cached_property
+    def checksum(self) -> str:
+        """The sha256 of the filter's numbers and settings, whatever file they are in."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the filter in a form that JSON holds."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values |= {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
+        return {"schema": SCHEMA, **values}
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any], *, where: object = "a model card") -> WienerFilter:
+        """Return the filter of `to_dict`; InputError if it is of another schema."""
+        values = dict(entries)
+        schema = values.pop("schema", None)
+        if schema != SCHEMA or values.keys() != cls.__dataclass_fields__.keys():
+            raise InputError(
+                f"{where} must hold a Wiener filter of schema {SCHEMA}, got schema {schema} with {sorted(values)}: "
+                "fit it again with this version"
+            )
+        return cls(**values)
 
     def save(self, path: str | Path) -> None:
         """Write the filter as JSON."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values |= {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
-        Path(path).write_text(json.dumps({"schema": SCHEMA, **values}, indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> WienerFilter:
         """Read a filter from JSON; InputError if the file is missing, damaged or of another schema."""
-        try:
-            values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            schema = values.pop("schema")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise InputError(
-                f"{path} must be a Wiener filter in JSON, got {error!r}: fit it again"
-            ) from error
-        if schema != SCHEMA or values.keys() != cls.__dataclass_fields__.keys():
-            raise InputError(
-                f"{path} must be a Wiener filter of schema {SCHEMA}, got schema {schema} with {sorted(values)}: "
-                "fit it again with this version"
-            )
-        return cls(**values)
+        return cls.from_dict(read_json(path, what="Wiener filter", remedy="fit it again"), where=path)
 
 
 @lru_cache(maxsize=1)
 def shipped_filter() -> WienerFilter:
     """Return the filter that comes with the package (learned at z = 0.59, 3e-3 (h/Mpc)^3)."""
-    with resources.as_file(resources.files("peculiar") / "weights" / "wiener.json") as path:
-        return WienerFilter.load(path)
+    return WienerFilter.load(SHIPPED)
+
+
+def _table(given: Any) -> WienerFilter | str:
+    if isinstance(given, Mapping):
+        return WienerFilter.from_dict(given)
+    if isinstance(given, WienerFilter) or given in ("package", "fitted"):
+        return given
+    raise ValueError(f"wiener must be 'package', 'fitted' or a table, got {given!r}")
+
+
+WienerTable = Annotated[
+    WienerFilter | Literal["package", "fitted"],
+    PlainValidator(_table),
+    PlainSerializer(lambda one: one.to_dict() if isinstance(one, WienerFilter) else one),
+]
+"""A filter in a file, or the name of one: "package" comes with it, "fitted" is still to be made."""
 
 
 def binned_overdensity(

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from torch import nn
 
-OUTPUT_NAMES = ("log_density", "vx", "vy", "vz", "mx", "my", "mz")
+from peculiar.core.channels import Channels, vector
+
+OUTPUTS = Channels(("log_density", *vector("velocity"), *vector("momentum")))
 """Log density, velocity / (a H f) [Mpc/h], momentum (1 + delta) v / (a H f) [Mpc/h]."""
 
-OUTPUT_CHANNELS = len(OUTPUT_NAMES)
-OUTPUT_VECTORS = ((1, 2, 3), (4, 5, 6))
-"""Channels that are the components of one vector."""
+FLOW_OUTPUTS = Channels((*vector("velocity"), *vector("momentum")))
+"""The same of networks that are given the density."""
+DISPLACEMENT_OUTPUTS = Channels((*vector("displacement"), *vector("velocity")))
+"""Displacement and velocity / (a H f) of particles [Mpc/h]."""
+LOG_RHO = "log_rho"
+"""Name of the input channel ln(rho + 1) with rho = 1 + delta."""
 
-DENSITY, VELOCITY, MOMENTUM = slice(0, 1), slice(1, 4), slice(4, 7)
+DENSITY, VELOCITY, MOMENTUM = (OUTPUTS.of(name) for name in ("log_density", "velocity", "momentum"))
 
 DENSITY_FLOOR = 0.05
 """Added to 1 + delta before the logarithm: about one particle per cell at 20 particles per cell."""
@@ -34,6 +40,18 @@ def overdensity(
 ) -> Float[torch.Tensor, "..."]:
     """Overdensity of a log density, never below -1; the inverse of `log_density`."""
     return (torch.exp(logarithm) - floor).clamp(min=0) - 1
+
+
+def outputs_of(network: nn.Module) -> Channels:
+    """Return the names of a network's output channels: what it says, or `OUTPUTS`."""
+    found = getattr(network, "outputs", OUTPUTS)
+    assert isinstance(found, Channels)
+    return found
+
+
+def rho_of(inputs: Float[torch.Tensor, "batch channel x y z"], names: Channels) -> torch.Tensor:
+    """1 + delta, (batch, 1, x, y, z), from the input channel ln(rho + 1)."""
+    return torch.expm1(inputs[:, names.of(LOG_RHO)].float())
 
 
 def encode(

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
+from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Mesh
+from peculiar.models.channels import DISPLACEMENT_OUTPUTS
 from peculiar.models.registry import register
 from peculiar.models.unet import ResidualUNet, UNetShape, VectorMix
-
-OUTPUT_CHANNELS = 6
-"""Displacement, and velocity / (a H f) [Mpc/h]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +22,8 @@ class DisplacementConfig(UNetShape):
     ----------
     start : tuple of two tuples of float
         Weights of the input vectors in displacement and in velocity / (a H f) before training.
-    in_channels : int
-        The vectors' components, and the numbers that come after them.
+    inputs : tuple of str
+        Names of the input channels: vectors [Mpc/h], and numbers of order one.
     scale : float
         Typical displacement [Mpc/h]: the U sees vectors over it.
     correction_scale : float
@@ -36,7 +35,7 @@ class DisplacementConfig(UNetShape):
         If a number is out of range.
     """
 
-    in_channels: int
+    inputs: tuple[str, ...]
     start: tuple[tuple[float, ...], ...] = ((1.0, 1.0, 0.0), (1.0, 2.0, 0.0))
     scale: float = 5.0
     correction_scale: float = 1.0
@@ -47,10 +46,9 @@ class DisplacementConfig(UNetShape):
             raise InputError(
                 f"displacement.start must hold two tuples of one number per vector, got {self.start}"
             )
-        if self.in_channels < 3 * len(self.start[0]):
+        if len(Channels(self.inputs).vectors) != len(self.start[0]):
             raise InputError(
-                f"displacement.in_channels must be at least {3 * len(self.start[0])} for {len(self.start[0])} vectors, "
-                f"got {self.in_channels}"
+                f"displacement.start must hold a number for each vector of {', '.join(self.inputs)}, got {self.start}"
             )
         if self.scale <= 0 or self.correction_scale <= 0:
             raise InputError("displacement.scale and correction_scale must be > 0 Mpc/h")
@@ -62,15 +60,21 @@ class DisplacementUNet(ResidualUNet):
 
     Examples
     --------
-    >>> network = DisplacementUNet(DisplacementConfig(in_channels=11, width=4, levels=2))
-    >>> network(torch.zeros(1, 11, 8, 8, 8)).shape
+    >>> from peculiar.core.channels import vector
+    >>> config = DisplacementConfig(inputs=(*vector("zeldovich"), "growth"), start=((1.0,), (1.0,)), width=4)
+    >>> network = DisplacementUNet(config)
+    >>> network(torch.zeros(1, 4, 8, 8, 8)).shape
     torch.Size([1, 6, 8, 8, 8])
     """
 
+    outputs = DISPLACEMENT_OUTPUTS
+
     def __init__(self, config: DisplacementConfig) -> None:
-        super().__init__(config.in_channels, OUTPUT_CHANNELS, config)
+        super().__init__(len(config.inputs), len(DISPLACEMENT_OUTPUTS), config)
         self.config = config
-        self.vectors = 3 * len(config.start[0])
+        names = Channels(config.inputs)
+        self.vectors = [channel for found in names.vectors for channel in found]
+        self.scalars = names.scalars
         self.mix = VectorMix(config.start)
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
@@ -78,8 +82,8 @@ class DisplacementUNet(ResidualUNet):
 
         Parameters
         ----------
-        inputs : (batch, in_channels, x, y, z)
-            Vectors [Mpc/h], then numbers that tell the cosmology; sides are multiples of `stride`.
+        inputs : (batch, channel, x, y, z)
+            As `DisplacementConfig.inputs`; sides are multiples of `stride`.
         periodic : bool
             Circular padding (a whole periodic box), or zeros (a tile).
 
@@ -87,7 +91,7 @@ class DisplacementUNet(ResidualUNet):
         -------
         (batch, 6, x, y, z) float32 [Mpc/h]: displacement, and velocity over a H f.
         """
-        vectors, numbers = inputs[:, : self.vectors], inputs[:, self.vectors :]
+        vectors, numbers = inputs[:, self.vectors], inputs[:, self.scalars]
         seen = torch.cat([vectors / self.config.scale, numbers], dim=1)
         correction = self.correction(seen, periodic=periodic)
         return self.mix(vectors) + self.config.correction_scale * correction

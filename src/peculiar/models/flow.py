@@ -6,18 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
+from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Mesh
+from peculiar.models.channels import FLOW_OUTPUTS, LOG_RHO, rho_of
 from peculiar.models.registry import register
 from peculiar.models.unet import ResidualUNet, UNetShape, VectorMix
-
-OUTPUT_CHANNELS = 6
-"""Velocity and momentum over a H f [Mpc/h]."""
-
-
-def rho_of(inputs: Mesh) -> Mesh:
-    """1 + delta, (batch, 1, x, y, z), from the first input channel ln(rho + 1)."""
-    return torch.expm1(inputs[:, :1].float())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +20,8 @@ class FlowConfig(UNetShape):
 
     Parameters
     ----------
-    in_channels : int
-        ln(rho + 1), then the components of the vectors.
+    inputs : tuple of str
+        Names of the input channels: "log_rho", vectors, and numbers of order one.
     start : tuple of float
         Weights of the input vectors in the velocity before training.
     scale : float
@@ -39,15 +33,17 @@ class FlowConfig(UNetShape):
         If a number is out of range.
     """
 
-    in_channels: int
+    inputs: tuple[str, ...]
     start: tuple[float, ...] = (1.0,)
     scale: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.start or self.in_channels != 1 + 3 * len(self.start):
+        names = Channels(self.inputs)
+        names.of(LOG_RHO)
+        if len(names.vectors) != len(self.start):
             raise InputError(
-                f"flow.in_channels must be 1 + 3 for each of the {len(self.start)} vectors, got {self.in_channels}"
+                f"flow.start must hold a number for each vector of {', '.join(names)}, got {self.start}"
             )
         if self.scale <= 0:
             raise InputError(f"flow.scale must be > 0 Mpc/h, got {self.scale}")
@@ -59,14 +55,19 @@ class FlowUNet(ResidualUNet):
 
     Examples
     --------
-    >>> network = FlowUNet(FlowConfig(in_channels=4, width=4, levels=2))
+    >>> from peculiar.core.channels import vector
+    >>> network = FlowUNet(FlowConfig(inputs=("log_rho", *vector("linear_2")), width=4, levels=2))
     >>> network(torch.zeros(1, 4, 8, 8, 8)).shape
     torch.Size([1, 6, 8, 8, 8])
     """
 
+    outputs = FLOW_OUTPUTS
+
     def __init__(self, config: FlowConfig) -> None:
-        super().__init__(config.in_channels, OUTPUT_CHANNELS, config)
+        super().__init__(len(config.inputs), len(FLOW_OUTPUTS), config)
         self.config = config
+        self.names = Channels(config.inputs)
+        self.vectors = [channel for found in self.names.vectors for channel in found]
         # The mass-weighted flow may differ from the velocity where that is volume weighted.
         self.mix = VectorMix((config.start, config.start))
 
@@ -75,8 +76,8 @@ class FlowUNet(ResidualUNet):
 
         Parameters
         ----------
-        inputs : (batch, in_channels, x, y, z)
-            ln(rho + 1), then linear velocities over a H f [Mpc/h]; sides are multiples of `stride`.
+        inputs : (batch, channel, x, y, z)
+            As `FlowConfig.inputs`; vectors are velocities over a H f [Mpc/h]; sides are multiples of `stride`.
         periodic : bool
             Circular padding (a whole periodic box), or zeros (a crop).
 
@@ -84,7 +85,8 @@ class FlowUNet(ResidualUNet):
         -------
         (batch, 6, x, y, z) float32 [Mpc/h]: velocity and momentum over a H f.
         """
-        vectors = inputs[:, 1:]
-        seen = torch.cat([inputs[:, :1], vectors / self.config.scale], dim=1)
+        vectors, scalars = inputs[:, self.vectors], inputs[:, self.names.scalars]
+        seen = torch.cat([scalars, vectors / self.config.scale], dim=1)
         flows = self.mix(vectors) + self.correction(seen, periodic=periodic)
-        return torch.cat([flows[:, :3], rho_of(inputs) * flows[:, 3:]], dim=1)
+        velocity, momentum = (flows[:, FLOW_OUTPUTS.of(name)] for name in ("velocity", "momentum"))
+        return torch.cat([velocity, rho_of(inputs, self.names) * momentum], dim=1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from peculiar.core.channels import Channels, vector
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Conv, ConvNormAct, Mesh, chain, require_divisible
 from peculiar.models.registry import register
@@ -60,6 +61,8 @@ class He2019(nn.Module):
     >>> network(torch.zeros(1, 3, 8, 8, 8)).shape
     torch.Size([1, 3, 8, 8, 8])
     """
+
+    outputs = Channels(vector("displacement"))
 
     def __init__(self, config: He2019Config) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
 
     Examples
     --------
-    >>> network = build("residual", {"in_channels": 7, "width": 4, "levels": 2})
+    >>> network = build("wang2024", {"in_channels": 1, "channels": [8, 16]})
     """
     config_class, builder = _entry(name)
     known = config_keys(name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
+from peculiar.core.channels import Channels, require_vector
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Mesh
-from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, OUTPUT_CHANNELS, VELOCITY
+from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, OUTPUTS, VELOCITY
 from peculiar.models.registry import register
 from peculiar.models.unet import ResidualUNet, UNetShape
 
@@ -22,52 +23,39 @@ class ResidualConfig(UNetShape):
 
     Parameters
     ----------
-    in_channels : int
-        Input channels.
-    input_scale : tuple of float
-        Inputs are divided by these, one per channel; empty for 1.
-    output_scale : tuple of float
-        Outputs are multiplied by these, one per channel; empty for 1.
-    velocity : tuple of int
-        Input channels with the velocity over a H f [Mpc/h] that the network corrects.
-    gains : tuple of int
-        First channels of input vectors that are also multiplied by an output each and added to the velocity: the
-        amplitude of a classical flow depends on tracers that it does not know.
+    inputs : tuple of str
+        Names of the input channels.
+    input_scale : dict of float
+        Input channels are divided by these; 1 where not given. A name stands for a channel or a vector.
+    output_scale : dict of float
+        Output channels are multiplied by these; 1 where not given.
+    velocity : str
+        Input vector with the velocity over a H f [Mpc/h] that the network corrects.
+    gains : tuple of str
+        Input vectors that are also multiplied by an output each and added to the velocity: the amplitude of a
+        classical flow depends on tracers that it does not know.
 
     Raises
     ------
     InputError
-        If a number is out of range or the per-channel tuples have another length.
+        If a number is out of range, or a name is that of no channel.
     """
 
-    in_channels: int
-    input_scale: tuple[float, ...] = ()
-    output_scale: tuple[float, ...] = ()
-    velocity: tuple[int, int, int] = (4, 5, 6)
-    gains: tuple[int, ...] = ()
+    inputs: tuple[str, ...]
+    input_scale: dict[str, float] = field(default_factory=dict)
+    output_scale: dict[str, float] = field(default_factory=dict)
+    velocity: str = "wiener_velocity"
+    gains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.in_channels < 1:
-            raise InputError(f"residual.in_channels must be >= 1, got {self.in_channels}")
-        for name, length in (
-            ("input_scale", self.in_channels),
-            ("output_scale", OUTPUT_CHANNELS),
-        ):
-            values = getattr(self, name)
-            if values and len(values) != length:
-                raise InputError(f"residual.{name} must have {length} entries or none, got {len(values)}")
-        if any(scale <= 0 for scale in (*self.input_scale, *self.output_scale)):
+        if any(scale <= 0 for scale in (*self.input_scale.values(), *self.output_scale.values())):
             raise InputError("residual.input_scale and output_scale must be > 0")
-        if len(self.velocity) != 3 or not all(0 <= channel < self.in_channels for channel in self.velocity):
-            raise InputError(
-                f"residual.velocity must be three of the {self.in_channels} input channels, got {self.velocity}"
-            )
-        if not all(0 <= channel <= self.in_channels - 3 for channel in self.gains):
-            raise InputError(
-                f"residual.gains must be first channels of vectors among the {self.in_channels} input channels, got "
-                f"{self.gains}"
-            )
+        names = Channels(self.inputs)
+        names.values(self.input_scale, default=1.0)
+        OUTPUTS.values(self.output_scale, default=1.0)
+        for name in (self.velocity, *self.gains):
+            require_vector(names, name)
 
 
 @register("residual", ResidualConfig)
@@ -78,8 +66,10 @@ class ResidualReconstructor(ResidualUNet):
 
     Examples
     --------
-    >>> network = ResidualReconstructor(ResidualConfig(in_channels=7, width=4, levels=2))
-    >>> network(torch.zeros(1, 7, 8, 8, 8)).shape
+    >>> from peculiar.core.channels import vector
+    >>> inputs = ("tracers", *vector("flow"))
+    >>> network = ResidualReconstructor(ResidualConfig(inputs=inputs, velocity="flow", width=4, levels=2))
+    >>> network(torch.zeros(1, 4, 8, 8, 8)).shape
     torch.Size([1, 7, 8, 8, 8])
     """
 
@@ -87,15 +77,16 @@ class ResidualReconstructor(ResidualUNet):
     output_scale: torch.Tensor
 
     def __init__(self, config: ResidualConfig) -> None:
-        super().__init__(config.in_channels, OUTPUT_CHANNELS + len(config.gains), config)
+        super().__init__(len(config.inputs), len(OUTPUTS) + len(config.gains), config)
         self.config = config
-        scales = (
-            ("input_scale", config.input_scale, config.in_channels),
-            ("output_scale", config.output_scale, OUTPUT_CHANNELS),
-        )
-        for name, values, channels in scales:
-            scale = torch.tensor(values or (1.0,) * channels).view(1, -1, 1, 1, 1)
-            self.register_buffer(name, scale, persistent=False)
+        names = Channels(config.inputs)
+        self.velocity, *self.gains = (names.of(name) for name in (config.velocity, *config.gains))
+        for scale, channels, given in (
+            ("input_scale", names, config.input_scale),
+            ("output_scale", OUTPUTS, config.output_scale),
+        ):
+            values = torch.tensor(channels.values(given, default=1.0)).view(1, -1, 1, 1, 1)
+            self.register_buffer(scale, values, persistent=False)
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
         """Reconstruct density, velocity and momentum.
@@ -105,21 +96,21 @@ class ResidualReconstructor(ResidualUNet):
 
         Parameters
         ----------
-        inputs : (batch, in_channels, x, y, z)
-            Unscaled; sides are multiples of `stride`.
+        inputs : (batch, channel, x, y, z)
+            As `ResidualConfig.inputs`, unscaled; sides are multiples of `stride`.
         periodic : bool
             Circular padding (a whole periodic box), or zeros (a crop).
 
         Returns
         -------
-        (batch, 7, x, y, z) float32, as `peculiar.models.channels.OUTPUT_NAMES`.
+        (batch, 7, x, y, z) float32, as `peculiar.models.channels.OUTPUTS`.
         """
         outputs = self.correction(inputs / self.input_scale, periodic=periodic)
-        outputs, gains = outputs[:, :OUTPUT_CHANNELS] * self.output_scale, outputs[:, OUTPUT_CHANNELS:]
+        outputs, gains = outputs[:, : len(OUTPUTS)] * self.output_scale, outputs[:, len(OUTPUTS) :]
         logarithm = outputs[:, DENSITY]
-        velocity = outputs[:, VELOCITY] + inputs[:, list(self.config.velocity)].float()
-        for i, first in enumerate(self.config.gains):
-            velocity = velocity + gains[:, i : i + 1] * inputs[:, first : first + 3].float()
+        velocity = outputs[:, VELOCITY] + inputs[:, self.velocity].float()
+        for i, vector_of_inputs in enumerate(self.gains):
+            velocity = velocity + gains[:, i : i + 1] * inputs[:, vector_of_inputs].float()
         rho = logarithm.clamp(max=LARGEST_LOG_DENSITY).exp() - DENSITY_FLOOR
         # The momentum's error is noisy: it teaches its own correction, not the density and velocity.
         momentum = rho.detach() * (velocity.detach() + outputs[:, MOMENTUM])

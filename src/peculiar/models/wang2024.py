@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from peculiar.core.channels import Channels, vector
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Conv, Mesh, require_divisible
-from peculiar.models.channels import OUTPUT_NAMES, VELOCITY
 from peculiar.models.registry import register
 
 
@@ -119,7 +119,7 @@ class Wang2024(nn.Module):
     torch.Size([1, 3, 8, 8, 8])
     """
 
-    output_names = OUTPUT_NAMES[VELOCITY]
+    outputs = Channels(vector("velocity"))
 
     def __init__(self, config: Wang2024Config) -> None:
         super().__init__()

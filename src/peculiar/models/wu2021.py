@@ -21,6 +21,7 @@ from torch import nn
 
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Conv, ConvNormAct, Mesh, chain, require_divisible
+from peculiar.models.channels import FLOW_OUTPUTS
 from peculiar.models.registry import register
 
 DENSITY_OFFSET = 1.0
@@ -113,6 +114,8 @@ class Wu2021(nn.Module):
     >>> network(torch.zeros(1, 1, 8, 8, 8)).shape
     torch.Size([1, 6, 8, 8, 8])
     """
+
+    outputs = FLOW_OUTPUTS
 
     def __init__(self, config: Wu2021Config) -> None:
         super().__init__()

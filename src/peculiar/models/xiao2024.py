@@ -12,11 +12,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from peculiar.core.channels import Channels, require_vector
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import Conv, ConvNormAct, Mesh, require_divisible
 from peculiar.models.channels import log_density
 from peculiar.models.registry import register
 
+HALOS = "abundance"
+"""Name of the input channels with halos in bins."""
 STAGES = ("density", "velocity", "momentum")
 """Order of training; the later two need the first one's density."""
 
@@ -66,12 +69,9 @@ class Xiao2024Config:
 
     Parameters
     ----------
-    in_channels : int
-        Channels of the input mesh.
-    halos : tuple of int
-        Input channels with the four mass bins.
-    linear_velocity, linear_momentum : tuple of int
-        Input channels with v_lin (eq. 2) and m_lin (eq. 3), over a H f [Mpc/h].
+    inputs : tuple of str
+        Names of the input channels: halos in four mass bins ("abundance"), and v_lin (eq. 2) and m_lin (eq. 3) over
+        a H f [Mpc/h] ("linear_velocity", "linear_momentum").
     channels : (N1, N2, N3)
         Channels of the three meshes, finest first.
     dropout : float
@@ -87,10 +87,7 @@ class Xiao2024Config:
         If a number is out of range.
     """
 
-    in_channels: int = 10
-    halos: tuple[int, ...] = (0, 1, 2, 3)
-    linear_velocity: tuple[int, int, int] = (4, 5, 6)
-    linear_momentum: tuple[int, int, int] = (7, 8, 9)
+    inputs: tuple[str, ...]
     channels: tuple[int, int, int] = (32, 64, 128)
     dropout: float = 0.1
     init_kernel: int = 7
@@ -106,12 +103,10 @@ class Xiao2024Config:
             raise InputError(f"xiao2024.init_kernel must be odd, got {self.init_kernel}")
         if self.velocity_scale <= 0 or self.momentum_scale <= 0:
             raise InputError("xiao2024.velocity_scale and momentum_scale must be > 0 Mpc/h")
-        for name in ("halos", "linear_velocity", "linear_momentum"):
-            used = getattr(self, name)
-            if not used or not all(0 <= channel < self.in_channels for channel in used):
-                raise InputError(
-                    f"xiao2024.{name} must be channels of the {self.in_channels} inputs, got {used}"
-                )
+        names = Channels(self.inputs)
+        names.of(HALOS)
+        for stage in STAGES[1:]:
+            require_vector(names, f"linear_{stage}")
 
 
 @register("xiao2024", Xiao2024Config)
@@ -120,15 +115,18 @@ class Xiao2024(nn.Module):
 
     Examples
     --------
-    >>> network = Xiao2024(Xiao2024Config(channels=(4, 4, 4), init_kernel=3))
-    >>> network(torch.zeros(1, 10, 8, 8, 8)).shape
+    >>> from peculiar.core.channels import vector
+    >>> inputs = ("abundance_0.003", *vector("linear_velocity"), *vector("linear_momentum"))
+    >>> network = Xiao2024(Xiao2024Config(inputs=inputs, channels=(4, 4, 4), init_kernel=3))
+    >>> network(torch.zeros(1, 7, 8, 8, 8)).shape
     torch.Size([1, 7, 8, 8, 8])
     """
 
     def __init__(self, config: Xiao2024Config) -> None:
         super().__init__()
         self.config = config
-        halos = len(config.halos)
+        self.names = Channels(config.inputs)
+        halos = len(config.inputs[self.names.of(HALOS)])
 
         def unet(in_channels: int, out_channels: int) -> PublishedUNet:
             return PublishedUNet(
@@ -163,7 +161,8 @@ class Xiao2024(nn.Module):
 
         Parameters
         ----------
-        inputs : (batch, in_channels, x, y, z)
+        inputs : (batch, channel, x, y, z)
+            As `Xiao2024Config.inputs`.
         name : "density", "velocity" or "momentum"
         density : (batch, 1, x, y, z), optional
             The first stage's 1 + delta; needed by the others.
@@ -174,20 +173,20 @@ class Xiao2024(nn.Module):
         (batch, 1, x, y, z): 1 + delta; or (batch, 4, x, y, z): magnitude in units of its scale, then a direction
         that is not yet of unit length.
         """
-        halos = inputs[:, list(self.config.halos)]
+        halos = inputs[:, self.names.of(HALOS)]
         if name == "density":
             return self.density(halos, periodic=periodic).float()
         if density is None:
             raise InputError(f"density must be given for stage {name!r} of xiao2024, got None")
         scale = self.config.velocity_scale if name == "velocity" else self.config.momentum_scale
-        linear = self.config.linear_velocity if name == "velocity" else self.config.linear_momentum
-        seen = torch.cat([halos, density.to(halos.dtype), inputs[:, list(linear)] / scale], dim=1)
+        linear = inputs[:, self.names.of(f"linear_{name}")]
+        seen = torch.cat([halos, density.to(halos.dtype), linear / scale], dim=1)
         networks = self.velocity if name == "velocity" else self.momentum
         parts = [networks[part](seen, periodic=periodic).float() for part in ("magnitude", "direction")]
         return torch.cat(parts, dim=1)
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
-        """Run all stages and put the results together as `peculiar.models.channels.OUTPUT_NAMES`."""
+        """Run all stages and put the results together as `peculiar.models.channels.OUTPUTS`."""
         require_divisible(inputs, self.stride, name="xiao2024")
         density = self.stage(inputs, "density", periodic=periodic)
         outputs = [log_density(density - 1)]

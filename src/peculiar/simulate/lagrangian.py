@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Complex, Float
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from peculiar.core.box import Box
+from peculiar.core.channels import vector
 from peculiar.core.cosmology import Cosmology
+from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
 from peculiar.simulate.lpt import displacements, lattice
 from peculiar.simulate.particle_mesh import accelerations
 
@@ -65,44 +65,31 @@ def lagrangian_fields(
     return LagrangianFields(first, second, force.T.reshape(shape).contiguous())
 
 
-class LagrangianInputs(BaseModel):
+class LagrangianInputs(NetworkInputs):
     """Which channels a displacement emulator sees; part of its model card.
 
-    The vectors of `LagrangianFields` [Mpc/h], three channels each, and with `cosmology` two numbers that are the same
-    in every cell: Omega_m at the redshift less 0.3, and the logarithm of sigma8 times the growth factor.
+    The vectors of `LagrangianFields` [Mpc/h], three channels each.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
+    with_tracers = False
     kind: Literal["lagrangian"] = "lagrangian"
     fields: tuple[Literal["zeldovich", "second_order", "acceleration"], ...] = Setting(
         default=("zeldovich", "second_order", "acceleration"), min_length=1
     )
-    cosmology: bool = True
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the channels."""
-        components = tuple(f"{name}_{axis}" for name in self.fields for axis in "xyz")
-        return (*components, "Omega_m", "amplitude") if self.cosmology else components
-
-    @property
-    def vectors(self) -> tuple[tuple[int, int, int], ...]:
-        """Channels that are the components of one vector."""
-        return tuple((3 * i, 3 * i + 1, 3 * i + 2) for i in range(len(self.fields)))
+    def own(self) -> tuple[str, ...]:
+        """Names of the vectors' channels."""
+        return tuple(component for name in self.fields for component in vector(name))
 
 
 def lagrangian_inputs(
-    theory: LagrangianFields, cosmology: Cosmology, *, redshift: float, spec: LagrangianInputs
+    theory: LagrangianFields, box: Box, cosmology: Cosmology, *, redshift: float, spec: LagrangianInputs
 ) -> Float[torch.Tensor, "channel x y z"]:
-    """Return an emulator's input channels, as `LagrangianInputs.names`."""
-    channels = [getattr(theory, name) for name in spec.fields]
-    if spec.cosmology:
-        Omega_m = cosmology.Omega_m * (1 + redshift) ** 3 / float(cosmology.efunc(redshift)) ** 2
-        amplitude = math.log(cosmology.sigma8 * cosmology.growth(redshift))
-        shape = theory.zeldovich.shape[1:]
-        channels += [theory.zeldovich.new_full((1, *shape), value) for value in (Omega_m - 0.3, amplitude)]
-    return torch.cat(channels)
+    """Return an emulator's input channels, as `LagrangianInputs.names`; the box has one cell per particle."""
+    given = Circumstances(cosmology, redshift, box)
+    conditions = condition_channels(spec.conditions, given, device=theory.zeldovich.device)
+    return torch.cat([*(getattr(theory, name) for name in spec.fields), conditions])
 
 
 def second_order_velocity(

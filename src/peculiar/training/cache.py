@@ -17,10 +17,9 @@ from pydantic import Field as Setting
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
-from peculiar.core.field import Field
 from peculiar.core.output import atomic_output
 from peculiar.core.own_files import clear_leftovers
-from peculiar.models.channels import DENSITY_FLOOR, OUTPUT_CHANNELS, encode
+from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
@@ -89,14 +88,17 @@ def cached_pairs(
                 made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
-        save_meshes(made)
+        # Last: a box that cannot be observed leaves nothing behind.
+        if not is_mesh(targets, channels=len(OUTPUTS), cells=cells):
+            physical = (box.density.data, box.velocity.data, box.momentum.data)
+            save_mesh(targets, encode(*physical, velocity_factor=factor))
     return pairs
 
 
 def cached_flows(
     boxes: Sequence[Path],
     *,
-    make_inputs: Callable[[Field], Float[torch.Tensor, "channel x y z"]],
+    make_inputs: Callable[[SimulatedBox], Float[torch.Tensor, "channel x y z"]],
     channels: int,
     description: Mapping[str, Any],
     velocity: VelocityRule,
@@ -112,7 +114,7 @@ def cached_flows(
     boxes : sequence of path
         Simulated boxes.
     make_inputs : callable
-        From an overdensity to input channels.
+        From a box to input channels.
     channels : int
         Of the inputs.
     description : mapping
@@ -132,13 +134,11 @@ def cached_flows(
         clear_leftovers(folder)
         targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
         cells = box.box.mesh
-        made = {}
-        if not is_mesh(targets, channels=6, cells=cells):
-            made[targets] = (torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor).half()
+        if not is_mesh(targets, channels=len(FLOW_OUTPUTS), cells=cells):
+            save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
         inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
         if not is_mesh(inputs, channels=channels, cells=cells):
-            made[inputs] = make_inputs(box.density).half()
-        save_meshes(made)
+            save_mesh(inputs, make_inputs(box))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
     return pairs

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import nn
 
 from peculiar.core.box import Box
+from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.models.painter import Painter
@@ -33,7 +34,7 @@ class Counts:
     """
 
     name = "all"
-    target_vectors = ()
+    targets = Channels()
 
     def __init__(self, settings: CountLoss) -> None:
         self.margin = settings.margin

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pydantic import Field as Setting
 
 from peculiar.core.box import Box
+from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
 from peculiar.core.own_files import clear_leftovers
@@ -44,9 +45,9 @@ class CountInputs(Frozen):
     )
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> Channels:
         """Names of the channels."""
-        return ("log_density",)
+        return Channels(("log_density",))
 
     @property
     def vectors(self) -> tuple[tuple[int, int, int], ...]:

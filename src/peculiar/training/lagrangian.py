@@ -49,7 +49,9 @@ class LagrangianPair:
         """
         theory = self.pair.theory
         displacement, velocity = self.pair.read("displacement", "velocity")
-        inputs = lagrangian_inputs(theory, self.pair.cosmology, redshift=self.pair.redshift, spec=self.spec)
+        inputs = lagrangian_inputs(
+            theory, self.pair.box, self.pair.cosmology, redshift=self.pair.redshift, spec=self.spec
+        )
         targets = torch.cat(
             [displacement, velocity / self.velocity_factor, theory.zeldovich + theory.second_order]
         )

@@ -345,7 +345,7 @@ def fit(
             steps=settings.steps,
             seed=seed,
             vectors=vectors,
-            target_vectors=objective.target_vectors,
+            target_vectors=objective.targets.vectors,
             line_of_sight=line_of_sight,
             start=start,
             rank=trainer.global_rank,

@@ -6,9 +6,21 @@ import torch
 from jaxtyping import Float
 from torch.nn import functional
 
-from peculiar.models.channels import DENSITY, DENSITY_FLOOR, MOMENTUM, VELOCITY
+from peculiar.core.channels import Channels, vector
+from peculiar.models.channels import (
+    DENSITY,
+    DENSITY_FLOOR,
+    DISPLACEMENT_OUTPUTS,
+    FLOW_OUTPUTS,
+    MOMENTUM,
+    VELOCITY,
+)
 
 Mesh = Float[torch.Tensor, "batch channel x y z"]
+
+DISPLACEMENT_TARGETS = Channels((*DISPLACEMENT_OUTPUTS, *vector("lpt")))
+"""Those of the truth, and the displacement of 2LPT."""
+DISPLACED, MOVING, LPT = (DISPLACEMENT_TARGETS.of(name) for name in ("displacement", "velocity", "lpt"))
 
 
 def interior(mesh: Mesh, margin: int) -> Mesh:
@@ -36,7 +48,7 @@ def component_losses(
     Parameters
     ----------
     outputs, targets : (batch, 7, x, y, z)
-        As `peculiar.models.channels.OUTPUT_NAMES`.
+        As `peculiar.models.channels.OUTPUTS`.
     velocity_scale, momentum_scale : float [Mpc/h]
         Typical errors, over a H f.
 
@@ -106,12 +118,12 @@ def displacement_losses(outputs: Mesh, targets: Mesh, *, error: str) -> dict[str
     dict with the scalars "displacement" and, for networks that give it, "velocity".
     """
     difference = outputs - targets[:, : outputs.shape[1]]
-    parts = {"displacement": difference[:, :3]}
-    if outputs.shape[1] == 6:
-        parts["velocity"] = difference[:, 3:]
+    parts = {"displacement": difference[:, DISPLACED]}
+    if outputs.shape[1] == len(DISPLACEMENT_OUTPUTS):
+        parts["velocity"] = difference[:, MOVING]
     if error == "square":
         return {name: part.square().mean() for name, part in parts.items()}
-    reference = distances(targets[:, 6:] - targets[:, :3]).mean(dim=(1, 2, 3))
+    reference = distances(targets[:, LPT] - targets[:, DISPLACED]).mean(dim=(1, 2, 3))
     return {name: (distances(part).mean(dim=(1, 2, 3)) / reference).mean() for name, part in parts.items()}
 
 
@@ -147,9 +159,10 @@ def flow_losses(
     dict with the scalars "velocity" and "momentum".
     """
     error = (outputs - targets).square()
+    velocity, momentum = (error[:, FLOW_OUTPUTS.of(name)] for name in ("velocity", "momentum"))
     return {
-        "velocity": error[:, :3].mean() / velocity_scale**2,
-        "momentum": (error[:, 3:] / (1 + rho).pow(density_power)).mean() / momentum_scale**2,
+        "velocity": velocity.mean() / velocity_scale**2,
+        "momentum": (momentum / (1 + rho).pow(density_power)).mean() / momentum_scale**2,
     }
 
 

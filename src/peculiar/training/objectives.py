@@ -7,13 +7,24 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
-from peculiar.models.channels import DENSITY, MOMENTUM, OUTPUT_VECTORS, VELOCITY
-from peculiar.models.flow import rho_of
+from peculiar.models.channels import (
+    DENSITY,
+    DISPLACEMENT_OUTPUTS,
+    FLOW_OUTPUTS,
+    MOMENTUM,
+    OUTPUTS,
+    VELOCITY,
+    rho_of,
+)
 from peculiar.models.xiao2024 import STAGES, Xiao2024
 from peculiar.training.count_objective import Counts
-from peculiar.training.dataset import Vectors
 from peculiar.training.losses import (
+    DISPLACED,
+    DISPLACEMENT_TARGETS,
+    LPT,
+    MOVING,
     Mesh,
     component_losses,
     density_loss,
@@ -47,8 +58,8 @@ class Objective(Protocol):
         ...
 
     @property
-    def target_vectors(self) -> Vectors:
-        """Target channels that are the components of one vector."""
+    def targets(self) -> Channels:
+        """Names of the target channels."""
         ...
 
     @property
@@ -87,14 +98,14 @@ class Objective(Protocol):
         ...
 
 
-def objectives(settings: LossSettings) -> list[Objective]:
-    """Return the stages of a recipe's loss, in their order."""
+def objectives(settings: LossSettings, *, inputs: Channels) -> list[Objective]:
+    """Return the stages of a recipe's loss, in their order, for networks with these input channels."""
     if isinstance(settings, PublishedLoss):
         return [PublishedStage(settings, name) for name in STAGES]
     if isinstance(settings, DisplacementLoss):
         return [Displacements(settings)]
     if isinstance(settings, FlowLoss):
-        return [Flows(settings)]
+        return [Flows(settings, inputs)]
     if isinstance(settings, VelocityLoss):
         return [Velocities(settings)]
     if isinstance(settings, CountLoss):
@@ -125,7 +136,7 @@ class _Whole:
 class Components(_Whole):
     """Density, velocity and momentum of tracers, together."""
 
-    target_vectors = OUTPUT_VECTORS
+    targets = OUTPUTS
 
     def __init__(self, settings: ComponentLoss) -> None:
         self.settings, self.margin = settings, settings.margin
@@ -170,7 +181,7 @@ class Components(_Whole):
 class PublishedStage:
     """A stage of Xiao et al. 2024: the density (eq. 5), or magnitude and direction of a vector (eq. 6)."""
 
-    target_vectors = OUTPUT_VECTORS
+    targets = OUTPUTS
 
     def __init__(self, settings: PublishedLoss, name: str) -> None:
         self.name, self.margin = name, settings.margin
@@ -223,9 +234,9 @@ class PublishedStage:
 
 
 class Velocities(_Whole):
-    """Velocity alone, as in Wang et al. 2024; its targets are those of networks with all of `OUTPUT_NAMES`."""
+    """Velocity alone, as in Wang et al. 2024; its targets are those of networks with all of `OUTPUTS`."""
 
-    target_vectors = OUTPUT_VECTORS
+    targets = OUTPUTS
 
     def __init__(self, settings: VelocityLoss) -> None:
         self.settings, self.margin = settings, settings.margin
@@ -267,7 +278,7 @@ class Velocities(_Whole):
 class Displacements(_Whole):
     """Displacements of particles, with their velocities where the network gives them."""
 
-    target_vectors = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
+    targets = DISPLACEMENT_TARGETS
 
     def __init__(self, settings: DisplacementLoss) -> None:
         self.settings, self.margin = settings, settings.margin
@@ -293,28 +304,28 @@ class Displacements(_Whole):
     ) -> Values:
         """Return the loss, mean |error| / |displacement|, and its ratio to that of 2LPT."""
         outputs, targets, _ = self._apply(network, inputs, targets, periodic=periodic)
-        outputs, true = outputs.float(), targets[:, :3]
+        outputs, true = outputs.float(), targets[:, DISPLACED]
         length = distances(true)
         relative, theory = (
-            (distances(found - true) / length).mean() for found in (outputs[:, :3], targets[:, 6:])
+            (distances(found - true) / length).mean() for found in (outputs[:, DISPLACED], targets[:, LPT])
         )
         values = {
             "loss": self._sum(outputs, targets),
             "relative_error": relative,
             "ratio_to_2lpt": relative / theory,
         }
-        if outputs.shape[1] == 6:
-            values["velocity_rms"] = _rms(outputs[:, 3:] - targets[:, 3:6], factor)
+        if outputs.shape[1] == len(DISPLACEMENT_OUTPUTS):
+            values["velocity_rms"] = _rms(outputs[:, MOVING] - targets[:, MOVING], factor)
         return values
 
 
 class Flows(_Whole):
     """Velocity and momentum of a density."""
 
-    target_vectors = ((0, 1, 2), (3, 4, 5))
+    targets = FLOW_OUTPUTS
 
-    def __init__(self, settings: FlowLoss) -> None:
-        self.settings, self.margin = settings, settings.margin
+    def __init__(self, settings: FlowLoss, inputs: Channels) -> None:
+        self.settings, self.inputs, self.margin = settings, inputs, settings.margin
 
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
         """Return the weighted sum of velocity's and momentum's errors."""
@@ -325,7 +336,7 @@ class Flows(_Whole):
         parts = flow_losses(
             outputs,
             targets,
-            rho_of(inputs),
+            rho_of(inputs, self.inputs),
             velocity_scale=settings.velocity_scale,
             momentum_scale=settings.momentum_scale,
             density_power=settings.density_power,
@@ -344,11 +355,12 @@ class Flows(_Whole):
         """Return the loss, the rms error of a velocity component [km/s], and correlations."""
         outputs, targets, inputs = self._apply(network, inputs, targets, periodic=periodic)
         outputs = outputs.float()
+        velocity, momentum = (FLOW_OUTPUTS.of(name) for name in ("velocity", "momentum"))
         return {
             "loss": self._sum(outputs, targets, inputs),
-            "velocity_rms": _rms(outputs[:, :3] - targets[:, :3], factor),
-            "velocity_correlation": correlation(outputs[:, :3], targets[:, :3]),
-            "momentum_correlation": correlation(outputs[:, 3:], targets[:, 3:]),
+            "velocity_rms": _rms(outputs[:, velocity] - targets[:, velocity], factor),
+            "velocity_correlation": correlation(outputs[:, velocity], targets[:, velocity]),
+            "momentum_correlation": correlation(outputs[:, momentum], targets[:, momentum]),
         }
 
 

@@ -26,7 +26,7 @@ from peculiar.core.own_files import clear_leftovers
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import sampling
-from peculiar.models.channels import DENSITY_FLOOR, OUTPUT_CHANNELS, encode
+from peculiar.models.channels import DENSITY_FLOOR, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
 from peculiar.training.cache import box_key, is_mesh, save_meshes
@@ -353,7 +353,7 @@ def cached_cubes(
                 kind = DENSITY_FLOOR if expected is None else [DENSITY_FLOOR, UNSEEN_SMOOTHING, description]
                 targets = folder / f"cube-{box_key(box, FORMAT, own, number, kind)}-truth.npy"
                 seen = is_mesh(inputs, channels=channels, cells=variant.mesh)
-                true = is_mesh(targets, channels=OUTPUT_CHANNELS, cells=variant.mesh)
+                true = is_mesh(targets, channels=len(OUTPUTS), cells=variant.mesh)
                 if not (seen and true):
                     tracers = tracers or box_tracers(box, variant.tracers(), seed=box.seed)
                     made = {}

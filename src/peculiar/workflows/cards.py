@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import peculiar
+from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import (
@@ -231,11 +232,25 @@ def _transfer(
 
 
 def network_settings(settings: Recipe) -> dict[str, Any]:
-    """Return the network's settings, with the number of input channels or mass bins that the inputs have."""
-    given = dict(settings.network.settings)
+    """Return the network's settings, with the input channels or mass bins that the inputs have.
+
+    Raises
+    ------
+    InputError
+        If the network takes one channel and there are others, or its settings are not those of the inputs.
+    """
+    given, names = dict(settings.network.settings), settings.inputs.names
     known = config_keys(settings.network.architecture)
-    if "in_channels" in known:
-        given.setdefault("in_channels", len(settings.inputs.names))
-    if "bins" in known and isinstance(settings.inputs, CountInputs):
-        given.setdefault("bins", settings.inputs.bins)
+    fixed: dict[str, Any] = {"inputs": list(names), "in_channels": len(names)}
+    if isinstance(settings.inputs, CountInputs):
+        fixed["bins"] = settings.inputs.bins
+    for name, value in fixed.items():
+        if name in known and given.setdefault(name, value) != value:
+            raise InputError(
+                f"network.settings.{name} must be {value}, as the inputs are, got {given[name]}: leave it out"
+            )
+    if not {"inputs", "in_channels"} & set(known) and len(names) > 1:
+        raise InputError(
+            f"inputs of {settings.network.architecture} must be one channel, got {', '.join(names)}: take the first"
+        )
     return given

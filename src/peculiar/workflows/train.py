@@ -96,7 +96,7 @@ def train(
     if isinstance(network, Ramanah2019) and isinstance(settings.loss, AdversarialLoss):
         metrics = fit_adversarial(network, loss=settings.loss, directory=out, **common)
     else:
-        stages = objectives(settings.loss)
+        stages = objectives(settings.loss, inputs=settings.inputs.names)
         for objective in stages:
             alone = len(stages) == 1
             if not alone:
@@ -206,7 +206,11 @@ def _read_record(record: Path) -> dict[str, Any]:
 
 def _folders(out: Path, settings: Recipe) -> list[Path]:
     """Where the checkpoints of a recipe's stages are."""
-    stages = () if isinstance(settings.loss, AdversarialLoss) else objectives(settings.loss)
+    stages = (
+        ()
+        if isinstance(settings.loss, AdversarialLoss)
+        else objectives(settings.loss, inputs=settings.inputs.names)
+    )
     return [out / stage.name for stage in stages] if len(stages) > 1 else [out]
 
 

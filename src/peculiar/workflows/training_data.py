@@ -11,11 +11,9 @@ import torch
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
-from peculiar.core.field import Field
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
-from peculiar.linear.survey_inputs import SurveyInputs
-from peculiar.simulate.box_files import refuse_broken
+from peculiar.linear.survey_inputs import SURROUNDINGS, SurveyInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
@@ -162,7 +160,7 @@ def _cubes(
             channels=len(spec.names),
             description=spec.model_dump(),
             directory=directory,
-            expected=spec.expected if settings.data.unseen == "expected" else None,
+            expected=spec.names.of(SURROUNDINGS) if settings.data.unseen == "expected" else None,
             advance=advance,
         )
 
@@ -170,8 +168,8 @@ def _cubes(
 def _flows(
     settings: Recipe, spec: DensityInputs, paths: list[Path], directory: Path
 ) -> Sequence[TrainingPair]:
-    def make_inputs(density: Field) -> torch.Tensor:
-        return density_inputs(density, spec)
+    def make_inputs(box: SimulatedBox) -> torch.Tensor:
+        return density_inputs(box.density, spec, cosmology=box.cosmology, redshift=box.redshift)
 
     with progress_bar("meshes", total=len(paths)) as advance:
         return cached_flows(

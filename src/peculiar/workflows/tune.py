@@ -86,7 +86,7 @@ def tune(
                 build_network(tried, seed=seed + repeat),
                 training=training,
                 validation=validation,
-                objective=objectives(tried.loss)[0],
+                objective=objectives(tried.loss, inputs=tried.inputs.names)[0],
                 settings=tried.train,
                 directory=out / f"trial-{number:03d}-{repeat}",
                 seed=seed + repeat,

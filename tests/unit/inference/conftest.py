@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from peculiar.core import Box, Catalogue
+from peculiar.core.channels import vector
 from peculiar.inference import save_model
 from peculiar.models import build
 
@@ -14,9 +15,10 @@ from peculiar.models import build
 def network():
     """A small local network, all of whose weights matter."""
     torch.manual_seed(3)
+    names = ["tracers", *vector("other"), *vector("flow")]
     module = build(
         "residual",
-        {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1, 1]},
+        {"inputs": names, "velocity": "flow", "width": 4, "levels": 2, "blocks": [1, 1]},
     )
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.2)

@@ -16,6 +16,8 @@ from peculiar.simulate.lagrangian import LagrangianFields, LagrangianInputs, lag
 pytestmark = pytest.mark.usefixtures("single_precision")
 BASE = PRESETS["he2019"]
 BOX = Box(64.0, 16)
+PARTICLES = LagrangianInputs(conditions=("Omega_m", "growth"))
+MATTER = DensityInputs(smoothing=(4.0,))
 
 
 def card(task, inputs, architecture, **changes):
@@ -50,7 +52,7 @@ def network(name, **config):
 @pytest.fixture
 def emulator():
     return DisplacementEmulator(
-        network("displacement", in_channels=11), card("displace", LagrangianInputs(), "displacement")
+        network("displacement", inputs=PARTICLES.names), card("displace", PARTICLES, "displacement")
     )
 
 
@@ -106,15 +108,15 @@ def test_warns_outside_the_card(emulator, theory):
 
 def test_flow_gives_momentum_with_the_density_it_got():
     model = FlowEmulator(
-        network("flow", in_channels=4),
-        card("flow", DensityInputs(smoothing=(4.0,)), "flow", symmetry_average=2),
+        network("flow", inputs=MATTER.names),
+        card("flow", MATTER, "flow", symmetry_average=2),
     )
     delta = torch.rand(1, 16, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.5
     fields = model.flow(Field(delta, BOX, ["density"]), BASE, redshift=0.0)
     assert fields["velocity"].kind == fields["momentum"].kind == "vector"
     flow = fields["momentum"].data / (1 + delta)
     # Before training both are the same linear velocity.
-    plain = network("flow", in_channels=4)
+    plain = network("flow", inputs=MATTER.names)
     torch.nn.init.zeros_(plain.head.conv.weight)
     start = replace(model, module=plain).flow(Field(delta, BOX, ["density"]), BASE, redshift=0.0)
     torch.testing.assert_close(
@@ -135,8 +137,8 @@ def test_transfer_multiplies_the_helmholtz_parts_apart():
     torch.testing.assert_close(changed[0], 2 * wave, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(changed[1], 3 * wave, rtol=1e-4, atol=1e-4)
     model = FlowEmulator(
-        network("flow", in_channels=4),
-        card("flow", DensityInputs(smoothing=(4.0,)), "flow", transfers={"velocity": table}),
+        network("flow", inputs=MATTER.names),
+        card("flow", MATTER, "flow", transfers={"velocity": table}),
     )
     fields = model.flow(Field(0.3 * wave[None].clone(), BOX, ["density"]), BASE, redshift=0.0)
     assert set(fields) == {"velocity", "momentum", "velocity_unbiased"}

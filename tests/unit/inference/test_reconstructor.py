@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.core.channels import vector
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
 from peculiar.inference import NeuralReconstructor, save_model
 from peculiar.inference.model_card import DensityTransfer
@@ -190,7 +191,9 @@ def test_a_survey_is_filled_up_with_zeros_to_the_stride(velocity_model, halos, m
 
 def test_our_network_on_a_survey_ends_at_its_faces_too(model, monkeypatch, single_precision):
     """Other inputs get a margin that is filled with means."""
-    network = build("residual", {"in_channels": 11, "width": 2, "levels": 2, "blocks": [1]}).eval()
+    names = (*(f"tracers_{i}" for i in range(8)), *vector("flow"))
+    config = {"inputs": names, "velocity": "flow", "width": 2, "levels": 2, "blocks": [1]}
+    network = build("residual", config).eval()
     survey = NeuralReconstructor(network, model.card.model_copy(update={"inputs": SurveyInputs()}))
     seen = recorded(network, monkeypatch)
     inputs = torch.randn(11, 9, 9, 9, generator=torch.Generator().manual_seed(4))

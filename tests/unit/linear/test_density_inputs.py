@@ -4,11 +4,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from peculiar.core import Box, Field, InputError
+from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
-from peculiar.models.flow import rho_of
+from peculiar.models.channels import rho_of
 
 BOX = Box(100.0, 16)
+
+
+def inputs_of(density, spec):
+    return density_inputs(density, spec, cosmology=PRESETS["wu2021"], redshift=0.5)
 
 
 def wave(amplitude=0.3, mode=2):
@@ -20,7 +24,7 @@ def wave(amplitude=0.3, mode=2):
 def test_linear_velocity_of_a_wave():
     delta, k, x = wave()
     spec = DensityInputs(smoothing=(0.0, 5.0))
-    inputs = density_inputs(Field(delta, BOX, ["density"]), spec)
+    inputs = inputs_of(Field(delta, BOX, ["density"]), spec)
     assert inputs.shape[0] == len(spec.names) == 7
     expected = -(0.3 / k) * torch.sin(k * x)
     torch.testing.assert_close(inputs[1, :, 3, 5], expected, atol=1e-4, rtol=1e-4)
@@ -32,15 +36,15 @@ def test_linear_velocity_of_a_wave():
 def test_first_channel_tells_the_density():
     delta, _, _ = wave()
     delta[0, 0, 0, 0] = -1.0
-    inputs = density_inputs(Field(delta, BOX, ["density"]), DensityInputs())
-    torch.testing.assert_close(rho_of(inputs[None])[0], 1 + delta)
+    inputs = inputs_of(Field(delta, BOX, ["density"]), DensityInputs())
+    torch.testing.assert_close(rho_of(inputs[None], DensityInputs().names)[0], 1 + delta)
 
 
 def test_bad_input_is_refused():
     delta, _, _ = wave()
     with pytest.raises(InputError, match="subtract 1"):
-        density_inputs(Field(delta - 2, BOX, ["density"]), DensityInputs())
+        inputs_of(Field(delta - 2, BOX, ["density"]), DensityInputs())
     with pytest.raises(InputError, match="periodic"):
-        density_inputs(Field(delta, Box(100.0, 16, periodic=False), ["density"]), DensityInputs())
+        inputs_of(Field(delta, Box(100.0, 16, periodic=False), ["density"]), DensityInputs())
     with pytest.raises(ValidationError, match="smoothing"):
         DensityInputs(smoothing=(-1.0,))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,9 @@ import torch
 from peculiar.core import PRESETS, Box, Catalogue, Field
 from peculiar.core.errors import InputError
 from peculiar.fields.symmetry import Symmetry, apply_symmetry
+from peculiar.linear.clustering import linear_bias
 from peculiar.linear.inputs import InputSpec, network_inputs
+from peculiar.linear.wiener import shipped_filter
 
 COSMOLOGY = PRESETS["xiao2024"]
 CELLS = 24
@@ -96,3 +100,35 @@ def test_a_survey_is_filled_with_random_tracers_where_it_has_not_seen():
 def test_mass_weighting_needs_the_published_inputs():
     with pytest.raises(InputError, match="weighting must be 'number'"):
         inputs(clustered(), InputSpec(weighting="mass"))
+
+
+def test_conditions_are_those_of_the_catalogue_and_its_cosmology():
+    spec = InputSpec(conditions=("redshift", "density", "bias", "cell"))
+    found = inputs(clustered(), spec)
+    plain = inputs(clustered())
+    assert torch.equal(found.data[:-4], plain.data)
+    redshift, density, bias, cell = found.data[-4:, 0, 0, 0].tolist()
+    assert (redshift, cell) == pytest.approx((0.59, np.log(2.34375)))
+    assert density == pytest.approx(np.log1p(530 / CELLS**3))
+    assert bias == pytest.approx(np.log(linear_bias(clustered(), cosmology=COSMOLOGY)))
+
+
+def test_the_wiener_filter_of_a_card_is_used():
+    own = replace(shipped_filter(), weights_velocity=2 * shipped_filter().weights_velocity)
+    spec = InputSpec(wiener=own.to_dict())
+    flow = SPEC.names.of("wiener_velocity")
+    found, plain = inputs(clustered(), spec), inputs(clustered())
+    torch.testing.assert_close(found.data[flow], 2 * plain.data[flow])
+    assert (
+        InputSpec.model_validate_json(spec.model_dump_json()).tables
+        == spec.tables
+        == {"wiener": own.checksum}
+    )
+    assert SPEC.tables == {"wiener": shipped_filter().checksum} != spec.tables
+
+
+def test_a_filter_that_is_not_fitted_yet_cannot_be_used():
+    with pytest.raises(InputError, match="inputs.wiener must be a filter when it is used, got 'fitted'"):
+        inputs(clustered(), InputSpec(wiener="fitted"))
+    with pytest.raises(ValueError, match="wiener must be 'package', 'fitted' or a table, got 'fited'"):
+        InputSpec(wiener="fited")

@@ -40,7 +40,7 @@ def test_zero_stands_for_what_is_not_known():
     data = survey_inputs(survey(), cells=CELLS, cosmology=COSMOLOGY, spec=spec)
     assert data.shape == (len(spec.names), CELLS, CELLS, CELLS)
     blind = data[:, 10:]
-    for name in ("observed", "moved", "moved_mass", "completeness", "expected"):
+    for name in ("observed", "moved", "moved_mass", "completeness", "density"):
         assert float(channel(blind, spec, name).abs().max()) == 0
         assert float(channel(data[:, :7], spec, name).std()) > 0
     assert float(channel(blind, spec, "flow_x").std()) > 0  # but matter that is seen pulls there
@@ -49,9 +49,7 @@ def test_zero_stands_for_what_is_not_known():
 def test_expected_counts_are_the_catalogues():
     spec = SurveyInputs()
     catalogue = survey()
-    expected = channel(
-        survey_inputs(catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=spec), spec, "expected"
-    )
+    expected = channel(survey_inputs(catalogue, cells=CELLS, cosmology=COSMOLOGY, spec=spec), spec, "density")
     # The cloud-in-cell assignment carries an eighth of the cells at the box's faces out of it.
     assert float(expected[1:-1, 1:-1, 1:-1].expm1().sum()) == pytest.approx(
         len(catalogue) * 14**2 / 16**2 * 7 / 8, rel=0.02

@@ -66,18 +66,18 @@ def test_saved_filters_load_as_they_were(tmp_path):
 
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "wiener.json"
-    with pytest.raises(InputError, match="must be a Wiener filter in JSON"):
+    with pytest.raises(InputError, match="Wiener filter must be a file"):
         WienerFilter.load(path)
     make_filter().save(path)
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="must be a Wiener filter in JSON"):
+    with pytest.raises(InputError, match="Wiener filter must be JSON"):
         WienerFilter.load(path)
     path.write_text(json.dumps(json.loads(whole) | {"schema": 99}))
     with pytest.raises(InputError, match="got schema 99"):
         WienerFilter.load(path)
     path.write_text("[1, 2]")
-    with pytest.raises(InputError, match="must be a Wiener filter in JSON"):
+    with pytest.raises(InputError, match="Wiener filter must hold names"):
         WienerFilter.load(path)
 
 

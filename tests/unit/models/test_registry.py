@@ -2,11 +2,15 @@ import pytest
 import torch
 
 from peculiar import models
+from peculiar.core.channels import vector
 from peculiar.core.errors import InputError
+
+FLOW = {"inputs": ["tracers", *vector("flow")], "velocity": "flow"}
+HALOS = {"inputs": ["abundance_1", *vector("linear_velocity"), *vector("linear_momentum")]}
 
 
 def test_lists_become_tuples():
-    network = models.build("residual", {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1, 2]})
+    network = models.build("residual", FLOW | {"width": 4, "levels": 2, "blocks": [1, 2]})
     assert network.config.blocks == (1, 2)
 
 
@@ -14,13 +18,14 @@ def test_lists_become_tuples():
     ("name", "config", "text"),
     [
         ("unet", {}, "he2019, .*residual, .*wu2021, xiao2024"),
-        ("residual", {"in_channels": 7, "widht": 4}, "widht"),
-        ("residual", {"in_channels": 7, "input_scale": [1.0]}, "7 entries"),
-        ("residual", {"in_channels": 7, "velocity": [5, 6, 7]}, "7 input channels"),
-        ("residual", {"in_channels": 0}, "in_channels"),
-        ("xiao2024", {"init_kernel": 4}, "odd"),
-        ("xiao2024", {"dropout": 1.0}, "dropout"),
-        ("xiao2024", {"in_channels": 8}, "linear_momentum"),
+        ("residual", FLOW | {"widht": 4}, "widht"),
+        ("residual", FLOW | {"input_scale": [1.0]}, "input_scale"),
+        ("residual", FLOW | {"velocity": [5, 6, 7]}, "velocity"),
+        ("residual", {"inputs": []}, "wiener_velocity"),
+        ("wang2024", {"in_channels": 0}, "in_channels"),
+        ("xiao2024", HALOS | {"init_kernel": 4}, "odd"),
+        ("xiao2024", HALOS | {"dropout": 1.0}, "dropout"),
+        ("xiao2024", {"inputs": HALOS["inputs"][:4]}, "linear_momentum"),
     ],
 )
 def test_bad_settings_are_refused(name, config, text):
@@ -34,4 +39,4 @@ def test_a_network_that_cannot_be_counted_is_refused(huge):
         torch.device("meta"),
         pytest.raises(InputError, match="model 'residual' must be one that can be built"),
     ):
-        models.build("residual", {"in_channels": 13} | huge)
+        models.build("residual", FLOW | huge)

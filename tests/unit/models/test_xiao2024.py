@@ -1,11 +1,13 @@
 import pytest
 import torch
 
+from peculiar.core.channels import vector
 from peculiar.core.errors import InputError
 from peculiar.models.channels import VELOCITY
 from peculiar.models.xiao2024 import Xiao2024, Xiao2024Config
 
-SMALL = Xiao2024Config(channels=(3, 4, 5), init_kernel=3, velocity_scale=5.0)
+NAMES = (*(f"abundance_{i}" for i in range(4)), *vector("linear_velocity"), *vector("linear_momentum"))
+SMALL = Xiao2024Config(inputs=NAMES, channels=(3, 4, 5), init_kernel=3, velocity_scale=5.0)
 
 
 @torch.no_grad()

@@ -76,14 +76,14 @@ def test_seeds_decide_which_cosmologies_vary():
 def test_inputs_are_vectors_then_numbers():
     box = Box(32.0, 8)
     theory = lagrangian_fields(linear_density(box, BASE, seed=1), box, BASE, redshift=0.0)
-    spec = LagrangianInputs()
-    inputs = lagrangian_inputs(theory, BASE, redshift=0.0, spec=spec)
+    spec = LagrangianInputs(conditions=("Omega_m", "growth"))
+    inputs = lagrangian_inputs(theory, box, BASE, redshift=0.0, spec=spec)
     assert inputs.shape == (len(spec.names), 8, 8, 8)
     assert torch.equal(inputs[3:6], theory.second_order)
     assert inputs[9].unique().item() == pytest.approx(BASE.Omega_m - 0.3)
     assert inputs[10].unique().item() == pytest.approx(np.log(BASE.sigma8))
-    published = LagrangianInputs(fields=("zeldovich",), cosmology=False)
-    assert torch.equal(lagrangian_inputs(theory, BASE, redshift=0.0, spec=published), theory.zeldovich)
+    published = LagrangianInputs(fields=("zeldovich",))
+    assert torch.equal(lagrangian_inputs(theory, box, BASE, redshift=0.0, spec=published), theory.zeldovich)
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from peculiar import models
+from peculiar.core.channels import vector
 from peculiar.core.errors import InputError
 from peculiar.models.wang2024 import Wang2024
 from peculiar.training.checkpoint import WholeCheckpoints
@@ -16,6 +17,7 @@ from peculiar.training.objectives import Components, PublishedStage, Velocities,
 from peculiar.training.report import read_metrics
 from peculiar.training.settings import ComponentLoss, PublishedLoss, TrainSettings, VelocityLoss
 
+NAMES = ("tracers", *vector("flow"), *vector("sight"))
 VECTORS = ((1, 2, 3), (4, 5, 6))
 STEPS = 12
 
@@ -26,7 +28,7 @@ class KilledError(Exception):
 
 def train(pairs, directory, *, resume=False, lines=None, **changes):
     torch.manual_seed(1)
-    config = {"in_channels": 7, "width": 4, "levels": 2, "blocks": [1], "velocity": [1, 2, 3], "dropout": 0.2}
+    config = {"inputs": NAMES, "width": 4, "levels": 2, "blocks": [1], "velocity": "flow", "dropout": 0.2}
     network = models.build("residual", config)
     values = {
         "steps": STEPS,
@@ -183,10 +185,8 @@ def test_meshes_that_do_not_fit_are_refused_before_training(pairs, tmp_path, lev
 
 def test_published_stages_train_their_own_part(pairs, tmp_path):
     torch.manual_seed(0)
-    channels = {"halos": [0], "linear_velocity": [1, 2, 3], "linear_momentum": [4, 5, 6]}
-    network = models.build(
-        "xiao2024", {"in_channels": 7, "channels": [3, 3, 3], "init_kernel": 3, **channels}
-    )
+    names = ["abundance_1", *vector("linear_velocity"), *vector("linear_momentum")]
+    network = models.build("xiao2024", {"inputs": names, "channels": [3, 3, 3], "init_kernel": 3})
     for stage in ("density", "velocity"):
         before = {key: value.clone() for key, value in network.state_dict().items()}
         fit(
@@ -226,7 +226,7 @@ def test_correlation_is_pearsons():
 
 
 def test_loss_and_network_must_fit():
-    network = models.build("residual", {"in_channels": 7, "width": 4, "levels": 2})
+    network = models.build("residual", {"inputs": NAMES, "velocity": "flow", "width": 4, "levels": 2})
     stage = PublishedStage(PublishedLoss(), "density")
     with pytest.raises(InputError, match="xiao2024"):
         stage.trained(network)

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from peculiar.core.channels import Channels, vector
 from peculiar.core.errors import InputError
 from peculiar.models import build
-from peculiar.models.flow import rho_of
+from peculiar.models.channels import rho_of
 from peculiar.training.losses import velocity_losses
 from peculiar.training.objectives import (
     Components,
@@ -22,6 +23,8 @@ from peculiar.training.settings import (
     PublishedLoss,
     VelocityLoss,
 )
+
+FLOW = Channels(("log_rho", *vector("linear_2")))
 
 
 class Fixed(nn.Module):
@@ -74,8 +77,8 @@ def test_flow_loss_weighs_momentum_by_the_density_it_is_given():
     inputs = torch.randn(1, 4, 6, 6, 6).abs()
     targets = torch.randn(1, 6, 6, 6, 6)
     off = targets.clone()
-    off[:, 3:] += 1 + rho_of(inputs)
-    objective = Flows(FlowLoss(velocity_scale=1.0, momentum_scale=2.0, momentum=0.5))
+    off[:, 3:] += 1 + rho_of(inputs, FLOW)
+    objective = Flows(FlowLoss(velocity_scale=1.0, momentum_scale=2.0, momentum=0.5), FLOW)
     assert float(objective.loss(Fixed(off), inputs, targets, crop=False)) == pytest.approx(0.5 / 4)
     assert float(objective.loss(Fixed(targets), inputs, targets, crop=False)) == 0.0
 
@@ -115,7 +118,7 @@ def test_a_loss_of_velocity_needs_a_term_and_a_network_of_velocity():
         (Components(ComponentLoss(margin=2)), slice(None)),
         (Velocities(VelocityLoss(margin=2)), slice(1, 4)),
         (Displacements(DisplacementLoss(margin=2)), slice(0, 6)),
-        (Flows(FlowLoss(margin=2)), slice(0, 6)),
+        (Flows(FlowLoss(margin=2), FLOW), slice(0, 6)),
     ],
 )
 def test_the_margin_of_a_box_that_does_not_wrap_is_left_out(objective, channels):
@@ -135,8 +138,8 @@ def test_the_margin_of_a_box_that_does_not_wrap_is_left_out(objective, channels)
 
 def test_the_margin_is_left_out_of_published_stages_too():
     torch.manual_seed(0)
-    vectors = {"halos": [0], "linear_velocity": [1, 2, 3], "linear_momentum": [4, 5, 6]}
-    network = build("xiao2024", {"in_channels": 7, "channels": [3, 3, 3], "init_kernel": 3, **vectors}).eval()
+    names = ["abundance_1", *vector("linear_velocity"), *vector("linear_momentum")]
+    network = build("xiao2024", {"inputs": names, "channels": [3, 3, 3], "init_kernel": 3}).eval()
     inputs, targets = torch.randn(2, 1, 7, 16, 16, 16).unbind()
     outer = targets.clone()
     outer[..., :2] += 5.0
@@ -150,11 +153,14 @@ def test_the_margin_is_left_out_of_published_stages_too():
 
 
 def test_stages_of_each_loss():
-    names = [[one.name for one in objectives(loss)] for loss in (ComponentLoss(), PublishedLoss())]
+    def stages(loss):
+        return objectives(loss, inputs=FLOW)
+
+    names = [[one.name for one in stages(loss)] for loss in (ComponentLoss(), PublishedLoss())]
     assert names == [["all"], ["density", "velocity", "momentum"]]
-    assert isinstance(objectives(DisplacementLoss())[0], Displacements)
-    assert isinstance(objectives(FlowLoss())[0], Flows)
-    assert isinstance(objectives(VelocityLoss())[0], Velocities)
+    assert isinstance(stages(DisplacementLoss())[0], Displacements)
+    assert isinstance(stages(FlowLoss())[0], Flows)
+    assert isinstance(stages(VelocityLoss())[0], Velocities)
 
 
 def test_correlation_is_pearsons():

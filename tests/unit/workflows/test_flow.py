@@ -13,6 +13,7 @@ from peculiar.cli import app
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import save_model
+from peculiar.linear.density_inputs import DensityInputs
 from peculiar.models import build
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields, write_fields
@@ -25,7 +26,7 @@ BOX = Box(64.0, 16)
 def tiny(tmp_path_factory):
     """A flow network that was not trained: linear velocities of the density smoothed by 4 Mpc/h."""
     torch.manual_seed(1)
-    configuration = {"in_channels": 4, "width": 4, "levels": 2, "blocks": [1]}
+    configuration = {"inputs": DensityInputs(smoothing=(4.0,)).names, "width": 4, "levels": 2, "blocks": [1]}
     directory = tmp_path_factory.mktemp("model")
     save_model(
         build("flow", configuration),
