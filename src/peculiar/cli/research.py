@@ -113,7 +113,12 @@ def simulate(
 
 Recipe = Annotated[str, typer.Argument(help="A recipe of the package, such as residual, or a .toml file.")]
 Profile = Annotated[str, typer.Option(help="smoke (seconds), cpu (hours), gpu (minutes) or paper.")]
-Run = Annotated[Path, typer.Option(help="Directory of simulated boxes.")]
+Run = Annotated[
+    list[Path],
+    typer.Option(
+        help="Directory of simulated boxes; may be repeated, for other redshifts, cosmologies and sizes."
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE changes the recipe, as train.lr=1e-4; may be repeated."),

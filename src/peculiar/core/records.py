@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -78,6 +78,12 @@ def read_json(path: Path | str, *, what: str, remedy: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{what} must hold names and values, got {type(found).__name__} in {path}: {remedy}")
     return found
+
+
+def checksum(path: Path | str) -> str:
+    """Return the sha256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def checked(model: type[Model], entries: Mapping[str, Any], *, where: str, remedy: str = "") -> Model:

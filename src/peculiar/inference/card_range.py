@@ -17,6 +17,8 @@ from peculiar.linear.wiener import DENSITY_TOLERANCE
 CELL_TOLERANCE = (
     0.03  # relative; a box that is no multiple of the card's cell moves it by less on meshes above 17^3
 )
+REDSHIFT_TOLERANCE = 0.01
+"""Of emulators and painters, beyond the redshifts that they were trained at."""
 SHELL = 25.0
 """Width of the shells in which a survey's expected density is compared with that of training [Mpc/h]."""
 SELECTION_TOLERANCE = 2.0
@@ -57,7 +59,7 @@ def card_limits(card: ModelCard) -> dict[str, tuple[float, float]]:
     limits = {
         "number density": scaled(card.number_density_range, tolerance.number_density),
         "redshift": (max(low - tolerance.redshift, 0.0), high + tolerance.redshift),
-        "cell size": scaled((card.cell_size, card.cell_size), (1 - CELL_TOLERANCE, 1 + CELL_TOLERANCE)),
+        "cell size": scaled(card.cell_size_range, (1 - CELL_TOLERANCE, 1 + CELL_TOLERANCE)),
     }
     for name in ("Omega_m", "sigma8"):
         limits[f"cosmology {name}"] = scaled(card.cosmology_range[name], getattr(tolerance, name))
@@ -214,13 +216,15 @@ def warn_outside(
     cosmology : Cosmology
     """
     texts = []
-    if abs(cell_size / card.cell_size - 1) > CELL_TOLERANCE:
+    low, high = card.cell_size_range
+    if not (1 - CELL_TOLERANCE) * low <= cell_size <= (1 + CELL_TOLERANCE) * high:
         texts.append(
-            f"spacing of particles and cell size {cell_size:.4g} Mpc/h differ from {card.cell_size:.4g} Mpc/h of "
+            f"spacing of particles and cell size {cell_size:.4g} Mpc/h differ from {_span(low, high)} Mpc/h of "
             f"model {card.name!r}"
         )
-    if abs(redshift - card.redshift) > 0.01:
-        texts.append(f"redshift {redshift:g} differs from {card.redshift:g} of model {card.name!r}")
+    low, high = card.redshift_range
+    if not low - REDSHIFT_TOLERANCE <= redshift <= high + REDSHIFT_TOLERANCE:
+        texts.append(f"redshift {redshift:g} differs from {_span(low, high)} of model {card.name!r}")
     for name, (low, high) in card.cosmology_range.items():
         value = getattr(cosmology, name)
         if not 0.99 * low <= value <= 1.01 * high:
@@ -229,3 +233,7 @@ def warn_outside(
             )
     for text in texts:
         warnings.warn(text, OutOfRangeWarning, stacklevel=3)
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.fields.calculus import helmholtz
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
-from peculiar.inference.card_range import warn_outside
-from peculiar.inference.model_card import EmulatorCard, VectorTransfer, load_model
+from peculiar.inference.card_range import REDSHIFT_TOLERANCE, warn_outside
+from peculiar.inference.model_card import EmulatorCard, Task, VectorTransfer, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
@@ -51,11 +51,13 @@ class DisplacementEmulator:
         return cls(*_load(name_or_path, "displace"), max_side)
 
     def check(self, redshift: float, *, symmetries: int | None = None) -> None:
-        """Refuse a redshift that is not the card's, and symmetries that the cube does not have."""
+        """Refuse a redshift outside the card's, and symmetries that the cube does not have."""
         card = self.card
-        if not abs(redshift - card.redshift) <= 0.01:
+        low, high = card.redshift_range
+        if not low - REDSHIFT_TOLERANCE <= redshift <= high + REDSHIFT_TOLERANCE:
+            trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             raise InputError(
-                f"redshift must be {card.redshift:g} for model {card.name!r}, got {redshift:g}: train one for it"
+                f"redshift must be {trained} for model {card.name!r}, got {redshift:g}: train one for it"
             )
         if symmetries is not None and not 1 <= symmetries <= 48:
             raise InputError(
@@ -83,14 +85,14 @@ class DisplacementEmulator:
             With one cell per particle.
         cosmology : Cosmology
         redshift : float
-            That of the card.
+            Within the card's.
         symmetries : int, optional
             Symmetries of the cube to average over, 1 to 48: less error, so many times the time. Default: the card's.
 
         Raises
         ------
         InputError
-            If the redshift is another than the card's.
+            If the redshift lies outside the card's.
         """
         card = self.card
         assert isinstance(card.inputs, LagrangianInputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from itertools import pairwise
@@ -22,7 +21,7 @@ from pydantic import (
 
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
-from peculiar.core.records import StoredCosmology, read_json
+from peculiar.core.records import StoredCosmology, checksum, read_json
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
@@ -119,12 +118,21 @@ class _Card(_Frozen):
     configuration: dict[str, Any]
     cosmology: Annotated[dict[str, float], AfterValidator(_stored_cosmology)]
     redshift: float = Field(gt=-1)
+    redshift_range: tuple[float, float]
     cell_size: float = Field(gt=0)
+    cell_size_range: tuple[float, float]
     velocity_definition: str
     symmetry_average: int = Field(default=1, ge=1, le=48)
     metrics: dict[str, float]
     seeds: dict[str, int]
     notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_value(cls, entries: Any) -> Any:
+        """A card of boxes of one redshift or one cell size may leave its range out."""
+        ranges = {f"{name}_range": entries.get(name) for name in ("redshift", "cell_size")}
+        return {name: (value, value) for name, value in ranges.items() if value is not None} | entries
 
     @model_validator(mode="after")
     def _channels(self) -> Self:
@@ -149,7 +157,6 @@ class ModelCard(_Card):
 
     inputs: Annotated[TracerInputs, Field(discriminator="kind")]
     normalisation: _Fields
-    redshift_range: tuple[float, float]
     number_density: float = Field(ge=0)
     number_density_range: tuple[float, float]
     cosmology_range: dict[str, tuple[float, float]]
@@ -213,12 +220,6 @@ class PainterCard(_Card):
 
 
 AnyCard = ModelCard | EmulatorCard | PainterCard
-
-
-def weights_checksum(path: Path | str) -> str:
-    """Return the sha256 of a file, as hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def task_of(card: AnyCard) -> Task:
@@ -307,7 +308,7 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
         atomic_output(weights.with_suffix(".json"), overwrite=True) as new_card,
     ):
         new.write_bytes(save(state, metadata={"name": str(entries["name"])}))
-        card = _card_class(entries)(**entries, weights_sha256=weights_checksum(new))
+        card = _card_class(entries)(**entries, weights_sha256=checksum(new))
         if isinstance(card, ModelCard):
             card = card.model_copy(update={"tables": card.inputs.tables})
         new_card.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -413,10 +414,10 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
     weights = card_path.with_suffix(".safetensors")
     if not weights.is_file():
         raise InputError(f"Model weights must lie beside the card, got no {weights}: fetch both files")
-    checksum = weights_checksum(weights)
-    if checksum != card.weights_sha256:
+    found = checksum(weights)
+    if found != card.weights_sha256:
         raise InputError(
-            f"Model weights must have the card's sha256 {card.weights_sha256[:12]}..., got {checksum[:12]}... for "
+            f"Model weights must have the card's sha256 {card.weights_sha256[:12]}..., got {found[:12]}... for "
             f"{weights}: the file is damaged or belongs to another card, fetch both again"
         )
     try:

@@ -72,7 +72,7 @@ def seed_ranges(paths: Sequence[Path]) -> str:
     >>> seed_ranges([Path("box-1.h5"), Path("box-2.h5"), Path("box-3.h5"), Path("box-7.h5")])
     '1-3, 7'
     """
-    seeds = sorted(seed_of(path) for path in paths)
+    seeds = sorted({seed_of(path) for path in paths})
     texts = []
     for _, group in groupby(enumerate(seeds), lambda item: item[1] - item[0]):
         run = [seed for _, seed in group]

@@ -1,4 +1,4 @@
-"""Meshes of simulated boxes as networks see them, made once and kept beside the boxes."""
+"""Meshes of simulated boxes as networks see them, made once and kept in the ``cache`` beside the boxes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, reduce
+from operator import add
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,10 @@ from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
 from peculiar.core.own_files import clear_leftovers
+from peculiar.core.records import checksum
+from peculiar.linear.inputs import InputSpec
+from peculiar.linear.wiener import WienerFilter
+from peculiar.linear.wiener_training import accumulate, solve
 from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
@@ -45,7 +51,6 @@ def cached_pairs(
     make_inputs: MakeInputs,
     channels: int,
     description: Mapping[str, Any],
-    directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
     """Return every box in every variant, making what is not there yet.
@@ -64,8 +69,6 @@ def cached_pairs(
         Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
-    directory : path
-        Where the files are kept.
     advance : callable
         Told after each variant.
     """
@@ -73,16 +76,15 @@ def cached_pairs(
     for path in boxes:
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
-        folder = directory / path.stem
-        clear_leftovers(folder)
-        targets = folder / f"targets-{box_key(box, FORMAT, DENSITY_FLOOR)}.npy"
+        folder = cache_of(path)
+        targets = folder / f"targets-{box_key(path, FORMAT, DENSITY_FLOOR)}.npy"
         cells = box.box.mesh
         made = {}
         if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
             physical = (box.density.data, box.velocity.data, box.momentum.data)
             made[targets] = encode(*physical, velocity_factor=factor).half()
         for number, variant in enumerate(variants):
-            inputs = folder / f"inputs-{box_key(box, FORMAT, variant.model_dump(), description, number)}.npy"
+            inputs = folder / f"inputs-{box_key(path, FORMAT, variant.model_dump(), description, number)}.npy"
             if not is_mesh(inputs, channels=channels, cells=cells):
                 catalogue = observe(box, variant, seed=number)
                 made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
@@ -102,7 +104,6 @@ def cached_flows(
     channels: int,
     description: Mapping[str, Any],
     velocity: VelocityRule,
-    directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
     """Return every box as a density-to-velocity network sees it, making what is not there yet.
@@ -121,8 +122,6 @@ def cached_flows(
         What `make_inputs` depends on, as JSON: other inputs get other files.
     velocity : "neighbours", "background" or "volume"
         Which velocity is the target: see `SimulatedBox.velocity_by`.
-    directory : path
-        Where the files are kept.
     advance : callable
         Told after each box.
     """
@@ -130,18 +129,57 @@ def cached_flows(
     for path in boxes:
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
-        folder = directory / path.stem
-        clear_leftovers(folder)
-        targets = folder / f"flows-{box_key(box, FORMAT, velocity)}.npy"
+        folder = cache_of(path)
+        targets = folder / f"flows-{box_key(path, FORMAT, velocity)}.npy"
         cells = box.box.mesh
         if not is_mesh(targets, channels=len(FLOW_OUTPUTS), cells=cells):
             save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
-        inputs = folder / f"inputs-{box_key(box, FORMAT, description)}.npy"
+        inputs = folder / f"inputs-{box_key(path, FORMAT, description)}.npy"
         if not is_mesh(inputs, channels=channels, cells=cells):
             save_mesh(inputs, make_inputs(box))
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
     return pairs
+
+
+def cached_filter(
+    boxes: Sequence[Path],
+    variants: Sequence[Variant],
+    inputs: InputSpec,
+    *,
+    advance: Callable[[int], None] = lambda _count: None,
+) -> WienerFilter:
+    """Return the Wiener filter of boxes, in every variant with masses, fitting it if it is not there yet.
+
+    Parameters
+    ----------
+    boxes : sequence of path
+        Simulated boxes with one cell size.
+    variants : sequence of Variant
+    inputs : InputSpec
+        How tracers are binned and moved back.
+    advance : callable
+        Told after each box.
+    """
+    settings = inputs.model_dump(include={"abundances", "smoothing", "bias", "iterations"})
+    sample = [(number, variant.model_dump()) for number, variant in enumerate(variants) if variant.ranked]
+    key = box_key(boxes[0], FORMAT, [box_checksum(path) for path in boxes], settings, sample)
+    path = cache_of(boxes[0]).with_name(f"wiener-{key}.json")
+    if path.is_file():
+        return WienerFilter.load(path)
+    spectra = []
+    for one in boxes:
+        box = SimulatedBox.open(one)
+        for number, variant in enumerate(variants):
+            if variant.ranked:
+                catalogue = observe(box, variant, seed=number)
+                found = accumulate(catalogue, box.density, box.velocity, cosmology=box.cosmology, **settings)
+                spectra.append(found)
+        advance(1)
+    fitted = solve(reduce(add, spectra), **settings)
+    with atomic_output(path, overwrite=True) as temporary:
+        fitted.save(temporary)
+    return fitted
 
 
 def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
@@ -170,30 +208,38 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
     return catalogue if variant.ranked else catalogue.replace(masses=None)
 
 
-def box_key(box: SimulatedBox, *parts: object) -> str:
-    """Return a name for what was made of a box; other parts, as JSON, give another name."""
-    # A box that was simulated again has another size or time of change: its old meshes are not taken.
-    status = box.path.stat()
-    text = json.dumps([status.st_size, status.st_mtime_ns, *parts], sort_keys=True, default=str)
+def cache_of(box: Path) -> Path:
+    """Return where meshes of a box are kept, beside it, without what runs that were killed left there."""
+    folder = box.parent / "cache" / box.stem
+    clear_leftovers(folder)
+    return folder
+
+
+def box_key(box: Path, *parts: object) -> str:
+    """Return a name for what was made of a box's contents; other parts, as JSON, give another name."""
+    text = json.dumps([box_checksum(box), *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def save_meshes(meshes: Mapping[Path, Float16[torch.Tensor, "channel x y z"]]) -> None:
-    """Write what was made of a box: a box that cannot be observed, or is damaged, leaves nothing behind.
+def box_checksum(box: Path) -> str:
+    """Return the sha256 of a simulation's file, read once as long as the file is not touched."""
+    status = box.stat()
+    return _checksum(box, status.st_size, status.st_mtime_ns)
 
-    Raises
-    ------
-    InputError
-        If a value was not finite or too large for float16.
-    """
-    for path, mesh in meshes.items():
-        if not bool(torch.isfinite(mesh).all()):
-            raise InputError(
-                f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
-            )
-    for path, mesh in meshes.items():
-        with atomic_output(path, overwrite=True) as temporary:
-            np.save(temporary, mesh.numpy())
+
+@cache
+def _checksum(box: Path, _size: int, _changed: int) -> str:
+    return checksum(box)
+
+
+def save_mesh(path: Path, mesh: torch.Tensor) -> None:
+    """Write a mesh as float16; InputError if a value is not finite or too large."""
+    if not bool(torch.isfinite(mesh).all()) or float(mesh.abs().max()) > np.finfo(np.float16).max:
+        raise InputError(
+            f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
+        )
+    with atomic_output(path, overwrite=True) as temporary:
+        np.save(temporary, mesh.to(torch.float16).numpy())
 
 
 def is_mesh(path: Path, *, channels: int, cells: int, kinds: str = "e") -> bool:

@@ -41,8 +41,8 @@ def fit_transfer(
     if not predicted or len(predicted) != len(truth):
         raise InputError(f"predicted and truth must be one to one, got {len(predicted)} and {len(truth)}")
     spectra = [compare_power(a, b) for a, b in zip(predicted, truth, strict=True)]
-    powers = np.stack([(s.predicted.power, s.truth.power) for s in spectra])
-    k, (transfer,) = _transfers(spectra[0].k, spectra[0].truth.modes, powers[:, None], largest=LARGEST_K)
+    shells = [(s.k, s.truth.modes, np.array([[s.predicted.power, s.truth.power]])) for s in spectra]
+    k, (transfer,) = _transfers(shells, largest=LARGEST_K)
     return k, transfer
 
 
@@ -64,29 +64,35 @@ def fit_vector_transfer(
     if not predicted or len(predicted) != len(truth):
         raise InputError(f"predicted and truth must be one to one, got {len(predicted)} and {len(truth)}")
     found, true = ([helmholtz_power(field) for field in fields] for fields in (predicted, truth))
-    powers = np.stack(
-        [
-            [(getattr(a, part).power, getattr(b, part).power) for part in ("potential", "rotational")]
-            for a, b in zip(found, true, strict=True)
-        ]
-    )
-    spectrum = true[0].total
-    k, (potential, rotational) = _transfers(spectrum.k, spectrum.modes, powers, largest=np.inf)
+    shells = [
+        (
+            b.total.k,
+            b.total.modes,
+            np.array(
+                [(getattr(a, part).power, getattr(b, part).power) for part in ("potential", "rotational")]
+            ),
+        )
+        for a, b in zip(found, true, strict=True)
+    ]
+    k, (potential, rotational) = _transfers(shells, largest=np.inf)
     return k, potential, rotational
 
 
 def _transfers(
-    k: np.ndarray, modes: np.ndarray, powers: np.ndarray, *, largest: float
+    shells: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, largest: float
 ) -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
-    """Factors in groups of bins, from powers (box, part, predicted or true, k)."""
-    boxes = len(powers)
-    use = (k <= max(largest, k[0])) & (modes > 0)
-    # Neighbouring bins are put together until they hold enough modes for a smooth curve.
-    group = np.floor((np.cumsum(modes[use]) - modes[use]) * boxes / FEWEST_MODES).astype(int)
+    """Factors in groups of shells, from (k, modes, powers (part, predicted or true, k)) of boxes of any size."""
+    k, modes = (np.concatenate([one[i] for one in shells]) for i in (0, 1))
+    powers = np.concatenate([power * count for _, count, power in shells], axis=-1)
+    use = (k <= max(largest, k.min())) & (modes > 0)
+    # Shells of equal k, and then neighbouring ones, are put together until they hold enough modes for a smooth curve.
+    each, place = np.unique(np.round(k[use], 9), return_inverse=True)
+    total = np.bincount(place, weights=modes[use], minlength=len(each))
+    group = np.floor((np.cumsum(total) - total) / FEWEST_MODES).astype(int)[place]
     count, total_k = np.bincount(group, weights=modes[use]), np.bincount(group, weights=(k * modes)[use])
     filled = count > 0
     transfers = []
-    for found, true in (powers.mean(axis=0) * modes)[..., use]:
+    for found, true in powers[..., use]:
         sums = [np.bincount(group, weights=power)[filled] for power in (found, true)]
         transfers.append(tuple(map(float, np.sqrt(sums[1] / sums[0]))))
     return tuple(map(float, total_k[filled] / count[filled])), transfers

@@ -15,13 +15,12 @@ from peculiar.core.box import Box
 from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
-from peculiar.core.own_files import clear_leftovers
 from peculiar.fields.paint import paint
 from peculiar.models.channels import log_density
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
 from peculiar.simulate.matter import Dynamics, box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.training.cache import box_key, is_mesh
+from peculiar.training.cache import box_key, cache_of, is_mesh
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 
@@ -80,7 +79,6 @@ def cached_counts(
     paths: Sequence[Path],
     inputs: CountInputs,
     *,
-    directory: Path,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[CountPair]:
     """Return every box as a painter of halos sees it, making what is not there yet.
@@ -93,8 +91,6 @@ def cached_counts(
         Simulated boxes.
     inputs : CountInputs
         Cells, lattice and bins of mass.
-    directory : path
-        Where the files are kept.
     advance : callable
         Told after each box.
 
@@ -108,10 +104,9 @@ def cached_counts(
     pairs = []
     for path in paths:
         simulated = SimulatedBox.open(path)
-        box = box_of_cells(simulated.box.side, cell_size=inputs.cell_size)
-        folder = directory / path.stem
-        clear_leftovers(folder)
-        targets = folder / f"counts-{box_key(simulated, FORMAT, box.mesh, edges)}.npy"
+        box = box_of_cells(simulated.box.size, cell_size=inputs.cell_size)
+        folder = cache_of(path)
+        targets = folder / f"counts-{box_key(path, FORMAT, box.mesh, edges)}.npy"
         if not is_mesh(targets, channels=inputs.bins, cells=box.mesh, kinds="BH"):
             halos = simulated.halos
             if len(halos) and halos.masses.min() > edges[0]:
@@ -123,7 +118,7 @@ def cached_counts(
             kind = np.uint8 if counts.max() <= np.iinfo(np.uint8).max else np.uint16
             with atomic_output(targets, overwrite=True) as temporary:
                 np.save(temporary, counts.astype(kind))
-        twin = box_key(simulated, FORMAT, box.mesh, inputs.particles_per_cell)
+        twin = box_key(path, FORMAT, box.mesh, inputs.particles_per_cell)
         density = folder / f"{inputs.kind.replace(' ', '-')}-{twin}.npy"
         if not is_mesh(density, channels=1, cells=box.mesh):
             theory = matter_fields(

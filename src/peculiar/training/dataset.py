@@ -112,7 +112,7 @@ class Crops(IterableDataset[Pair]):
     Parameters
     ----------
     pairs : sequence of TrainingPair
-        Where crops come from, with equal chance.
+        Where crops come from, with equal chance; their meshes may differ.
     crop : int
         Cells along a side; 0 for whole boxes (rolled by a random shift where they are periodic).
     batch_size, steps, seed : int
@@ -143,9 +143,11 @@ class Crops(IterableDataset[Pair]):
     ) -> None:
         if not pairs:
             raise InputError("pairs must hold at least one box, got none: simulate boxes first")
-        self.cells = pairs[0].cells
-        if crop > self.cells:
-            raise InputError(f"crop must be at most the mesh of the boxes ({self.cells} cells), got {crop}")
+        sides = [pair.cells for pair in pairs]
+        if crop > min(sides):
+            raise InputError(f"crop must be at most the mesh of the boxes ({min(sides)} cells), got {crop}")
+        # Whole boxes stand in one batch with others of their mesh.
+        self.alike = {n: [p for p, side in zip(pairs, sides, strict=True) if side == n] for n in set(sides)}
         self.pairs, self.crop, self.batch_size = tuple(pairs), crop, batch_size
         self.steps, self.seed, self.start = steps, seed, start
         self.vectors, self.target_vectors = vectors, target_vectors
@@ -159,10 +161,13 @@ class Crops(IterableDataset[Pair]):
     def batch(self, step: int) -> Pair:
         """Return the batch of one step: inputs (batch, channel, x, y, z) and targets (batch, channel, x, y, z)."""
         random = np.random.default_rng([self.seed, step, self.rank])
-        drawn = []
+        drawn: list[Pair] = []
+        among: Sequence[TrainingPair] = self.pairs
         for _ in range(self.batch_size):
-            pair = self.pairs[random.integers(len(self.pairs))]
-            corners = self.cells if pair.periodic else self.cells - (self.crop or self.cells) + 1
+            pair = among[int(random.integers(len(among)))]
+            cells = pair.cells
+            among = self.pairs if self.crop else self.alike[cells]
+            corners = cells if pair.periodic else cells - (self.crop or cells) + 1
             corner = random.integers(corners, size=3).tolist()
             element = self.elements[random.integers(len(self.elements))]
             inputs, targets = pair.crop(corner, self.crop)

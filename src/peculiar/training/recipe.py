@@ -63,13 +63,13 @@ _WITHOUT_A_CRITIC = {"frozen_norm": 1.0, "devices": "auto", "strategy": "auto"}
 
 
 class DataSettings(Frozen):
-    """Which boxes are used for what, by their seeds (first and last), and how they are observed."""
+    """Which boxes of each run are used for what, by their seeds (first and last), and how they are observed."""
 
     train: tuple[int, int] = (1, 500)
     validation: tuple[int, int] = (501, 1000)
     test: tuple[int, int] = (1001, 1500)
     boxes: int | None = Field(
-        None, gt=0, description="number of training boxes; all that are there if not given"
+        None, gt=0, description="number of training boxes of each run; all that are there if not given"
     )
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
@@ -81,7 +81,7 @@ class DataSettings(Frozen):
     symmetries: Literal["all", "line of sight"] = "all"
     velocity: VelocityRule = Field("neighbours", description="of density-to-velocity networks")
     cosmologies: Literal["base", "all"] = Field(
-        "all", description="of pairs: those of the run's own cosmology, or the varied ones too"
+        "all", description="of pairs: those of a run's own cosmology, or the varied ones too"
     )
 
     @model_validator(mode="after")
@@ -121,6 +121,9 @@ class Recipe(Frozen):
             v.line_of_sight != "z" for v in self.data.variants
         ):
             raise ValueError("data.symmetries 'line of sight' needs data.variants with line_of_sight z")
+        fitted = isinstance(self.inputs, InputSpec) and self.inputs.wiener == "fitted"
+        if fitted and not any(variant.ranked for variant in self.data.variants):
+            raise ValueError("inputs.wiener 'fitted' needs data.variants with masses (ranked)")
         if isinstance(self.inputs, SurveyInputs) != bool(self.data.cubes):
             raise ValueError(f"data.cubes belong to inputs of surveys, got inputs {self.inputs.kind!r}")
         for kind, architecture in _NETWORKS.items():

@@ -22,14 +22,13 @@ from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.core.own_files import clear_leftovers
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
-from peculiar.training.cache import box_key, is_mesh, save_meshes
+from peculiar.training.cache import box_key, cache_of, is_mesh, save_mesh
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 
@@ -310,7 +309,6 @@ def cached_cubes(
     make_inputs: Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]],
     channels: int,
     description: Mapping[str, Any],
-    directory: Path,
     expected: slice | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
@@ -329,8 +327,6 @@ def cached_cubes(
         Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
-    directory : path
-        Where the files are kept.
     expected : slice, optional
         Input channels that hold the displacement which unseen matter is expected to cause. In the targets it then
         stands in place of the one that unseen matter does cause, so that a network need not learn through what it
@@ -343,15 +339,14 @@ def cached_cubes(
     for path in boxes:
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
-        folder = directory / path.stem
-        clear_leftovers(folder)
+        folder = cache_of(path)
         for variant in variants:
             tracers: Catalogue | None = None
             for number in range(variant.cubes):
                 own = variant.model_dump(exclude={"cubes"})
-                inputs = folder / f"cube-{box_key(box, FORMAT, own, number, description)}.npy"
+                inputs = folder / f"cube-{box_key(path, FORMAT, own, number, description)}.npy"
                 kind = DENSITY_FLOOR if expected is None else [DENSITY_FLOOR, UNSEEN_SMOOTHING, description]
-                targets = folder / f"cube-{box_key(box, FORMAT, own, number, kind)}-truth.npy"
+                targets = folder / f"cube-{box_key(path, FORMAT, own, number, kind)}-truth.npy"
                 seen = is_mesh(inputs, channels=channels, cells=variant.mesh)
                 true = is_mesh(targets, channels=len(OUTPUTS), cells=variant.mesh)
                 if not (seen and true):

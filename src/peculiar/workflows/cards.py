@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import peculiar
+from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.inference.emulator import FlowEmulator
@@ -40,7 +41,7 @@ from peculiar.training.recipe import Recipe
 from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
-from peculiar.workflows.training_range import cosmology_range, training_range
+from peculiar.workflows.training_range import box_ranges, training_range
 
 Splits = Mapping[str, Sequence[Path]]
 
@@ -81,14 +82,11 @@ def write_model(
 def _displacement_entries(splits: Splits) -> dict[str, Any]:
     pairs = [DisplacementPair.open(path) for path in splits["train"]]
     one = pairs[0]
-    cosmologies = [pair.cosmology for pair in pairs]
     return {
         "task": "displace",
         "normalisation": {"velocity_factor": one.velocity_factor},
         "cosmology": cosmology_settings(run_cosmology(splits["train"][0].parent)),
-        "cosmology_range": cosmology_range(cosmologies),
-        "redshift": one.redshift,
-        "cell_size": one.box.cell_size,
+        **box_ranges(pairs),
         "velocity_definition": "of each particle",
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }
@@ -103,9 +101,7 @@ def _flow_entries(
         "task": "flow",
         "normalisation": {"velocity_factor": one.cosmology.velocity_factor(one.redshift)},
         "cosmology": cosmology_settings(one.cosmology),
-        "cosmology_range": cosmology_range([box.cosmology for box in boxes]),
-        "redshift": one.redshift,
-        "cell_size": one.box.cell_size,
+        **box_ranges(boxes),
         "velocity_definition": one.velocity_by(settings.data.velocity).definition,
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }
@@ -131,11 +127,12 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     assert isinstance(spec, CountInputs)
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
     one = boxes[0]
-    mesh = box_of_cells(one.box.side, cell_size=spec.cell_size)
+    meshes = [box_of_cells(box.box.size, cell_size=spec.cell_size) for box in boxes]
+    cells = sorted(mesh.cell_size for mesh in meshes)
 
     theory = []
     with progress_bar("coarser twins of the training boxes", total=len(boxes)) as advance:
-        for box in boxes:
+        for box, mesh in zip(boxes, meshes, strict=True):
             theory.append(
                 matter_fields(
                     mesh,
@@ -151,7 +148,7 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     calibration = None
     if isinstance(network, Painter):
         network.to("cpu")
-        pairs = cached_counts(splits["train"], spec, directory=splits["train"][0].parent / "cache")
+        pairs = cached_counts(splits["train"], spec)
         with progress_bar("calibration of counts", total=ROUNDS * len(pairs)) as advance:
             calibration = fit_counts(network, pairs, seed=0, advance=advance)
     low, high = spec.mass_edges[0], spec.mass_edges[-1]
@@ -160,9 +157,9 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
         "task": "paint",
         "normalisation": {"density_floor": DENSITY_OFFSET},
         "cosmology": cosmology_settings(one.cosmology),
-        "cosmology_range": cosmology_range([box.cosmology for box in boxes]),
-        "redshift": one.redshift,
-        "cell_size": mesh.cell_size,
+        **box_ranges(boxes),
+        "cell_size": cells[len(cells) // 2],
+        "cell_size_range": (cells[0], cells[-1]),
         "velocity_definition": "momentum over density of the particles",
         "particles_per_cell": spec.particles_per_cell,
         "dynamics": spec.kind,
@@ -193,10 +190,8 @@ def _reconstructor_entries(
             "velocity_factor": box.cosmology.velocity_factor(box.redshift),
         },
         "cosmology": cosmology_settings(box.cosmology),
-        "redshift": box.redshift,
         **measured,
         "number_density": (low * high) ** 0.5 if survey else data.variants[0].number_density,
-        "cell_size": box.box.cell_size,
         "tracer": settings.card.tracer,
         "space": "redshift" if survey else data.variants[0].space,
         "line_of_sight": "any" if settings.line_of_sight is None else "z",
@@ -206,27 +201,29 @@ def _reconstructor_entries(
         "smoothing": spec.smoothing,
         "velocity_definition": box.velocity_definition,
         "periodic_training": not survey,
-        "splits": {name: tuple(seed_of(path) for path in paths) for name, paths in splits.items()},
+        "splits": {name: tuple(sorted({seed_of(path) for path in paths})) for name, paths in splits.items()},
     }
     # A network's own density, until its transfer function is known; power is not unbiased where a survey ends.
     plain = DensityTransfer(k=(0.0,), transfer=(1.0,))
     if survey:
         return entries | {"density_transfer": plain}
     card = ModelCard(**common, **entries, density_transfer=plain, weights_sha256="0" * 64)
-    return entries | {"density_transfer": _transfer(NeuralReconstructor(network, card), validation, box)}
+    variants = len(validation) // len(splits["validation"])
+    boxes = [SimulatedBox.open(path).box for path in splits["validation"] for _ in range(variants)]
+    return entries | {"density_transfer": _transfer(NeuralReconstructor(network, card), validation, boxes)}
 
 
 def _transfer(
-    reconstructor: NeuralReconstructor, validation: Sequence[TrainingPair], box: SimulatedBox
+    reconstructor: NeuralReconstructor, validation: Sequence[TrainingPair], boxes: Sequence[Box]
 ) -> DensityTransfer:
     predicted: list[Field] = []
     truth: list[Field] = []
-    for pair in validation:
+    for pair, box in zip(validation, boxes, strict=True):
         inputs, targets = pair.crop((0, 0, 0), 0)
         outputs = reconstructor.outputs(inputs, line_of_sight="z", periodic=True)
         for meshes, fields in ((outputs.cpu(), predicted), (targets, truth)):
             rho = 1 + overdensity(meshes[DENSITY])
-            fields.append(Field(rho / rho.mean() - 1, box.box, ["density"]))
+            fields.append(Field(rho / rho.mean() - 1, box, ["density"]))
     k, transfer = fit_transfer(predicted, truth)
     return DensityTransfer(k=k, transfer=transfer)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import peculiar
+from peculiar.core.records import checksum
 
 SCHEMA_VERSION = 1
 
@@ -46,12 +46,6 @@ def provenance(
         },
         **seeds,
     }
-
-
-def checksum(path: Path | str) -> str:
-    """Return the sha256 of a file, as hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def source_revision() -> str:

@@ -17,6 +17,7 @@ from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
 from peculiar.models.ramanah2019 import Ramanah2019
 from peculiar.training.adversarial import fit_adversarial
+from peculiar.training.cache import box_checksum
 from peculiar.training.checkpoint import CHECKPOINT, load_checkpoint
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
@@ -26,7 +27,7 @@ from peculiar.training.settings import AdversarialLoss
 from peculiar.workflows.cards import network_settings, write_model
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.train_plan import check_plan
-from peculiar.workflows.training_data import split_files, training_pairs
+from peculiar.workflows.training_data import Runs, run_paths, split_files, training_pairs, with_tables
 
 RECORD = "run.json"
 
@@ -35,7 +36,7 @@ def train(
     recipe: str | Path,
     *,
     profile: str = "cpu",
-    run: str | Path,
+    run: Runs,
     out: str | Path,
     changes: Sequence[str] = (),
     resume: bool = False,
@@ -51,8 +52,9 @@ def train(
         A recipe of the package, or a TOML file.
     profile : str
         One of the recipe's profiles (smoke, cpu, gpu, paper).
-    run : path
-        Directory of `peculiar simulate`; meshes for training are kept in its ``cache``.
+    run : path or sequence of path
+        Directories of `peculiar simulate`, whose redshift, cosmology, size and mesh may differ; meshes for training are
+        kept in their ``cache``. Each gives boxes by the recipe's seeds.
     out : path
         Directory for ``run.json``, checkpoints, ``metrics.csv`` and its picture, NAME.safetensors and NAME.json.
     changes : sequence of str
@@ -72,15 +74,17 @@ def train(
         If the recipe is bad, boxes are missing, or `out` holds another run.
     """
     out = Path(out)
-    refuse_inputs(out, {"--run": run})
+    runs = run_paths(run)
+    refuse_inputs(out, runs)
     settings = load_recipe(recipe, profile=profile, changes=changes)
-    splits = split_files(run, settings)
+    splits = split_files(runs, settings)
     check_plan(settings, splits, seed=seed)
     network = build_network(settings, seed=seed)
     announce(f"{settings.name}: {sum(p.numel() for p in network.parameters()):,} weights")
     plan = _plan(settings, splits, profile=profile, seed=seed)
     going_on = _goes_on(out, settings, plan, resume=resume, force=force)
-    training, validation = training_pairs(settings, splits, run=Path(run))
+    made = with_tables(settings, splits)
+    training, validation = training_pairs(made, splits)
     if not going_on:
         _begin(out, settings, plan)
     common: dict[str, Any] = {
@@ -111,7 +115,7 @@ def train(
             metrics.update(
                 {k if alone or k != "loss" else f"{objective.name}_loss": v for k, v in found.items()}
             )
-    card = write_model(network, settings, splits, validation, metrics, out=out, seed=seed)
+    card = write_model(network, made, splits, validation, metrics, out=out, seed=seed)
     for folder in _folders(out, settings):
         draw_curves(folder / "metrics.csv")
     return card
@@ -146,7 +150,13 @@ def _plan(settings: Recipe, splits: dict[str, list[Path]], *, profile: str, seed
     return {
         "recipe": settings.model_dump(mode="json"),
         "profile": profile,
-        "boxes": {name: [path.name for path in paths] for name, paths in splits.items()},
+        "boxes": {
+            "test": [path.name for path in splits["test"]],
+            **{
+                name: [f"{path.name} {box_checksum(path)[:12]}" for path in splits[name]]
+                for name in ("train", "validation")
+            },
+        },
         "seed": seed,
     }
 
@@ -206,11 +216,9 @@ def _read_record(record: Path) -> dict[str, Any]:
 
 def _folders(out: Path, settings: Recipe) -> list[Path]:
     """Where the checkpoints of a recipe's stages are."""
-    stages = (
-        ()
-        if isinstance(settings.loss, AdversarialLoss)
-        else objectives(settings.loss, inputs=settings.inputs.names)
-    )
+    if isinstance(settings.loss, AdversarialLoss):
+        return [out]
+    stages = objectives(settings.loss, inputs=settings.inputs.names)
     return [out / stage.name for stage in stages] if len(stages) > 1 else [out]
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+from peculiar.core.errors import InputError
 from peculiar.core.limits import require_seeds
 from peculiar.core.memory import require_memory
 from peculiar.models import build
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.training.adversarial import check_critic
 from peculiar.training.loop import check_hardware
 from peculiar.training.meshes import check_meshes
@@ -34,15 +36,21 @@ def check_plan(settings: Recipe, splits: dict[str, list[Path]], *, seed: int) ->
     with torch.device("meta"):  # takes no memory, whatever the recipe asks for
         network = build(settings.network.architecture, network_settings(settings))
     training, validation = (mesh_shapes(settings, splits[name]) for name in ("train", "validation"))
-    mesh_shapes(settings, [*splits["train"], *splits["validation"]])  # of one size
     if isinstance(settings.loss, AdversarialLoss):
         check_critic(training, settings.train)
     else:
         check_meshes(network, training, validation, crop=settings.train.crop, margin=settings.loss.margin)
     if not isinstance(settings.loss, AdversarialLoss):
         check_hardware(settings.train)
+    if settings.task == "paint":
+        redshifts = sorted({SimulatedBox.open(path).redshift for path in splits["train"]})
+        if len(redshifts) > 1:
+            raise InputError(
+                f"run must hold boxes of one redshift for a painter, got {', '.join(f'{z:g}' for z in redshifts)}: "
+                "counts in cells hold for one, train a painter for each"
+            )
     weights = sum(parameter.numel() for parameter in network.parameters())
-    cells = (settings.train.crop or training[0].cells) ** 3
+    cells = (settings.train.crop or max(pair.cells for pair in training)) ** 3
     require_memory(
         4 * (_COPIES * weights + settings.train.batch_size * cells * len(settings.inputs.names)),
         what=f"a network of {weights:.4g} weights with batches of {settings.train.batch_size}",

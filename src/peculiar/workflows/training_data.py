@@ -19,7 +19,7 @@ from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
 from peculiar.simulate.runs import open_pairs, open_run, seed_of
-from peculiar.training.cache import cached_flows, cached_pairs
+from peculiar.training.cache import cached_filter, cached_flows, cached_pairs
 from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.lagrangian import LagrangianPair
@@ -28,31 +28,51 @@ from peculiar.training.survey_cubes import cached_cubes
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 
+Runs = str | Path | Sequence[str | Path]
+"""Directories of `peculiar simulate`: one, or several whose redshift, cosmology, size and mesh may differ."""
 
-def split_files(run: str | Path, settings: Recipe) -> dict[str, list[Path]]:
-    """Sort a run's files into "train", "validation" and "test" by the recipe's ranges of seeds.
+
+def run_paths(run: Runs) -> list[Path]:
+    """Return the directories of runs.
 
     Raises
     ------
     InputError
-        If there is no file for training or for validation, or fewer than the recipe asks for.
+        If there is none, or one is named twice.
+    """
+    paths = [Path(run)] if isinstance(run, str | Path) else [Path(one) for one in run]
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise InputError(
+            f"run must be one directory or several different ones, got {', '.join(map(str, paths)) or 'none'}"
+        )
+    return paths
+
+
+def split_files(run: Runs, settings: Recipe) -> dict[str, list[Path]]:
+    """Sort the files of runs into "train", "validation" and "test" by the recipe's ranges of seeds, in each of them.
+
+    Raises
+    ------
+    InputError
+        If a run has no file for training or for validation, or fewer than the recipe asks for.
     """
     data = settings.data
-    paths = open_pairs(run) if settings.task == "displace" else open_run(run)
-    base = run_cosmology(run) if settings.task == "displace" else None  # the card tells it
-    if base is not None and data.cosmologies == "base":
-        paths = [path for path in paths if DisplacementPair.open(path).cosmology == base]
-    splits = {}
-    for name in ("train", "validation", "test"):
-        first, last = getattr(data, name)
-        splits[name] = [path for path in paths if first <= seed_of(path) <= last]
-        wanted = {"train": data.boxes, "validation": data.validation_boxes}.get(name)
-        if name != "test" and len(splits[name]) < (wanted or 1):
-            raise InputError(
-                f"run must hold {wanted or 1} or more simulations with seeds {first} to {last} for {name}, got "
-                f"{len(splits[name])}: simulate more, or change data.{name}"
-            )
-        splits[name] = splits[name][:wanted]
+    splits: dict[str, list[Path]] = {"train": [], "validation": [], "test": []}
+    for one in run_paths(run):
+        paths = open_pairs(one) if settings.task == "displace" else open_run(one)
+        base = run_cosmology(one) if settings.task == "displace" else None  # the card tells it
+        if base is not None and data.cosmologies == "base":
+            paths = [path for path in paths if DisplacementPair.open(path).cosmology == base]
+        for name, files in splits.items():
+            first, last = getattr(data, name)
+            found = [path for path in paths if first <= seed_of(path) <= last]
+            wanted = {"train": data.boxes, "validation": data.validation_boxes}.get(name)
+            if name != "test" and len(found) < (wanted or 1):
+                raise InputError(
+                    f"run must hold {wanted or 'simulations'} with seeds {first} to {last} for {name}, got "
+                    f"{len(found)} in {one}: simulate more, or change data.{name}"
+                )
+            files += found[:wanted]
     return splits
 
 
@@ -70,7 +90,7 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
     Raises
     ------
     InputError
-        If a file is no whole simulation, or they differ in their meshes.
+        If a file is no whole simulation, or a cube does not fit into it.
     """
     spec = settings.inputs
     if isinstance(spec, LagrangianInputs):
@@ -90,15 +110,21 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
             shapes = [MeshShape(box_of_cells(box.side, cell_size=spec.cell_size).mesh, True) for box in boxes]
         else:
             shapes = [MeshShape(box.mesh, True) for box in boxes]
-    if len(sides := sorted({shape.cells for shape in shapes})) > 1:
-        raise InputError(
-            f"run must hold meshes of one size, got sides of {sides} cells: use one run for each"
-        )
     return shapes
 
 
+def with_tables(settings: Recipe, splits: dict[str, list[Path]]) -> Recipe:
+    """Return a recipe whose inputs hold the tables that it asks to be fitted to the training boxes."""
+    spec = settings.inputs
+    if not isinstance(spec, InputSpec) or spec.wiener != "fitted":
+        return settings
+    with progress_bar("Wiener filter", total=len(splits["train"])) as advance:
+        table = cached_filter(splits["train"], settings.data.variants, spec, advance=advance)
+    return settings.model_copy(update={"inputs": spec.model_copy(update={"wiener": table})})
+
+
 def training_pairs(
-    settings: Recipe, splits: dict[str, list[Path]], *, run: Path
+    settings: Recipe, splits: dict[str, list[Path]]
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
     """Return the pairs of training and of validation, making meshes that are not there yet.
 
@@ -115,18 +141,18 @@ def training_pairs(
         pairs = [LagrangianPair(DisplacementPair.open(path), spec) for path in paths]
     elif isinstance(spec, CountInputs):
         with progress_bar("counts", total=len(paths)) as advance:
-            pairs = cached_counts(paths, spec, directory=run / "cache", advance=advance)
+            pairs = cached_counts(paths, spec, advance=advance)
     elif isinstance(spec, SurveyInputs):
-        pairs = _cubes(settings, spec, paths, run / "cache")
+        pairs = _cubes(settings, spec, paths)
     elif isinstance(spec, DensityInputs):
-        pairs = _flows(settings, spec, paths, run / "cache")
+        pairs = _flows(settings, spec, paths)
     else:
-        pairs = _tracers(settings, spec, paths, run / "cache")
+        pairs = _tracers(settings, spec, paths)
     first = len(pairs) * len(splits["train"]) // len(paths)
     return list(pairs[:first]), list(pairs[first:])
 
 
-def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path], directory: Path) -> Sequence[TrainingPair]:
+def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.variants
 
     def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
@@ -138,15 +164,12 @@ def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path], directory: Pa
             variants,
             make_inputs=make_inputs,
             channels=len(spec.names),
-            description=spec.model_dump(),
-            directory=directory,
+            description=spec.model_dump(mode="json") | spec.tables,
             advance=advance,
         )
 
 
-def _cubes(
-    settings: Recipe, spec: SurveyInputs, paths: list[Path], directory: Path
-) -> Sequence[TrainingPair]:
+def _cubes(settings: Recipe, spec: SurveyInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.cubes
 
     def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
@@ -158,16 +181,13 @@ def _cubes(
             variants,
             make_inputs=make_inputs,
             channels=len(spec.names),
-            description=spec.model_dump(),
-            directory=directory,
+            description=spec.model_dump(mode="json") | spec.tables,
             expected=spec.names.of(SURROUNDINGS) if settings.data.unseen == "expected" else None,
             advance=advance,
         )
 
 
-def _flows(
-    settings: Recipe, spec: DensityInputs, paths: list[Path], directory: Path
-) -> Sequence[TrainingPair]:
+def _flows(settings: Recipe, spec: DensityInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     def make_inputs(box: SimulatedBox) -> torch.Tensor:
         return density_inputs(box.density, spec, cosmology=box.cosmology, redshift=box.redshift)
 
@@ -176,8 +196,7 @@ def _flows(
             paths,
             make_inputs=make_inputs,
             channels=len(spec.names),
-            description=spec.model_dump(),
+            description=spec.model_dump(mode="json") | spec.tables,
             velocity=settings.data.velocity,
-            directory=directory,
             advance=advance,
         )

@@ -15,7 +15,7 @@ from peculiar.training.tune import search
 from peculiar.workflows.provenance import provenance
 from peculiar.workflows.train import build_network
 from peculiar.workflows.train_plan import check_plan
-from peculiar.workflows.training_data import split_files, training_pairs
+from peculiar.workflows.training_data import Runs, run_paths, split_files, training_pairs, with_tables
 
 _MOST = 100_000
 
@@ -24,7 +24,7 @@ def tune(
     recipe: str | Path,
     *,
     profile: str = "cpu",
-    run: str | Path,
+    run: Runs,
     out: str | Path,
     trials: int = 20,
     repeats: int = 1,
@@ -57,7 +57,7 @@ def tune(
     list of str
         The best settings, ready for ``--set``.
     """
-    refuse_inputs(out, {"--run": run})
+    refuse_inputs(out, run_paths(run))
     settings = load_recipe(recipe, profile=profile, changes=changes)
     everything = settings.data.model_copy(update={"boxes": None})
     splits = split_files(run, settings.model_copy(update={"data": everything}))
@@ -79,7 +79,7 @@ def tune(
     def objective(found: Sequence[str], number: int) -> float:
         tried = load_recipe(recipe, profile=profile, changes=[*changes, *found])
         chosen = {**splits, "train": splits["train"][: tried.data.boxes]}
-        training, validation = training_pairs(tried, chosen, run=Path(run))
+        training, validation = training_pairs(with_tables(tried, chosen), chosen)
         losses = []
         for repeat in range(repeats):
             result = fit(

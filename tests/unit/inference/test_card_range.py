@@ -89,7 +89,9 @@ def test_a_survey_that_does_not_fit_the_selection_of_training_warns_with_numbers
     catalogue = survey()
     fits = Selection(side=640.0, distances=(87.5, 312.5), number_density=(catalogue.number_density,) * 2)
     card = card.model_copy(update={"redshift_range": (0.0, 0.0), "number_density_range": (1e-5, 1.0)})
-    same = card.model_copy(update={"selection": fits, "cell_size": 10.0, "periodic_training": False})
+    same = card.model_copy(
+        update={"selection": fits, "cell_size_range": (10.0, 10.0), "periodic_training": False}
+    )
     assert check_range(same, catalogue, cells=64, cosmology=XIAO) == []
     other = Selection(side=360.0, distances=(37.5, 212.5), number_density=(1e-4, 1e-6))
     with pytest.warns(OutOfRangeWarning) as caught:

@@ -6,6 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from peculiar.core import PRESETS, InputError
+from peculiar.core.records import checksum
 from peculiar.inference.model_card import (
     DensityTransfer,
     ModelCard,
@@ -15,7 +16,6 @@ from peculiar.inference.model_card import (
     parameter_count,
     read_card,
     save_model,
-    weights_checksum,
 )
 from peculiar.models import build
 
@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite_are_neither_written_nor_loaded(entries, sav
     state[name].view(-1)[0] = float("nan")
     save_file(state, saved)
     card = json.loads(saved.with_suffix(".json").read_text())
-    card["weights_sha256"] = weights_checksum(saved)
+    card["weights_sha256"] = checksum(saved)
     saved.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(InputError, match=r"weights must be finite, got 1 that are not in .*tiny.safetensors"):
         load_model(saved)

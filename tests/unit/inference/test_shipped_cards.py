@@ -1,4 +1,4 @@
-"""Shipped weights read their channels in the order in which they were trained, and the tables that they were trained with."""
+"""Shipped weights read channels in the order of their training, and the tables of their training."""
 
 import json
 from dataclasses import replace
@@ -48,8 +48,8 @@ def test_another_table_in_the_package_is_noticed(monkeypatch):
     first, second = shipped_filter().checksum[:12], changed().checksum[:12]
     with pytest.raises(
         InputError,
-        match=f"table 'wiener' of model 'residual' must be that of its training with sha256 {first}..., got {second}... "
-        r"in the package: install the version .* or train it again \(inputs.wiener = 'fitted'",
+        match=f"table 'wiener' of model 'residual' must be that of its training with sha256 {first}..., "
+        rf"got {second}... in the package: install the version .* or train it again \(inputs.wiener = 'fitted'",
     ):
         load_model("residual")
     load_model("xiao2024")  # has no such table

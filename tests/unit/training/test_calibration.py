@@ -40,6 +40,18 @@ def test_power_is_unbiased_on_fields_that_were_not_fitted():
     )
 
 
+def test_boxes_of_other_sizes_are_fitted_together():
+    """Half of the amplitude is missing everywhere, in boxes of two sizes and meshes."""
+    random = torch.Generator().manual_seed(5)
+    truth = [
+        Field(torch.randn(1, n, n, n, generator=random), Box(size, n), ["density"])
+        for size, n in ((100.0, 32), (60.0, 24), (100.0, 32))
+    ]
+    k, transfer = fit_transfer([field.replace(data=field.data / 2) for field in truth], truth)
+    assert list(k) == sorted(set(k))
+    np.testing.assert_allclose(transfer, 2.0, rtol=1e-4)
+
+
 def test_fields_must_be_one_to_one():
     with pytest.raises(InputError, match="one to one"):
         fit_transfer([], [])

@@ -28,8 +28,8 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture
-def pair(path, tmp_path):
-    return cached_counts([path], INPUTS, directory=tmp_path)[0]
+def pair(path):
+    return cached_counts([path], INPUTS)[0]
 
 
 def test_halos_are_counted_in_their_cell_and_bin():
@@ -77,23 +77,27 @@ def test_crops_keep_density_and_counts_together(pair):
 
 
 def test_meshes_are_made_once_and_again_for_other_settings(path, pair, tmp_path):
-    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")}
+    before = {file: file.stat().st_mtime_ns for file in path.parent.rglob("*.npy")}
     told = []
-    again = cached_counts([path], INPUTS, directory=tmp_path, advance=told.append)
+    again = cached_counts([path], INPUTS, advance=told.append)
     assert again == [pair]
     assert told == [1]
-    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")} == before
-    other = cached_counts([path], CountInputs(cell_size=3.0, mass_edges=(3e12, 1e15)), directory=tmp_path)[0]
+    assert before
+    assert {file: file.stat().st_mtime_ns for file in path.parent.rglob("*.npy")} == before
+    other = cached_counts([path], CountInputs(cell_size=3.0, mass_edges=(3e12, 1e15)))[0]
     assert other.inputs == pair.inputs
     assert other.targets != pair.targets
-    coarse = cached_counts([path], INPUTS.model_copy(update={"cell_size": 6.0}), directory=tmp_path)[0]
+    coarse = cached_counts([path], INPUTS.model_copy(update={"cell_size": 6.0}))[0]
     assert coarse.cells == 8
     assert coarse.crop((0, 0, 0), 0)[1].sum() == pair.crop((0, 0, 0), 0)[1].sum()
     os.utime(path)
-    changed = cached_counts([path], INPUTS, directory=tmp_path)[0]
-    assert changed.inputs != pair.inputs
+    assert cached_counts([path], INPUTS) == [pair]
+    (tmp_path / path.name).write_bytes(path.read_bytes() + b" ")
+    changed = cached_counts([tmp_path / path.name], INPUTS)[0]
+    assert changed.inputs.name != pair.inputs.name
+    assert changed.inputs.parent == tmp_path / "cache" / path.stem
 
 
-def test_bins_below_the_resolution_are_refused(path, tmp_path):
+def test_bins_below_the_resolution_are_refused(path):
     with pytest.raises(InputError, match="must begin where halos are resolved"):
-        cached_counts([path], CountInputs(cell_size=3.0, mass_edges=(1e10, 1e15)), directory=tmp_path)
+        cached_counts([path], CountInputs(cell_size=3.0, mass_edges=(1e10, 1e15)))

@@ -90,6 +90,22 @@ def test_regions_that_do_not_wrap_are_cut_within_their_faces(pairs):
     assert WholeBoxes(isolated)[0][3] is False
 
 
+def test_boxes_of_other_meshes_are_drawn_alike(pairs, tmp_path):
+    """Channel 0 tells the box: crops come from each, and whole boxes share a batch with their like only."""
+    for name, side, value in (("inputs", 24, 9.0), ("targets", 24, 9.0)):
+        mesh = np.zeros((7, side, side, side), np.float16)
+        mesh[0] = value
+        np.save(tmp_path / f"{name}-large.npy", mesh)
+    large = replace(pairs[0], inputs=tmp_path / "inputs-large.npy", targets=tmp_path / "targets-large.npy")
+    data = crops([*pairs, large], batch_size=50)
+    batch = data.batch(0)[0]
+    assert batch.shape == (50, 7, 8, 8, 8)
+    share = (batch[:, 0] == 9.0).all(dim=(1, 2, 3)).float().mean()
+    assert 0.2 < share < 0.5
+    whole = crops([*pairs, large], crop=0)
+    assert {whole.batch(step)[0].shape for step in range(12)} == {(2, 7, n, n, n) for n in (16, 24)}
+
+
 @pytest.mark.parametrize(("corner", "size"), [((9, 0, 0), 8), ((0, -1, 0), 8), ((0, 0, 1), 0)])
 def test_nothing_lies_beyond_the_faces_of_a_region(pairs, corner, size):
     with pytest.raises(InputError, match="does not wrap"):

@@ -9,7 +9,7 @@ from peculiar.fields.calculus import displacement
 from peculiar.fields.smooth import gaussian
 from peculiar.linear.overdensity import sampling
 from peculiar.linear.survey_inputs import SurveyInputs, survey_inputs
-from peculiar.models.channels import OUTPUT_CHANNELS, VELOCITY
+from peculiar.models.channels import OUTPUTS, VELOCITY
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
@@ -130,7 +130,7 @@ def test_a_survey_holds_what_there_is_where_it_would_hold_more(simulated):
 
 
 @pytest.mark.parametrize("kind", ["survey", "observed"])
-def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
+def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, kind):
     spec = SurveyInputs(kind=kind, smoothing=30.0)
 
     def make(catalogue, cells, cosmology):
@@ -143,7 +143,6 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
             make_inputs=make,
             channels=len(spec.names),
             description=spec.model_dump(),
-            directory=tmp_path,
         )
 
     pairs = cached()
@@ -151,7 +150,7 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
     assert not pairs[0].periodic
     inputs, targets = pairs[1].crop((0, 0, 0), 0)
     assert inputs.shape == (len(spec.names), 24, 24, 24)
-    assert targets.shape == (OUTPUT_CHANNELS, 24, 24, 24)
+    assert targets.shape == (len(OUTPUTS), 24, 24, 24)
     mock = observe_cube(simulated, variant(), number=1, places="random")
     true = mock.velocity.data / COSMOLOGY.velocity_factor(0.0)
     assert torch.allclose(targets[VELOCITY], true, atol=2e-2)
@@ -164,13 +163,12 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, tmp_path, kind):
         ),
         channels=len(other.names),
         description=other.model_dump(),
-        directory=tmp_path,
     )
     assert [pair.targets for pair in again] == [pair.targets for pair in pairs]
     assert again[0].inputs != pairs[0].inputs
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    before = {path: path.stat().st_mtime_ns for path in simulated.path.parent.rglob("*.npy")}
     assert cached() == pairs
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert before == {path: path.stat().st_mtime_ns for path in simulated.path.parent.rglob("*.npy")}
 
 
 def test_samples_have_the_papers_densities():
@@ -194,14 +192,14 @@ def test_bad_variants_are_refused(changes, match):
         variant(**changes)
 
 
-def test_what_cannot_be_seen_moves_as_expected_in_the_targets(simulated, tmp_path):
+def test_what_cannot_be_seen_moves_as_expected_in_the_targets(simulated):
     """The true flow of unseen matter leaves the targets, and the inputs' estimate takes its place."""
     one = variant(cubes=1)
 
     def make(catalogue, cells, cosmology):
         return torch.full((3, cells, cells, cells), 0.5)
 
-    common = {"make_inputs": make, "channels": 3, "description": {}, "directory": tmp_path}
+    common = {"make_inputs": make, "channels": 3, "description": {}}
     plain = cached_cubes([simulated.path], [one], **common)[0].crop((0, 0, 0), 0)[1]
     changed = cached_cubes([simulated.path], [one], expected=slice(0, 3), **common)[0].crop((0, 0, 0), 0)[1]
     mock = observe_cube(simulated, one, number=0, places="random")
