@@ -1,5 +1,6 @@
 """Catalogues: files read and written, the sky, masks and selection. Units are converted here and nowhere else."""
 
+from peculiar.catalogues.footprint import Footprint, read_footprint
 from peculiar.catalogues.groups import Groups, find_groups
 from peculiar.catalogues.read import read_catalogue
 from peculiar.catalogues.sample import SurveySample, read_survey
@@ -16,6 +17,7 @@ from peculiar.catalogues.tables import read_table
 from peculiar.catalogues.write import write_catalogue, write_objects, write_table
 
 __all__ = [
+    "Footprint",
     "Groups",
     "RadialSelection",
     "SkyMask",
@@ -28,6 +30,7 @@ __all__ = [
     "load_survey",
     "radial_selection",
     "read_catalogue",
+    "read_footprint",
     "read_mask",
     "read_sky_catalogue",
     "read_survey",

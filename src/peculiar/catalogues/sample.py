@@ -195,7 +195,9 @@ def read_survey(
             faint = limit.faint_end(placed, cosmology=cosmology)
             _refuse_fainter(magnitudes[kept], limit)
             kept &= (absolute >= limit.absolute[0]) & (absolute <= faint)
+            given = survey.luminosity_function
             shape = _luminosity_function(
+                None if given is None else given.schechter,
                 limit,
                 absolute[kept],
                 faint[kept],
@@ -290,10 +292,7 @@ def _limits(
 ) -> tuple[float, float]:
     """Return the limits in distance [Mpc/h]: the survey's, or those of the objects."""
     found = (float(distances.min()), float(distances.max()))
-    limits = survey.distances or found
-    if survey.redshifts is not None:
-        near, far = cosmology.comoving_distance(np.array(survey.redshifts))
-        limits = (float(near), float(far))
+    limits = survey.limits(cosmology) or found
     if not ((distances >= limits[0]) & (distances <= limits[1])).any():
         problem = (
             f"must hold objects, got {limits[0]:.5g} to {limits[1]:.5g} Mpc/h for objects from {found[0]:.5g} to "
@@ -321,6 +320,7 @@ def _refuse_fainter(magnitudes: Float[np.ndarray, " n"], limit: FluxLimit) -> No
 
 
 def _luminosity_function(
+    given: Schechter | None,
     limit: FluxLimit,
     absolute: Float[np.ndarray, " n"],
     faint: Float[np.ndarray, " n"],
@@ -329,12 +329,12 @@ def _luminosity_function(
     cosmology: Cosmology,
     limits: tuple[float, float],
 ) -> Schechter:
-    """Fit the luminosity function, and warn where its n(r) is not that of the estimate without a model."""
-    shape = fit_schechter(absolute, faint, bright_end=limit.absolute[0], weights=weights)
+    """Return or fit the luminosity function, and warn where its n(r) is not that of the estimate without a model."""
+    shape = given or fit_schechter(absolute, faint, bright_end=limit.absolute[0], weights=weights)
     missed = missed_fraction(shape, limit, absolute, faint, cosmology=cosmology, distance_range=limits)
     if missed > max(_MISSED, _NOISE / np.sqrt(len(absolute))):
         warnings.warn(
-            f"n(r) of the fitted Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} "
+            f"n(r) of the Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} "
             "of the galaxies at other distances than the luminosity function without a model (C-): check the magnitude "
             "limit, or narrow the absolute magnitudes",
             stacklevel=3,

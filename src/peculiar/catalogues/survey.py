@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
-from peculiar.catalogues.luminosity import FluxLimit
-from peculiar.core import Box, InputError
-from peculiar.core.records import StoredSides, checked
+from peculiar.catalogues.luminosity import FluxLimit, Schechter
+from peculiar.core import Box, Cosmology, InputError
+from peculiar.core.records import checked
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -38,6 +39,18 @@ class SurveyBox(_Frozen):
         return Box(self.size, origin=self.origin, periodic=False)
 
 
+class LuminosityFunction(_Frozen):
+    """Shape of a Schechter function: see `Schechter`."""
+
+    M_star: float
+    alpha: float
+
+    @property
+    def schechter(self) -> Schechter:
+        """It as a function."""
+        return Schechter(self.M_star, self.alpha)
+
+
 class Survey(_Frozen):
     """A redshift survey: frame, footprint, limits, radial selection, mesh and groups.
 
@@ -60,6 +73,12 @@ class Survey(_Frozen):
     radial: RadialKind = "flat"
     smoothing: float = Field(40.0, gt=0, description="of a measured radial selection [Mpc/h]")
     flux_limit: FluxLimit | None = Field(None, description="for radial = 'flux-limited'")
+    luminosity_function: LuminosityFunction | None = Field(
+        None, description="of a flux-limited survey; fitted to its galaxies where not given"
+    )
+    galaxies: Path | None = Field(
+        None, description="the survey's catalogue, in which footprints of mocks measure n(r)"
+    )
     full_density: float | None = Field(
         None,
         gt=0,
@@ -90,10 +109,19 @@ class Survey(_Frozen):
             raise ValueError(
                 "radial = 'flux-limited' and a table flux_limit with the faintest magnitude belong together"
             )
+        if self.luminosity_function is not None and self.radial != "flux-limited":
+            raise ValueError("luminosity_function belongs to radial = 'flux-limited'")
         unknown = set(self.columns) - set(COLUMNS)
         if unknown:
             raise ValueError(f"columns must map {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
         return self
+
+    def limits(self, cosmology: Cosmology) -> tuple[float, float] | None:
+        """Return the limits in distance [Mpc/h]; None where there are none."""
+        if self.redshifts is None:
+            return self.distances
+        near, far = cosmology.comoving_distance(np.array(self.redshifts))
+        return float(near), float(far)
 
     def with_changes(self, changes: Mapping[str, Any]) -> Survey:
         """Return the survey with other settings; None leaves one as it is, columns are added to those that are there.
@@ -113,7 +141,7 @@ class Survey(_Frozen):
         if "columns" in given:
             given["columns"] = self.columns | dict(given["columns"])
         if given.get("radial", "flux-limited") != "flux-limited":
-            given["flux_limit"] = None
+            given |= {"flux_limit": None, "luminosity_function": None}
         settings = {name: getattr(self, name) for name in Survey.model_fields}
         return make_survey(settings | given)
 
@@ -161,7 +189,7 @@ def load_survey(survey: str | Path) -> Survey:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"survey must be a TOML file, got {path} ({error})") from None
-    for key in ("mask", "randoms"):
+    for key in ("mask", "randoms", "galaxies"):
         value = settings.get(key)
         if isinstance(value, str):
             settings[key] = path.parent / value

@@ -24,7 +24,9 @@ def mock(
     footprint: WithMargin,
     sky: Annotated[
         Path | None,
-        typer.Option(help="The survey's own galaxies, for n(r).", show_default="those of a shipped survey"),
+        typer.Option(
+            help="The survey's own galaxies, for n(r).", show_default="those that the survey file names"
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Boxes, as 1001-1002.", show_default="every box of the run")
@@ -51,7 +53,7 @@ def mock(
     force: Force = False,
 ) -> None:
     """Make mock surveys, or isolated cubes in redshift space, from simulated boxes, with their truth."""
-    from peculiar.workflows.mock import MockSettings, make_mocks, survey_galaxies
+    from peculiar.workflows.mock import MockSettings, make_mocks
 
     summary = make_mocks(
         run,
@@ -67,7 +69,7 @@ def mock(
             seed=seed,
         ),
         survey=footprint.resolve(column),
-        galaxies=sky or survey_galaxies(footprint.survey),
+        galaxies=sky,
         seeds=None if seeds is None else ranges("--seeds", seeds),
         force=force,
     )

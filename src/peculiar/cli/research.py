@@ -224,7 +224,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="How isolated cubes are observed, for networks of surveys (simulation, galaxies, groups, "
-            "...); may be repeated.",
+            "...), or a .toml file of samples; may be repeated.",
             show_default="every sample",
         ),
     ] = None,

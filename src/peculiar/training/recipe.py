@@ -21,7 +21,7 @@ from peculiar.simulate.mocks import VelocityRule
 from peculiar.training.cache import Variant
 from peculiar.training.counts import CountInputs
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
-from peculiar.training.survey_cubes import SurveyVariant
+from peculiar.training.survey_cubes import SurveyVariant, beside
 
 DEEPEST = 8
 """Tables in one another that a setting may name."""
@@ -189,10 +189,18 @@ def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()
         raise InputError(f"profiles must be tables in {path.name}, got {shown(profiles)}")
     if profile not in profiles:
         raise InputError(f"profile must be one of {', '.join(profiles)}, got {shown(profile)}")
-    tables = _merged(tables, profiles[profile])
+    tables = _located(_merged(tables, profiles[profile]), path.parent)
     for change in changes:
         tables = _merged(tables, parse_change(change))
     return checked(Recipe, tables, where=path.name)
+
+
+def _located(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Surveys that a recipe names by their files stand beside it."""
+    data = tables.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("cubes"), list):
+        return tables
+    return _merged(tables, {"data": {"cubes": beside(data["cubes"], folder)}})
 
 
 def parse_change(change: str) -> dict[str, Any]:

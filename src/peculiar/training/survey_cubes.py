@@ -13,15 +13,15 @@ from jaxtyping import Float
 from pydantic import Field as Setting
 from pydantic import model_validator
 
-from peculiar.catalogues.luminosity import FluxLimit, Schechter, selection_from_luminosity
-from peculiar.catalogues.selection import RadialSelection, completeness
-from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask
+from peculiar.catalogues.footprint import Footprint, read_footprint
+from peculiar.catalogues.sky import ORIGIN
 from peculiar.catalogues.survey import load_survey
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.core.records import checksum
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import sampling
@@ -39,27 +39,20 @@ MARGIN = 6
 """Cells around a cube that a network sees empty."""
 FARTHEST_OBSERVER = 1500.0
 """Of a random observer from the cube's centre, along each axis [Mpc/h]: as far as another cube of their 3000 Mpc/h."""
-LUMINOSITY = Schechter(M_star=-20.44, alpha=-1.05)
-"""Of galaxies in r (Blanton et al. 2003, ApJ 592, 819)."""
-FLUX_LIMIT = FluxLimit(faintest=17.6)
-"""Of the SDSS main galaxy sample, r."""
 UNSEEN_SMOOTHING = 5.0  # Mpc/h, of the density of matter that a survey did not see
-_LEAST_COVERED = 0.5
-"""Share of a cube's cells that a survey must have seen."""
-_DRAWS = 200
 
 
 class SurveyVariant(Frozen):
     """One way in which cubes are observed.
 
     The paper's three patterns of redshift space are "axis" (along z), "centre" (radial from the cube's centre) and
-    "random" (radial from a random observer). "survey" places the cube at random in the SDSS DR7 footprint, with its
+    "random" (radial from a random observer). "survey" places the cube at random in a survey's footprint, with its
     completeness; "survey cube" at the place in it that is covered best.
     """
 
     name: str
     pattern: Literal["axis", "centre", "random", "survey", "survey cube"] = "random"
-    radial: Literal["flat", "flux-limited"] = Setting("flat", description="of a survey")
+    survey: str | None = Setting(None, description="of the patterns of surveys: its name or file (.toml)")
     choice: Literal["all", "massive"] = "all"
     tracer_density: float | None = Setting(None, gt=0, description="of 'massive' [(h/Mpc)^3]")
     least_mass: float = Setting(0.0, ge=0, description="[Msun/h]")
@@ -76,8 +69,10 @@ class SurveyVariant(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> SurveyVariant:
         self.tracers()
-        if self.radial != "flat" and not self.pattern.startswith("survey"):
-            raise ValueError("radial = 'flux-limited' needs the pattern 'survey' or 'survey cube'")
+        if (self.survey is not None) != self.pattern.startswith("survey"):
+            raise ValueError(
+                "survey belongs to the patterns 'survey' and 'survey cube', and they to a survey"
+            )
         return self
 
     @property
@@ -92,102 +87,35 @@ class SurveyVariant(Frozen):
         )
 
 
-SAMPLES = {
-    sample.name: sample
-    for sample in (
-        SurveyVariant(name="simulation"),
-        SurveyVariant(name="simulation, along an axis", pattern="axis"),
-        SurveyVariant(name="simulation, from the centre", pattern="centre"),
-        SurveyVariant(name="above 1e12", least_mass=1e12),
-        SurveyVariant(
-            name="galaxies", pattern="survey cube", radial="flux-limited", number_density=7.8e-3, masses=False
-        ),
-        SurveyVariant(name="groups", pattern="survey cube", radial="flux-limited", number_density=5.2e-3),
-        SurveyVariant(
-            name="volume-limited",
-            pattern="survey cube",
-            choice="massive",
-            tracer_density=5.5e-3,
-            satellite_fraction=0.2,
-            masses=False,
-        ),
-    )
-}
-"""What networks for surveys are judged on: the paper's simulation and SDSS samples, and the SDSS sample of the demo."""
-
-
-class Footprint:
-    """The SDSS DR7 footprint with a radial selection.
-
-    Parameters
-    ----------
-    radial : "flat" or "flux-limited"
-        From 80 to 312 Mpc/h, as the volume-limited sample of the examples; or the main sample's to r = 17.6, from 20 to
-        450 Mpc/h.
-    cosmology : Cosmology
-    """
-
-    def __init__(self, radial: str, cosmology: Cosmology) -> None:
-        survey = load_survey("sdss_dr7")
-        assert survey.mask is not None
-        self.mask: SkyMask = read_mask(survey.mask, complete_above=survey.complete_above)
-        if radial == "flat":
-            self.limits = survey.distances or (80.0, 312.0)
-            self.n_of_r = RadialSelection(np.array(self.limits), np.ones(2))
-        else:
-            self.limits = (20.0, 450.0)
-            self.n_of_r = selection_from_luminosity(
-                LUMINOSITY,
-                FLUX_LIMIT,
-                cosmology=cosmology,
-                distance_range=self.limits,
-                solid_angle=self.mask.solid_angle,
-                total=1.0,
-            )
-
-    def covers(self, region: Box) -> Field:
-        """Return the completeness on a region's mesh."""
-        return completeness(region, self.mask, n_of_r=self.n_of_r)
-
-    def best(self, inner: Box) -> tuple[float, float, float]:
-        """Return the lower corner at which a cube holds the most objects, on a grid of two cells."""
-        reach = self.limits[1]
-        step = 2 * inner.cell_size
-        side = int(np.ceil(2 * reach / step)) + 1
-        whole = Box(side * step, side, origin=(-reach, -reach, -reach), periodic=False)
-        seen = self.covers(whole).numpy()[0].astype(np.float64)
-        width = round(inner.side / step)
-        sums = np.pad(seen, ((1, 0),) * 3).cumsum(0).cumsum(1).cumsum(2)
-        for axis in range(3):
-            sums = np.take(sums, range(width, side + 1), axis) - np.take(sums, range(side + 1 - width), axis)
-        corner = np.unravel_index(int(sums.argmax()), sums.shape)
-        x, y, z = (float(-reach + step * index) for index in corner)
-        return x, y, z
-
-    def random(self, inner: Box, random: np.random.Generator) -> tuple[float, float, float]:
-        """Return a lower corner at which the survey saw at least half of a cube's cells.
-
-        Raises
-        ------
-        InputError
-            If 200 places in a row did not do.
-        """
-        reach = self.limits[1]
-        coarse = inner.with_cells(max(inner.mesh // 5, 2))
-        for _ in range(_DRAWS):
-            x, y, z = random.uniform(-reach, reach - inner.side / 2, size=3).tolist()
-            there = Box(inner.side, coarse.mesh, origin=(x, y, z), periodic=False)
-            if float((self.covers(there).data > 0).float().mean()) >= _LEAST_COVERED:
-                return x, y, z
-        raise InputError(
-            f"survey must cover half of a cube of {inner.side:g} Mpc/h somewhere, got no such place"
-        )
-
-
 @lru_cache(maxsize=4)
-def footprint(radial: str, cosmology: Cosmology) -> Footprint:
-    """Return a `Footprint`, made once."""
-    return Footprint(radial, cosmology)
+def footprint(survey: str, cosmology: Cosmology) -> Footprint:
+    """Return the footprint of a survey's name or file, made once."""
+    described = load_survey(survey)
+    # Cubes have densities of their own: galaxies are asked for a shape alone.
+    plain = described.radial == "flat" and described.limits(cosmology) is not None
+    shaped = plain or described.luminosity_function is not None
+    return read_footprint(described, cosmology=cosmology, galaxies=None if shaped else described.galaxies)
+
+
+def variant_key(variant: SurveyVariant) -> dict[str, Any]:
+    """Return what a variant's cubes depend on but their number, with what is in its survey's files."""
+    own = variant.model_dump(exclude={"cubes"})
+    if variant.survey is not None:
+        survey = load_survey(variant.survey)
+        files = [path for path in (survey.mask, survey.galaxies) if path is not None]
+        own["survey"] = survey.model_dump(mode="json", exclude={"mask", "galaxies"})
+        own["files"] = [checksum(path) for path in files]
+    return own
+
+
+def beside(tables: Sequence[Any], folder: Path) -> list[Any]:
+    """Return tables of variants with the paths of their surveys taken from a folder, that of the file they stand in."""
+    return [
+        table | {"survey": str(folder / table["survey"])}
+        if isinstance(table, dict) and str(table.get("survey", "")).endswith(".toml")
+        else table
+        for table in tables
+    ]
 
 
 def observe_cube(
@@ -244,7 +172,8 @@ def observe_cube(
         x, y, z = (inner.side / 2 + random.uniform(-FARTHEST_OBSERVER, FARTHEST_OBSERVER, size=3)).tolist()
         observer = (x, y, z)
     else:
-        survey = footprint(variant.radial, simulated.cosmology)
+        assert variant.survey is not None
+        survey = footprint(variant.survey, simulated.cosmology)
         place = survey.best(inner) if variant.pattern == "survey cube" else survey.random(inner, random)
         inner = Box(inner.side, cells, origin=place, periodic=False)
         observer = ORIGIN
@@ -341,9 +270,8 @@ def cached_cubes(
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = cache_of(path)
         for variant in variants:
-            tracers: Catalogue | None = None
+            tracers, own = None, variant_key(variant)
             for number in range(variant.cubes):
-                own = variant.model_dump(exclude={"cubes"})
                 inputs = folder / f"cube-{box_key(path, FORMAT, own, number, description)}.npy"
                 kind = DENSITY_FLOOR if expected is None else [DENSITY_FLOOR, UNSEEN_SMOOTHING, description]
                 targets = folder / f"cube-{box_key(path, FORMAT, own, number, kind)}-truth.npy"

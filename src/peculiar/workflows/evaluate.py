@@ -12,6 +12,7 @@ from peculiar.core import Catalogue, Field, InputError
 from peculiar.core.output import check_output
 from peculiar.evaluation.counts.task import CountTask
 from peculiar.evaluation.cubes.contestants import Observe
+from peculiar.evaluation.cubes.samples import choose_samples
 from peculiar.evaluation.cubes.task import CubeTask
 from peculiar.evaluation.displacements.task import DisplacementTask
 from peculiar.evaluation.flows.task import FlowTask, Predictor
@@ -32,7 +33,7 @@ from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers
 from peculiar.simulate.runs import open_pairs, open_run, seed_of
-from peculiar.training.survey_cubes import SAMPLES, SurveyVariant, observe_cube
+from peculiar.training.survey_cubes import SurveyVariant, observe_cube
 from peculiar.workflows.judge import judge
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 from peculiar.workflows.simulate import run_cosmology
@@ -247,10 +248,6 @@ def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predicto
 
 def _samples(names: Sequence[str] | None) -> dict[str, Observe]:
     """Return how the cubes of each sample are observed; of all samples without names."""
-    chosen = list(SAMPLES) if names is None else list(names)
-    if unknown := [name for name in chosen if name not in SAMPLES]:
-        rule = f"must be of {', '.join(SAMPLES)}, got {unknown[0]!r}"
-        raise InputError(f"samples {rule}", command=f"--sample {rule}")
 
     @lru_cache(maxsize=1)  # those of one box may fill a gigabyte
     def tracers(simulated: SimulatedBox, settings: TracerSettings) -> Catalogue:
@@ -263,7 +260,7 @@ def _samples(names: Sequence[str] | None) -> dict[str, Observe]:
 
         return cube
 
-    return {name: observe(SAMPLES[name]) for name in chosen}
+    return {name: observe(variant) for name, variant in choose_samples(names).items()}
 
 
 def _kind(run: str | Path, models: Sequence[str] | None, *, surveys: bool) -> Kind:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from peculiar.catalogues import Survey, write_table
-from peculiar.catalogues.survey import EXAMPLES, SurveyBox
+from peculiar.catalogues.survey import SurveyBox
 from peculiar.core import Catalogue, Field, InputError
 from peculiar.core.limits import require_density, require_seeds
 from peculiar.core.output import atomic_output, check_output, require_space
@@ -122,18 +122,6 @@ class MockSummary:
     objects: dict[str, int]
 
 
-def survey_galaxies(survey: str | Path | None) -> Path | None:
-    """Return the galaxies of a survey that comes with the package; None for other surveys.
-
-    Examples
-    --------
-    >>> survey_galaxies("sdss_dr7").name
-    'galaxies.fits'
-    """
-    found = list(EXAMPLES.glob(f"*/{survey}.toml")) if survey and Path(survey).name == str(survey) else []
-    return found[0].parent / "galaxies.fits" if found else None
-
-
 def make_mocks(
     run: str | Path,
     *,
@@ -171,7 +159,7 @@ def make_mocks(
         If the output is there and not to be replaced.
     """
     settings = settings or MockSettings()
-    galaxies = None if galaxies is None else Path(galaxies)
+    galaxies = Path(galaxies) if galaxies else survey and survey.galaxies
     if (settings.pattern == "survey") != (survey is not None):
         raise InputError(
             "a survey (--survey, or --mask with limits) belongs to the pattern survey, and only to it, got "
@@ -288,7 +276,7 @@ def _observe_survey(
     """Return a survey's table, its true fields, and what is told of it."""
     mock = observe_sky(
         simulated,
-        _tracers(simulated, settings, plan.n_of_r.peak),
+        _tracers(simulated, settings, plan.footprint.n_of_r.peak),
         plan,
         by_mass=settings.choice == "massive",
         masses=settings.masses,
@@ -299,7 +287,7 @@ def _observe_survey(
         "frame": plan.frame,
         "line_of_sight": "radial",
         "observer": [0.0, 0.0, 0.0],
-        "number_density": plan.n_of_r.peak,
+        "number_density": plan.footprint.n_of_r.peak,
         "covered_width": plan.width.tolist(),
         "box_origin_cell": list(mock.corner),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,8 @@ import numpy as np
 import tomli_w
 from jaxtyping import Float
 
-from peculiar.catalogues import (
-    RadialSelection,
-    SkyMask,
-    Survey,
-    completeness,
-    directions,
-    read_mask,
-    read_survey,
-    to_sky,
-)
+from peculiar.catalogues import Footprint, Survey, directions, read_footprint, to_sky
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
-from peculiar.catalogues.luminosity import Schechter
 from peculiar.catalogues.sky import ORIGIN
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.cosmology import SPEED_OF_LIGHT
@@ -32,7 +22,6 @@ from peculiar.simulate.regions import MockSurvey, observe_region
 if TYPE_CHECKING:
     from astropy.table import Table
 
-FINEST = 64  # nside of the directions that the footprint's extent is taken from: 0.9 degrees
 LARGEST_SHARE = 0.75  # of the box's side; a wider survey meets its own periodic images across the gap
 REDSHIFT_MARGIN = 0.1
 
@@ -49,11 +38,8 @@ class SurveyPlan:
         In which redshifts are written.
     cosmology : Cosmology
         Of the boxes: the survey's distances are taken in it.
-    mask : SkyMask
-    n_of_r : RadialSelection
-        Of the mocks.
-    luminosity_function : Schechter or None
-        Of a flux-limited survey.
+    footprint : Footprint
+        Whose n(r) is that of the mocks.
     region : Box
         The cube whose true fields are written, with a mesh of the boxes' cells.
     whole : Box
@@ -65,9 +51,7 @@ class SurveyPlan:
     survey: Survey
     frame: RedshiftFrame
     cosmology: Cosmology
-    mask: SkyMask
-    n_of_r: RadialSelection
-    luminosity_function: Schechter | None
+    footprint: Footprint
     region: Box
     whole: Box
     width: Float[np.ndarray, " 3"]
@@ -106,32 +90,30 @@ def plan_survey(
     simulated : SimulatedBox
         Gives the cosmology, the size and the mesh.
     galaxies : path, optional
-        The survey's own catalogue, whose n(r) the mocks have. Without it the survey is a planned one: of one density
-        between its limits.
+        The survey's own catalogue, whose n(r) the mocks have; the one that the survey names where not given. Without
+        any the survey is a planned one (`read_footprint`).
     number_density : float, optional
-        The largest n(r) [(h/Mpc)^3] in place of the survey's own; needed without `galaxies`.
+        The largest n(r) [(h/Mpc)^3] in place of the survey's own; needed without galaxies.
 
     Raises
     ------
     InputError
-        If the survey has no mask, has randoms, lacks limits or a density, or does not fit into the box.
+        If the survey has no footprint or density, or does not fit into the box.
     """
     cosmology, box = simulated.cosmology, simulated.box
-    if survey.randoms:
+    own = galaxies or survey.galaxies
+    footprint = read_footprint(survey, cosmology=cosmology, galaxies=own)
+    if own is None and number_density is None:
         raise InputError(
-            f"a mock's survey must have its footprint as a mask alone, got randoms {survey.randoms}: mocks are drawn "
-            "from mask and n(r); make a HEALPix map of the randoms and take randoms out of the survey file"
+            "a mock needs the survey's own galaxies for its number density, or one, got neither: give galaxies or "
+            "number_density",
+            command="a mock needs the survey's own galaxies for its number density (--sky galaxies.fits), or "
+            "--number-density, got neither",
         )
-    shape = None
-    if galaxies is None:
-        mask, n_of_r = _planned(survey, cosmology=cosmology, number_density=number_density)
-    else:
-        sample = read_survey(galaxies, survey, cosmology=cosmology)
-        mask, n_of_r, shape = sample.mask, sample.n_of_r, sample.luminosity_function
-        if number_density is not None:
-            n_of_r = n_of_r.scaled(number_density / n_of_r.peak)
-    near, far = (float(n_of_r.distances[end]) for end in (0, -1))
-    low, high = _covered(mask, near=near, far=far)
+    if number_density is not None:
+        scaled = footprint.n_of_r.scaled(number_density / footprint.n_of_r.peak)
+        footprint = replace(footprint, n_of_r=scaled)
+    (near, far), (low, high) = footprint.limits, footprint.extent
     width = high - low
     if width.max() + box.cell_size > box.side:
         raise InputError(
@@ -157,12 +139,10 @@ def plan_survey(
     steps = np.round((centre - box.side / 2 - corner) / box.cell_size)
     limits = {} if survey.distances or survey.redshifts else {"distances": (near, far)}
     return SurveyPlan(
-        survey=survey.with_changes(limits),
+        survey=survey.with_changes(limits).model_copy(update={"galaxies": None}),
         frame=survey.frame or "cmb",
         cosmology=cosmology,
-        mask=mask,
-        n_of_r=n_of_r,
-        luminosity_function=shape,
+        footprint=footprint,
         region=region,
         whole=Box(box.side, box.mesh, origin=_triple(corner + steps * box.cell_size), periodic=False),
         width=width,
@@ -208,9 +188,10 @@ def observe_sky(
     sight = directions(ra, dec)
     v_los = np.einsum("ij,ij->i", velocities.astype(np.float64), sight)
     z = (1 + z_cosmological) * (1 + v_los / SPEED_OF_LIGHT) - 1
-    share = plan.n_of_r.at(plan.cosmology.comoving_distance(np.maximum(z, 0))) / plan.n_of_r.peak
+    n_of_r = plan.footprint.n_of_r
+    share = n_of_r.at(plan.cosmology.comoving_distance(np.maximum(z, 0))) / n_of_r.peak
     rank = _ranks(tracers, halo_masses, rng) if by_mass else rng.random(len(z))
-    kept = (z > 0) & (rank < share) & (rng.random(len(z)) < plan.mask.at(sight))
+    kept = (z > 0) & (rank < share) & (rng.random(len(z)) < plan.footprint.mask.at(sight))
     if not kept.any():
         raise InputError(
             f"the survey must see objects of the box, got none of {len(z)} in {simulated.path}: raise the number "
@@ -224,7 +205,7 @@ def observe_sky(
     }
     if masses:
         columns["mass"] = halo_masses[kept]
-    if plan.luminosity_function is not None:
+    if plan.footprint.luminosity_function is not None:
         columns["magnitude"] = _magnitudes(plan, z[kept], rank[kept] / share[kept])
     truth = {
         "z_cosmological": z_cosmological[kept],
@@ -280,43 +261,6 @@ def survey_text(survey: Survey) -> str:
     return tomli_w.dumps(settings)
 
 
-def _planned(
-    survey: Survey, *, cosmology: Cosmology, number_density: float | None
-) -> tuple[SkyMask, RadialSelection]:
-    """Mask and n(r) of a survey without galaxies: one density between its limits."""
-    limits = survey.distances
-    if survey.redshifts is not None:
-        near, far = cosmology.comoving_distance(np.asarray(survey.redshifts))
-        limits = (float(near), float(far))
-    if number_density is None or limits is None or survey.radial != "flat":
-        raise InputError(
-            "a mock needs the survey's own galaxies for its n(r) (--sky galaxies.fits); without them a survey must be "
-            f"flat with limits and --number-density, got radial = {survey.radial!r}, limits {limits} and number "
-            f"density {number_density}"
-        )
-    if survey.mask is None:
-        raise InputError(
-            "a mock's survey must have a mask, got none: give --mask FILE, or name it in the survey file"
-        )
-    density = np.full(2, number_density)
-    return read_mask(survey.mask, complete_above=survey.complete_above), RadialSelection(
-        np.asarray(limits, dtype=np.float64), density
-    )
-
-
-def _covered(
-    mask: SkyMask, *, near: float, far: float
-) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """Return the lower and upper corner of what a mask covers between two distances [Mpc/h]."""
-    import healpy
-
-    nside = max(mask.nside, FINEST)
-    vectors = np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1)
-    seen = vectors[mask.at(vectors) > 0]
-    points = np.concatenate([near * seen, far * seen])
-    return points.min(axis=0), points.max(axis=0)
-
-
 def _region(survey: Survey, box: Box, *, low: Float[np.ndarray, " 3"], high: Float[np.ndarray, " 3"]) -> Box:
     """Return the survey's own box, or the cube around what it covers, in cells of the simulated box."""
     cell = box.cell_size
@@ -348,7 +292,7 @@ def _magnitudes(
     plan: SurveyPlan, z: Float[np.ndarray, " n"], rank: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """Return apparent magnitudes from the luminosity function; rank 0 is the brightest that is seen, 1 the faintest."""
-    limit, shape = plan.survey.flux_limit, plan.luminosity_function
+    limit, shape = plan.survey.flux_limit, plan.footprint.luminosity_function
     assert limit is not None
     assert shape is not None
     bright = limit.absolute[0]
@@ -370,7 +314,7 @@ def _fields(around: MockSurvey, plan: SurveyPlan) -> dict[str, Field]:
         return field.replace(data=moved[:, :n, :n, :n].contiguous(), box=region)
 
     fields = {"density": around.density, "velocity": around.velocity, "momentum": around.momentum}
-    seen = completeness(region, plan.mask, n_of_r=plan.n_of_r)
+    seen = plan.footprint.covers(region)
     return {name: cut(field) for name, field in fields.items()} | {"completeness": seen}
 
 

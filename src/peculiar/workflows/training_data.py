@@ -24,7 +24,7 @@ from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
-from peculiar.training.survey_cubes import cached_cubes
+from peculiar.training.survey_cubes import cached_cubes, footprint
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 
@@ -98,6 +98,8 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
     else:
         boxes = [SimulatedBox.open(path).box for path in paths]
         if isinstance(spec, SurveyInputs):
+            for survey in {variant.survey for variant in settings.data.cubes if variant.survey}:
+                footprint(survey, SimulatedBox.open(paths[0]).cosmology)
             cubes = [MeshShape(variant.mesh, False) for variant in settings.data.cubes]
             for cube in cubes:
                 if small := [box.mesh for box in boxes if box.mesh < cube.cells]:

@@ -15,7 +15,6 @@ from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.satellites import Members
 from peculiar.training.survey_cubes import (
-    SAMPLES,
     SurveyVariant,
     cached_cubes,
     footprint,
@@ -88,7 +87,7 @@ def test_places_and_observers_belong_to_box_variant_and_number(simulated):
 @pytest.mark.parametrize("pattern", ["survey", "survey cube"])
 def test_a_survey_has_its_footprint_and_density(simulated, pattern):
     wanted = 1e-4
-    one = variant(pattern=pattern, radial="flux-limited", number_density=wanted, masses=False)
+    one = variant(pattern=pattern, survey="sdss_main", number_density=wanted, masses=False)
     mock = observe_cube(simulated, one, number=2, places="random")
     catalogue = mock.catalogue
     assert catalogue.observer == (0.0, 0.0, 0.0)
@@ -99,14 +98,14 @@ def test_a_survey_has_its_footprint_and_density(simulated, pattern):
     assert float(seen.sum()) == pytest.approx(float(seen[rows, rows, rows].sum()))
     mean = wanted * mock.inner.volume
     assert abs(len(catalogue) - mean) < 5 * np.sqrt(mean)
-    survey = footprint("flux-limited", COSMOLOGY)
+    survey = footprint("sdss_main", COSMOLOGY)
     covered = survey.mask.at(catalogue.positions) > 0
     # Cells on the edge are seen in part, and their objects stand anywhere in them.
     assert covered.mean() > 0.8
 
 
 def test_the_best_place_holds_more_than_others(simulated):
-    survey = footprint("flux-limited", COSMOLOGY)
+    survey = footprint("sdss_main", COSMOLOGY)
     inner = Box(300.0, 12, periodic=False)
 
     def held(corner):
@@ -119,7 +118,7 @@ def test_the_best_place_holds_more_than_others(simulated):
 
 def test_a_survey_holds_what_there_is_where_it_would_hold_more(simulated):
     there = HALOS / SIZE**3
-    one = variant(pattern="survey cube", radial="flux-limited", number_density=0.6 * there)
+    one = variant(pattern="survey cube", survey="sdss_main", number_density=0.6 * there)
     mock = observe_cube(simulated, one, number=0)
     mean = 0.6 * there * mock.inner.volume
     assert float(mock.catalogue.completeness.data.max()) == 1.0
@@ -171,17 +170,11 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, kind):
     assert before == {path: path.stat().st_mtime_ns for path in simulated.path.parent.rglob("*.npy")}
 
 
-def test_samples_have_the_papers_densities():
-    assert SAMPLES["galaxies"].number_density == 7.8e-3
-    assert SAMPLES["groups"].number_density == 5.2e-3
-    assert SAMPLES["above 1e12"].least_mass == 1e12
-    assert all(sample.cells == 60 for sample in SAMPLES.values())
-
-
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"radial": "flux-limited"}, "survey"),
+        ({"survey": "sdss_main"}, "survey belongs to the patterns"),
+        ({"pattern": "survey"}, "survey belongs to the patterns"),
         ({"choice": "massive"}, "number_density"),
         ({"cells": 3}, "greater than"),
         ({"masses": "some"}, "bool"),

@@ -12,7 +12,7 @@ from peculiar.catalogues import load_survey
 from peculiar.cli import app
 from peculiar.core import PRESETS, InputError, OutputExistsError
 from peculiar.workflows.field_files import read_fields
-from peculiar.workflows.mock import MockSettings, make_mocks, survey_galaxies
+from peculiar.workflows.mock import MockSettings, make_mocks
 from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -131,12 +131,6 @@ def test_outputs_are_replaced_only_when_told(box_run, cap_survey, tmp_path):
     with pytest.raises(InputError, match="must not hold an input"):
         make(box_run, box_run, described(cap_survey), force=True, **quick)
     assert (box_run / "box-01001.h5").is_file()
-
-
-def test_shipped_surveys_have_galaxies():
-    assert survey_galaxies("sdss_dr7").is_file()
-    assert survey_galaxies("mine.toml") is None
-    assert survey_galaxies(None) is None
 
 
 def test_the_commands_of_the_documentation(box_run, cap_survey, tmp_path, monkeypatch):
