@@ -29,7 +29,7 @@ def card_cases() -> Iterator[Case]:
         "configuration": "value",
         "configuration.width": "number",
         "configuration.levels": "number",
-        "configuration.in_channels": "number",
+        "configuration.inputs": "value",
         "configuration.input_scale": "value?",
         "normalisation": "value",
         "normalisation.density_floor": "number",

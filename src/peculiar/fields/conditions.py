@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from peculiar.core import Box, Cosmology
 from peculiar.core.channels import Channels
+
+Task = Literal["reconstruct", "displace", "flow", "paint"]
+"""Tracers to fields, Lagrangian displacements to N-body ones, density to velocity, density to halos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,7 @@ class NetworkInputs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    task: ClassVar[Task]
     with_tracers: ClassVar[bool] = True
     conditions: tuple[str, ...] = ()
 

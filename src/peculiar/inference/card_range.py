@@ -11,7 +11,6 @@ from jaxtyping import Float
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.inference.model_card import EmulatorCard, ModelCard, PainterCard, Selection
 from peculiar.linear.overdensity import mean_density
-from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.linear.wiener import DENSITY_TOLERANCE
 
 CELL_TOLERANCE = (
@@ -49,7 +48,7 @@ def card_limits(card: ModelCard) -> dict[str, tuple[float, float]]:
 
     What it was trained on, and beyond that as far as networks were measured to win (`Tolerance`).
     """
-    survey = isinstance(card.inputs, SurveyInputs) and card.inputs.kind == "survey"
+    survey = card.inputs.kind == "survey"
     tolerance = SURVEYS if survey else BOXES
     low, high = card.redshift_range
 

@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.fields.calculus import helmholtz
+from peculiar.fields.conditions import Task
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.inference.card_range import REDSHIFT_TOLERANCE, warn_outside
-from peculiar.inference.model_card import EmulatorCard, Task, VectorTransfer, load_model
+from peculiar.inference.model_card import EmulatorCard, VectorTransfer, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.density_inputs import DensityInputs, density_inputs

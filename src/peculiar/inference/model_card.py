@@ -22,6 +22,7 @@ from pydantic import (
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
 from peculiar.core.records import StoredCosmology, checksum, read_json
+from peculiar.fields.conditions import Task
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration

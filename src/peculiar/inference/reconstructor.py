@@ -29,7 +29,6 @@ from peculiar.inference.whole import (
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import crop, fourier_box, pad
-from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models.channels import (
     DENSITY,
     MOMENTUM,
@@ -117,12 +116,12 @@ class NeuralReconstructor:
 
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, with the margin that it may need."""
-        multiple, shape = total_stride(self.module), box.shape
-        if isinstance(self.card.inputs, SurveyInputs) and not box.periodic:
-            return _BYTES_OF_SURVEYS * math.prod(-(-side // multiple) * multiple for side in shape)
-        if box.periodic and fits(shape, multiple):
-            return _BYTES_PER_CELL * math.prod(shape)
-        return _BYTES_WITH_MARGIN * math.prod(extended_sides(shape, multiple=multiple)[1])
+        multiple, side = total_stride(self.module), box.mesh
+        if self.card.inputs.isolated and not box.periodic:
+            return _BYTES_OF_SURVEYS * (-(-side // multiple) * multiple) ** 3
+        if box.periodic and fits((side,), multiple):
+            return _BYTES_PER_CELL * side**3
+        return _BYTES_WITH_MARGIN * math.prod(extended_sides((side,) * 3, multiple=multiple)[1])
 
     def outputs(
         self, inputs: Mesh, *, line_of_sight: str, periodic: bool
@@ -147,7 +146,7 @@ class NeuralReconstructor:
             mesh ends at its faces: tiles would not equal the whole.
         """
         card = self.card
-        isolated = isinstance(card.inputs, SurveyInputs) and not periodic
+        isolated = card.inputs.isolated and not periodic
         side = max(inputs.shape[1:])
         if side > self.max_side and (isolated or not hasattr(self.module, "reach")):
             raise InputError(

@@ -24,6 +24,7 @@ class DensityInputs(NetworkInputs):
     the network's reach.
     """
 
+    task = "flow"
     with_tracers = False
     kind: Literal["density"] = "density"
     smoothing: tuple[float, ...] = ()

@@ -11,14 +11,15 @@ from pydantic import Field as Setting
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.channels import vector
-from peculiar.fields.conditions import NetworkInputs, condition_channels
+from peculiar.fields.conditions import Circumstances
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import ABUNDANCES, paint, paint_bins
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import LinearTheory
 from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling
-from peculiar.linear.survey_inputs import SurveyInputs, sight_lines, survey_inputs, tracer_circumstances
+from peculiar.linear.survey_inputs import SurveyInputs, sight_lines
+from peculiar.linear.tracer_inputs import CatalogueInputs
 from peculiar.linear.wiener import (
     WienerFilter,
     WienerTable,
@@ -34,7 +35,7 @@ LARGEST_RESPONSE = 0.2
 """The flow's amplitude is never changed by more than this fraction."""
 
 
-class InputSpec(NetworkInputs):
+class InputSpec(CatalogueInputs):
     """Which meshes a network sees; part of its model card.
 
     kind "moved" (our networks): tracers moved back along the line of sight by the iterative FFT. Channels: log counts
@@ -49,7 +50,6 @@ class InputSpec(NetworkInputs):
 
     kind: Literal["moved", "published"] = "moved"
     abundances: tuple[float, ...] = ABUNDANCES
-    weighting: Literal["number", "mass"] = "number"
     smoothing: float = Setting(3.0, ge=0, description="of the iterative FFT [Mpc/h]")
     bias: float = Setting(1.5, gt=0, description="of the iterative FFT; for 'published' the beta of eq. 4")
     iterations: int = Setting(6, ge=1)
@@ -69,6 +69,13 @@ class InputSpec(NetworkInputs):
             return (*bins, *vector("linear_velocity"), *vector("linear_momentum"))
         flow = (*vector("wiener_velocity"), "wiener_density")
         return (*bins, *flow, *vector("sight"), "clustering_cell", "clustering_large")
+
+    def own_channels(
+        self, catalogue: Catalogue, given: Circumstances
+    ) -> Float[torch.Tensor, "channel x y z"]:
+        """Return the channels that the kind has."""
+        make = _published if self.kind == "published" else _moved
+        return make(catalogue, given.box.mesh, given.cosmology, self)
 
     @property
     def filter(self) -> WienerFilter:
@@ -94,9 +101,10 @@ class InputSpec(NetworkInputs):
 
 
 TracerInputs = InputSpec | SurveyInputs
+"""All kinds, as recipes and model cards hold them."""
 
 
-def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: TracerInputs) -> Field:
+def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: CatalogueInputs) -> Field:
     """Return the input channels of a network on the mesh of a catalogue's box.
 
     Parameters
@@ -106,7 +114,7 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
     cells : int
         Mesh cells along a side.
     cosmology : Cosmology
-    spec : InputSpec or SurveyInputs
+    spec : CatalogueInputs
 
     Returns
     -------
@@ -118,12 +126,7 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
     InputError
         If mass weighting is wanted of a catalogue without masses.
     """
-    if isinstance(spec, SurveyInputs):
-        data = survey_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec)
-    else:
-        data = (_published if spec.kind == "published" else _moved)(catalogue, cells, cosmology, spec)
-        given = tracer_circumstances(catalogue, cells=cells, cosmology=cosmology)
-        data = torch.cat([data, condition_channels(spec.conditions, given)])
+    data = spec.channels(catalogue, cells=cells, cosmology=cosmology)
     return Field(data, catalogue.box.with_cells(cells), spec.names)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -10,22 +9,22 @@ import torch
 from jaxtyping import Float
 from pydantic import Field as Setting
 
-from peculiar.core import Catalogue, Cosmology
+from peculiar.core import Catalogue
 from peculiar.core.channels import vector
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
+from peculiar.fields.conditions import Circumstances, condition_channels
 from peculiar.fields.paint import paint
-from peculiar.linear.clustering import linear_bias
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import crop, overdensity, sampling, tracer_weights
 from peculiar.linear.surroundings import surroundings_displacement
+from peculiar.linear.tracer_inputs import CatalogueInputs
 
 SURROUNDINGS = "surroundings"
 """Name of the vector of the displacement that unseen matter is expected to cause."""
 
 
-class SurveyInputs(NetworkInputs):
+class SurveyInputs(CatalogueInputs):
     """Which meshes a network for surveys sees; part of its model card. Zero means: nothing is known here.
 
     kind "survey" (ours): ln(1 + delta / 2) of the tracers as observed, moved back along the line of sight by the
@@ -39,8 +38,8 @@ class SurveyInputs(NetworkInputs):
     it is, less one ("contrast"), or ln(1 + it) ("logarithm").
     """
 
+    isolated = True
     kind: Literal["survey", "observed"] = "survey"
-    weighting: Literal["number", "mass"] = Setting("number", description="of 'observed'")
     values: Literal["density", "contrast", "logarithm"] = Setting("contrast", description="of 'observed'")
     smoothing: float = Setting(4.0, ge=0, description="of the iterative FFT [Mpc/h]")
     iterations: int = Setting(6, ge=1)
@@ -53,40 +52,17 @@ class SurveyInputs(NetworkInputs):
         tracers = ("observed", "moved", "moved_mass", "completeness", "density")
         return (*tracers, *vector("flow"), *vector(SURROUNDINGS), *vector("sight"), "bias")
 
-
-def survey_inputs(
-    catalogue: Catalogue, *, cells: int, cosmology: Cosmology, spec: SurveyInputs
-) -> Float[torch.Tensor, "channel x y z"]:
-    """Return a network's input channels, as `SurveyInputs.names`, on the mesh of a catalogue's box.
-
-    Raises
-    ------
-    InputError
-        If mass weighting is wanted of a catalogue without masses.
-    """
-    given = tracer_circumstances(catalogue, cells=cells, cosmology=cosmology)
-    own = _observed(catalogue, cells, spec) if spec.kind == "observed" else _ours(catalogue, given, spec)
-    return torch.cat([own, condition_channels(spec.conditions, given)])
+    def own_channels(
+        self, catalogue: Catalogue, given: Circumstances
+    ) -> Float[torch.Tensor, "channel x y z"]:
+        """Return the channels that the kind has."""
+        return (_observed if self.kind == "observed" else _ours)(catalogue, given, self)
 
 
-def tracer_circumstances(catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> Circumstances:
-    """Return what the conditions of a catalogue's channels are computed from."""
-    expected, box = sampling(catalogue, cells).expected, catalogue.box.with_cells(cells)
-    return Circumstances(
-        cosmology,
-        catalogue.redshift,
-        box,
-        number_density=catalogue.number_density,
-        completeness=None if expected is None else crop(expected[None], box),
-        bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
-    )
-
-
-def _observed(catalogue: Catalogue, cells: int, spec: SurveyInputs) -> torch.Tensor:
-    box = catalogue.box.with_cells(cells)
+def _observed(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> torch.Tensor:
+    box, expected = given.box, given.completeness
     counts = paint(catalogue.positions, box, weights=tracer_weights(catalogue, spec.weighting), scheme="ngp")
-    expected = sampling(catalogue, cells).expected
-    seen = torch.ones_like(counts, dtype=torch.bool) if expected is None else crop(expected[None], box) > 0
+    seen = torch.ones_like(counts, dtype=torch.bool) if expected is None else expected > 0
     density = counts / counts[seen].mean()
     if spec.values == "contrast":
         return torch.where(seen, density - 1, 0.0)

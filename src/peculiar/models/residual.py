@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 import torch
 
@@ -49,8 +50,8 @@ class ResidualConfig(UNetShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if any(scale <= 0 for scale in (*self.input_scale.values(), *self.output_scale.values())):
-            raise InputError("residual.input_scale and output_scale must be > 0")
+        if not all(0 < scale < inf for scale in (*self.input_scale.values(), *self.output_scale.values())):
+            raise InputError("residual.input_scale and output_scale must be > 0 and finite")
         names = Channels(self.inputs)
         names.values(self.input_scale, default=1.0)
         OUTPUTS.values(self.output_scale, default=1.0)

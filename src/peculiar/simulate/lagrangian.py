@@ -71,6 +71,7 @@ class LagrangianInputs(NetworkInputs):
     The vectors of `LagrangianFields` [Mpc/h], three channels each.
     """
 
+    task = "displace"
     with_tracers = False
     kind: Literal["lagrangian"] = "lagrangian"
     fields: tuple[Literal["zeldovich", "second_order", "acceleration"], ...] = Setting(

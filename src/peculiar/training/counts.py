@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from peculiar.core.box import Box
 from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
+from peculiar.fields.conditions import Task
 from peculiar.fields.paint import paint
 from peculiar.models.channels import log_density
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
@@ -36,6 +38,7 @@ class CountInputs(Frozen):
     cells as near to `cell_size` as fit.
     """
 
+    task: ClassVar[Task] = "paint"
     kind: Dynamics = "second order"
     cell_size: float = Setting(3.75, gt=0, description="[Mpc/h]")
     particles_per_cell: int = Setting(2, ge=1, description="particles in a cell along a side of it")

@@ -12,10 +12,9 @@ from pydantic import Field, JsonValue, model_validator
 
 from peculiar.core.errors import InputError
 from peculiar.core.records import checked, shown
+from peculiar.fields.conditions import Task
 from peculiar.linear.density_inputs import DensityInputs
-from peculiar.linear.inputs import InputSpec
-from peculiar.linear.survey_inputs import SurveyInputs
-from peculiar.models.registry import Task
+from peculiar.linear.inputs import InputSpec, TracerInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import VelocityRule
 from peculiar.training.cache import Variant
@@ -35,16 +34,6 @@ class NetworkSettings(Frozen):
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-_TASKS: dict[str, Task] = {
-    "moved": "reconstruct",
-    "published": "reconstruct",
-    "survey": "reconstruct",
-    "observed": "reconstruct",
-    "lagrangian": "displace",
-    "density": "flow",
-    "second order": "paint",
-    "particle mesh": "paint",
-}
 _LOSSES: dict[Task, tuple[str, ...]] = {
     "reconstruct": ("components", "published", "velocity"),
     "displace": ("displacement",),
@@ -108,7 +97,7 @@ class Recipe(Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: NetworkSettings
     inputs: Annotated[
-        InputSpec | SurveyInputs | LagrangianInputs | DensityInputs | CountInputs, Field(discriminator="kind")
+        TracerInputs | LagrangianInputs | DensityInputs | CountInputs, Field(discriminator="kind")
     ]
     loss: LossSettings
     data: DataSettings = DataSettings()
@@ -124,7 +113,7 @@ class Recipe(Frozen):
         fitted = isinstance(self.inputs, InputSpec) and self.inputs.wiener == "fitted"
         if fitted and not any(variant.ranked for variant in self.data.variants):
             raise ValueError("inputs.wiener 'fitted' needs data.variants with masses (ranked)")
-        if isinstance(self.inputs, SurveyInputs) != bool(self.data.cubes):
+        if getattr(self.inputs, "isolated", False) != bool(self.data.cubes):
             raise ValueError(f"data.cubes belong to inputs of surveys, got inputs {self.inputs.kind!r}")
         for kind, architecture in _NETWORKS.items():
             if (self.loss.kind == kind) != (self.network.architecture == architecture):
@@ -144,7 +133,7 @@ class Recipe(Frozen):
     @property
     def task(self) -> Task:
         """What the network is for; its inputs decide."""
-        return _TASKS[self.inputs.kind]
+        return self.inputs.task
 
     @property
     def line_of_sight(self) -> str | None:

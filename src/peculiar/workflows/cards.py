@@ -22,8 +22,7 @@ from peculiar.inference.model_card import (
     save_model,
 )
 from peculiar.inference.reconstructor import NeuralReconstructor
-from peculiar.linear.inputs import InputSpec
-from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.linear.tracer_inputs import CatalogueInputs
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.models.painter import Painter
@@ -180,8 +179,8 @@ def _reconstructor_entries(
 ) -> dict[str, Any]:
     box = SimulatedBox.open(splits["train"][0])
     spec, data = settings.inputs, settings.data
-    assert isinstance(spec, InputSpec | SurveyInputs)
-    survey = isinstance(spec, SurveyInputs)
+    assert isinstance(spec, CatalogueInputs)
+    survey = spec.isolated
     measured = training_range(splits["train"], data)
     low, high = measured["number_density_range"]
     entries: dict[str, Any] = {
@@ -198,7 +197,7 @@ def _reconstructor_entries(
         "satellite_fractions": tuple(
             sorted({variant.satellite_fraction for variant in (data.cubes if survey else data.variants)})
         ),
-        "smoothing": spec.smoothing,
+        "smoothing": getattr(spec, "smoothing", 0.0),
         "velocity_definition": box.velocity_definition,
         "periodic_training": not survey,
         "splits": {name: tuple(sorted({seed_of(path) for path in paths})) for name, paths in splits.items()},

@@ -19,6 +19,7 @@ from peculiar.evaluation.flows.task import FlowTask, Predictor
 from peculiar.evaluation.protocol import Task
 from peculiar.evaluation.record import Kind
 from peculiar.evaluation.tracers.task import TracerTask
+from peculiar.fields.conditions import Task as ModelTask
 from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator
 from peculiar.inference.model_card import (
     AnyCard,
@@ -38,10 +39,16 @@ from peculiar.workflows.judge import judge
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 from peculiar.workflows.simulate import run_cosmology
 
-_FLAGS = {"satellite_fraction": "satellites", "line_of_sight": "los", "samples": "sample"}
-"""Options that the command line calls otherwise."""
-SURVEY_INPUTS = ("survey", "observed")
-"""Kinds of inputs of networks that are evaluated in isolated cubes."""
+Kind = ModelTask | Literal["survey"]
+
+OPTIONS: dict[Kind, tuple[str, ...]] = {
+    "reconstruct": ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on"),
+    "displace": (),
+    "flow": ("velocity", "tune_on"),
+    "paint": ("number_density", "tune_on", "tune_run"),
+    "survey": ("samples", "tune_on", "tune_run"),
+}
+"""What each kind of evaluation may be told beside run, models, seeds and figures."""
 
 
 def evaluate(
@@ -282,6 +289,6 @@ def _shipped(kind: Kind) -> list[str]:
 
 def _kind_of(card: AnyCard) -> Kind:
     """Return what a card's model is evaluated by: networks for surveys have inputs of their own."""
-    if isinstance(card, ModelCard) and card.inputs.kind in SURVEY_INPUTS:
+    if isinstance(card, ModelCard) and card.inputs.isolated:
         return "survey"
     return task_of(card)

@@ -145,7 +145,7 @@ def make_mocks(
     survey : Survey, optional
         For the pattern "survey", and only for it.
     galaxies : path, optional
-        The survey's own catalogue; see `plan_survey`.
+        The survey's own catalogue, see `plan_survey`; the one that the survey names where not given.
     seeds : sequence of int, optional
         Boxes to observe; all where not given.
     force : bool
@@ -159,7 +159,8 @@ def make_mocks(
         If the output is there and not to be replaced.
     """
     settings = settings or MockSettings()
-    galaxies = Path(galaxies) if galaxies else survey and survey.galaxies
+    named = None if survey is None else survey.galaxies
+    own = Path(galaxies) if galaxies else named
     if (settings.pattern == "survey") != (survey is not None):
         raise InputError(
             "a survey (--survey, or --mask with limits) belongs to the pattern survey, and only to it, got "
@@ -169,18 +170,14 @@ def make_mocks(
         problem = f"must not be given for a cube, which has no n(r), got {galaxies}: leave it out"
         raise InputError(f"galaxies {problem}", command=f"--sky {problem}")
     paths = open_run(run, seeds)
-    inputs = [*paths, *(Path(p) for p in (galaxies, survey and survey.mask) if p)]
-    check_output(
-        out,
-        overwrite=force,
-        inputs={"run": run, "--sky": galaxies, "--mask": survey.mask if survey else None},
-    )
+    inputs = [*paths, *(Path(p) for p in (own, survey and survey.mask) if p)]
+    check_output(out, overwrite=force, inputs=[run, *inputs])
     first = SimulatedBox.open(paths[0])
     for path in paths:
         if (other := SimulatedBox.open(path)).cosmology != first.cosmology or other.box != first.box:
             raise InputError(f"boxes must share one size, mesh and cosmology, got {path} beside {paths[0]}")
     if survey is not None:
-        plan = plan_survey(survey, first, galaxies=galaxies, number_density=settings.number_density)
+        plan = plan_survey(survey, first, galaxies=own, number_density=settings.number_density)
         region = plan.region
     else:
         plan, region = None, isolated_cube(CUBE if settings.cube is None else settings.cube, first.box)

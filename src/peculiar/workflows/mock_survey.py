@@ -90,8 +90,8 @@ def plan_survey(
     simulated : SimulatedBox
         Gives the cosmology, the size and the mesh.
     galaxies : path, optional
-        The survey's own catalogue, whose n(r) the mocks have; the one that the survey names where not given. Without
-        any the survey is a planned one (`read_footprint`).
+        The survey's own catalogue, whose n(r) the mocks have. Without it the survey is a planned one
+        (`read_footprint`).
     number_density : float, optional
         The largest n(r) [(h/Mpc)^3] in place of the survey's own; needed without galaxies.
 
@@ -101,9 +101,8 @@ def plan_survey(
         If the survey has no footprint or density, or does not fit into the box.
     """
     cosmology, box = simulated.cosmology, simulated.box
-    own = galaxies or survey.galaxies
-    footprint = read_footprint(survey, cosmology=cosmology, galaxies=own)
-    if own is None and number_density is None:
+    footprint = read_footprint(survey, cosmology=cosmology, galaxies=galaxies)
+    if galaxies is None and number_density is None:
         raise InputError(
             "a mock needs the survey's own galaxies for its number density, or one, got neither: give galaxies or "
             "number_density",

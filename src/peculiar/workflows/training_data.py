@@ -13,7 +13,8 @@ from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
-from peculiar.linear.survey_inputs import SURROUNDINGS, SurveyInputs
+from peculiar.linear.survey_inputs import SURROUNDINGS
+from peculiar.linear.tracer_inputs import CatalogueInputs
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
@@ -97,7 +98,7 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
         shapes = [MeshShape(DisplacementPair.open(path).box.mesh, True) for path in paths]
     else:
         boxes = [SimulatedBox.open(path).box for path in paths]
-        if isinstance(spec, SurveyInputs):
+        if isinstance(spec, CatalogueInputs) and spec.isolated:
             for survey in {variant.survey for variant in settings.data.cubes if variant.survey}:
                 footprint(survey, SimulatedBox.open(paths[0]).cosmology)
             cubes = [MeshShape(variant.mesh, False) for variant in settings.data.cubes]
@@ -144,17 +145,15 @@ def training_pairs(
     elif isinstance(spec, CountInputs):
         with progress_bar("counts", total=len(paths)) as advance:
             pairs = cached_counts(paths, spec, advance=advance)
-    elif isinstance(spec, SurveyInputs):
-        pairs = _cubes(settings, spec, paths)
     elif isinstance(spec, DensityInputs):
         pairs = _flows(settings, spec, paths)
     else:
-        pairs = _tracers(settings, spec, paths)
+        pairs = (_cubes if spec.isolated else _tracers)(settings, spec, paths)
     first = len(pairs) * len(splits["train"]) // len(paths)
     return list(pairs[:first]), list(pairs[first:])
 
 
-def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path]) -> Sequence[TrainingPair]:
+def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.variants
 
     def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
@@ -171,7 +170,7 @@ def _tracers(settings: Recipe, spec: InputSpec, paths: list[Path]) -> Sequence[T
         )
 
 
-def _cubes(settings: Recipe, spec: SurveyInputs, paths: list[Path]) -> Sequence[TrainingPair]:
+def _cubes(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.cubes
 
     def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:

@@ -6,7 +6,7 @@ from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.linear import IterativeFFT
 from peculiar.linear.clustering import linear_bias
 from peculiar.linear.inputs import network_inputs
-from peculiar.linear.survey_inputs import SurveyInputs, survey_inputs
+from peculiar.linear.survey_inputs import SurveyInputs
 
 COSMOLOGY = PRESETS["wang2024"]
 CELLS = 16
@@ -29,6 +29,10 @@ def survey(masses=True, number=4000):
         masses=random.lognormal(28, 1, len(positions)) if masses else None,
         completeness=Field(seen, BOX, ["completeness"], space="redshift"),
     )
+
+
+def survey_inputs(catalogue, *, cells, cosmology, spec):
+    return spec.channels(catalogue, cells=cells, cosmology=cosmology)
 
 
 def channel(data, spec, name):

@@ -8,7 +8,7 @@ from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.fields.calculus import displacement
 from peculiar.fields.smooth import gaussian
 from peculiar.linear.overdensity import sampling
-from peculiar.linear.survey_inputs import SurveyInputs, survey_inputs
+from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models.channels import OUTPUTS, VELOCITY
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
@@ -133,7 +133,7 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, kind):
     spec = SurveyInputs(kind=kind, smoothing=30.0)
 
     def make(catalogue, cells, cosmology):
-        return survey_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec)
+        return spec.channels(catalogue, cells=cells, cosmology=cosmology)
 
     def cached():
         return cached_cubes(
@@ -157,8 +157,8 @@ def test_cubes_are_kept_as_pairs_that_do_not_wrap(simulated, kind):
     again = cached_cubes(
         [simulated.path],
         [variant(cubes=2)],
-        make_inputs=lambda catalogue, cells, cosmology: survey_inputs(
-            catalogue, cells=cells, cosmology=cosmology, spec=other
+        make_inputs=lambda catalogue, cells, cosmology: other.channels(
+            catalogue, cells=cells, cosmology=cosmology
         ),
         channels=len(other.names),
         description=other.model_dump(),

@@ -1,9 +1,13 @@
 import h5py
+import numpy as np
 import pytest
 
 from peculiar.core import InputError
-from peculiar.training.recipe import load_recipe
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.training.recipe import RECIPES, load_recipe
+from peculiar.training.survey_cubes import observe_cube, variant_key
 from peculiar.workflows.train import train
+from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import mesh_shapes, split_files
 from peculiar.workflows.tune import tune
 
@@ -81,8 +85,6 @@ def test_boxes_are_checked_before_work(refused, run):
 
 
 def test_a_good_plan_passes(run):
-    from peculiar.workflows.train_plan import check_plan
-
     settings = load_recipe("residual", profile="smoke")
     check_plan(settings, split_files(run, settings), seed=0)
 
@@ -114,3 +116,82 @@ def test_a_search_is_checked_before_work(run, tmp_path, monkeypatch, options, wo
             "residual", **{"profile": "smoke", "run": run, "out": "search", "announce": pytest.fail} | options
         )
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def own_survey(cap_survey, tmp_path):
+    """A recipe beside a survey file, with cubes in that survey's footprint."""
+    text = (RECIPES / "wang2024-galaxies.toml").read_text()
+    recipe = cap_survey.with_name("mine-network.toml")
+    cubes = 'name = "mine", pattern = "survey cube", survey = "mine.toml", number_density = 2e-3, cubes = 1'
+    recipe.write_text(text + f"\n[profiles.own]\ndata.cubes = [{{ {cubes}, cells = 12 }}]\n")
+    return recipe
+
+
+def test_a_survey_to_train_on_is_a_file_beside_the_recipe(run, own_survey, cap_survey):
+    settings = load_recipe(own_survey, profile="own", changes=["data.boxes=1"])
+    (variant,) = settings.data.cubes
+    assert variant.survey == str(cap_survey)
+    (path,) = run.glob("box-00001.h5")
+    assert {shape.cells for shape in mesh_shapes(settings, [path])} == {24}
+    box = SimulatedBox.open(path)
+    mock = observe_cube(box, variant, number=0, places="random")
+    apex = np.array([0.5, 0.5, 0.5**0.5])
+    away = mock.catalogue.positions
+    distance = np.linalg.norm(away, axis=1)
+    angle = np.degrees(np.arccos(away @ apex / distance))
+    assert len(away) > 50
+    assert angle.max() < 30 + np.degrees(5 / 30)  # of the cap, and cells on its edge
+    assert 25 < distance.min() < distance.max() < 95
+    key = variant_key(variant)
+    cap_survey.write_text(cap_survey.read_text().replace("[30.0, 90.0]", "[30.0, 80.0]"))
+    assert variant_key(variant) != key
+
+
+def test_a_survey_that_cannot_be_read_is_refused_before_work(run, own_survey, cap_survey):
+    cap_survey.with_name("cap.fits").unlink()
+    settings = load_recipe(own_survey, profile="own")
+    with pytest.raises(InputError, match=r"mask must be a file that exists, got .*cap\.fits"):
+        check_plan(settings, split_files(run, settings), seed=0)
+    cap_survey.unlink()
+    with pytest.raises(InputError, match="survey must be a .toml file that exists"):
+        check_plan(settings, split_files(run, settings), seed=0)
+
+
+def test_a_painter_has_one_redshift(run, tmp_path):
+    other = tmp_path / "late"
+    other.mkdir()
+    for path in run.glob("*.h5"):
+        (other / path.name).write_bytes(path.read_bytes())
+        with h5py.File(other / path.name, "a") as file:
+            file.attrs["redshift"] = 0.5
+    settings = load_recipe("painter", profile="smoke", changes=["inputs.cell_size=5.0"])
+    with pytest.raises(InputError, match="run must hold boxes of one redshift for a painter, got 0, 0.5"):
+        check_plan(settings, split_files([run, other], settings), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "words"),
+    [
+        ("residual", 'network.settings.inputs=["a"]', "network.settings.inputs must be"),
+        ("residual", "network.settings.input_scale={flow=2.0}", "got 'flow'"),
+        ("residual", 'inputs.conditions=["mass"]', "conditions must be among redshift"),
+        ("residual", 'inputs.wiener="own"', "wiener must be 'package', 'fitted' or a table"),
+        (
+            "wu2021",
+            'inputs.conditions=["growth"]',
+            "inputs of wu2021 must be one channel, got log_rho, growth",
+        ),
+        ("wu2021", 'inputs.conditions=["bias"]', "conditions must be among redshift, Omega_m, growth, cell"),
+    ],
+)
+def test_channels_are_checked_before_work(run, tmp_path, recipe, change, words):
+    with pytest.raises(InputError, match=words):
+        train(recipe, profile="smoke", run=run, out=tmp_path / "out", changes=[change], announce=pytest.fail)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fitted_filter_needs_masses(run, tmp_path):
+    changes = ['inputs.wiener="fitted"', "data.variants=[{ranked=false}]"]
+    with pytest.raises(InputError, match="inputs.wiener 'fitted' needs data.variants with masses"):
+        train("residual", profile="smoke", run=run, out=tmp_path / "out", changes=changes)

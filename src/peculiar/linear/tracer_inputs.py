@@ -1,0 +1,49 @@
+"""What all networks share that see a catalogue: the channels of a kind, and after them its conditions."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Catalogue, Cosmology
+from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
+from peculiar.linear.clustering import linear_bias
+from peculiar.linear.overdensity import crop, sampling
+
+
+class CatalogueInputs(NetworkInputs):
+    """Inputs that are made of a catalogue; `isolated` ones are trained on regions that end at their faces."""
+
+    task = "reconstruct"
+    isolated: ClassVar[bool] = False
+    weighting: Literal["number", "mass"] = "number"
+
+    def own_channels(
+        self, catalogue: Catalogue, given: Circumstances
+    ) -> Float[torch.Tensor, "channel x y z"]:
+        """Return the channels that the kind has, as `own`, on the mesh of `given.box`."""
+        raise NotImplementedError
+
+    def channels(
+        self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology
+    ) -> Float[torch.Tensor, "channel x y z"]:
+        """Return all channels, as `names`, on a mesh of the catalogue's box.
+
+        Raises
+        ------
+        InputError
+            If mass weighting is wanted of a catalogue without masses.
+        """
+        expected, box = sampling(catalogue, cells).expected, catalogue.box.with_cells(cells)
+        given = Circumstances(
+            cosmology,
+            catalogue.redshift,
+            box,
+            number_density=catalogue.number_density,
+            completeness=None if expected is None else crop(expected[None], box),
+            bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
+        )
+        return torch.cat([self.own_channels(catalogue, given), condition_channels(self.conditions, given)])
