@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.core import Catalogue, Cosmology, InputError, OutOfRangeWarning
-from peculiar.inference.model_card import EmulatorCard, ModelCard, PainterCard, Selection
+from peculiar.inference.card_values import Selection
+from peculiar.inference.model_card import EmulatorCard, ModelCard, PainterCard
 from peculiar.linear.overdensity import mean_density
 from peculiar.linear.wiener import DENSITY_TOLERANCE
 

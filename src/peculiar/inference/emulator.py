@@ -14,7 +14,8 @@ from peculiar.fields.calculus import helmholtz
 from peculiar.fields.conditions import Task
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.inference.card_range import REDSHIFT_TOLERANCE, warn_outside
-from peculiar.inference.model_card import EmulatorCard, VectorTransfer, load_model
+from peculiar.inference.card_values import VectorTransfer
+from peculiar.inference.model_card import EmulatorCard, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import Mesh, average_symmetries, spread_symmetries
 from peculiar.linear.density_inputs import DensityInputs, density_inputs

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, Self
 import torch
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -23,6 +21,7 @@ from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
 from peculiar.core.records import StoredCosmology, checksum, read_json
 from peculiar.fields.conditions import Task
+from peculiar.inference.card_values import DensityTransfer, FrozenValues, Selection, VectorTransfer
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
@@ -39,63 +38,13 @@ SURVEY_MODEL = "survey"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DensityTransfer(_Frozen):
-    """Factors, isotropic in k, with which a network's least-square density gets the true power (r(k) stays).
-
-    Linear in k [h/Mpc] between the points, constant beyond them.
-    """
-
-    k: tuple[float, ...]
-    transfer: tuple[float, ...]
-
-    @model_validator(mode="after")
-    def _usable(self) -> DensityTransfer:
-        if len(self.k) != len(self.transfer) or not self.k:
-            raise ValueError("k and transfer must have the same length, at least 1")
-        if any(b <= a for a, b in pairwise(self.k)):
-            raise ValueError("k must rise")
-        if any(value <= 0 for value in self.transfer):
-            raise ValueError("transfer must be > 0")
-        return self
-
-
-class VectorTransfer(_Frozen):
-    """The same for the two Helmholtz parts of a vector, along and across k."""
-
-    k: tuple[float, ...]
-    potential: tuple[float, ...]
-    rotational: tuple[float, ...]
-
-    @model_validator(mode="after")
-    def _usable(self) -> VectorTransfer:
-        for part in (self.potential, self.rotational):
-            DensityTransfer(k=self.k, transfer=part)
-        return self
-
-
-class Selection(_Frozen):
-    """What the one place of a survey expects of tracers that a network was trained at.
-
-    `side` of the box [Mpc/h]; `number_density` [(h/Mpc)^3] expected in shells about the observer, with the `distances`
-    of their middles [Mpc/h].
-    """
-
-    side: float = Field(gt=0)
-    distances: tuple[float, ...] = Field(min_length=1)
-    number_density: tuple[float, ...]
-
-
-class _Densities(_Frozen):
+class _Densities(FrozenValues):
     """What networks of log densities were trained with, which they know."""
 
     density_floor: float = Field(gt=0)
 
 
-class _Velocities(_Frozen):
+class _Velocities(FrozenValues):
     """a H f [km/s per Mpc/h] of the training, by which velocities were divided."""
 
     velocity_factor: float = Field(gt=0)
@@ -110,7 +59,7 @@ def _stored_cosmology(entries: dict[str, float]) -> dict[str, float]:
     return entries
 
 
-class _Card(_Frozen):
+class _Card(FrozenValues):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     package_version: str

@@ -15,7 +15,8 @@ from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
-from peculiar.inference.model_card import DensityTransfer, ModelCard, load_model
+from peculiar.inference.card_values import DensityTransfer
+from peculiar.inference.model_card import ModelCard, load_model
 from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import (
     Mesh,

@@ -12,13 +12,12 @@ import peculiar
 from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
+from peculiar.inference.card_values import DensityTransfer, VectorTransfer
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import (
     AnyCard,
-    DensityTransfer,
     EmulatorCard,
     ModelCard,
-    VectorTransfer,
     save_model,
 )
 from peculiar.inference.reconstructor import NeuralReconstructor

@@ -8,7 +8,7 @@ from typing import Any
 
 from peculiar.core.cosmology import Cosmology
 from peculiar.inference.card_range import radial_selection
-from peculiar.inference.model_card import Selection
+from peculiar.inference.card_values import Selection
 from peculiar.linear.overdensity import mean_density
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair

@@ -4,7 +4,8 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
 from peculiar.inference.card_range import card_limits, check_range, radial_selection
-from peculiar.inference.model_card import WEIGHTS, Selection, read_card
+from peculiar.inference.card_values import Selection
+from peculiar.inference.model_card import WEIGHTS, read_card
 
 XIAO = PRESETS["xiao2024"]
 

@@ -6,8 +6,9 @@ import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning
 from peculiar.fields.symmetry import apply_symmetry, symmetries
+from peculiar.inference.card_values import VectorTransfer
 from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator, with_transfer
-from peculiar.inference.model_card import EmulatorCard, VectorTransfer
+from peculiar.inference.model_card import EmulatorCard
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.models import build
 from peculiar.simulate.initial import linear_density

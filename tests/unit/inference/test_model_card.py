@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from peculiar.core import PRESETS, InputError
 from peculiar.core.records import checksum
+from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.model_card import (
-    DensityTransfer,
     ModelCard,
     available_models,
     find_model,

@@ -26,7 +26,14 @@ def module():
 
 
 def field_painter(module, **settings):
-    card = SimpleNamespace(cell_size=4.0, name="tiny", redshift=0.5, cosmology_range={})
+    card = SimpleNamespace(
+        name="tiny",
+        cell_size=4.0,
+        cell_size_range=(4.0, 4.0),
+        redshift=0.5,
+        redshift_range=(0.5, 0.5),
+        cosmology_range={},
+    )
     return PaintedField(module, card, **settings)
 
 

@@ -6,7 +6,7 @@ from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.core.channels import vector
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
 from peculiar.inference import NeuralReconstructor, save_model
-from peculiar.inference.model_card import DensityTransfer
+from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.reconstructor import assemble, calibrate
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models import build
