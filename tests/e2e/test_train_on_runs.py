@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from peculiar.cli import app
 from peculiar.core import PRESETS, InputError
 from peculiar.inference.model_card import load_model
 from peculiar.inference.reconstructor import NeuralReconstructor
@@ -129,6 +132,12 @@ def test_touched_boxes_are_the_same_and_changed_ones_are_not(trained, runs, tmp_
 def test_runs_that_cannot_be_used_are_refused(runs, tmp_path, names, words):
     (runs[0].parent / "empty").mkdir(exist_ok=True)
     chosen = [runs[0].parent / name for name in names]
+    if names:
+        out = ["--profile", "smoke", "--out", str(tmp_path / "out")]
+        command = ["train", "residual", *(word for run in chosen for word in ("--run", str(run))), *out]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        assert re.search(words, result.output.replace("\n", " "))
     with pytest.raises(InputError, match=words):
         train("residual", profile="smoke", run=chosen, out=tmp_path / "out", changes=CHANGES)
     assert not (tmp_path / "out").exists()

@@ -189,7 +189,7 @@ def _reconstructor_entries(
         },
         "cosmology": cosmology_settings(box.cosmology),
         **measured,
-        "number_density": (low * high) ** 0.5 if survey else data.variants[0].number_density,
+        "number_density": low if low == high else (low * high) ** 0.5,
         "tracer": settings.card.tracer,
         "space": "redshift" if survey else data.variants[0].space,
         "line_of_sight": "any" if settings.line_of_sight is None else "z",

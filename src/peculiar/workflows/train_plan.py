@@ -9,6 +9,7 @@ import torch
 from peculiar.core.errors import InputError
 from peculiar.core.limits import require_seeds
 from peculiar.core.memory import require_memory
+from peculiar.linear.inputs import InputSpec
 from peculiar.models import build
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.training.adversarial import check_critic
@@ -42,13 +43,9 @@ def check_plan(settings: Recipe, splits: dict[str, list[Path]], *, seed: int) ->
         check_meshes(network, training, validation, crop=settings.train.crop, margin=settings.loss.margin)
     if not isinstance(settings.loss, AdversarialLoss):
         check_hardware(settings.train)
-    if settings.task == "paint":
-        redshifts = sorted({SimulatedBox.open(path).redshift for path in splits["train"]})
-        if len(redshifts) > 1:
-            raise InputError(
-                f"run must hold boxes of one redshift for a painter, got {', '.join(f'{z:g}' for z in redshifts)}: "
-                "counts in cells hold for one, train a painter for each"
-            )
+    _refuse_mixed(
+        settings, [SimulatedBox.open(path) for path in splits["train"] if settings.task != "displace"]
+    )
     weights = sum(parameter.numel() for parameter in network.parameters())
     cells = (settings.train.crop or max(pair.cells for pair in training)) ** 3
     require_memory(
@@ -56,3 +53,26 @@ def check_plan(settings: Recipe, splits: dict[str, list[Path]], *, seed: int) ->
         what=f"a network of {weights:.4g} weights with batches of {settings.train.batch_size}",
         remedy="take fewer channels, or a smaller train.batch_size or train.crop",
     )
+
+
+def _refuse_mixed(settings: Recipe, boxes: list[SimulatedBox]) -> None:
+    """Refuse training boxes that differ in what a table or a painter can have one value of only."""
+    spec = settings.inputs
+    if isinstance(spec, InputSpec) and spec.wiener == "fitted":
+        sizes = sorted({float(f"{box.box.cell_size:.5g}") for box in boxes})
+        if len(sizes) > 1:
+            raise InputError(
+                f"inputs.wiener 'fitted' must be of boxes of one cell size, got {_listed(sizes)} Mpc/h: take "
+                "'package', or runs of one"
+            )
+    if settings.task == "paint":
+        redshifts = sorted({box.redshift for box in boxes})
+        if len(redshifts) > 1:
+            raise InputError(
+                f"run must hold boxes of one redshift for a painter, got {_listed(redshifts)}: counts in cells hold "
+                "for one, train a painter for each"
+            )
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -170,6 +170,23 @@ def test_a_painter_has_one_redshift(run, tmp_path):
         check_plan(settings, split_files([run, other], settings), seed=0)
 
 
+def test_a_fitted_filter_has_one_cell_size(run, tmp_path):
+    other = tmp_path / "coarse"
+    other.mkdir()
+    for path in run.glob("*.h5"):
+        (other / path.name).write_bytes(path.read_bytes())
+        with h5py.File(other / path.name, "a") as file:
+            file.attrs["box_size"] = 320.0
+    changes = ['inputs.wiener="fitted"', "data.variants=[{number_density=1e-3}]"]
+    settings = load_recipe("residual", profile="smoke", changes=changes)
+    with pytest.raises(
+        InputError, match="inputs.wiener 'fitted' must be of boxes of one cell size, got 5, 10 Mpc/h"
+    ):
+        check_plan(settings, split_files([run, other], settings), seed=0)
+    plain = load_recipe("residual", profile="smoke", changes=changes[1:])
+    check_plan(plain, split_files([run, other], plain), seed=0)
+
+
 @pytest.mark.parametrize(
     ("recipe", "change", "words"),
     [
