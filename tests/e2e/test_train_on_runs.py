@@ -134,7 +134,8 @@ def test_runs_that_cannot_be_used_are_refused(runs, tmp_path, names, words):
     chosen = [runs[0].parent / name for name in names]
     if names:
         out = ["--profile", "smoke", "--out", str(tmp_path / "out")]
-        command = ["train", "residual", *(word for run in chosen for word in ("--run", str(run))), *out]
+        given = [("--run", str(run)) for run in chosen] + [("--set", change) for change in CHANGES]
+        command = ["train", "residual", *(word for pair in given for word in pair), *out]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 2
         assert re.search(words, result.output.replace("\n", " "))

@@ -80,9 +80,5 @@ class Channels(tuple[str, ...]):
 def require_vector(channels: Channels, name: str) -> None:
     """Raise InputError unless a name is that of a vector."""
     where = channels.of(name)
-    if (
-        where.start,
-        where.start + 1,
-        where.start + 2,
-    ) not in channels.vectors or where.stop != where.start + 3:
+    if tuple(range(where.start, where.stop)) not in channels.vectors:
         raise InputError(f"channels of {name!r} must be a vector's, got {', '.join(channels[where])}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field as Setting
+from pydantic import model_validator
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.channels import vector
@@ -55,11 +56,16 @@ class InputSpec(CatalogueInputs):
     iterations: int = Setting(6, ge=1)
     clustering_reference: tuple[float, float] = (2.5, -1.3)
     flow_response: float = -0.86
-
     wiener: WienerTable = Setting(
         "package",
         description="of 'moved': the package's Wiener filter, or 'fitted': one of the training boxes, kept in the card",
     )
+
+    @model_validator(mode="after")
+    def _of_moved(self) -> Self:
+        if self.kind != "moved" and self.wiener != "package":
+            raise ValueError(f"wiener belongs to kind 'moved', got {self.kind!r}")
+        return self
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from peculiar.core.records import checked, shown
 from peculiar.fields.conditions import Task
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec, TracerInputs
+from peculiar.linear.survey_inputs import SURROUNDINGS
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import VelocityRule
 from peculiar.training.cache import Variant
@@ -113,6 +114,10 @@ class Recipe(Frozen):
         fitted = isinstance(self.inputs, InputSpec) and self.inputs.wiener == "fitted"
         if fitted and not any(variant.ranked for variant in self.data.variants):
             raise ValueError("inputs.wiener 'fitted' needs data.variants with masses (ranked)")
+        if self.data.unseen == "expected" and f"{SURROUNDINGS}_x" not in self.inputs.names:
+            raise ValueError(
+                f"data.unseen 'expected' needs inputs of kind 'survey', got {self.inputs.kind!r}"
+            )
         if getattr(self.inputs, "isolated", False) != bool(self.data.cubes):
             raise ValueError(f"data.cubes belong to inputs of surveys, got inputs {self.inputs.kind!r}")
         for kind, architecture in _NETWORKS.items():

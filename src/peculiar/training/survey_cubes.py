@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from peculiar.catalogues.footprint import Footprint, read_footprint
 from peculiar.catalogues.sky import ORIGIN
-from peculiar.catalogues.survey import load_survey
+from peculiar.catalogues.survey import Survey, load_survey
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.cosmology import Cosmology
@@ -87,10 +87,14 @@ class SurveyVariant(Frozen):
         )
 
 
-@lru_cache(maxsize=4)
 def footprint(survey: str, cosmology: Cosmology) -> Footprint:
     """Return the footprint of a survey's name or file, made once."""
-    described = load_survey(survey)
+    return _footprint(load_survey(survey).model_dump_json(), cosmology)
+
+
+@lru_cache(maxsize=4)
+def _footprint(survey: str, cosmology: Cosmology) -> Footprint:
+    described = Survey.model_validate_json(survey)
     # Cubes have densities of their own: galaxies are asked for a shape alone.
     plain = described.radial == "flat" and described.limits(cosmology) is not None
     shaped = plain or described.luminosity_function is not None

@@ -199,6 +199,12 @@ def test_a_fitted_filter_has_one_cell_size(run, tmp_path):
             'inputs.conditions=["growth"]',
             "inputs of wu2021 must be one channel, got log_rho, growth",
         ),
+        ("xiao2024", 'inputs.wiener="fitted"', "wiener belongs to kind 'moved', got 'published'"),
+        (
+            "wang2024",
+            'data.unseen="expected"',
+            "data.unseen 'expected' needs inputs of kind 'survey', got 'observed'",
+        ),
         ("wu2021", 'inputs.conditions=["bias"]', "conditions must be among redshift, Omega_m, growth, cell"),
     ],
 )
