@@ -67,7 +67,7 @@ class Footprint:
         side = int(np.ceil(2 * reach / step)) + 1
         whole = Box(side * step, side, origin=(-reach, -reach, -reach), periodic=False)
         seen = self.covers(whole).numpy()[0].astype(np.float64)
-        width = round(inner.size / step)
+        width = round(inner.side / step)
         sums = np.pad(seen, ((1, 0),) * 3).cumsum(0).cumsum(1).cumsum(2)
         for axis in range(3):
             sums = np.take(sums, range(width, side + 1), axis) - np.take(sums, range(side + 1 - width), axis)
@@ -86,12 +86,12 @@ class Footprint:
         reach = self.limits[1]
         coarse = inner.with_cells(max(inner.mesh // 5, 2))
         for _ in range(_DRAWS):
-            x, y, z = random.uniform(-reach, reach - inner.size / 2, size=3).tolist()
-            there = Box(inner.size, coarse.mesh, origin=(x, y, z), periodic=False)
+            x, y, z = random.uniform(-reach, reach - inner.side / 2, size=3).tolist()
+            there = Box(inner.side, coarse.mesh, origin=(x, y, z), periodic=False)
             if float((self.covers(there).data > 0).float().mean()) >= LEAST_COVERED:
                 return x, y, z
         raise InputError(
-            f"survey must cover half of a cube of {inner.size:g} Mpc/h somewhere, got no such place: take smaller "
+            f"survey must cover half of a cube of {inner.side:g} Mpc/h somewhere, got no such place: take smaller "
             "cubes, or a survey that reaches farther"
         )
 

@@ -14,7 +14,7 @@ from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
 from peculiar.catalogues.luminosity import FluxLimit, Schechter
 from peculiar.core import Box, Cosmology, InputError
-from peculiar.core.records import checked
+from peculiar.core.records import StoredSides, checked
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -38,6 +38,8 @@ class Circumstances:
         Expected fraction of that density; 1 where not given.
     bias : callable, optional
         Gives the bias of the tracers, measured when it is asked for.
+    light_cone : callable, optional
+        Gives a function of redshift at the epoch of each cell, (x, y, z); all cells have `redshift` where not given.
     """
 
     cosmology: Cosmology
@@ -46,9 +48,14 @@ class Circumstances:
     number_density: float = 0.0
     completeness: Float[torch.Tensor, "1 x y z"] | None = None
     bias: Callable[[], float] = lambda: 1.0
+    light_cone: Callable[[Callable[[float], float]], Value] | None = None
+
+    def at_epoch(self, function: Callable[[float], float]) -> Value:
+        """Return a function of redshift at the epoch of each cell."""
+        return function(self.redshift) if self.light_cone is None else self.light_cone(function)
 
 
-Value = float | Float[torch.Tensor, "1 x y z"]
+Value = float | Float[torch.Tensor, "..."]
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,16 @@ class Condition:
     of_tracers: bool = False
 
 
-def _matter_density(given: Circumstances) -> float:
+def _matter_density(given: Circumstances) -> Value:
     """Omega_m at the redshift, less 0.3."""
-    cosmology, z = given.cosmology, given.redshift
-    return cosmology.Omega_m * (1 + z) ** 3 / float(cosmology.efunc(z)) ** 2 - 0.3
+    cosmology = given.cosmology
+    return given.at_epoch(lambda z: cosmology.Omega_m * (1 + z) ** 3 / float(cosmology.efunc(z)) ** 2 - 0.3)
 
 
-def _growth(given: Circumstances) -> float:
+def _growth(given: Circumstances) -> Value:
     """Logarithm of sigma8 times the growth factor: the linear amplitude at the redshift."""
-    return math.log(given.cosmology.sigma8 * given.cosmology.growth(given.redshift))
+    cosmology = given.cosmology
+    return given.at_epoch(lambda z: math.log(cosmology.sigma8 * cosmology.growth(z)))
 
 
 def _density(given: Circumstances) -> Value:
@@ -77,7 +85,7 @@ def _density(given: Circumstances) -> Value:
 
 
 CONDITIONS: Mapping[str, Condition] = {
-    "redshift": Condition(lambda given: given.redshift),
+    "redshift": Condition(lambda given: given.at_epoch(float)),
     "Omega_m": Condition(_matter_density),
     "growth": Condition(_growth),
     "cell": Condition(lambda given: math.log(given.box.cell_size)),  # ln(Mpc/h)
@@ -139,6 +147,6 @@ def condition_channels(
     >>> condition_channels(("redshift", "cell"), given)[:, 0, 0, 0]
     tensor([0.5000, 3.2189])
     """
-    shape = (1, *(given.box.mesh,) * 3)
+    shape = (1, *given.box.shape)
     values = [torch.as_tensor(CONDITIONS[name].value(given), dtype=torch.float32) for name in names]
     return torch.cat([torch.empty(0, *shape[1:]), *(value.expand(shape) for value in values)]).to(device)

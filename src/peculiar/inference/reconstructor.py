@@ -117,12 +117,12 @@ class NeuralReconstructor:
 
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, with the margin that it may need."""
-        multiple, side = total_stride(self.module), box.mesh
+        multiple, shape = total_stride(self.module), box.shape
         if self.card.inputs.isolated and not box.periodic:
-            return _BYTES_OF_SURVEYS * (-(-side // multiple) * multiple) ** 3
-        if box.periodic and fits((side,), multiple):
-            return _BYTES_PER_CELL * side**3
-        return _BYTES_WITH_MARGIN * math.prod(extended_sides((side,) * 3, multiple=multiple)[1])
+            return _BYTES_OF_SURVEYS * math.prod(-(-side // multiple) * multiple for side in shape)
+        if box.periodic and fits(shape, multiple):
+            return _BYTES_PER_CELL * math.prod(shape)
+        return _BYTES_WITH_MARGIN * math.prod(extended_sides(shape, multiple=multiple)[1])
 
     def outputs(
         self, inputs: Mesh, *, line_of_sight: str, periodic: bool

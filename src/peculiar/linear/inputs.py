@@ -81,7 +81,7 @@ class InputSpec(CatalogueInputs):
     ) -> Float[torch.Tensor, "channel x y z"]:
         """Return the channels that the kind has."""
         make = _published if self.kind == "published" else _moved
-        return make(catalogue, given.box.mesh, given.cosmology, self)
+        return make(catalogue, max(given.box.shape), given.cosmology, self)
 
     @property
     def filter(self) -> WienerFilter:

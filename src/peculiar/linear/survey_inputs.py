@@ -70,8 +70,8 @@ def _observed(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) ->
 
 
 def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> torch.Tensor:
-    bias, cells, cosmology = given.bias(), given.box.mesh, given.cosmology
-    positions, _ = move_back(
+    bias, cells, cosmology = given.bias(), max(given.box.shape), given.cosmology
+    positions = move_back(
         catalogue,
         cells=cells,
         cosmology=cosmology,
@@ -94,9 +94,9 @@ def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> tor
     return torch.cat(
         [
             *tracers,
-            torch.ones((1, *(cells,) * 3)) if given.completeness is None else given.completeness,
+            torch.ones((1, *box.shape)) if given.completeness is None else given.completeness,
             condition_channels(("density",), given),
-            crop(displacement_from_fourier(flow_k, grid.fourier), box) + surroundings,
+            displacement_from_fourier(flow_k, grid.fourier, kept=box) + surroundings,
             surroundings,
             sight_lines(catalogue, cells),
             condition_channels(("bias",), given),

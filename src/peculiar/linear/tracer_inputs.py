@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from peculiar.core import Catalogue, Cosmology
 from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
 from peculiar.linear.clustering import linear_bias
+from peculiar.linear.light_cone import of_epoch, on_mesh
 from peculiar.linear.overdensity import crop, sampling
 
 
@@ -38,6 +40,10 @@ class CatalogueInputs(NetworkInputs):
             If mass weighting is wanted of a catalogue without masses.
         """
         expected, box = sampling(catalogue, cells).expected, catalogue.box.with_cells(cells)
+
+        def cone(function: Callable[[float], float]) -> Float[torch.Tensor, "x y z"] | float:
+            return on_mesh(of_epoch(catalogue, function, cosmology=cosmology), box)
+
         given = Circumstances(
             cosmology,
             catalogue.redshift,
@@ -45,5 +51,6 @@ class CatalogueInputs(NetworkInputs):
             number_density=catalogue.number_density,
             completeness=None if expected is None else crop(expected[None], box),
             bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
+            light_cone=cone if catalogue.light_cone else None,
         )
         return torch.cat([self.own_channels(catalogue, given), condition_channels(self.conditions, given)])

@@ -36,6 +36,7 @@ from peculiar.linear.overdensity import (
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "wiener.json"
+_TRANSFORM_BYTES = 100  # a cell, of four bins
 DENSITY_TOLERANCE = 0.1
 """Relative, between the tracers' number density and that at which weights for them were learned."""
 
@@ -139,6 +140,10 @@ class WienerFilter:
             * wiener_displacement(binned, grid.box, wiener=self),
             grid.box,
         )
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
+        return _TRANSFORM_BYTES * fourier_box(box).cell_count
 
     @cached_property
     def checksum(self) -> str:

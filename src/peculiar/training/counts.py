@@ -107,7 +107,7 @@ def cached_counts(
     pairs = []
     for path in paths:
         simulated = SimulatedBox.open(path)
-        box = box_of_cells(simulated.box.size, cell_size=inputs.cell_size)
+        box = box_of_cells(simulated.box.side, cell_size=inputs.cell_size)
         folder = cache_of(path)
         targets = folder / f"counts-{box_key(path, FORMAT, box.mesh, edges)}.npy"
         if not is_mesh(targets, channels=inputs.bins, cells=box.mesh, kinds="BH"):

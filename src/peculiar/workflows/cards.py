@@ -125,7 +125,7 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     assert isinstance(spec, CountInputs)
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
     one = boxes[0]
-    meshes = [box_of_cells(box.box.size, cell_size=spec.cell_size) for box in boxes]
+    meshes = [box_of_cells(box.box.side, cell_size=spec.cell_size) for box in boxes]
     cells = sorted(mesh.cell_size for mesh in meshes)
 
     theory = []

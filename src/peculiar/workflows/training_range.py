@@ -66,7 +66,7 @@ def training_range(paths: Sequence[Path], data: DataSettings) -> dict[str, Any]:
         if len(data.cubes) == 1 and data.cubes[0].pattern == "survey cube":
             distances, expected = radial_selection(seen[-1])
             selection = Selection(
-                side=seen[-1].box.size,
+                side=seen[-1].box.side,
                 distances=tuple(distances.tolist()),
                 number_density=tuple(float(f"{value:.4g}") for value in expected),
             )

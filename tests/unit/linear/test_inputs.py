@@ -132,3 +132,26 @@ def test_a_filter_that_is_not_fitted_yet_cannot_be_used():
         inputs(clustered(), InputSpec(wiener="fitted"))
     with pytest.raises(ValueError, match="wiener must be 'package', 'fitted' or a table, got 'fited'"):
         InputSpec(wiener="fited")
+
+
+def test_on_a_light_cone_conditions_are_of_the_epoch_of_each_cell():
+    box = Box((80.0, 40.0, 40.0), origin=(300.0, 0.0, 0.0), periodic=False)
+    random = np.random.default_rng(1)
+    catalogue = Catalogue(
+        positions=random.uniform(0, 1, (500, 3)) * box.sides + box.origin,
+        box=box,
+        redshift=0.1,
+        line_of_sight="radial",
+        observer=(0.0, 0.0, 0.0),
+        masses=random.random(500),
+        light_cone=True,
+    )
+    spec = InputSpec(conditions=("redshift", "growth", "density"))
+    found = network_inputs(catalogue, cells=16, cosmology=COSMOLOGY, spec=spec)
+    assert found.data.shape == (len(spec.names), 16, 8, 8)
+    centres = np.stack(np.meshgrid(*(found.box.coordinates(i) for i in range(3)), indexing="ij"))
+    redshift = COSMOLOGY.redshift_at(np.linalg.norm(centres, axis=0))
+    np.testing.assert_allclose(found.data[-3].numpy(), redshift, rtol=1e-4)
+    growth = [COSMOLOGY.sigma8 * COSMOLOGY.growth(float(z)) for z in redshift[:, 4, 4]]
+    np.testing.assert_allclose(found.data[-2, :, 4, 4].numpy(), np.log(growth), atol=1e-4)
+    assert float(found.data[-1, 8, 4, 4]) == pytest.approx(np.log1p(500 / 1024))
