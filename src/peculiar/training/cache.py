@@ -80,7 +80,7 @@ def cached_pairs(
         targets = folder / f"targets-{box_key(path, FORMAT, DENSITY_FLOOR)}.npy"
         cells = box.box.mesh
         made = {}
-        if not is_mesh(targets, channels=OUTPUT_CHANNELS, cells=cells):
+        if not is_mesh(targets, channels=len(OUTPUTS), cells=cells):
             physical = (box.density.data, box.velocity.data, box.momentum.data)
             made[targets] = encode(*physical, velocity_factor=factor).half()
         for number, variant in enumerate(variants):
@@ -90,10 +90,7 @@ def cached_pairs(
                 made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
             pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
             advance(1)
-        # Last: a box that cannot be observed leaves nothing behind.
-        if not is_mesh(targets, channels=len(OUTPUTS), cells=cells):
-            physical = (box.density.data, box.velocity.data, box.momentum.data)
-            save_mesh(targets, encode(*physical, velocity_factor=factor))
+        save_meshes(made)
     return pairs
 
 
@@ -132,11 +129,13 @@ def cached_flows(
         folder = cache_of(path)
         targets = folder / f"flows-{box_key(path, FORMAT, velocity)}.npy"
         cells = box.box.mesh
+        made = {}
         if not is_mesh(targets, channels=len(FLOW_OUTPUTS), cells=cells):
-            save_mesh(targets, torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor)
+            made[targets] = (torch.cat([box.velocity_by(velocity).data, box.momentum.data]) / factor).half()
         inputs = folder / f"inputs-{box_key(path, FORMAT, description)}.npy"
         if not is_mesh(inputs, channels=channels, cells=cells):
-            save_mesh(inputs, make_inputs(box))
+            made[inputs] = make_inputs(box).half()
+        save_meshes(made)
         pairs.append(MeshPair(inputs, targets, factor, path.stem))
         advance(1)
     return pairs
@@ -232,14 +231,22 @@ def _checksum(box: Path, _size: int, _changed: int) -> str:
     return checksum(box)
 
 
-def save_mesh(path: Path, mesh: torch.Tensor) -> None:
-    """Write a mesh as float16; InputError if a value is not finite or too large."""
-    if not bool(torch.isfinite(mesh).all()) or float(mesh.abs().max()) > np.finfo(np.float16).max:
-        raise InputError(
-            f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
-        )
-    with atomic_output(path, overwrite=True) as temporary:
-        np.save(temporary, mesh.to(torch.float16).numpy())
+def save_meshes(meshes: Mapping[Path, Float16[torch.Tensor, "channel x y z"]]) -> None:
+    """Write what was made of a box: a box that cannot be observed, or is damaged, leaves nothing behind.
+
+    Raises
+    ------
+    InputError
+        If a value was not finite or too large for float16.
+    """
+    for path, mesh in meshes.items():
+        if not bool(torch.isfinite(mesh).all()):
+            raise InputError(
+                f"meshes for training must be finite and below 65504, got others for {path.parent.name}"
+            )
+    for path, mesh in meshes.items():
+        with atomic_output(path, overwrite=True) as temporary:
+            np.save(temporary, mesh.numpy())
 
 
 def is_mesh(path: Path, *, channels: int, cells: int, kinds: str = "e") -> bool:

@@ -28,7 +28,7 @@ from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
-from peculiar.training.cache import box_key, cache_of, is_mesh, save_mesh
+from peculiar.training.cache import box_key, cache_of, is_mesh, save_meshes
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 

@@ -171,7 +171,11 @@ def make_mocks(
         raise InputError(f"galaxies {problem}", command=f"--sky {problem}")
     paths = open_run(run, seeds)
     inputs = [*paths, *(Path(p) for p in (own, survey and survey.mask) if p)]
-    check_output(out, overwrite=force, inputs=[run, *inputs])
+    check_output(
+        out,
+        overwrite=force,
+        inputs={"run": run, "--sky": own, "--mask": survey.mask if survey else None},
+    )
     first = SimulatedBox.open(paths[0])
     for path in paths:
         if (other := SimulatedBox.open(path)).cosmology != first.cosmology or other.box != first.box:
@@ -187,7 +191,7 @@ def make_mocks(
                 f"{settings.number_density:g} (h/Mpc)^3: ask for more, or a larger --cube"
             )
     require_space(out, size=len(paths) * 8 * 4 * region.mesh**3)
-    density = settings.number_density if plan is None else plan.n_of_r.peak
+    density = settings.number_density if plan is None else plan.footprint.n_of_r.peak
     for path in paths:  # a box of too few halos is told before the work
         _tracers(SimulatedBox.open(path), settings, density)
 

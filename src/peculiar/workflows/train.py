@@ -75,7 +75,8 @@ def train(
     """
     out = Path(out)
     runs = run_paths(run)
-    refuse_inputs(out, runs)
+    for one in runs:
+        refuse_inputs(out, {"--run": one})
     settings = load_recipe(recipe, profile=profile, changes=changes)
     splits = split_files(runs, settings)
     check_plan(settings, splits, seed=seed)

@@ -15,6 +15,7 @@ from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.survey_inputs import SURROUNDINGS
 from peculiar.linear.tracer_inputs import CatalogueInputs
+from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
@@ -70,8 +71,8 @@ def split_files(run: Runs, settings: Recipe) -> dict[str, list[Path]]:
             wanted = {"train": data.boxes, "validation": data.validation_boxes}.get(name)
             if name != "test" and len(found) < (wanted or 1):
                 raise InputError(
-                    f"run must hold {wanted or 'simulations'} with seeds {first} to {last} for {name}, got "
-                    f"{len(found)} in {one}: simulate more, or change data.{name}"
+                    f"run must hold {wanted or 1} or more simulations with seeds {first} to {last} for {name}, "
+                    f"got {len(found)} in {one}: simulate more, or change data.{name}"
                 )
             files += found[:wanted]
     return splits

@@ -57,7 +57,8 @@ def tune(
     list of str
         The best settings, ready for ``--set``.
     """
-    refuse_inputs(out, run_paths(run))
+    for one in run_paths(run):
+        refuse_inputs(out, {"--run": one})
     settings = load_recipe(recipe, profile=profile, changes=changes)
     everything = settings.data.model_copy(update={"boxes": None})
     splits = split_files(run, settings.model_copy(update={"data": everything}))

@@ -162,7 +162,7 @@ def test_a_tensor_that_the_network_lacks_is_named(saved):
 
     save_file(load_file(saved) | {"nonsense": torch.ones(3)}, saved)
     card = json.loads(saved.with_suffix(".json").read_text())
-    card["weights_sha256"] = weights_checksum(saved)
+    card["weights_sha256"] = checksum(saved)
     saved.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(InputError, match=r"must fit 'residual', got .*nonsense"):
         load_model(saved)

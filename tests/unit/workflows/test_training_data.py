@@ -28,8 +28,8 @@ def test_one_nan_in_a_pair_is_refused(pairs, name):
         whole = file[name][0, 4, 4, 4]
         file[name][0, 4, 4, 4] = np.nan
     with pytest.raises(InputError, match=f"must be finite, got NaN or infinite '{name}' in .*pair-00001.h5"):
-        training_pairs(recipe, splits, run=pairs[0].parent)
+        training_pairs(recipe, splits)
     with h5py.File(pairs[0], "r+") as file:
         file[name][0, 4, 4, 4] = whole
-    training, validation = training_pairs(recipe, splits, run=pairs[0].parent)
+    training, validation = training_pairs(recipe, splits)
     assert (len(training), len(validation)) == (1, 1)
