@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from peculiar.core import InputError
 from peculiar.core.records import Record, checked, read_json
 from peculiar.evaluation.scores import Score
-from peculiar.models.registry import Task
+from peculiar.fields.conditions import Task
 
 SCHEMA = 1
 CHECKSUM = "arrays_sha256"

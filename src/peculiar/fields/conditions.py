@@ -19,7 +19,7 @@ from peculiar.core import Box, Cosmology
 from peculiar.core.channels import Channels
 
 Task = Literal["reconstruct", "displace", "flow", "paint"]
-"""Tracers to fields, Lagrangian displacements to N-body ones, density to velocity, density to halos."""
+"""What networks are for: tracers to fields, Lagrangian to N-body displacements, density to flow, density to halos."""
 
 
 @dataclass(frozen=True, eq=False)

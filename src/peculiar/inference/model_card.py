@@ -25,7 +25,6 @@ from peculiar.inference.card_values import DensityTransfer, FrozenValues, Select
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
-from peculiar.models.registry import Task
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from peculiar.core.errors import InputError
 from peculiar.core.records import checked
-
-Task = Literal["reconstruct", "displace", "flow", "paint"]
-"""What networks are for: tracers to fields, Lagrangian to N-body displacements, density to flow, density to halos."""
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 

@@ -19,7 +19,6 @@ from peculiar.evaluation.flows.task import FlowTask, Predictor
 from peculiar.evaluation.protocol import Task
 from peculiar.evaluation.record import Kind
 from peculiar.evaluation.tracers.task import TracerTask
-from peculiar.fields.conditions import Task as ModelTask
 from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator
 from peculiar.inference.model_card import (
     AnyCard,
@@ -39,16 +38,8 @@ from peculiar.workflows.judge import judge
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 from peculiar.workflows.simulate import run_cosmology
 
-Kind = ModelTask | Literal["survey"]
-
-OPTIONS: dict[Kind, tuple[str, ...]] = {
-    "reconstruct": ("satellite_fraction", "line_of_sight", "number_density", "seed", "tune_on"),
-    "displace": (),
-    "flow": ("velocity", "tune_on"),
-    "paint": ("number_density", "tune_on", "tune_run"),
-    "survey": ("samples", "tune_on", "tune_run"),
-}
-"""What each kind of evaluation may be told beside run, models, seeds and figures."""
+_FLAGS = {"satellite_fraction": "satellites", "line_of_sight": "los", "samples": "sample"}
+"""Options that the command line calls otherwise."""
 
 
 def evaluate(

@@ -45,5 +45,5 @@ def test_files_of_samples_that_are_wrong(tmp_path, text, words):
 
 
 def test_other_names_are_refused():
-    with pytest.raises(InputError, match="--sample must be one of simulation, .*or a .toml file, got 'x'"):
+    with pytest.raises(InputError, match="samples must be of simulation, .*or a .toml file, got 'x'"):
         choose_samples(["x"])

@@ -16,7 +16,7 @@ from peculiar.evaluation.record import TRUTH, Arrays, Evaluation, Measured
 from peculiar.evaluation.scores import alone
 from peculiar.evaluation.table import Row, score_table
 from peculiar.evaluation.tasks import TASKS, task_of
-from peculiar.models.registry import Task as ModelTask
+from peculiar.fields.conditions import Task as ModelTask
 
 
 @dataclass(frozen=True)

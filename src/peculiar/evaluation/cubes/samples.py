@@ -58,5 +58,6 @@ def choose_samples(names: Sequence[str] | None) -> dict[str, SurveyVariant]:
         elif name in known:
             chosen[name] = known[name]
         else:
-            raise InputError(f"--sample must be one of {', '.join(known)}, or a .toml file, got {name!r}")
+            rule = f"must be of {', '.join(known)}, or a .toml file, got {name!r}"
+            raise InputError(f"samples {rule}", command=f"--sample {rule}")
     return chosen
