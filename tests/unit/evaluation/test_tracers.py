@@ -104,7 +104,6 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "evaluation"
-    options = {"satellite_fraction": (0.0,), "number_density": 8e-4}
     return evaluate(run, out=out, models=["linear"], **options, figures=False)
 
 
@@ -274,10 +273,19 @@ def test_catalogues_are_drawn_once(run, tmp_path, monkeypatch):
     drawn, draw = [], SimulatedBox.catalogue
     monkeypatch.setattr(SimulatedBox, "catalogue", lambda box, **how: drawn.append(how) or draw(box, **how))
     options = {"satellite_fraction": (0.0,), "number_density": 8e-4}
-    evaluate(run, out=tmp_path / "scores", models=["linear"], options=options, figures=False)
+    evaluate(
+        run,
+        out=tmp_path / "scores",
+        models=["linear"],
+        satellite_fraction=(0.0,),
+        number_density=8e-4,
+        figures=False,
+    )
     assert [how["space"] for how in drawn] == ["redshift", "real"] * 2
     with pytest.raises(InputError, match="number must leave 1 to 1500 centrals"):
-        evaluate(run, out=tmp_path / "more", models=["linear"], options=options | {"number_density": 1e-3})
+        evaluate(
+            run, out=tmp_path / "more", models=["linear"], satellite_fraction=(0.0,), number_density=1e-3
+        )
     assert len(drawn) == 4
     assert not (tmp_path / "more").exists()
 

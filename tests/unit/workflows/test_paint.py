@@ -92,7 +92,7 @@ def test_abundance_and_redshift_space(tiny_painter):
     [
         (float("nan"), "Box.size must be > 0"),
         (float("inf"), "Box.size must be > 0"),
-        (64000.0, "must fit in memory|full disk"),
+        (64000.0, "must fit in memory|MB left on the disk"),
     ],
 )
 def test_boxes_that_cannot_be_made_are_refused_before_work(tiny_painter, tmp_path, size, match):
