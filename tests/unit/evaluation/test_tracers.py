@@ -104,6 +104,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "evaluation"
+    options = {"satellite_fraction": (0.0,), "number_density": 8e-4}
     return evaluate(run, out=out, models=["linear"], **options, figures=False)
 
 
@@ -272,7 +273,6 @@ def test_a_broken_box_is_found_before_work(run, tmp_path, monkeypatch, what):
 def test_catalogues_are_drawn_once(run, tmp_path, monkeypatch):
     drawn, draw = [], SimulatedBox.catalogue
     monkeypatch.setattr(SimulatedBox, "catalogue", lambda box, **how: drawn.append(how) or draw(box, **how))
-    options = {"satellite_fraction": (0.0,), "number_density": 8e-4}
     evaluate(
         run,
         out=tmp_path / "scores",
