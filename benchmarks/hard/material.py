@@ -123,8 +123,8 @@ def _field() -> None:
 def _density() -> None:
     from peculiar.core import PRESETS, Box, Field
     from peculiar.fields.calculus import displacement
+    from peculiar.fields.files import write_fields
     from peculiar.simulate.initial import linear_field
-    from peculiar.workflows.field_files import write_fields
 
     box = Box(60.0, 16)
     data = linear_field(box, PRESETS["xiao2024"], seed=1, redshift=0.5)[None]

@@ -32,28 +32,28 @@ if TYPE_CHECKING:
     )
     from peculiar.catalogues.distances import read_distances
     from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
+    from peculiar.core.cosmologies import parse_cosmology
+    from peculiar.fields.files import read_fields, write_fields
     from peculiar.fields.objects import at_objects
     from peculiar.inference.model_card import available_models, load_model
+    from peculiar.inference.painted_boxes import PaintedSettings
+    from peculiar.inference.reconstruction import Reconstruction
     from peculiar.simulate.matter import MatterFields
     from peculiar.simulate.mocks import BoxSettings, SimulatedBox
     from peculiar.simulate.pairs import PairSettings
     from peculiar.workflows.cite import Reference, cite
     from peculiar.workflows.compare import CompareOptions, compare, compare_file
-    from peculiar.workflows.cosmologies import parse_cosmology
     from peculiar.workflows.demo import demo
     from peculiar.workflows.emulate import emulate, emulate_file
     from peculiar.workflows.evaluate import evaluate
-    from peculiar.workflows.field_files import read_fields, write_fields
     from peculiar.workflows.figures import draw_figures
     from peculiar.workflows.flow import flow, flow_file
     from peculiar.workflows.groups import find_groups_file
     from peculiar.workflows.mock import MockSettings, make_mocks
     from peculiar.workflows.paint import PaintOptions, paint, paint_file
-    from peculiar.workflows.painted_boxes import PaintedSettings
     from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
-    from peculiar.workflows.reconstruction import Reconstruction
     from peculiar.workflows.report import report
     from peculiar.workflows.simulate import simulate_run
     from peculiar.workflows.superclusters import read_superclusters, superclusters_in
@@ -83,11 +83,18 @@ _ROOMS = {
         "InputError",
         "OutOfRangeWarning",
     ),
+    "peculiar.core.cosmologies": ("parse_cosmology",),
+    "peculiar.fields.files": (
+        "read_fields",
+        "write_fields",
+    ),
     "peculiar.fields.objects": ("at_objects",),
     "peculiar.inference.model_card": (
         "available_models",
         "load_model",
     ),
+    "peculiar.inference.painted_boxes": ("PaintedSettings",),
+    "peculiar.inference.reconstruction": ("Reconstruction",),
     "peculiar.simulate.matter": ("MatterFields",),
     "peculiar.simulate.mocks": (
         "BoxSettings",
@@ -103,17 +110,12 @@ _ROOMS = {
         "compare",
         "compare_file",
     ),
-    "peculiar.workflows.cosmologies": ("parse_cosmology",),
     "peculiar.workflows.demo": ("demo",),
     "peculiar.workflows.emulate": (
         "emulate",
         "emulate_file",
     ),
     "peculiar.workflows.evaluate": ("evaluate",),
-    "peculiar.workflows.field_files": (
-        "read_fields",
-        "write_fields",
-    ),
     "peculiar.workflows.figures": ("draw_figures",),
     "peculiar.workflows.flow": (
         "flow",
@@ -129,7 +131,6 @@ _ROOMS = {
         "paint",
         "paint_file",
     ),
-    "peculiar.workflows.painted_boxes": ("PaintedSettings",),
     "peculiar.workflows.query": (
         "query",
         "query_file",
@@ -139,7 +140,6 @@ _ROOMS = {
         "CatalogueOptions",
         "reconstruct_file",
     ),
-    "peculiar.workflows.reconstruction": ("Reconstruction",),
     "peculiar.workflows.report": ("report",),
     "peculiar.workflows.simulate": ("simulate_run",),
     "peculiar.workflows.superclusters": (
@@ -215,8 +215,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return _version()
+    if name == "__version__":  # as `package_version`, whose room takes seconds to import
+        from importlib.metadata import distributions
+
+        return next((found.version for found in distributions(name="peculiar")), "0+unknown")
     if name not in _HOMES:
         raise AttributeError(f"module 'peculiar' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -224,12 +226,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("peculiar")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0+unknown"

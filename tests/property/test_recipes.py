@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from peculiar.core import InputError
+from peculiar.core.cosmologies import parse_cosmology
 from peculiar.training.recipe import Recipe, load_recipe, parse_change, recipe_names
-from peculiar.workflows.cosmologies import parse_cosmology
 
 keys = st.sampled_from(
     [

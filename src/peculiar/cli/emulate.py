@@ -37,7 +37,7 @@ def emulate(
     force: Force = False,
 ) -> None:
     """Emulate an N-body run: positions in Mpc/h and velocities in km/s of its particles."""
-    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.core.cosmologies import parse_cosmology
     from peculiar.workflows.emulate import emulate_file
 
     path = emulate_file(
@@ -81,7 +81,7 @@ def flow(
     force: Force = False,
 ) -> None:
     """Velocity and momentum of a density of dark matter in a periodic box."""
-    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.core.cosmologies import parse_cosmology
     from peculiar.workflows.flow import flow_file
 
     path = flow_file(

@@ -38,7 +38,7 @@ def paint(
     force: Force = False,
 ) -> None:
     """Paint halos on a 2LPT density: x, y, z in Mpc/h, vx, vy, vz in km/s and mass in Msun/h."""
-    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.core.cosmologies import parse_cosmology
     from peculiar.workflows.paint import PaintOptions, paint_file
 
     options = PaintOptions(

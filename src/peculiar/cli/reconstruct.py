@@ -117,7 +117,7 @@ def reconstruct(
 ) -> None:
     """Reconstruct density, velocity and momentum from a catalogue."""
     from peculiar.core import InputError
-    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.core.cosmologies import parse_cosmology
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 
     described = sample.resolve(column if sky else None)

@@ -72,12 +72,12 @@ def simulate(
     force: Force = False,
 ) -> None:
     """Simulate boxes of dark matter with halos, pairs of displacements, or boxes with painted halos."""
+    from peculiar.core.cosmologies import parse_cosmology
     from peculiar.core.errors import InputError
+    from peculiar.inference.painted_boxes import PaintedSettings
     from peculiar.simulate.mocks import BoxSettings
     from peculiar.simulate.pairs import PairSettings
     from peculiar.simulate.particle_mesh import Steps
-    from peculiar.workflows.cosmologies import parse_cosmology
-    from peculiar.workflows.painted_boxes import PaintedSettings
     from peculiar.workflows.simulate import simulate_run
 
     given: dict[str, Any] = {

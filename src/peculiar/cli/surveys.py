@@ -115,7 +115,7 @@ def groups(
 ) -> None:
     """Find groups of galaxies by friends of friends in redshift space."""
     from peculiar.core import InputError
-    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.core.cosmologies import parse_cosmology
     from peculiar.workflows.groups import find_groups_file
 
     described = footprint.resolve(column)

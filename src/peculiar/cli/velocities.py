@@ -23,7 +23,7 @@ CosmologyText = Annotated[
 
 
 def _place(observer: str | None, cosmology: str | None) -> dict[str, Any]:
-    from peculiar.workflows.cosmologies import parse_cosmology
+    from peculiar.core.cosmologies import parse_cosmology
 
     return {
         "observer": numbers("--observer", observer, 3),
@@ -58,10 +58,10 @@ def query(
     """Velocity, its line-of-sight part and density of a field at places on the sky."""
     from peculiar.core import InputError
     from peculiar.fields.objects import DISPERSION
+    from peculiar.inference.query_result import explain
+    from peculiar.inference.reconstruction import reconstruction
     from peculiar.workflows.query import query as ask
     from peculiar.workflows.query import query_file
-    from peculiar.workflows.query_result import explain
-    from peculiar.workflows.reconstruction import reconstruction
 
     given = {"--ra": ra, "--dec": dec, "--z": z}
     some = [name for name, text in given.items() if text is not None]

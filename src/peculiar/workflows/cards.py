@@ -10,6 +10,7 @@ import torch
 
 import peculiar
 from peculiar.core.box import Box
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.inference.card_values import DensityTransfer, VectorTransfer
@@ -36,7 +37,6 @@ from peculiar.training.count_calibration import ROUNDS, fit_counts
 from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
-from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 from peculiar.workflows.training_range import box_ranges, training_range

@@ -12,9 +12,9 @@ from typing import Any
 
 from peculiar.catalogues import load_survey
 from peculiar.evaluation.record import Evaluation
+from peculiar.fields.files import FieldAttributes, read_attributes
 from peculiar.inference.model_card import find_model, read_card
-from peculiar.workflows.field_files import FieldAttributes, read_attributes
-from peculiar.workflows.reconstruction import Reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 
 EXAMPLE = "sdss_dr7"
 _IN_BIBTEX = ("authors", "title", "journal", "volume", "pages", "year", "doi", "arxiv")

@@ -23,7 +23,10 @@ from peculiar.core.catalogue import Observer
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.limits import require_seeds
 from peculiar.core.output import atomic_output, check_output
+from peculiar.core.provenance import provenance
 from peculiar.fields.sight import SightLines, sight_lines
+from peculiar.inference.query_result import explain
+from peculiar.inference.reconstruction import Reconstruction, field_files, field_name, reconstruction
 from peculiar.statistics.distances import (
     DistanceSample,
     RadialVelocities,
@@ -38,9 +41,6 @@ from peculiar.statistics.velocity_fit import (
     fit_velocities,
     radial_velocities,
 )
-from peculiar.workflows.provenance import provenance
-from peculiar.workflows.query_result import explain
-from peculiar.workflows.reconstruction import Reconstruction, field_files, field_name, reconstruction
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from peculiar.core import InputError, OutOfRangeWarning
 from peculiar.core.output import atomic_output, check_output
+from peculiar.core.provenance import provenance
 from peculiar.evaluation.record import Evaluation
 from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.workflows.evaluate import evaluate
-from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import CLASSICAL
 from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 from peculiar.workflows.report import report

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from peculiar.core import Cosmology, Field, InputError
+from peculiar.fields.files import FieldAttributes, read_attributes, read_fields
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 
 from peculiar.core import Box, Cosmology, InputError
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.hdf5 import add_array, new_hdf5
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.core.provenance import provenance
 from peculiar.inference.emulator import DisplacementEmulator
 from peculiar.inference.model_card import find_model
 from peculiar.inference.whole import total_stride
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import lagrangian_fields, second_order_velocity
 from peculiar.simulate.lpt import lattice
-from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 
 _BYTES_PER_PARTICLE = 570  # measured: 9.6 GB for 256^3
 DEFAULT_EMULATOR = "displacement"

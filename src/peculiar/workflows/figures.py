@@ -7,11 +7,11 @@ from pathlib import Path
 
 from peculiar.core import InputError
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
+from peculiar.core.provenance import provenance
 from peculiar.evaluation.page import draw
 from peculiar.evaluation.record import Evaluation
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.flow_maps import write_flow
-from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.survey_report import is_reconstruction, read_survey_flow
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from peculiar.core import Cosmology, Field
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.limits import choose_device, require_redshift
 from peculiar.core.memory import require_memory
 from peculiar.core.output import check_output, require_space
+from peculiar.core.provenance import provenance
+from peculiar.fields.files import write_fields
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import find_model
 from peculiar.linear.density_inputs import require_overdensity
-from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.density_files import read_stated_density, require_density
-from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 
 DEFAULT_FLOW = "flow"
 _BYTES_PER_CELL = 700  # measured: 0.63 GB for 96^3

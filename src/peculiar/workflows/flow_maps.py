@@ -16,15 +16,15 @@ from peculiar.catalogues.write import write_table
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
+from peculiar.core.provenance import provenance
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
 from peculiar.figures import report as html
 from peculiar.figures.flow_maps import FlowSlab, Mark, flow_slabs
 from peculiar.figures.report import Section
 from peculiar.figures.slices import Slab
 from peculiar.figures.style import Plot, save
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.linear.overdensity import crop, fourier_box, pad
-from peculiar.workflows.provenance import provenance
-from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.superclusters import (
     INFALL_RADIUS,
     LEAST,

@@ -14,9 +14,9 @@ from peculiar.catalogues.added import with_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Cosmology, InputError
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.output import atomic_output, check_output
-from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.provenance import provenance
+from peculiar.core.provenance import provenance
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from peculiar.core.output import atomic_output, check_output
+from peculiar.core.provenance import provenance
 from peculiar.evaluation.page import draw, scores_page
 from peculiar.evaluation.protocol import Task, evaluate
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 
 
 def judge(task: Task[Any], *, out: str | Path, figures: bool = True, force: bool = False) -> Path:

@@ -14,13 +14,14 @@ import numpy as np
 from peculiar.catalogues import Survey, write_table
 from peculiar.catalogues.survey import SurveyBox
 from peculiar.core import Catalogue, Field, InputError
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.limits import require_density, require_seeds
 from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.core.provenance import provenance
+from peculiar.fields.files import write_fields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import TracerSettings, box_tracers
 from peculiar.simulate.runs import open_run
-from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.mock_cubes import isolated_cube, mock_cube
 from peculiar.workflows.mock_survey import (
     SurveyPlan,
@@ -29,7 +30,6 @@ from peculiar.workflows.mock_survey import (
     survey_text,
 )
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 
 if TYPE_CHECKING:
     from astropy.table import Table

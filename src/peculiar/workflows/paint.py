@@ -12,18 +12,18 @@ from peculiar.catalogues.tables import table_format
 from peculiar.catalogues.write import write_catalogue
 from peculiar.core import Box, Catalogue, Cosmology, InputError, OutOfRangeWarning
 from peculiar.core.catalogue import LineOfSight
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.field import Space
 from peculiar.core.limits import choose_device, require_density, require_redshift, require_seeds
 from peculiar.core.output import check_output, require_space
+from peculiar.core.provenance import provenance
+from peculiar.fields.files import read_fields
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.inference.painting import HaloPainter
 from peculiar.linear.matter import linear_flow
 from peculiar.simulate.matter import MatterFields, box_of_cells, matter_fields
-from peculiar.workflows.cosmologies import cosmology_settings
 from peculiar.workflows.density_files import pick_density
-from peculiar.workflows.field_files import read_fields
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 
 DEFAULT_PAINTER = "painter"
 _BYTES_PER_HALO = 7 * 8
@@ -127,7 +127,7 @@ def paint_file(
     size : float, optional
         Side of a box whose density is made from the seed [Mpc/h].
     density : path, optional
-        Zarr directory with "density" and, in most cases, "velocity", as `peculiar.workflows.field_files` writes them.
+        Zarr directory with "density" and, in most cases, "velocity", as `peculiar.fields.files` writes them.
         One of `size` and `density` must be given.
     force : bool
         Replace a file that is there.

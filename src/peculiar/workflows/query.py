@@ -17,10 +17,10 @@ from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import Cosmology, InputError
 from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
+from peculiar.core.provenance import provenance
 from peculiar.fields.objects import DISPERSION
-from peculiar.workflows.provenance import provenance
-from peculiar.workflows.query_result import OWN_COLUMNS, QueryResult
-from peculiar.workflows.reconstruction import Reconstruction, field_files, field_name, reconstruction
+from peculiar.inference.query_result import OWN_COLUMNS, QueryResult
+from peculiar.inference.reconstruction import Reconstruction, field_files, field_name, reconstruction
 
 
 def query(

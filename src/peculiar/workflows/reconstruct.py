@@ -26,7 +26,7 @@ from peculiar.inference.model_card import (
     available_models,
     find_model,
 )
-from peculiar.workflows.reconstruction import Reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from peculiar.linear import IterativeFFT

@@ -25,16 +25,16 @@ from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.box import Sides
 from peculiar.core.catalogue import LineOfSight
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
+from peculiar.core.provenance import provenance
+from peculiar.fields.files import save_dataset, to_dataset
 from peculiar.inference.card_range import range_texts
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.linear import IterativeFFT
 from peculiar.linear.reliability import require_edges
-from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.field_files import save_dataset, to_dataset
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
     REDSHIFT,

@@ -11,7 +11,7 @@ from peculiar.evaluation.record import Evaluation
 from peculiar.evaluation.tasks import task_of
 from peculiar.figures import report as html
 from peculiar.figures.report import Headline, Section
-from peculiar.workflows.reconstruction import Reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.survey_report import is_reconstruction, reconstruction_sections
 
 

@@ -18,13 +18,13 @@ from peculiar.core.hdf5 import is_whole
 from peculiar.core.limits import choose_device, require_seeds
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
+from peculiar.core.provenance import provenance
 from peculiar.core.records import Record, StoredCosmology, checked, read_json
+from peculiar.inference.painted_boxes import PaintedSettings, paint_box, prepared_painter
 from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
-from peculiar.workflows.painted_boxes import PaintedSettings, paint_box, prepared_painter
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.provenance import provenance
 
 
 def simulate_run(

@@ -15,8 +15,8 @@ from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.sky_table import sky_coordinates
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR, Observer
+from peculiar.inference.reconstruction import Reconstruction, reconstruction
 from peculiar.statistics.convergence import SMOOTHING, Convergence, convergence, infall
-from peculiar.workflows.reconstruction import Reconstruction, reconstruction
 
 REACH = 15.0
 """How far from a supercluster's place a point of convergence may lie, besides the supercluster's size [Mpc/h]."""

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.core.records import checked
+from peculiar.fields.files import REMEDY, ReconstructionAttributes
 from peculiar.fields.paint import paint
 from peculiar.fields.smooth import gaussian
 from peculiar.figures import report as html
@@ -20,9 +21,8 @@ from peculiar.figures.flow import flow_view
 from peculiar.figures.report import Headline, Section
 from peculiar.figures.slices import SLAB_THICKNESS, Slab, observer_slices, velocity_histogram
 from peculiar.figures.volume import VOLUME_CELLS, Volume, coarsen, interactive
-from peculiar.workflows.field_files import REMEDY, ReconstructionAttributes
+from peculiar.inference.reconstruction import Reconstruction, reconstruction
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section
-from peculiar.workflows.reconstruction import Reconstruction, reconstruction
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -12,6 +12,7 @@ import torch
 
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
+from peculiar.core.provenance import provenance
 from peculiar.core.records import read_json
 from peculiar.inference.model_card import AnyCard
 from peculiar.models import build
@@ -25,7 +26,6 @@ from peculiar.training.recipe import Recipe, load_recipe
 from peculiar.training.report import read_metrics
 from peculiar.training.settings import AdversarialLoss
 from peculiar.workflows.cards import network_settings, write_model
-from peculiar.workflows.provenance import provenance
 from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import Runs, run_paths, split_files, training_pairs, with_tables
 

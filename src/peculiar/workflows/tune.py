@@ -8,11 +8,11 @@ from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
+from peculiar.core.provenance import provenance
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import load_recipe
 from peculiar.training.tune import search
-from peculiar.workflows.provenance import provenance
 from peculiar.workflows.train import build_network
 from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import Runs, run_paths, split_files, training_pairs, with_tables

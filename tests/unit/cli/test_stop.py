@@ -29,7 +29,7 @@ import asyncio, os, signal, sys, threading
 import numpy as np, torch, xarray, zarr
 from peculiar.cli import app
 from peculiar.core import Box, Field
-from peculiar.workflows.field_files import write_fields
+from peculiar.fields.files import write_fields
 
 box = Box(10.0, 4)
 fields = {"density": Field(torch.zeros(1, 4, 4, 4), box, names=("density",))}

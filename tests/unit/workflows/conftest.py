@@ -7,6 +7,7 @@ import torch
 
 import peculiar
 from peculiar.core import PRESETS, Box, Field
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.fields.calculus import displacement
 from peculiar.fields.smooth import gaussian
 from peculiar.inference.model_card import save_model
@@ -15,7 +16,6 @@ from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.satellites import Members
-from peculiar.workflows.cosmologies import cosmology_settings
 
 CONFIGURATION = {"bins": 2, "width": 4, "blocks": 1, "hidden": 4, "start": [0.4, 0.1]}
 

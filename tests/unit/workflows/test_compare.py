@@ -12,13 +12,13 @@ from peculiar.catalogues import directions
 from peculiar.catalogues.distances import read_distances
 from peculiar.catalogues.frames import convert_redshift, to_galactic
 from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.fields.calculus import displacement
 from peculiar.fields.smooth import gaussian
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.simulate.distances import DistanceMockSettings, mock_distances
 from peculiar.simulate.initial import linear_field
 from peculiar.workflows.compare import CompareOptions, compare
-from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.reconstruction import Reconstruction
 
 COSMOLOGY = PRESETS["xiao2024"]
 C = 299792.458

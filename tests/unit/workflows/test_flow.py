@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 import peculiar
 from peculiar.cli import app
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning
+from peculiar.core.cosmologies import cosmology_settings
+from peculiar.fields.files import FieldAttributes, read_attributes, read_fields, write_fields
 from peculiar.inference.emulator import FlowEmulator
 from peculiar.inference.model_card import save_model
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.models import build
-from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields, write_fields
 from peculiar.workflows.flow import flow, flow_file
 
 BOX = Box(64.0, 16)

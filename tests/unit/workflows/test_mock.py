@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from peculiar.catalogues import load_survey
 from peculiar.cli import app
 from peculiar.core import PRESETS, InputError, OutputExistsError
-from peculiar.workflows.field_files import read_fields
+from peculiar.fields.files import read_fields
 from peculiar.workflows.mock import MockSettings, make_mocks
 from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 

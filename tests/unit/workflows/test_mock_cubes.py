@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from peculiar.catalogues import read_catalogue
 from peculiar.core import Box
-from peculiar.workflows.field_files import read_fields
+from peculiar.fields.files import read_fields
 from peculiar.workflows.mock import MockSettings, make_mocks
 
 

@@ -10,7 +10,7 @@ from peculiar.catalogues import load_survey, read_survey, to_catalogue
 from peculiar.catalogues.luminosity import FluxLimit, Schechter
 from peculiar.core import PRESETS, Box
 from peculiar.core.cosmology import SPEED_OF_LIGHT
-from peculiar.workflows.field_files import read_fields
+from peculiar.fields.files import read_fields
 from peculiar.workflows.mock import MockSettings, make_mocks
 from peculiar.workflows.mock_survey import survey_text
 

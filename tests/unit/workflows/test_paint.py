@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 import peculiar
 from peculiar.cli import app
 from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning, OutputExistsError
+from peculiar.fields.files import write_fields
 from peculiar.inference.model_card import PainterCard, load_model, task_of
 from peculiar.inference.painting import HaloPainter, most_massive
 from peculiar.simulate.matter import matter_fields
-from peculiar.workflows.field_files import write_fields
 from peculiar.workflows.paint import PaintOptions, paint, paint_file
 
 

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 from peculiar.cli import app
 from peculiar.core import PRESETS, Box, InputError, OutOfRangeWarning
 from peculiar.inference.model_card import save_model
+from peculiar.inference.painted_boxes import PaintedSettings
 from peculiar.inference.painting import HaloPainter
 from peculiar.models import build
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox
 from peculiar.workflows.paint import PaintOptions, paint
-from peculiar.workflows.painted_boxes import PaintedSettings
 from peculiar.workflows.simulate import run_cosmology, simulate_run
 
 COSMOLOGY = PRESETS["xiao2024"]

@@ -11,9 +11,9 @@ import peculiar
 from peculiar.catalogues import directions
 from peculiar.catalogues.frames import convert_redshift
 from peculiar.core import PRESETS, Box, Field, InputError
-from peculiar.workflows.cosmologies import cosmology_settings
+from peculiar.core.cosmologies import cosmology_settings
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.query import query, query_file
-from peculiar.workflows.reconstruction import Reconstruction
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(160.0, 32, origin=(-80.0, -80.0, -80.0), periodic=False)

@@ -12,7 +12,7 @@ from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.sky import directions
 from peculiar.core import Box, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement
-from peculiar.workflows.reconstruction import Reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.superclusters import read_superclusters, superclusters_in
 
 COSMOLOGY = Cosmology(Omega_m=0.3)

@@ -12,12 +12,12 @@ from astropy.table import Table
 
 from peculiar.catalogues import write_objects
 from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.core.provenance import provenance
+from peculiar.fields.files import read_fields, write_fields
 from peculiar.figures import style
 from peculiar.workflows import flow_maps
 from peculiar.workflows.demo import demo
-from peculiar.workflows.field_files import read_fields, write_fields
 from peculiar.workflows.figures import draw_figures
-from peculiar.workflows.provenance import provenance
 from peculiar.workflows.report import report
 from peculiar.workflows.survey_report import (
     cropped,

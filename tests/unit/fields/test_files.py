@@ -7,7 +7,7 @@ import torch
 import xarray
 
 from peculiar.core import Box, Field, InputError, OutputExistsError
-from peculiar.workflows.field_files import read_fields, to_dataset, write_fields
+from peculiar.fields.files import read_fields, to_dataset, write_fields
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
 from peculiar.catalogues.sky import sky_directions
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR, Geometry, LineOfSight, Observer
+from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.field import Space
+from peculiar.core.provenance import provenance
+from peculiar.fields.files import FieldAttributes, read_attributes, read_fields, write_fields
 from peculiar.fields.objects import DISPERSION, ObjectValues, at_places, mean_along_sight, seen_in
 from peculiar.fields.sight import SkySight, in_box
+from peculiar.inference.query_result import QueryResult
 from peculiar.linear.reliability import Amplitude, with_reliability
-from peculiar.workflows.cosmologies import cosmology_settings
-from peculiar.workflows.field_files import FieldAttributes, read_attributes, read_fields, write_fields
-from peculiar.workflows.provenance import provenance
-from peculiar.workflows.query_result import QueryResult
 
 SIGMA_RANGE = (20.0, 2000.0)
 """Scatter that is taken [km/s]: less is finer than any mesh, more is no redshift."""
@@ -225,7 +225,7 @@ class Reconstruction(Mapping[str, Field]):
         Returns
         -------
         array of str
-            Keys of `peculiar.workflows.query_result.NO_VELOCITY`.
+            Keys of `peculiar.inference.query_result.NO_VELOCITY`.
         """
         observer, cosmology = self.sky()
         distance = np.asarray(cosmology.comoving_distance(np.maximum(redshift, 0.0)))

@@ -8,9 +8,9 @@ import peculiar
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutputExistsError
 from peculiar.fields.objects import at_objects
 from peculiar.figures.report import Section
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.query import query
 from peculiar.workflows.reconstruct import reconstruct
-from peculiar.workflows.reconstruction import Reconstruction
 from peculiar.workflows.survey_report import read_survey_flow, reconstruction_sections
 
 COSMOLOGY = PRESETS["wu2021"]

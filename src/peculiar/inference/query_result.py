@@ -30,7 +30,7 @@ class QueryResult(ObjectValues):
     z_cosmological : (n,)
         Redshift without the peculiar velocity: (1 + z_cmb) / (1 + v_los / c) - 1, z itself for places in real space.
     missing : (n,) text
-        Why there is no velocity, a key of `peculiar.workflows.query_result.NO_VELOCITY`; "" where there is one.
+        Why there is no velocity, a key of `peculiar.inference.query_result.NO_VELOCITY`; "" where there is one.
     """
 
     z_cosmological: Float[np.ndarray, " n"]

@@ -1,7 +1,7 @@
 import hashlib
 import json
 
-from peculiar.workflows.provenance import provenance
+from peculiar.core.provenance import provenance
 
 
 def test_inputs_seed_and_settings_are_told(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from peculiar.core import PRESETS, InputError
-from peculiar.workflows.cosmologies import parse_cosmology
+from peculiar.core.cosmologies import parse_cosmology
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import peculiar
 from peculiar.core.records import checksum
 
 SCHEMA_VERSION = 1
@@ -36,7 +36,7 @@ def provenance(
     seeds = {} if seed is None else {"seed": _plain(seed)}
     return {
         "package": "peculiar",
-        "version": peculiar.__version__,
+        "version": package_version(),
         "revision": source_revision(),
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -48,9 +48,14 @@ def provenance(
     }
 
 
+def package_version() -> str:
+    """Return the version that is installed; "0+unknown" of a source tree that is not."""
+    return next((found.version for found in distributions(name="peculiar")), "0+unknown")
+
+
 def source_revision() -> str:
     """Return the git revision of the source tree that runs, "-dirty" added if it was changed; empty if installed."""
-    root = Path(peculiar.__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
