@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         write_objects,
     )
     from peculiar.catalogues.distances import read_distances
+    from peculiar.catalogues.superclusters import read_superclusters
+    from peculiar.catalogues.survey import resolve_survey
     from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
     from peculiar.core.cosmologies import parse_cosmology
     from peculiar.fields.files import read_fields, write_fields
@@ -56,8 +58,7 @@ if TYPE_CHECKING:
     from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
     from peculiar.workflows.report import report
     from peculiar.workflows.simulate import simulate_run
-    from peculiar.workflows.superclusters import read_superclusters, superclusters_in
-    from peculiar.workflows.surveys import resolve_survey
+    from peculiar.workflows.superclusters import superclusters_in
     from peculiar.workflows.train import train
     from peculiar.workflows.tune import tune
 
@@ -74,6 +75,8 @@ _ROOMS = {
         "write_objects",
     ),
     "peculiar.catalogues.distances": ("read_distances",),
+    "peculiar.catalogues.superclusters": ("read_superclusters",),
+    "peculiar.catalogues.survey": ("resolve_survey",),
     "peculiar.core": (
         "PRESETS",
         "Box",
@@ -142,11 +145,7 @@ _ROOMS = {
     ),
     "peculiar.workflows.report": ("report",),
     "peculiar.workflows.simulate": ("simulate_run",),
-    "peculiar.workflows.superclusters": (
-        "read_superclusters",
-        "superclusters_in",
-    ),
-    "peculiar.workflows.surveys": ("resolve_survey",),
+    "peculiar.workflows.superclusters": ("superclusters_in",),
     "peculiar.workflows.train": ("train",),
     "peculiar.workflows.tune": ("tune",),
 }

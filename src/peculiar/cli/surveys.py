@@ -59,7 +59,7 @@ class SurveyOptions:
         }
         if all(value is None for value in given.values()):
             return None
-        from peculiar.workflows.surveys import resolve_survey
+        from peculiar.catalogues.survey import resolve_survey
 
         return resolve_survey(given.pop("survey"), **given)
 

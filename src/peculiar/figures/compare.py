@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +13,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from peculiar.catalogues.frames import to_galactic
 from peculiar.figures.style import DIVERGING, OKABE_ITO, name_panel, styled
+from peculiar.statistics.distances import RadialVelocities, ShellCorrelation
+from peculiar.statistics.velocity_fit import VelocityFit
+
+MANY = 3000
+"""Objects from which on the map's pixels are of 15 degrees and not of 29."""
+FEWEST_PER_PIXEL = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +56,54 @@ class ComparisonData:
     correlation_error: Float[np.ndarray, " shell"]
     expected: Float[np.ndarray, " shell"]
     parameters: str
+
+
+def comparison_data(
+    velocities: RadialVelocities,
+    fit: VelocityFit,
+    shells: ShellCorrelation,
+    *,
+    directions: Float[np.ndarray, "n 3"],
+    dipole: Mapping[str, Any],
+) -> ComparisonData:
+    """Put together what the figure shows of a fit.
+
+    Parameters
+    ----------
+    velocities : RadialVelocities
+    fit : VelocityFit
+    shells : ShellCorrelation
+    directions : (n, 3)
+        Of the objects, of length 1, in celestial axes.
+    dipole : mapping
+        V_ext and its error in galactic axes [km/s]: "galactic" and "galactic_error".
+    """
+    import healpy
+
+    weight = 1 / (velocities.error**2 + fit.sigma_v**2)
+    longitude, latitude = to_galactic(directions)
+    nside = 4 if len(directions) >= MANY else 2
+    count = healpy.nside2npix(nside)
+    pixels = healpy.ang2pix(nside, longitude, latitude, lonlat=True)
+    unexplained = velocities.measured - velocities.predicted + velocities.external
+    total = np.bincount(pixels, weight, count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sky = np.bincount(pixels, weight * unexplained, count) / total
+    sky[np.bincount(pixels, minlength=count) < FEWEST_PER_PIXEL] = np.nan
+    return ComparisonData(
+        velocities.predicted,
+        velocities.measured,
+        weight,
+        sky,
+        np.array(dipole["galactic"]),
+        np.array(dipole["galactic_error"]),
+        shells.edges,
+        shells.correlation,
+        shells.error,
+        shells.expected,
+        rf"{len(directions)} objects: $\beta$ = {fit.beta:.2f} $\pm$ {fit.errors[0]:.2f}, "
+        rf"$\sigma_v$ = {fit.sigma_v:.0f} km s$^{{-1}}$, $H_0$ zero point {fit.zero_point:.3f} mag",
+    )
 
 
 @styled

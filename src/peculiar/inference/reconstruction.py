@@ -156,11 +156,15 @@ class Reconstruction(Mapping[str, Field]):
         )
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """How it was made, as its record tells."""
+        made = self.record.get("provenance", {})
+        return dict(json.loads(made) if isinstance(made, str) else made)  # a file holds JSON
+
+    @property
     def on_the_sky(self) -> bool:
         """Whether it is a survey's, whose axes are celestial."""
-        made = self.record.get("provenance", {})
-        settings = (json.loads(made) if isinstance(made, str) else made).get("settings", {})
-        named = bool(settings.get("survey"))
+        named = bool(self.provenance.get("settings", {}).get("survey"))
         return self.observer is not None and (named or (self.catalogue is not None and self.geometry.survey))
 
     def at_objects(self, positions: Float[np.ndarray, "n 3"] | None = None) -> ObjectValues:

@@ -22,6 +22,8 @@ SEEN = 0.7
 """Share of a cell's Gaussian that must lie in observed cells; a straight edge through the cell leaves 0.5."""
 SEPARATION = 2.0
 """Least distance between two points, in smoothing radii."""
+STRONGEST = 10
+"""Points that tables and maps show."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 SHELLS = 4
-MANY = 3000
-"""Objects from which on the map's pixels are of 15 degrees and not of 29."""
-FEWEST_PER_PIXEL = 3
 MOST_BOOTSTRAPS = 100_000
 _ADDED = ("v_measured", "v_error", "v_predicted")
 
@@ -344,7 +341,7 @@ def _log_prior(
 
 
 def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str, Any]) -> None:
-    from peculiar.figures.compare import comparison_figure
+    from peculiar.figures.compare import comparison_data, comparison_figure
     from peculiar.figures.style import save
 
     directory.mkdir()
@@ -355,39 +352,14 @@ def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str,
     used = table[np.flatnonzero(result.catalogue.used)]
     chosen = with_columns(used, dict(zip(_ADDED, columns, strict=True)))
     write_table(directory / "objects.ecsv", chosen, kind="ascii.ecsv")
-    save(comparison_figure(_figure_data(result)), directory / "velocities")
-
-
-def _figure_data(result: Comparison) -> Any:
-    import healpy
-
-    from peculiar.figures.compare import ComparisonData
-
-    velocities, fit, dipole = result.velocities, result.fit, result.dipole
-    weight = 1 / (velocities.error**2 + fit.sigma_v**2)
-    longitude, latitude = to_galactic(result.catalogue.directions)
-    nside = 4 if len(result.catalogue) >= MANY else 2
-    count = healpy.nside2npix(nside)
-    pixels = healpy.ang2pix(nside, longitude, latitude, lonlat=True)
-    unexplained = velocities.measured - velocities.predicted + velocities.external
-    total = np.bincount(pixels, weight, count)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sky = np.bincount(pixels, weight * unexplained, count) / total
-    sky[np.bincount(pixels, minlength=count) < FEWEST_PER_PIXEL] = np.nan
-    return ComparisonData(
-        velocities.predicted,
-        velocities.measured,
-        weight,
-        sky,
-        np.array(dipole["galactic"]),
-        np.array(dipole["galactic_error"]),
-        result.shells.edges,
-        result.shells.correlation,
-        result.shells.error,
-        result.shells.expected,
-        rf"{len(result.catalogue)} objects: $\beta$ = {fit.beta:.2f} $\pm$ {fit.errors[0]:.2f}, "
-        rf"$\sigma_v$ = {fit.sigma_v:.0f} km s$^{{-1}}$, $H_0$ zero point {fit.zero_point:.3f} mag",
+    data = comparison_data(
+        result.velocities,
+        result.fit,
+        result.shells,
+        directions=result.catalogue.directions,
+        dipole=result.dipole,
     )
+    save(comparison_figure(data), directory / "velocities")
 
 
 def _number(value: float) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from peculiar.catalogues import load_survey
 from peculiar.core import InputError, OutOfRangeWarning
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
@@ -18,7 +19,6 @@ from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.reconstruct import CLASSICAL
 from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
 from peculiar.workflows.report import report
-from peculiar.workflows.surveys import resolve_survey
 
 SURVEY = "sdss_dr7"
 SATELLITES = (0.0, 0.25)
@@ -73,7 +73,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
             reconstruct_file(
                 survey / "galaxies.fits",
                 out=fields,
-                options=CatalogueOptions(survey=resolve_survey(SURVEY)),
+                options=CatalogueOptions(survey=load_survey(SURVEY)),
                 objects=galaxies,
             )
             caught += [f"SDSS DR7: {warning.message}" for warning in seen]

@@ -13,32 +13,23 @@ from astropy.table import Table
 from jaxtyping import Bool
 
 from peculiar.catalogues.write import write_table
-from peculiar.core import Cosmology, Field, InputError
+from peculiar.core import Cosmology, Field
 from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
-from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
 from peculiar.figures import report as html
-from peculiar.figures.flow_maps import FlowSlab, Mark, flow_slabs
 from peculiar.figures.report import Section
-from peculiar.figures.slices import Slab
 from peculiar.figures.style import Plot, save
+from peculiar.figures.survey_flow import flow_plots
 from peculiar.inference.reconstruction import Reconstruction
-from peculiar.linear.overdensity import crop, fourier_box, pad
+from peculiar.linear.potential import potential
 from peculiar.workflows.superclusters import (
     INFALL_RADIUS,
     LEAST,
     REACH,
-    STRONGEST,
     SuperclusterFlow,
     superclusters_in,
 )
-
-THICKNESS = 40.0
-"""Of the slabs [Mpc/h]."""
-SLABS = 4
-MARGIN = 10.0
-"""How far outside a slab a supercluster may lie and still be marked in it [Mpc/h]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +56,7 @@ class SurveyFlow:
     redshift: float
 
     def potential(self) -> Field:
-        """Return the gravitational potential [(km/s)^2] of the observed overdensity; see `potential`."""
+        """Return the gravitational potential [(km/s)^2] of the observed overdensity."""
         seen = torch.from_numpy(self.coverage).to(self.density.data.dtype)
         return potential(
             self.density.replace(data=self.density.data * seen),
@@ -79,74 +70,16 @@ class SurveyFlow:
         made = Reconstruction(fields, self.cosmology, self.redshift, observer=self.observer)
         return superclusters_in(made, coverage=self.coverage)
 
-
-def potential(density: Field, *, cosmology: Cosmology, redshift: float) -> Field:
-    """Return the peculiar gravitational potential of an overdensity.
-
-    laplacian phi = (3/2) Omega_m H0^2 (1 + z) delta, in comoving coordinates. A box that is not periodic gets empty
-    space around it; the constant is such that the mean over box and space is 0.
-
-    Parameters
-    ----------
-    density : Field
-        Overdensity, one channel; 0 where nothing is known.
-    cosmology : Cosmology
-    redshift : float
-
-    Returns
-    -------
-    Field
-        [(km/s)^2].
-
-    Raises
-    ------
-    InputError
-        If the density has several channels.
-    """
-    if density.data.shape[0] != 1:
-        raise InputError(f"density must have one channel, got {density.data.shape[0]}: take one of them")
-    box = fourier_box(density.box)
-    source_k = to_fourier(pad(density.data, density.box)[0])
-    source_k *= -1.5 * cosmology.Omega_m * 100.0**2 * (1 + redshift) * inverse_k_squared(box, source_k.device)
-    data = crop(to_real(source_k, box.shape)[None], density.box)
-    return density.replace(data=data, names=("potential",), unit="(km/s)^2")
-
-
-def flow_plots(flow: SurveyFlow, found: SuperclusterFlow) -> list[Plot]:
-    """Draw the flow over the potential and over its convergence, in slabs of equal height above the equator.
-
-    Parameters
-    ----------
-    flow : SurveyFlow
-    found : SuperclusterFlow
-        Of the same flow: marks its superclusters and strongest points.
-    """
-    slabs = _slabs(flow, found)
-    across, up = ("xyz".index(name) for name in slabs[0].slab.axes)
-    observer = (flow.observer[across], flow.observer[up])
-    about = (
-        f"Slabs of {slabs[0].slab.thickness:.0f} Mpc/h at four heights above the plane of the celestial equator, each "
-        "through a quarter of the observed volume; x points to ra 0, y to ra 90 deg. Arrows: mean of the reconstructed "
-        "velocity over the slab, in its plane. Circles: superclusters of the literature whose place lies within "
-        f"{MARGIN:.0f} Mpc/h of the slab; crosses: the {STRONGEST} strongest points of convergence; black line: edge "
-        "of the survey; blank: not observed."
-    )
-    return [
-        Plot(
-            "fig15_potential",
-            "Flow over the gravitational potential",
-            "Contours: gravitational potential of the reconstructed overdensity, averaged over the slab, in units of "
-            f"its rms where observed; orange is a well. {about}",
-            flow_slabs(slabs, ground="potential", observer=observer),
-        ),
-        Plot(
-            "fig15_convergence",
-            "Flow over its convergence",
-            f"Contours: convergence of the flow, smoothed with a Gaussian of {found.convergence.smoothing:g} Mpc/h, in "
-            f"units of its rms. {about}",
-            flow_slabs(slabs, ground="convergence", observer=observer),
-        ),
-    ]
+    def plots(self, found: SuperclusterFlow) -> list[Plot]:
+        """Draw its maps with the superclusters that were found in it."""
+        return flow_plots(
+            self.velocity,
+            self.potential(),
+            found.convergence,
+            coverage=self.coverage,
+            observer=self.observer,
+            superclusters=found.superclusters,
+        )
 
 
 def flow_section(flow: SurveyFlow) -> Section:
@@ -154,7 +87,7 @@ def flow_section(flow: SurveyFlow) -> Section:
     found = flow.superclusters()
     pictures = [
         html.picture(plot.figure, plot.caption, alternative=plot.title, vector=False)
-        for plot in flow_plots(flow, found)
+        for plot in flow.plots(found)
     ]
     body = (
         pictures[0]
@@ -199,7 +132,7 @@ def write_flow(
     with atomic_output(target, overwrite=force) as temporary:
         temporary.mkdir(parents=True)
         lines = ["# Potential, flow and superclusters", ""]
-        for plot in flow_plots(flow, found):
+        for plot in flow.plots(found):
             software = f"{record['package']} {record['version']} {record['revision']}".strip()
             about = {"Title": plot.title, "Description": plot.caption, "Software": software}
             save(plot.figure, temporary / plot.name, about=about)
@@ -215,57 +148,6 @@ def write_flow(
         (temporary / "figures.md").write_text("\n".join(lines), encoding="utf-8")
         (temporary / "provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return target
-
-
-def _slabs(flow: SurveyFlow, found: SuperclusterFlow) -> list[FlowSlab]:
-    box = flow.velocity.box
-    layers = min(max(1, round(THICKNESS / box.cell_size)), box.mesh)
-    known = flow.coverage
-    ground = flow.potential().numpy()
-    ground /= max(float(ground[0][known].std()), 1e-30)
-    smooth = np.nan_to_num(found.convergence.values)[None] / found.convergence.rms
-    heights = np.cumsum(known.sum(axis=(0, 1))) / known.sum()
-    middles = np.searchsorted(heights, (np.arange(SLABS) + 0.5) / SLABS)
-    starts = np.unique(np.clip(middles - layers // 2, 0, box.mesh - layers))
-    extent = np.ptp(np.argwhere(known.any(axis=2)), axis=0)
-    long = (0, 1) if extent[0] >= extent[1] else (1, 0)  # the longer side lies flat
-    order = (0, 1 + long[0], 1 + long[1], 3)
-    corner = (box.origin[long[0]], box.origin[long[1]])
-    places, points = found.superclusters.positions, found.convergence.points[:STRONGEST]
-    judged = np.isfinite(found.named["convergence"])
-    slabs = []
-    for start in starts.tolist():
-        cut = slice(start, start + layers)
-        low = box.origin[2] + start * box.cell_size
-        high = low + layers * box.cell_size
-        share = known[..., cut].mean(axis=-1)
-        weight = known[..., cut] / np.maximum(share, 1 / layers)[..., None]  # means over what is observed
-        values = {
-            "velocity": flow.velocity.numpy()[..., cut] * weight,
-            "potential": ground[..., cut],
-            "convergence": smooth[..., cut] * weight,
-        }
-        values = {name: np.transpose(array, order) for name, array in values.items()}
-        near = judged & (places[:, 2] >= low - MARGIN) & (places[:, 2] < high + MARGIN)
-        inside = (points[:, 2] >= low) & (points[:, 2] < high)
-        names = [_short(name) for name in found.superclusters.names]
-        marks = [Mark(names[i], tuple(places[i, long].tolist())) for i in np.flatnonzero(near)]
-        slab = Slab(values, box.side, high - low, axes=("xyz"[long[0]], "xyz"[long[1]]), origin=corner)
-        slabs.append(
-            FlowSlab(
-                slab,
-                share.transpose(long),
-                rf"${low:.0f}<z<{high:.0f}\ h^{{-1}}$ Mpc",
-                marks,
-                points[inside][:, long],
-            )
-        )
-    return slabs
-
-
-def _short(name: str) -> str:
-    """Last part of a name such as "Sloan Great Wall, SCl 126"."""
-    return name.rsplit(", ", 1)[-1]
 
 
 def _named(found: SuperclusterFlow) -> html.Table:

@@ -14,17 +14,11 @@ from peculiar.catalogues import write_objects
 from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import read_fields, write_fields
-from peculiar.figures import style
-from peculiar.workflows import flow_maps
+from peculiar.figures import style, survey_flow
 from peculiar.workflows.demo import demo
 from peculiar.workflows.figures import draw_figures
 from peculiar.workflows.report import report
-from peculiar.workflows.survey_report import (
-    cropped,
-    observed_cells,
-    read_survey_flow,
-    reconstruction_sections,
-)
+from peculiar.workflows.survey_report import read_survey_flow, reconstruction_sections
 
 COSMOLOGY = replace(PRESETS["xiao2024"], Omega_m=0.3)
 BOX = Box(160.0, 32, origin=(-40.0, -80.0, -80.0), periodic=False)
@@ -73,25 +67,6 @@ def reconstructed(tmp_path_factory):
     return directory
 
 
-def test_observed_cells_are_those_near_objects():
-    seen = observed_cells(objects_inside(), BOX)
-    assert seen[:14].mean() > 0.95  # x < 30
-    assert not seen[22:].any()  # x > 70, four smoothing lengths from the nearest object
-
-
-def test_crop_holds_the_observer_and_every_observed_cell():
-    coverage = np.zeros((32, 32, 32), dtype=bool)
-    coverage[20:24, 18:22, 16:30] = True
-    density = Field(torch.arange(32.0**3).reshape(1, 32, 32, 32), BOX, ["density"])
-    fields, cut = cropped({"density": density}, coverage, observer=(41.0, 1.0, 21.0))
-    box = fields["density"].box
-    assert box.cells == 14 + 8
-    assert cut.sum() == coverage.sum()
-    assert box.contains(np.array([[41.0, 1.0, 21.0]]))[0]
-    point = np.array([[62.5, 12.5, 2.5]])
-    assert np.allclose(fields["density"].at(point), density.at(point))
-
-
 def test_sections_say_what_was_reconstructed(reconstructed):
     found = reconstruction_sections(reconstructed / "out.zarr", objects=reconstructed / "objects.fits")
     assert "4,000 objects" in found.subject
@@ -117,7 +92,7 @@ def test_report_of_a_survey(reconstructed, tmp_path):
 def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_path, monkeypatch):
     """The same fields with the record of a survey: their axes are celestial."""
     monkeypatch.setitem(style.RC, "savefig.dpi", 30)
-    monkeypatch.setattr(flow_maps, "SLABS", 1)
+    monkeypatch.setattr(survey_flow, "SLABS", 1)
     with xarray.open_zarr(reconstructed / "out.zarr") as dataset:
         attributes = dict(dataset.attrs)
     attributes["provenance"] = provenance({"survey": {"name": "mine"}})
