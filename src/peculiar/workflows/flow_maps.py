@@ -13,8 +13,7 @@ from astropy.table import Table
 from jaxtyping import Bool
 
 from peculiar.catalogues.write import write_table
-from peculiar.core import Cosmology, Field
-from peculiar.core.catalogue import Observer
+from peculiar.core import Field
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.figures import report as html
@@ -38,46 +37,36 @@ class SurveyFlow:
 
     Attributes
     ----------
-    density, velocity : Field
-        Overdensity, and a vector [km/s], in real space.
+    made : Reconstruction
+        With an observer, a cosmology and a redshift.
     coverage : (x, y, z)
         Observed cells.
-    observer : (3,) [Mpc/h]
-    cosmology : Cosmology
-    redshift : float
-        Effective redshift.
     """
 
-    density: Field
-    velocity: Field
+    made: Reconstruction
     coverage: Bool[np.ndarray, "x y z"]
-    observer: Observer
-    cosmology: Cosmology
-    redshift: float
 
     def potential(self) -> Field:
         """Return the gravitational potential [(km/s)^2] of the observed overdensity."""
-        seen = torch.from_numpy(self.coverage).to(self.density.data.dtype)
-        return potential(
-            self.density.replace(data=self.density.data * seen),
-            cosmology=self.cosmology,
-            redshift=self.redshift,
-        )
+        density = self.made["density"]
+        seen = torch.from_numpy(self.coverage).to(density.data.dtype)
+        _, cosmology = self.made.sky()
+        assert self.made.redshift is not None
+        observed = density.replace(data=density.data * seen)
+        return potential(observed, cosmology=cosmology, redshift=self.made.redshift)
 
     def superclusters(self) -> SuperclusterFlow:
         """Return where the flow converges, against the superclusters that come with the package."""
-        fields = {"density": self.density, "velocity": self.velocity}
-        made = Reconstruction(fields, self.cosmology, self.redshift, observer=self.observer)
-        return superclusters_in(made, coverage=self.coverage)
+        return superclusters_in(self.made, coverage=self.coverage)
 
     def plots(self, found: SuperclusterFlow) -> list[Plot]:
         """Draw its maps with the superclusters that were found in it."""
         return flow_plots(
-            self.velocity,
+            self.made["velocity"],
             self.potential(),
             found.convergence,
             coverage=self.coverage,
-            observer=self.observer,
+            observer=self.made.sky()[0],
             superclusters=found.superclusters,
         )
 
@@ -127,7 +116,9 @@ def write_flow(
         If it is there and was not to be replaced.
     """
     target = check_output(out, overwrite=force)
-    record = provenance({"cosmology": str(flow.cosmology), "redshift": flow.redshift}, inputs=inputs)
+    record = provenance(
+        {"cosmology": str(flow.made.cosmology), "redshift": flow.made.redshift}, inputs=inputs
+    )
     found = flow.superclusters()
     with atomic_output(target, overwrite=force) as temporary:
         temporary.mkdir(parents=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,15 +137,7 @@ def read_survey_flow(run: Reconstruction | Path | str, *, objects: Path | str | 
     else:
         positions = _positions(_selected(_read_objects(Path(objects)), made))
     fields, coverage = cropped(dict(made), observed_cells(positions, made.box), observer=made.observer)
-    return _survey_flow(made, fields, coverage)
-
-
-def _survey_flow(
-    made: Reconstruction, fields: dict[str, Field], coverage: Bool[np.ndarray, "x y z"]
-) -> SurveyFlow:
-    observer, cosmology = made.sky()
-    assert made.redshift is not None
-    return SurveyFlow(fields["density"], fields["velocity"], coverage, observer, cosmology, made.redshift)
+    return SurveyFlow(replace(made, fields=fields), coverage)
 
 
 def _flow(
@@ -155,7 +147,7 @@ def _flow(
     if coverage is None or not made.on_the_sky:
         return []
     try:
-        return [flow_section(_survey_flow(made, fields, coverage))]
+        return [flow_section(SurveyFlow(replace(made, fields=fields), coverage))]
     except InputError:  # a survey of a few cells has no inside whose convergence could be told
         return []
 

@@ -1,7 +1,8 @@
 import hashlib
 import json
 
-from peculiar.core.provenance import provenance
+import peculiar
+from peculiar.core.provenance import package_version, provenance
 
 
 def test_inputs_seed_and_settings_are_told(tmp_path):
@@ -15,3 +16,7 @@ def test_inputs_seed_and_settings_are_told(tmp_path):
     assert record["package"] == "peculiar"
     assert {"version", "revision", "schema_version", "created"} <= set(record)
     assert "seed" not in provenance({})
+
+
+def test_the_version_is_that_of_the_package():
+    assert package_version() == peculiar.__version__ == provenance({})["version"]

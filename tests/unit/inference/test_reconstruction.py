@@ -127,8 +127,8 @@ def test_a_report_takes_it_and_its_path(made, tmp_path):
 
 def test_the_flow_of_a_survey_needs_no_table_of_what_is_at_hand(made):
     flow = read_survey_flow(made)
-    assert flow.density.box.mesh <= 32
-    assert flow.observer == (0.0, 0.0, 0.0)
+    assert flow.made.box.mesh <= 32
+    assert flow.made.observer == (0.0, 0.0, 0.0)
 
 
 def test_fields_of_any_kind_open(tmp_path):

@@ -15,6 +15,7 @@ from peculiar.core import Box, Cosmology, Field
 from peculiar.core.errors import OutputExistsError
 from peculiar.fields.calculus import displacement
 from peculiar.figures import style, survey_flow
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section, write_flow
 
 COSMOLOGY = Cosmology(Omega_m=0.3)
@@ -45,20 +46,18 @@ def flow():
     velocity = COSMOLOGY.velocity_factor(0.07) * displacement(delta, box)
     coverage = np.zeros((48, 48, 48), dtype=bool)
     coverage[6:42, 6:42, 4:44] = True
-    return SurveyFlow(
-        Field(delta[None], box, ["density"]),
-        Field(velocity, box, "xyz", "km/s", kind="vector"),
-        coverage,
-        (0.0, 0.0, 0.0),
-        COSMOLOGY,
-        0.07,
-    )
+    fields = {
+        "density": Field(delta[None], box, ["density"]),
+        "velocity": Field(velocity, box, "xyz", "km/s", kind="vector"),
+    }
+    return SurveyFlow(Reconstruction(fields, COSMOLOGY, 0.07, observer=(0.0, 0.0, 0.0)), coverage)
 
 
 def test_what_is_not_observed_has_no_mass(flow):
-    beyond = flow.density.data.clone()
+    beyond = flow.made["density"].data.clone()
     beyond[:, :4] = 50.0
-    changed = replace(flow, density=flow.density.replace(data=beyond))
+    fields = {**flow.made, "density": flow.made["density"].replace(data=beyond)}
+    changed = replace(flow, made=replace(flow.made, fields=fields))
     np.testing.assert_allclose(changed.potential().numpy(), flow.potential().numpy(), atol=1e-2)
     well = np.unravel_index(flow.potential().numpy()[0].argmin(), (48, 48, 48))
     np.testing.assert_allclose(well, [24, 24, 24], atol=1)

@@ -107,9 +107,9 @@ def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_
     drawn = draw_figures(tmp_path / "sky.zarr", objects=objects, out=tmp_path / "figures")
     assert {path.suffix for path in drawn.iterdir()} >= {".pdf", ".png", ".ecsv", ".md"}
     flow = read_survey_flow(tmp_path / "sky.zarr", objects=objects)
-    assert flow.observer == (0.0, 0.0, 0.0)
-    assert flow.cosmology.Omega_m == 0.3
-    assert flow.coverage.shape == tuple(flow.velocity.data.shape[1:])
+    assert flow.made.observer == (0.0, 0.0, 0.0)
+    assert flow.made.cosmology.Omega_m == 0.3
+    assert flow.coverage.shape == tuple(flow.made["velocity"].data.shape[1:])
     with pytest.raises(InputError, match="field must be of a survey on the sky"):
         read_survey_flow(reconstructed / "out.zarr", objects=objects)
 
