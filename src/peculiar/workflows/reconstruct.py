@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from peculiar.core import (
     PRESETS,
@@ -27,9 +27,6 @@ from peculiar.inference.model_card import (
     find_model,
 )
 from peculiar.inference.reconstruction import Reconstruction
-
-if TYPE_CHECKING:
-    from peculiar.linear import IterativeFFT
 
 CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
@@ -75,28 +72,39 @@ def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | No
     return reconstructor, reconstructor.card
 
 
-def hand_over(
-    catalogue: Catalogue, card: ModelCard, *, cells: int, cosmology: Cosmology
-) -> IterativeFFT | None:
-    """Return what a catalogue is reconstructed by in place of a default network that was not measured to win there.
+def settle(
+    reconstructor: Reconstructor,
+    card: ModelCard | None,
+    catalogue: Catalogue,
+    *,
+    default: bool,
+    cells: int,
+    cosmology: Cosmology,
+) -> tuple[Reconstructor, list[str]]:
+    """Return what a catalogue is reconstructed by, and where the catalogue lies outside the model's range.
 
-    The iterative FFT with the catalogue's bias and the smoothing that fits its density, with an `OutOfRangeWarning`; or
-    None where the catalogue lies in the network's range.
+    The iterative FFT gets the catalogue's bias and the smoothing that fits its density. It takes the place of a
+    `default` network that was not measured to win there, with an `OutOfRangeWarning`.
     """
-    from peculiar.inference.card_range import outside_limits
+    from peculiar.inference.card_range import outside_limits, range_texts
     from peculiar.linear import IterativeFFT
 
-    texts = outside_limits(card, catalogue, cells=cells, cosmology=cosmology)
-    if not texts:
-        return None
+    if isinstance(reconstructor, IterativeFFT):
+        return reconstructor.fitted(catalogue, cosmology=cosmology), []
+    if card is None:
+        return reconstructor, []
+    texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology)
+    limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology) if default else []
+    if not limits:
+        return reconstructor, texts
     chosen = IterativeFFT(surroundings=True).fitted(catalogue, cosmology=cosmology)
     warnings.warn(
-        f"{'; '.join(texts)}: reconstructed by 'iterative' with a smoothing of {chosen.smoothing:.3g} Mpc/h and a bias "
-        f"of {chosen.bias:.3g}; name the model to have it all the same",
+        f"{'; '.join(limits)}: reconstructed by 'iterative' with a smoothing of {chosen.smoothing:.3g} Mpc/h and a "
+        f"bias of {chosen.bias:.3g}; name the model to have it all the same",
         OutOfRangeWarning,
         stacklevel=2,
     )
-    return chosen
+    return chosen, texts
 
 
 def mesh_cells(box: Box, *, cell_size: float, multiple: int = 4) -> int:
@@ -148,7 +156,7 @@ def reconstruct(
     model : str, path or Reconstructor, optional
         A shipped model's name, a .safetensors file, "linear", "iterative", "wiener", or any object that satisfies
         `peculiar.core.Reconstructor`. Where not given, "survey" for catalogues with a completeness, else "residual",
-        and "iterative" outside their range, with a warning (`hand_over`).
+        and "iterative" outside their range, with a warning (`settle`).
     cells : int, optional
         Mesh cells along a side; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -170,9 +178,6 @@ def reconstruct(
     >>> fields = reconstruct(halos, model="iterative")  # doctest: +SKIP
     >>> fields.at_objects().velocities  # km/s, (n, 3), at their real-space positions  # doctest: +SKIP
     """
-    from peculiar.inference.card_range import range_texts
-    from peculiar.linear import IterativeFFT
-
     catalogue.require_objects()
     card: ModelCard | None = None
     if model is None or isinstance(model, (str, Path)):
@@ -186,11 +191,9 @@ def reconstruct(
         cells = mesh_cells(catalogue.box, cell_size=card.cell_size if card else CELL_SIZE)
     if cosmology is None:
         cosmology = card.training_cosmology if card else PRESETS["xiao2024"]
-    texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology) if card else []
-    if model is None and card is not None:
-        reconstructor = hand_over(catalogue, card, cells=cells, cosmology=cosmology) or reconstructor
-    elif isinstance(reconstructor, IterativeFFT):
-        reconstructor = reconstructor.fitted(catalogue, cosmology=cosmology)
+    reconstructor, texts = settle(
+        reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
+    )
     fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
     return reconstructed(catalogue, fields, by=reconstructor, cosmology=cosmology, warnings=texts)
 

@@ -30,7 +30,6 @@ from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import save_dataset, to_dataset
-from peculiar.inference.card_range import range_texts
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.linear import IterativeFFT
 from peculiar.linear.reliability import require_edges
@@ -38,11 +37,11 @@ from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
     REDSHIFT,
-    hand_over,
     make_reconstructor,
     mesh_cells,
     reconstructed,
     require_mesh_memory,
+    settle,
     tuned,
 )
 
@@ -153,7 +152,7 @@ def reconstruct_file(
     options : CatalogueOptions
         How the file is to be read.
     model : str or path, optional
-        See `make_reconstructor`; by default that of surveys or of boxes, outside its range "iterative" (`hand_over`).
+        See `make_reconstructor`; by default that of surveys or of boxes, outside its range "iterative" (`settle`).
     cells : int, optional
         Mesh cells along a side of a box; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -224,11 +223,9 @@ def reconstruct_file(
         cells = max(catalogue.box.shape) if has_mesh else mesh_cells(catalogue.box, cell_size=cell_size)
     for path in outputs:
         require_space(path, size=FIELD_BYTES * catalogue.box.with_cells(cells).cell_count)
-    outside_range = range_texts(card, catalogue, cells=cells, cosmology=cosmology) if card else []
-    if model is None and card is not None:
-        reconstructor = hand_over(catalogue, card, cells=cells, cosmology=cosmology) or reconstructor
-    elif isinstance(reconstructor, IterativeFFT):
-        reconstructor = reconstructor.fitted(catalogue, cosmology=cosmology)
+    reconstructor, outside_range = settle(
+        reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
+    )
     require_mesh_memory(catalogue.box.with_cells(cells), reconstructor)
     with progress_bar("reconstruct", total=3) as advance:
         made_by = provenance(
