@@ -99,7 +99,7 @@ def warm() -> None:
 
         write(halos(), Path(place) / "halos.fits")
         peculiar(
-            f"reconstruct {place}/halos.fits --box 40 --cells 8 --model iterative --out {place}/box.zarr"
+            f"reconstruct {place}/halos.fits --box 40 --cells 8 --redshift 0.5 --model iterative --out {place}/box.zarr"
         )
 
 

@@ -85,7 +85,8 @@ CASES = {
         (BOXES,),
     ),
     "reconstruct": Case(
-        "reconstruct halos.csv --box 60 --cells 16 --model iterative --out f.zarr --hdf5 f.h5 --at-objects o.fits",
+        "reconstruct halos.csv --box 60 --cells 16 --redshift 0.59 --model iterative --out f.zarr --hdf5 f.h5 "
+        "--at-objects o.fits",
         "--force",
     ),
     "paint": Case("paint --box 60 --seed 2 --out halos.h5", "--force"),

@@ -62,7 +62,7 @@ def measured_power(points: np.ndarray, edges: np.ndarray) -> dict[str, np.ndarra
         plain = Field(mesh / (len(points) / CELLS**3) - 1, box, ("delta",))
         result[f"{scheme.upper()}"] = power_spectrum(modes_of(plain, window=scheme), edges=bins).power
         found = power_spectrum(
-            catalogue_modes(Catalogue(points, Box(SIZE)), CELLS, scheme=scheme), edges=bins
+            catalogue_modes(Catalogue(points, Box(SIZE), redshift=0.0), CELLS, scheme=scheme), edges=bins
         )
         result[f"{scheme.upper()}, interlaced"] = found.power + found.shot_noise
     return result

@@ -111,7 +111,7 @@ def make_inputs(cells: int, size: float) -> Inputs:
         velocity=velocity,
         smooth=smooth,
         small=scalar(torch.from_numpy(arrays["small"]), small_box),
-        points=Catalogue(points, Box(size)),
-        on_mesh=Catalogue(on_mesh, Box(size)),
+        points=Catalogue(points, Box(size), redshift=0.0),
+        on_mesh=Catalogue(on_mesh, Box(size), redshift=0.0),
         arrays=arrays,
     )

@@ -3,7 +3,7 @@
 Examples
 --------
 >>> import peculiar
->>> halos = peculiar.read_catalogue("halos.h5", box=peculiar.Box(size=300.0))  # doctest: +SKIP
+>>> halos = peculiar.read_catalogue("halos.h5", box=peculiar.Box(size=300.0), redshift=0.59)  # doctest: +SKIP
 >>> fields = peculiar.reconstruct(halos)  # density, velocity, momentum  # doctest: +SKIP
 >>> objects = peculiar.at_objects(halos, fields, cosmology=peculiar.PRESETS["xiao2024"])  # doctest: +SKIP
 >>> objects.v_los  # km/s, (n,), at the objects' real-space positions  # doctest: +SKIP

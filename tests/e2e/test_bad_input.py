@@ -10,6 +10,7 @@ from astropy.table import Table, vstack
 
 OUTPUTS = ("--out", "out.zarr", "--at-objects", "objects.fits")
 MODEL = ("--model", "iterative")
+BOX = ("--box", 40, "--redshift", 0.59)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def with_table(refused, table, tmp_path):
     def check(change, *options):
         changed = change(table)
         (table if changed is None else changed).write(tmp_path / "bad.fits")
-        return refused("reconstruct", "bad.fits", "--box", 40, *MODEL, *OUTPUTS, *options)
+        return refused("reconstruct", "bad.fits", *BOX, *MODEL, *OUTPUTS, *options)
 
     return check
 
@@ -100,13 +101,13 @@ def test_truncated_file(refused, table, tmp_path, name):
         content.index(b",", content[:-1].rindex(b"\n")) if name.endswith("csv") else int(0.6 * len(content))
     )
     (tmp_path / name).write_bytes(content[:size])
-    refused("reconstruct", name, "--box", 40, *MODEL, *OUTPUTS)
+    refused("reconstruct", name, *BOX, *MODEL, *OUTPUTS)
 
 
 def test_missing_and_unknown_files(refused, table, tmp_path):
-    assert "exists" in refused("reconstruct", "none.fits", "--box", 40, *MODEL, *OUTPUTS)
+    assert "exists" in refused("reconstruct", "none.fits", *BOX, *MODEL, *OUTPUTS)
     (tmp_path / "halos.xyz").write_text("1 2 3")
-    assert "must end in" in refused("reconstruct", "halos.xyz", "--box", 40, *MODEL, *OUTPUTS)
+    assert "must end in" in refused("reconstruct", "halos.xyz", *BOX, *MODEL, *OUTPUTS)
 
 
 @pytest.fixture
@@ -140,25 +141,25 @@ def test_damaged_weights(refused, catalogue, weights):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 255
     weights.write_bytes(content)
-    assert "damaged" in refused("reconstruct", catalogue, "--box", 40, "--model", weights, *OUTPUTS)
+    assert "damaged" in refused("reconstruct", catalogue, *BOX, "--model", weights, *OUTPUTS)
 
 
 def test_weights_of_another_version(refused, catalogue, weights):
     card = weights.with_suffix(".json")
     card.write_text(card.read_text().replace('"schema_version": 1', '"schema_version": 99'))
-    line = refused("reconstruct", catalogue, "--box", 40, "--model", weights, *OUTPUTS)
+    line = refused("reconstruct", catalogue, *BOX, "--model", weights, *OUTPUTS)
     assert "schema_version 1, got 99" in line
 
 
 def test_unknown_model(refused, catalogue):
-    line = refused("reconstruct", catalogue, "--box", 40, "--model", "magic", *OUTPUTS)
+    line = refused("reconstruct", catalogue, *BOX, "--model", "magic", *OUTPUTS)
     assert "'magic'" in line
 
 
 @pytest.mark.parametrize("name", ["out.zarr", "objects.fits"])
 def test_existing_output(refused, catalogue, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    line = refused("reconstruct", catalogue, "--box", 40, *MODEL, *OUTPUTS)
+    line = refused("reconstruct", catalogue, *BOX, *MODEL, *OUTPUTS)
     assert name in line
     assert "--force" in line
     assert (tmp_path / name).read_text() == "mine"
@@ -167,14 +168,12 @@ def test_existing_output(refused, catalogue, tmp_path, name):
 def test_force_does_not_replace_what_is_not_ours(refused, catalogue, tmp_path):
     (tmp_path / "out.zarr").mkdir()
     (tmp_path / "out.zarr" / "thesis.tex").write_text("")
-    assert "choose another name" in refused(
-        "reconstruct", catalogue, "--box", 40, *MODEL, *OUTPUTS, "--force"
-    )
+    assert "choose another name" in refused("reconstruct", catalogue, *BOX, *MODEL, *OUTPUTS, "--force")
 
 
 def test_output_over_the_input(refused, catalogue):
     line = refused(
-        "reconstruct", catalogue, "--box", 40, *MODEL, "--out", "o.zarr", "--at-objects", catalogue, "--force"
+        "reconstruct", catalogue, *BOX, *MODEL, "--out", "o.zarr", "--at-objects", catalogue, "--force"
     )
     assert "which is the catalogue" in line
 
@@ -194,7 +193,7 @@ def test_full_disk(refused, catalogue, tmp_path, monkeypatch, writer):
         monkeypatch.setattr("peculiar.catalogues.write.save_table", _no_space)
     else:
         monkeypatch.setattr(h5py.Group, "create_dataset", _no_space)
-    command = ("reconstruct", catalogue, "--box", 40, *MODEL, "--cells", 8, *OUTPUTS, "--hdf5", "f.h5")
+    command = ("reconstruct", catalogue, *BOX, *MODEL, "--cells", 8, *OUTPUTS, "--hdf5", "f.h5")
     assert "full disk" in refused(*command)
 
 
@@ -210,10 +209,14 @@ def test_full_disk(refused, catalogue, tmp_path, monkeypatch, writer):
         (("--box", 40, "--column", "x"), "--column must be NAME=VALUE"),
         (("--box", 40, "--column", "q=x"), "must map"),
         (("--box", 40, "--cosmology", "mine"), "cosmology must be one of"),
-        (("--box", 40, "--cells", 1), "Box.cells"),
+        ((*BOX, "--cells", 1), "Box.cells"),
         (("--box", 40, "--distances", "1,2"), "without --sky"),
         (("--box", 40, "--hdf5", "fields.txt"), "--hdf5 must end in"),
-        (("--box", 10, "--origin", "0,0,0"), "in the box of 10 Mpc/h"),
+        (("--box", 10, "--origin", "0,0,0", "--redshift", 0.59), "in the box of 10 Mpc/h"),
+        (
+            ("--box", 40),
+            "redshift must be stated, got none: give --redshift (the effective redshift of the objects)",
+        ),
         (("--box", 40, "--redshift", "-3"), "redshift must lie in"),
     ],
 )

@@ -13,7 +13,7 @@ import peculiar
 from peculiar.core import PRESETS
 
 ADDED = ["vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real"]
-BOX = ("--box", 40, "--los", "z", "--model", "iterative")
+BOX = ("--box", 40, "--los", "z", "--redshift", 0.59, "--model", "iterative")
 
 
 def test_the_contract(run, catalogue, table, tmp_path):
@@ -242,6 +242,17 @@ def test_a_box_with_three_sides(run, tmp_path):
     ],
 )
 def test_wrong_sides_are_refused_before_the_work(run, catalogue, box, words):
-    result = run("reconstruct", catalogue, "--box", box, "--model", "iterative", "--out", "out.zarr")
+    result = run(
+        "reconstruct",
+        catalogue,
+        "--box",
+        box,
+        "--redshift",
+        0.59,
+        "--model",
+        "iterative",
+        "--out",
+        "out.zarr",
+    )
     assert result.exit_code == 2
     assert words in result.stderr

@@ -282,7 +282,7 @@ def test_options_that_do_not_belong_together(refused, survey, tmp_path):
 
 
 def test_a_radial_line_of_sight_in_a_box(run, catalogue, tmp_path):
-    box = ("reconstruct", catalogue, "--box", 40, "--no-periodic", "--cells", 8, *OUTPUTS)
+    box = ("reconstruct", catalogue, "--box", 40, "--redshift", 0.59, "--no-periodic", "--cells", 8, *OUTPUTS)
     result = run(*box, "--los", "radial", "--observer", "-50,20,20")
     assert result.exit_code == 0, result.output
     objects = Table.read(tmp_path / "objects.fits")

@@ -15,9 +15,8 @@ OUT = ("--out", "out.zarr", "--model", "iterative")
 def test_what_is_assumed_of_a_text_table_is_said(run, table, tmp_path):
     lines = [f"{row['x']!s} {row['y']!s} {row['z']!s} nan" for row in table]
     (tmp_path / "halos.txt").write_text("# X Y Z VX\n" + "\n".join(lines) + "\n")
-    done = run("reconstruct", "halos.txt", "--box", 40, "--cells", 8, *OUT)
+    done = run("reconstruct", "halos.txt", "--box", 40, "--redshift", 0.59, "--cells", 8, *OUT)
     assert done.exit_code == 0, done.output
-    assert "no redshift is stated, 0.59 is taken" in done.stderr
     assert "X, Y, Z without a unit are taken as comoving Mpc/h: 0.003 objects per (Mpc/h)^3" in done.stderr
 
 

@@ -68,7 +68,7 @@ def test_errors_go_into_the_fields_the_objects_and_the_answers(run, galaxies, tm
 
 
 def test_a_complete_box_misses_nothing(run, catalogue, tmp_path):
-    command = ("reconstruct", catalogue, "--box", 40, "--model", "linear", "--cells", 8)
+    command = ("reconstruct", catalogue, "--box", 40, "--redshift", 0.59, "--model", "linear", "--cells", 8)
     for option in (("--errors",), ("--amplitude", "unbiased")):
         result = run(*command, "--out", "o.zarr", *option)
         assert result.exit_code == 2

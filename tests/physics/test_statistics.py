@@ -194,7 +194,7 @@ def test_shot_noise_of_poisson_points():
     box = Box(200.0)
     rng = np.random.default_rng(4)
     weights = rng.uniform(0.5, 1.5, 30000)
-    catalogue = Catalogue(rng.uniform(0, 200.0, (30000, 3)), box, weights=weights)
+    catalogue = Catalogue(rng.uniform(0, 200.0, (30000, 3)), box, redshift=0.0, weights=weights)
     result = power_spectrum(catalogue_modes(catalogue, 32))
     assert result.shot_noise == pytest.approx(box.volume * (weights**2).sum() / weights.sum() ** 2)
     half = result.k < 0.5 * BOX.k_nyquist
@@ -221,7 +221,9 @@ def test_interlacing_removes_aliases(scheme):
     length = np.sqrt(sum(np.meshgrid(n**2, n**2, n**2, indexing="ij"))).ravel() * BOX.k_fundamental
     index = np.digitize(length, edges) - 1
     truth = np.array([exact[index == i].mean() for i in range(8)])
-    measured = power_spectrum(catalogue_modes(Catalogue(points, Box(200.0)), 32, scheme=scheme), edges=edges)
+    measured = power_spectrum(
+        catalogue_modes(Catalogue(points, Box(200.0), redshift=0.0), 32, scheme=scheme), edges=edges
+    )
     np.testing.assert_allclose((measured.power + measured.shot_noise) / truth, 1, atol=0.005)
     plain = scalar(paint(points, BOX, scheme=scheme) / (4000 / 32**3) - 1)
     aliased = power_spectrum(modes_of(plain, window=scheme), edges=edges)

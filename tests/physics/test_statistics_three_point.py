@@ -67,7 +67,7 @@ def test_reduced_bispectrum_of_a_quadratic_field():
 def test_bispectrum_of_poisson_points_is_shot_noise():
     rng = np.random.default_rng(3)
     weights = rng.uniform(0.2, 1.8, 1000)
-    catalogue = Catalogue(rng.uniform(0, 200.0, (1000, 3)), Box(200.0), weights=weights)
+    catalogue = Catalogue(rng.uniform(0, 200.0, (1000, 3)), Box(200.0), redshift=0.0, weights=weights)
     modes = catalogue_modes(catalogue, 32)
     result = bispectrum_in_bins(modes, np.array([3.0, 5.0, 7.0, 9.0]) * Box(200.0).k_fundamental)
     assert modes.shot_bispectrum > 1.1 * modes.shot_noise**2  # unequal weights

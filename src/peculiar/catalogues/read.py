@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 NAMES = ("x", "y", "z", "position", "vx", "vy", "vz", "velocity", "mass", "weight")
 """Columns of a catalogue in a box."""
-REDSHIFT = 0.59
-"""Effective redshift, where neither the caller nor the file states one."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,8 @@ def read_catalogue(
     space : "redshift" or "real"
         Whether the positions hold peculiar velocities; by default what the file states, else "redshift".
     redshift : float
-        Effective redshift; H and f are taken there. By default what the file states, else 0.59.
+        Effective redshift; H and f are taken there. By default what a file of `write_catalogue` states; any other
+        file needs it.
     columns : mapping, optional
         The names above to the file's own, for those that differ: ``{"x": "X_GAL", "mass": "M200"}``.
     observer : (3,) [Mpc/h], optional
@@ -103,8 +102,8 @@ def read_catalogue(
     Raises
     ------
     InputError
-        If the file cannot be read, columns are missing, values are not finite, units are wrong, objects lie outside
-        the box, or more than 1 % of the rows repeat.
+        If the file cannot be read, no redshift is stated, columns are missing, values are not finite, units are
+        wrong, objects lie outside the box, or more than 1 % of the rows repeat.
 
     Examples
     --------
@@ -125,7 +124,12 @@ def read_catalogue(
         _name_unused(own, box_size=box.size, redshift=redshift, space=space, line_of_sight=line_of_sight)
         line_of_sight, space = line_of_sight or own.line_of_sight, space or own.space
         redshift = own.redshift if redshift is None else redshift
-    redshift = REDSHIFT if redshift is None else redshift
+    if redshift is None:
+        problem = "redshift must be stated, got none"
+        raise InputError(
+            f"{problem}: give redshift= (the effective redshift of the objects)",
+            command=f"{problem}: give --redshift (the effective redshift of the objects)",
+        )
     if not -0.1 < redshift < 20:
         raise InputError(
             f"redshift must lie in (-0.1, 20), got {redshift}: give the effective redshift of the objects"

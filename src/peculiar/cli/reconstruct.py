@@ -81,7 +81,7 @@ def reconstruct(
         float | None,
         typer.Option(
             help="Effective redshift of a box, or one epoch for all of a survey.",
-            show_default="the file's, else the model's; of a survey that of each distance",
+            show_default="what the file states, else needed; of a survey that of each distance",
         ),
     ] = None,
     cosmology: Annotated[

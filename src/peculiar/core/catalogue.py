@@ -88,7 +88,7 @@ class Catalogue:
 
     positions: Float[np.ndarray, "n 3"]
     box: Box
-    redshift: float = 0.0
+    redshift: float
     line_of_sight: LineOfSight = "z"
     space: Space = "redshift"
     velocities: Float[np.ndarray, "n 3"] | None = None

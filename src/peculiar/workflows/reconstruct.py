@@ -31,7 +31,6 @@ from peculiar.inference.reconstruction import Reconstruction
 CLASSICAL = ("linear", "iterative", "wiener")
 CELL_SIZE = 225 / 96
 """Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
-REDSHIFT = 0.59
 
 
 def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | None]:

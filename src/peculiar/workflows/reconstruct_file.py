@@ -19,7 +19,7 @@ from peculiar.catalogues import (
 )
 from peculiar.catalogues.added import OBJECT_COLUMNS, object_columns, with_columns
 from peculiar.catalogues.dry_run import require_held
-from peculiar.catalogues.read import has_units, position_columns, stated
+from peculiar.catalogues.read import has_units, position_columns
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
@@ -36,7 +36,6 @@ from peculiar.linear.reliability import require_edges
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
-    REDSHIFT,
     make_reconstructor,
     mesh_cells,
     reconstructed,
@@ -73,7 +72,7 @@ class CatalogueOptions:
     space : "redshift" or "real", optional
         In a box; what the file states, else "redshift". A survey is in redshift space.
     redshift : float, optional
-        Effective redshift of a box; what the file states, else the model's. Of a survey one epoch for all of it, as
+        Effective redshift of a box; what the file states, else it is needed. Of a survey one epoch for all of it, as
         where a mock was cut from one snapshot; by default each place has that of its distance.
     columns : mapping, optional
         Canonical names to the file's own, in a box; a survey has its own.
@@ -193,18 +192,10 @@ def reconstruct_file(
     reconstructor, card = make_reconstructor(model or default)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
-    own, redshift = stated(table), options.redshift
-    if redshift is None:
-        redshift = own.redshift if own else card.redshift if card else REDSHIFT
-        if announce is not None and own is None and options.survey is None:
-            announce(
-                f"peculiar: no redshift is stated, {redshift:g} is taken: give --redshift if it is another"
-            )
     catalogue, made, limits = _read(
         table,
         options,
         cosmology=cosmology,
-        redshift=redshift,
         cell_size=cell_size,
         # A default network hands over where it was not measured to win: the least that is taken is what this takes.
         reconstructor=IterativeFFT() if model is None else reconstructor,
@@ -313,7 +304,6 @@ def _read(
     options: CatalogueOptions,
     *,
     cosmology: Cosmology,
-    redshift: float,
     cell_size: float,
     reconstructor: Reconstructor,
 ) -> tuple[Catalogue, SurveyCatalogue | None, tuple[float, float] | None]:
@@ -338,7 +328,7 @@ def _read(
         box=Box(options.box_size, origin=options.origin or (0.0, 0.0, 0.0), periodic=options.periodic),
         line_of_sight=options.line_of_sight,
         space=options.space,
-        redshift=redshift,
+        redshift=options.redshift,
         columns=options.columns,
         observer=options.observer,
         velocities=False,

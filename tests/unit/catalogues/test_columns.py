@@ -19,7 +19,7 @@ def test_columns_of_one_number_in_a_list(table):
     expected = positions_of(table)
     for name in ("x", "y", "z", "vx", "vy", "vz", "mass"):
         table[name] = np.asarray(table[name])[:, None]
-    halos = read_catalogue(table, box=BOX)
+    halos = read_catalogue(table, box=BOX, redshift=0.59)
     np.testing.assert_array_equal(halos.positions, expected)
     assert halos.masses.shape == (600,)
 
@@ -31,62 +31,62 @@ def test_positions_in_one_column_whatever_z_is(table, name):
     table[name], table["Velocities"] = vectors, vectors
     table["z"] = 0.5
     table.remove_columns(["vx", "vy", "vz"])
-    halos = read_catalogue(table, box=BOX)
+    halos = read_catalogue(table, box=BOX, redshift=0.59)
     np.testing.assert_array_equal(halos.positions, vectors)
     np.testing.assert_array_equal(halos.velocities, vectors)
 
 
 def test_a_vector_column_of_another_name(table):
     table["GroupPos"] = positions_of(table)[:, ::-1]
-    halos = read_catalogue(table, box=BOX, columns={"position": "grouppos"})
+    halos = read_catalogue(table, box=BOX, redshift=0.59, columns={"position": "grouppos"})
     np.testing.assert_array_equal(halos.positions[:, 0], table["z"])
     with pytest.raises(
         InputError, match=r"one number per row, got 3.*columns={'position': 'GroupPos'}"
     ) as caught:
-        read_catalogue(table, box=BOX, columns={"x": "GroupPos"})
+        read_catalogue(table, box=BOX, redshift=0.59, columns={"x": "GroupPos"})
     assert "--column position=GroupPos" in caught.value.command
     table["pairs"] = np.ones((600, 2))
     with pytest.raises(InputError, match="mass .*|one number per row, got 2"):
-        read_catalogue(table, box=BOX, columns={"mass": "pairs"})
+        read_catalogue(table, box=BOX, redshift=0.59, columns={"mass": "pairs"})
 
 
 def test_capitals(table):
     table["weight"] = np.linspace(0.5, 1.5, len(table))
     table.rename_columns(["x", "mass", "weight", "vz"], ["X", "MASS", "WEIGHT", "Vz"])
-    halos = read_catalogue(table, box=BOX)
+    halos = read_catalogue(table, box=BOX, redshift=0.59)
     np.testing.assert_array_equal(halos.weights, table["WEIGHT"])
     assert halos.masses is not None
     np.testing.assert_array_equal(halos.velocities[:, 2], table["Vz"])
     table["x"] = 100.0 - table["X"]  # exactly as written comes first
-    np.testing.assert_array_equal(read_catalogue(table, box=BOX).positions[:, 0], table["x"])
+    np.testing.assert_array_equal(read_catalogue(table, box=BOX, redshift=0.59).positions[:, 0], table["x"])
     table["Mass"] = 1.0
     with pytest.raises(InputError, match="column mass must be one column, got MASS, Mass") as caught:
-        read_catalogue(table, box=BOX)
+        read_catalogue(table, box=BOX, redshift=0.59)
     assert "--column mass=MASS" in caught.value.command
 
 
 def test_a_factor_of_all_weights_is_none_of_any_and_is_said(table):
     table["weight"] = 1.0
-    assert read_catalogue(table, box=BOX).weights is None
+    assert read_catalogue(table, box=BOX, redshift=0.59).weights is None
     table["weight"] = 7.0
     with pytest.warns(
         UserWarning, match="all 600 weights are 7: they tell nothing apart, and are taken as 1"
     ):
-        halos = read_catalogue(table, box=BOX)
+        halos = read_catalogue(table, box=BOX, redshift=0.59)
     assert halos.weights is None
     assert halos.number_density == pytest.approx(600 / BOX.volume)
     table["weight"] = np.linspace(6.0, 8.0, 600)
     with pytest.warns(
         UserWarning, match="weights are 7 on average: they count, .* is 7 times that of the rows"
     ):
-        halos = read_catalogue(table, box=BOX)
+        halos = read_catalogue(table, box=BOX, redshift=0.59)
     assert halos.number_density == pytest.approx(7 * 600 / BOX.volume)
 
 
 def test_weights_of_another_name_are_named_as_unused(table):
     table["weight_systot"] = 1.0
     with pytest.warns(UserWarning, match="column weight_systot is not used as weight"):
-        assert read_catalogue(table, box=BOX).weights is None
+        assert read_catalogue(table, box=BOX, redshift=0.59).weights is None
 
 
 def test_columns_that_hold_no_numbers():

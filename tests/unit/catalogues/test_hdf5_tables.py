@@ -31,7 +31,7 @@ def test_units_of_datasets(tmp_path, positions, attribute):
         file["Coordinates"].attrs[attribute] = np.bytes_("ckpc/h")
         file["Velocity"] = positions
         file["Velocity"].attrs[attribute] = "m/s"
-    halos = read_catalogue(tmp_path / "halos.h5", box=BOX)
+    halos = read_catalogue(tmp_path / "halos.h5", box=BOX, redshift=0.59)
     np.testing.assert_allclose(halos.positions, positions)
     np.testing.assert_allclose(halos.velocities, positions / 1000)
 
@@ -40,7 +40,9 @@ def test_units_of_a_table(tmp_path, positions):
     with h5py.File(tmp_path / "halos.h5", "w") as file:
         file["halos"] = np.rec.fromarrays(positions.T * 1000, names="x,y,z")
         file["halos"].attrs["units"] = ["kpc/h"] * 3
-    np.testing.assert_allclose(read_catalogue(tmp_path / "halos.h5", box=BOX).positions, positions)
+    np.testing.assert_allclose(
+        read_catalogue(tmp_path / "halos.h5", box=BOX, redshift=0.59).positions, positions
+    )
 
 
 def test_a_part_by_name(tmp_path, positions, table):
@@ -52,7 +54,7 @@ def test_a_part_by_name(tmp_path, positions, table):
     ):
         read_table(tmp_path / "snap.hdf5")
     for part in ("PartType1", "/PartType1", "PartType1/Coordinates"):
-        halos = read_catalogue(f"{tmp_path / 'snap.hdf5'}[{part}]", box=BOX)
+        halos = read_catalogue(f"{tmp_path / 'snap.hdf5'}[{part}]", box=BOX, redshift=0.59)
         np.testing.assert_array_equal(halos.positions, positions)
     with pytest.raises(InputError, match="'PartType4' must be a path in .* got PartType0, PartType1"):
         read_table(f"{tmp_path / 'snap.hdf5'}[PartType4]")
@@ -75,7 +77,7 @@ def test_a_column_that_is_not_needed_may_be_unreadable(tmp_path, positions):
         file["position"] = positions
         compressed(file, "id", np.arange(len(positions)))
     with pytest.warns(UserWarning, match=r"not read: id \(the filter blosc \(32001\)\)"):
-        assert len(read_catalogue(tmp_path / "halos.h5", box=BOX)) == len(positions)
+        assert len(read_catalogue(tmp_path / "halos.h5", box=BOX, redshift=0.59)) == len(positions)
 
 
 def test_text_of_variable_length(tmp_path, positions):

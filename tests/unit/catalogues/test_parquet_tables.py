@@ -28,7 +28,7 @@ def test_null_text_categories_and_large_integers(tmp_path, frame):
     assert table["id"].dtype == np.int64
     assert table["id"][0] == 2**60 + 1
     assert table["id"].mask.tolist() == [False] * 599 + [True]
-    halos = read_catalogue(table, box=Box(100.0))
+    halos = read_catalogue(table, box=Box(100.0), redshift=0.59)
     np.testing.assert_array_equal(halos.positions[:, 0], frame["x"])
     np.testing.assert_array_equal(halos.masses, 1.25 + np.arange(600))
 
@@ -57,5 +57,5 @@ def test_vectors_units_and_columns_that_are_neither(tmp_path, frame):
     table = read_table(tmp_path / "halos.parquet")
     assert table["tags"][0] == ["a"]
     assert table["empty"].mask.all()
-    halos = read_catalogue(table, box=Box(100.0))
+    halos = read_catalogue(table, box=Box(100.0), redshift=0.59)
     np.testing.assert_allclose(halos.positions, values)

@@ -30,7 +30,7 @@ def rows(table, delimiter, *, names="xyz", end="\n", **formats):
 )
 def test_delimiters_and_headers(tmp_path, table, name, head, delimiter):
     (tmp_path / name).write_text(head + rows(table, delimiter))
-    found = read_catalogue(tmp_path / name, box=BOX).positions
+    found = read_catalogue(tmp_path / name, box=BOX, redshift=0.59).positions
     np.testing.assert_array_equal(found, np.stack([table[axis] for axis in "xyz"], axis=1))
 
 
@@ -50,8 +50,8 @@ def test_rockstar(tmp_path, table):
     names = ("id", "id", "mass", "x", "y", "z", "vx", "vy", "vz")
     (tmp_path / "out_0.list").write_text(head + rows(table, " ", names=names))
     with pytest.warns(UserWarning, match="column mvir is not used as mass.*columns={'mass': 'mvir'}"):
-        read_catalogue(tmp_path / "out_0.list", box=BOX)
-    halos = read_catalogue(tmp_path / "out_0.list", box=BOX, columns={"mass": "mvir"})
+        read_catalogue(tmp_path / "out_0.list", box=BOX, redshift=0.59)
+    halos = read_catalogue(tmp_path / "out_0.list", box=BOX, redshift=0.59, columns={"mass": "mvir"})
     np.testing.assert_array_equal(halos.positions[:, 1], table["y"])
     np.testing.assert_array_equal(halos.velocities[:, 2], table["vz"])
     np.testing.assert_array_equal(halos.masses, table["mass"])
@@ -65,10 +65,13 @@ def test_ahf_in_its_own_units(tmp_path, table):
     ]
     (tmp_path / "snap.z0.000.AHF_halos").write_text(head + "\n".join(lines) + "\n")
     with pytest.raises(InputError) as caught:
-        read_catalogue(tmp_path / "snap.z0.000.AHF_halos", box=BOX)
+        read_catalogue(tmp_path / "snap.z0.000.AHF_halos", box=BOX, redshift=0.59)
     assert "--column x=Xc --column y=Yc --column z=Zc" in caught.value.command
     halos = read_catalogue(
-        tmp_path / "snap.z0.000.AHF_halos", box=BOX, columns={"x": "Xc", "y": "Yc", "z": "Zc", "mass": "Mvir"}
+        tmp_path / "snap.z0.000.AHF_halos",
+        box=BOX,
+        redshift=0.59,
+        columns={"x": "Xc", "y": "Yc", "z": "Zc", "mass": "Mvir"},
     )
     np.testing.assert_allclose(halos.positions[:, 2], table["z"], rtol=1e-12)
 

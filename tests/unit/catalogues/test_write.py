@@ -62,7 +62,7 @@ def test_units_of_what_was_written_are_read_as_ours(tmp_path, table):
     values["positions_real"] = np.stack([table[name] for name in "xyz"], axis=1)
     path = write_objects(tmp_path / "out.fits", table, **values)
     columns = {"x": "x_real", "y": "y_real", "z": "z_real", "vx": "vx_in", "vy": "vy_in", "vz": "vz_in"}
-    catalogue = read_catalogue(path, box=Box(100.0), space="real", columns=columns)
+    catalogue = read_catalogue(path, box=Box(100.0), redshift=0.59, space="real", columns=columns)
     np.testing.assert_array_equal(catalogue.positions, values["positions_real"])
 
 

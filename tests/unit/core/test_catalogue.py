@@ -10,7 +10,7 @@ BOX = Box(100.0)
 
 def catalogue(count=5000, **values):
     positions = np.random.default_rng(1).uniform(0, 100, (count, 3))
-    return Catalogue(positions=positions, box=BOX, **values)
+    return Catalogue(positions=positions, box=BOX, redshift=0.0, **values)
 
 
 def test_the_number_density_counts_weights():
@@ -20,6 +20,11 @@ def test_the_number_density_counts_weights():
     half = Field(torch.full((1, 4, 4, 4), 0.5), BOX.with_cells(4), names=("completeness",), space="redshift")
     assert catalogue(weights=weights, completeness=half).number_density == pytest.approx(5.8e-3)
     assert catalogue(completeness=half).covered_volume == pytest.approx(5e5)
+
+
+def test_a_catalogue_states_its_redshift():
+    with pytest.raises(TypeError, match="redshift"):
+        Catalogue(np.full((1, 3), 50.0), BOX)
 
 
 def test_a_survey_that_sees_no_cell_is_refused():

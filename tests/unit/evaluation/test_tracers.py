@@ -309,5 +309,5 @@ def test_damaged_evaluation_is_refused(tmp_path):
 
 
 def test_object_scores_without_velocities_are_left_out():
-    catalogue = Catalogue(np.full((3, 3), 5.0), Box(10.0))
+    catalogue = Catalogue(np.full((3, 3), 5.0), Box(10.0), redshift=0.0)
     assert object_scores(catalogue, np.zeros(3)) == {}

@@ -151,6 +151,7 @@ def halos(**changes) -> Catalogue:
     values = {
         "positions": RNG.uniform(0, 100, (3000, 3)),
         "box": Box(100.0),
+        "redshift": 0.0,
         "masses": RNG.lognormal(0, 1, 3000),
     }
     return Catalogue(**{**values, **changes})

@@ -9,6 +9,7 @@ def catalogue(*, periodic: bool = True, **changes) -> Catalogue:
     values = {
         "positions": np.array([[1.0, 5.0, 5.0], [9.0, 5.0, 5.0], [4.0, 5.0, 6.0]]),
         "box": Box(10.0, periodic=periodic),
+        "redshift": 0.0,
         "line_of_sight": "x",
         "space": "real",
         "velocities": np.zeros((3, 3)),

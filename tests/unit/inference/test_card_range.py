@@ -71,6 +71,7 @@ def survey(*, near=80.0, far=312.0, side=640.0):
     return Catalogue(
         points,
         box,
+        redshift=0.0,
         line_of_sight="radial",
         observer=(0.0, 0.0, 0.0),
         completeness=Field(torch.from_numpy(fraction)[None], box, ["completeness"]),

@@ -105,13 +105,15 @@ def test_redshift_space_distortions_are_taken_off(fields):
 
 def test_tracers_without_structure_have_little_bias():
     random = np.random.default_rng(0)
-    catalogue = Catalogue(positions=random.uniform(0, 320, (20000, 3)), box=Box(320.0, 32), space="real")
+    catalogue = Catalogue(
+        positions=random.uniform(0, 320, (20000, 3)), box=Box(320.0, 32), redshift=0.0, space="real"
+    )
     assert linear_bias(catalogue, cosmology=COSMOLOGY) < 0.5
 
 
 def few() -> Catalogue:
     random = np.random.default_rng(0)
-    return Catalogue(positions=random.uniform(0, 60, (5, 3)), box=Box(60.0, 16), space="real")
+    return Catalogue(positions=random.uniform(0, 60, (5, 3)), box=Box(60.0, 16), redshift=0.0, space="real")
 
 
 def test_too_few_tracers_have_the_bias_that_their_density_tells():

@@ -42,7 +42,7 @@ def test_other_boxes_are_padded_with_zeros_and_cropped_back():
 
 def test_overdensity_has_zero_mean_in_each_channel_and_nothing_where_there_are_no_tracers():
     rng = np.random.default_rng(0)
-    catalogue = Catalogue(rng.uniform(0, 100, (500, 3)), Box(100.0))
+    catalogue = Catalogue(rng.uniform(0, 100, (500, 3)), Box(100.0), redshift=0.0)
     weights = np.column_stack([rng.random(500), np.zeros(500)])
     delta = overdensity(catalogue.positions, sampling(catalogue, 8), weights=weights)
     assert abs(float(delta[0].mean())) < 1e-5
@@ -59,7 +59,7 @@ def test_survey_overdensity_divides_by_the_completeness():
     completeness = Field(fraction, box.with_cells(10), names=("completeness",))
     points = even(40)
     weights = completeness.data[0][tuple((points // 10).astype(int).T)].numpy()
-    catalogue = Catalogue(points, box, weights=weights, completeness=completeness)
+    catalogue = Catalogue(points, box, redshift=0.0, weights=weights, completeness=completeness)
     grid = sampling(catalogue, 10)
     delta = overdensity(points, grid, weights=catalogue.weights)[0]
     assert float(delta.abs().max()) < 1e-4
@@ -71,7 +71,9 @@ def test_survey_overdensity_divides_by_the_completeness():
 
 
 def test_weights_follow_masses_and_completeness():
-    catalogue = Catalogue(even(2), Box(100.0), masses=np.arange(1.0, 9.0), weights=np.full(8, 2.0))
+    catalogue = Catalogue(
+        even(2), Box(100.0), redshift=0.0, masses=np.arange(1.0, 9.0), weights=np.full(8, 2.0)
+    )
     np.testing.assert_array_equal(tracer_weights(catalogue), 2.0)
     np.testing.assert_allclose(tracer_weights(catalogue, "mass"), 2 * np.arange(1.0, 9.0) / 4.5)
     binned = binned_weights(catalogue, (2e-6, 8e-6))
@@ -81,7 +83,7 @@ def test_weights_follow_masses_and_completeness():
 
 
 def test_bad_input_is_named():
-    catalogue = Catalogue(even(2), Box(100.0))
+    catalogue = Catalogue(even(2), Box(100.0), redshift=0.0)
     with pytest.raises(InputError, match="masses must be given"):
         tracer_weights(catalogue, "mass")
     with pytest.raises(InputError, match="weighting must be"):

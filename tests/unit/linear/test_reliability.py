@@ -44,7 +44,7 @@ def scattered(count, cells, *, seed=0):
 
 
 def test_a_complete_periodic_box_is_known_everywhere():
-    catalogue = Catalogue(positions=scattered(100, 10), box=Box(100.0))
+    catalogue = Catalogue(positions=scattered(100, 10), box=Box(100.0), redshift=0.0)
     fraction = known_fraction(catalogue, cells=6, cosmology=COSMOLOGY, bias=1.0)
     assert torch.equal(fraction, torch.ones(6, 6, 6))
     with pytest.raises(InputError, match="draws must be >= 1, got 0"):

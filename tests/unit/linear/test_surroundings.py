@@ -112,7 +112,9 @@ def test_wiener_weights_converge_in_few_steps(noise, monkeypatch):
 
 def test_a_box_that_is_seen_whole_has_no_surroundings():
     random = np.random.default_rng(0)
-    catalogue = Catalogue(positions=random.uniform(0, 100, (500, 3)), box=Box(100.0), space="real")
+    catalogue = Catalogue(
+        positions=random.uniform(0, 100, (500, 3)), box=Box(100.0), redshift=0.0, space="real"
+    )
     flow = surroundings_displacement(catalogue, catalogue.positions, cells=8, cosmology=COSMOLOGY, bias=1.0)
     assert flow.shape == (3, 8, 8, 8)
     assert float(flow.abs().max()) == 0
@@ -140,6 +142,7 @@ def test_shot_noise_of_weighted_tracers_is_that_of_their_numbers(scale):
     catalogue = Catalogue(
         positions=np.concatenate([near, far]),
         box=box,
+        redshift=0.0,
         weights=scale * np.r_[np.full(135000, 0.2), np.ones(27000)],
     )
     assert catalogue.number_density == pytest.approx(scale * 2e-3)

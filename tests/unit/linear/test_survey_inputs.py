@@ -24,6 +24,7 @@ def survey(masses=True, number=4000):
     return Catalogue(
         positions=positions + BOX.origin,
         box=BOX,
+        redshift=0.0,
         line_of_sight="radial",
         observer=(0.0, 0.0, 0.0),
         masses=random.lognormal(28, 1, len(positions)) if masses else None,

@@ -29,7 +29,7 @@ class Bowl:
 
 @pytest.fixture
 def validation():
-    catalogue = Catalogue(np.full((1, 3), 50.0), Box(100.0))
+    catalogue = Catalogue(np.full((1, 3), 50.0), Box(100.0), redshift=0.0)
     at_rest = Field(torch.zeros(3, 4, 4, 4), BOX, names="xyz", unit="km/s", kind="vector")
     return [(catalogue, at_rest)] * 2
 

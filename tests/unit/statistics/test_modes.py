@@ -12,7 +12,7 @@ from peculiar.statistics.modes import catalogue_modes, modes_of, shell_sums
 
 def test_modes_of_one_object_have_unit_amplitude_and_its_phase():
     box, position = Box(64.0), np.array([[11.3, 40.2, 7.7]])
-    modes = catalogue_modes(Catalogue(position, box), 32)
+    modes = catalogue_modes(Catalogue(position, box, redshift=0.0), 32)
     n = np.array([1, 2, 3])
     # The mesh's own origin is the centre of its first cell, half a cell from the corner.
     phase = np.exp(-1j * box.k_fundamental * n @ (position[0] - 1.0))
@@ -53,9 +53,9 @@ def test_modes_pass_through():
 def test_bad_catalogues():
     points = np.full((4, 3), 5.0)
     with pytest.raises(InputError, match="periodic box"):
-        catalogue_modes(Catalogue(points, Box(10.0, periodic=False)), 8)
+        catalogue_modes(Catalogue(points, Box(10.0, periodic=False), redshift=0.0), 8)
     mask = Field(torch.ones(1, 4, 4, 4), Box(10.0, 4), ("completeness",))
     with pytest.raises(InputError, match="periodic box"):
-        catalogue_modes(Catalogue(points, Box(10.0), completeness=mask), 8)
+        catalogue_modes(Catalogue(points, Box(10.0), redshift=0.0, completeness=mask), 8)
     with pytest.raises(InputError, match="weights must be >= 0 and not all 0"):
-        catalogue_modes(Catalogue(points, Box(10.0), weights=np.zeros(4)), 8)
+        catalogue_modes(Catalogue(points, Box(10.0), redshift=0.0, weights=np.zeros(4)), 8)
