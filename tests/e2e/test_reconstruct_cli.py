@@ -228,6 +228,20 @@ def test_a_box_with_three_sides(run, tmp_path):
     assert made.box == peculiar.Box((80.0, 40.0, 60.0), (32, 16, 24))
     objects = Table.read(tmp_path / "objects.fits")
     found = made["velocity"].at(np.stack([objects[f"{axis}_real"] for axis in "xyz"], axis=1))
+    halos = peculiar.read_catalogue(tmp_path / "slab.fits", box=made.box, line_of_sight="x", redshift=0.3)
+    np.testing.assert_array_equal(made.at_objects(halos).v_los, made.at_objects(halos.positions).v_los)
+    with pytest.raises(peculiar.InputError, match=r"positions must have shape \(n, 3\)"):
+        made.at_objects([1.0, 2.0, 3.0])
+    told = run("report", "slab.zarr", "--out", "slab.html")
+    assert told.exit_code == 0, told.output
+    kept = (tmp_path / "objects.fits").read_bytes()
+    lost = run(
+        *("reconstruct", "slab.fits", "--box", "80,40,60", "--redshift", 0.3, "--model", "iterative"),
+        *("--out", "objects.fits", "--force"),
+    )
+    assert lost.exit_code == 2
+    assert "--out must end in .zarr" in lost.stderr
+    assert (tmp_path / "objects.fits").read_bytes() == kept
     # Those are means over places along the sight line, these the value at the mean place.
     assert np.corrcoef(found[:, 1], objects["vy"])[0, 1] > 0.95
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 AXES = ("x", "y", "z")
+HDF5 = (".h5", ".hdf5")
 CHUNK = 128  # cells along a side: 8 MB of float32
 LONG_NAMES = {
     "density": "overdensity of matter, rho / mean rho - 1",
@@ -165,13 +166,17 @@ def write_fields(
     InputError
         If the disk is full or the place cannot be written to.
     """
+    if Path(path).suffix not in HDF5 and Path(path).is_file():
+        raise InputError(
+            f"fields must go into a directory or HDF5, got the file {path}, which stays: name it fields.zarr"
+        )
     with atomic_output(path, overwrite=overwrite) as temporary:
         save_dataset(to_dataset(fields, {"package": "peculiar", **(attributes or {})}), temporary)
 
 
 def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
     """Write a dataset where nothing is yet, in the format that the path's suffix means."""
-    if path.suffix in (".h5", ".hdf5"):
+    if path.suffix in HDF5:
         _save_hdf5(dataset, path)
         return
     # Format 2: consolidated metadata and text coordinates are not yet part of zarr's format 3, and readers warn.

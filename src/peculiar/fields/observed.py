@@ -35,7 +35,7 @@ def cropped(
 
     Where it reaches beyond the faces of a box with three sides, nothing is observed, and the fields are 0.
     """
-    fields, coverage = _in_cube(fields, coverage)
+    fields, coverage = in_cube(fields, coverage)
     box = fields["density"].box
     seen = np.argwhere(coverage)
     if observer is not None and box.contains(np.asarray([observer]))[0]:
@@ -53,9 +53,10 @@ def cropped(
     return inside, coverage[cut]
 
 
-def _in_cube(
+def in_cube(
     fields: dict[str, Field], coverage: Bool[np.ndarray, "x y z"]
 ) -> tuple[dict[str, Field], Bool[np.ndarray, "x y z"]]:
+    """Put fields and what is observed into the cube about them, which is not periodic; a cube stays as it is."""
     box = fields["density"].box
     side = max(box.shape)
     below = [(side - n) // 2 for n in box.shape]

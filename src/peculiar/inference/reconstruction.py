@@ -167,16 +167,25 @@ class Reconstruction(Mapping[str, Field]):
         named = bool(self.provenance.get("settings", {}).get("survey"))
         return self.observer is not None and (named or (self.catalogue is not None and self.geometry.survey))
 
-    def at_objects(self, positions: Float[np.ndarray, "n 3"] | None = None) -> ObjectValues:
+    def at_objects(self, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None) -> ObjectValues:
         """Return velocity, density and real-space position of objects; see `peculiar.at_objects`.
 
         Parameters
         ----------
-        positions : (n, 3) [Mpc/h], optional
-            In the space of the catalogue's; by default the catalogue's own. They may lie outside the box.
+        positions : Catalogue or (n, 3) [Mpc/h], optional
+            In the space of the catalogue's; by default the catalogue's own. Objects outside the box have NaN.
+
+        Raises
+        ------
+        InputError
+            If the positions have another shape, or the file knows no objects and none are given.
         """
         if positions is None:
             positions = self._known_catalogue("positions").positions
+        elif isinstance(positions, Catalogue):
+            positions = positions.positions
+        elif np.ndim(positions) != 2 or np.shape(positions)[1] != 3:
+            raise InputError(f"positions must have shape (n, 3), got {np.shape(positions)}")
         return seen_in(self.geometry, self.fields, positions, cosmology=self._known_cosmology())
 
     def at_sky(

@@ -24,6 +24,9 @@ MEASURED = (0.03, 0.15)
 FINE_CELL = 5.0
 FINE = (0.03, 0.4)
 """Cell [Mpc/h] and wavenumbers [h/Mpc] at which bias and noise are measured together."""
+MOST_CELLS = 2**24
+"""Of that mesh: larger boxes take larger cells, and no waves beyond 0.65 of the Nyquist wavenumber of these."""
+_NYQUIST_SHARE = 0.65
 _SHELL = 0.01
 EXPECTED_BIAS = (1.02, -0.2)
 """b sigma_8 D(z) of the most massive halos of 1e-3 (h/Mpc)^3, and its power of the density.
@@ -220,8 +223,10 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
     OutOfRangeWarning
         If the catalogue tells the bias less well than its number density does.
     """
-    power = _power(catalogue, _cells(catalogue.box, FINE_CELL), cosmology=cosmology)
-    edges = np.arange(FINE[0], FINE[1] + _SHELL / 2, _SHELL)
+    cell = max(FINE_CELL, (catalogue.box.volume / MOST_CELLS) ** (1 / 3))
+    power = _power(catalogue, _cells(catalogue.box, cell), cosmology=cosmology)
+    most = min(FINE[1], _NYQUIST_SHARE * power.box.k_nyquist)
+    edges = np.arange(FINE[0], most + _SHELL / 2, _SHELL)
     shells = Shells.of(power.box, edges)
     some = shells.modes > 0
     observed, matter, noise = (

@@ -29,7 +29,7 @@ from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
-from peculiar.fields.files import save_dataset, to_dataset
+from peculiar.fields.files import HDF5, save_dataset, to_dataset
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.linear import IterativeFFT
 from peculiar.linear.reliability import require_edges
@@ -276,7 +276,7 @@ def _check_outputs(
     force: bool,
 ) -> tuple[Path, ...]:
     """Refuse outputs that cannot be written or are one another or an input; return those of the fields."""
-    if hdf5 is not None and Path(hdf5).suffix not in (".h5", ".hdf5"):
+    if hdf5 is not None and Path(hdf5).suffix not in HDF5:
         raise InputError(f"--hdf5 must end in .h5 or .hdf5, got {hdf5}")
     if Path(out).suffix != ".zarr":
         raise InputError(f"--out must end in .zarr, got {out}: give --hdf5 FILE for HDF5 as well")

@@ -14,7 +14,7 @@ from peculiar.core import Box, Field, InputError
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.records import checked
 from peculiar.fields.files import REMEDY, ReconstructionAttributes
-from peculiar.fields.observed import cropped, observed_cells
+from peculiar.fields.observed import cropped, in_cube, observed_cells
 from peculiar.figures import report as html
 from peculiar.figures.reconstruction import map_section, speed_headline, velocity_section, view_section
 from peculiar.figures.report import Headline, Section
@@ -86,6 +86,8 @@ def reconstruction_sections(run: Reconstruction | Path, *, objects: Path | None 
     fields, box, coverage = dict(made), made.box, None
     if positions is not None and not box.periodic:
         fields, coverage = cropped(fields, observed_cells(positions, box), observer=made.observer)
+    elif not box.is_cube:
+        fields, coverage = in_cube(fields, np.ones(box.shape, dtype=bool))
     count = int(attributes["objects"])
     kind = "a survey seen from inside" if made.line_of_sight == "radial" else "a box"
     subject = (

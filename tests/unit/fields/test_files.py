@@ -100,6 +100,16 @@ def test_what_is_not_finite_is_not_written(fields, tmp_path, value):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_never_replaced_by_a_directory(fields, tmp_path):
+    (tmp_path / "galaxies.fits").write_text("a catalogue")
+    with pytest.raises(
+        InputError, match="must go into a directory or HDF5, got the file .*galaxies.fits, which stays"
+    ):
+        write_fields(tmp_path / "galaxies.fits", fields, overwrite=True)
+    assert (tmp_path / "galaxies.fits").read_text() == "a catalogue"
+    assert [path.name for path in tmp_path.iterdir()] == ["galaxies.fits"]
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_chunk_that_was_cut_short_is_refused(fields, tmp_path, share):
     """Its decoder reads on beyond the end, and may find the right bytes there."""
