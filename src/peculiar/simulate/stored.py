@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from pydantic import Field, Json
 
 from peculiar.core.errors import InputError
+from peculiar.core.hdf5 import is_as_written
 from peculiar.core.records import DAMAGED, Record, StoredCosmology, checked
 
 Shapes = Mapping[str, tuple[int | str, ...]]
@@ -101,18 +102,23 @@ def read_array(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
     Raises
     ------
     InputError
-        If it cannot be read, or a number is NaN or infinite.
+        If it cannot be read, is not what was written, or a number is NaN or infinite.
     """
     import h5py
 
     try:
         with h5py.File(path) as file:
             values = np.asarray(file[name][()])
+            same = is_as_written(file[name], values)
     except DAMAGED as error:
         raise InputError(f"{name} must be readable, got a damaged {path} ({error}): make it again") from error
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise InputError(f"{name} must be finite, got {bad} values that are not in {path}: make it again")
+    if not same:
+        raise InputError(
+            f"{name} must be as it was written, got values of another checksum in {path}: make it again"
+        )
     return values
 
 

@@ -12,6 +12,7 @@ import torch
 from peculiar.core.box import Box
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.core.hdf5 import CHECKSUM
 from peculiar.simulate import mocks
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
@@ -97,6 +98,7 @@ def test_empty_cells_follow_the_rule_that_is_asked_for(path, tmp_path):
     shutil.copy(path, sparse)
     with h5py.File(sparse, "a") as file:
         file["density"][:4] = -1.0
+        del file["density"].attrs[CHECKSUM]
     box = SimulatedBox.open(sparse)
     background, mass = box.velocity_by("background").data, 1 + box.density.data
     mean = (mass * box.velocity.data).sum(dim=(1, 2, 3)) / mass.sum()
@@ -265,6 +267,15 @@ def test_boxes_of_a_run_are_chosen_by_seed(path):
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(InputError, match="must be"):
         BoxSettings(**bad)
+
+
+def test_a_box_that_was_changed_is_refused(path, tmp_path):
+    changed = tmp_path / "box-00001.h5"
+    shutil.copy(path, changed)
+    with h5py.File(changed, "r+") as file:
+        file["density"][0, 0, :4] = 0.5
+    with pytest.raises(InputError, match="density must be as it was written, got values of another checksum"):
+        _ = SimulatedBox.open(changed).density
 
 
 @pytest.mark.parametrize("name", ["density", "velocity", "halos/position"])
