@@ -98,7 +98,8 @@ def test_outside_the_default_networks_range_the_iterative_fft_takes_over(run, ca
     settings = json.loads(attributes["provenance"])["settings"]
     assert (settings["model"], settings["reconstructed_by"]) == ("residual", "iterative FFT")
     assert settings["smoothing"] == attributes["smoothing"]
-    assert "reconstructed_by" in str(Table.read(tmp_path / "o.fits").meta)
+    # FITS cuts long comments wherever a line ends.
+    assert "reconstructed_by" in "".join(Table.read(tmp_path / "o.fits").meta["comments"])
 
 
 @pytest.mark.parametrize("ending", ["h5", "parquet", "ecsv", "csv"])
