@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,8 @@ class Box:
     periodic: bool = True
 
     def __post_init__(self) -> None:
-        sides = _three(self.size, "Box.size", float)
+        first, second, third = _three(self.size, "Box.size")
+        sides = (first, second, third)
         if not all(math.isfinite(side) and side > 0 for side in sides):
             raise InputError(f"Box.size must be > 0 Mpc/h, got {self.size}: give the side in comoving Mpc/h")
         # Three equal numbers are a cube, however they were given: equal boxes compare equal.
@@ -64,7 +66,7 @@ class Box:
 
     def _checked_cells(self, sides: Sides) -> int | Shape:
         cells = self.cells
-        shape = _three(cells, "Box.cells", float)
+        shape = _three(cells, "Box.cells")
         if not isinstance(cells, tuple | list):
             shape = tuple(n * side / max(sides) for n, side in zip(shape, sides, strict=True))
         if not all(math.isfinite(n) and abs(n - round(n)) < 1e-6 and n >= 1.5 for n in shape):
@@ -176,6 +178,11 @@ class Box:
         """Return the cell centres along an axis, (cells,) [Mpc/h]."""
         return self.origin[axis] + (np.arange(self.shape[axis]) + 0.5) * self.cell_size
 
+    def centres(self) -> np.ndarray:
+        """Return all cell centres, z fastest, (cells, 3) [Mpc/h]."""
+        lines = (self.coordinates(axis) for axis in range(3))
+        return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+
     def contains(self, positions: np.ndarray) -> np.ndarray:
         """Return which positions, (n, 3) [Mpc/h], lie in the box, (n,) bool; the upper face counts as inside."""
         relative = np.asarray(positions) - np.asarray(self.origin)
@@ -191,12 +198,10 @@ class Box:
         return np.where(wrapped - np.asarray(self.origin) >= self.sides, self.origin, wrapped)
 
 
-def _three(values: object, name: str, kind: type) -> tuple:
+def _three(values: Any, name: str) -> tuple[float, ...]:
     """One number three times, or three numbers."""
     try:
-        numbers = (
-            [kind(value) for value in values] if isinstance(values, tuple | list) else [kind(values)] * 3
-        )
+        numbers = [float(value) for value in (values if isinstance(values, tuple | list) else [values] * 3)]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != 3:

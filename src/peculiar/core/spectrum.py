@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
@@ -21,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.core.errors import InputError
+from peculiar.core.output import atomic_output
 
 if TYPE_CHECKING:
     from camb import CAMBdata
@@ -100,13 +100,5 @@ def _read(path: Path) -> Float[np.ndarray, " value"] | None:
 
 
 def _keep(path: Path, values: Float[np.ndarray, " value"]) -> None:
-    with suppress(OSError, RuntimeError):  # a home that cannot be written, or none
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
-                np.save(file, values)
-                file.close()
-                os.replace(file.name, path)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(file.name)
+    with suppress(OSError, InputError), atomic_output(path, overwrite=True) as temporary:
+        np.save(temporary, values)

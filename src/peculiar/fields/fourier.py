@@ -27,6 +27,12 @@ def to_real(data_k: Complex[Tensor, "... x y half"], cells: int | Shape) -> Floa
     return torch.fft.irfftn(data_k, s=(cells,) * 3 if isinstance(cells, int) else cells, dim=AXES)
 
 
+def with_empty_cells(data: Float[Tensor, "... x y z"], larger: Box) -> Float[Tensor, "... X Y Z"]:
+    """Fill meshes up with zeros, beyond their upper faces, to the mesh of a larger box; of that size they stay."""
+    x, y, z = (wanted - n for wanted, n in zip(larger.shape, data.shape[-3:], strict=True))
+    return torch.nn.functional.pad(data, (0, z, 0, y, 0, x)) if x or y or z else data
+
+
 def mode_weights(
     cells: int, device: torch.device | str | None = None, *, dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, "1 1 half"]:

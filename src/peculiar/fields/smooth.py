@@ -11,7 +11,7 @@ from torch import Tensor
 
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.fourier import k_squared, to_fourier, to_real, with_empty_cells
 
 GAUSSIAN_REACH = 5.0  # radii: a Gaussian falls to 4e-6 of its peak there
 
@@ -66,7 +66,6 @@ def _smooth(field: Field, radius: float, reach: float, window: Callable[[Tensor,
     transfer = window(k_squared(padded, field.data.device, dtype=field.data.dtype), radius)
     data = torch.empty_like(field.data)
     for channel, values in enumerate(field.data):
-        if reached:
-            values = torch.nn.functional.pad(values, (0, z, 0, y, 0, x))
-        data[channel] = to_real(to_fourier(values).mul_(transfer), padded.shape)[:nx, :ny, :nz]
+        values_k = to_fourier(with_empty_cells(values, padded))
+        data[channel] = to_real(values_k.mul_(transfer), padded.shape)[:nx, :ny, :nz]
     return field.replace(data=data)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from peculiar.core import Box, Field
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
+from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, with_empty_cells
 from peculiar.linear.linear_theory import linear_fields, smoothed_fourier
 from peculiar.linear.matter import linear_flow
 
@@ -46,8 +46,7 @@ def isolated_flow(
     """
     box = density.box
     grid = replace(box, periodic=True) if periodic else box.extended(box.shape)
-    x, y, z = (n - m for n, m in zip(grid.shape, box.shape, strict=True))
-    padded = torch.nn.functional.pad(density.data, (0, z, 0, y, 0, x))
+    padded = with_empty_cells(density.data, grid)
     delta_k = smoothed_fourier(padded[0], grid, smoothing=smoothing, bias=1.0)
     shift = displacement_from_fourier(delta_k, grid, kept=box)
     return linear_fields(density.data, velocity_factor * shift, box)["velocity"]

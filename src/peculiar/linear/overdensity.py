@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR
+from peculiar.fields.fourier import with_empty_cells
 from peculiar.fields.paint import ABUNDANCES, mass_bins, paint
 
 PADDING = 0.5
@@ -52,8 +53,7 @@ def classical_memory(box: Box) -> int:
 
 def pad(data: Float[torch.Tensor, "channel x y z"], box: Box) -> Float[torch.Tensor, "channel X Y Z"]:
     """Fill up with zeros from the mesh of a box to that of its `fourier_box`."""
-    x, y, z = (padded - n for padded, n in zip(fourier_box(box).shape, box.shape, strict=True))
-    return torch.nn.functional.pad(data, (0, z, 0, y, 0, x)) if x else data
+    return with_empty_cells(data, fourier_box(box))
 
 
 def crop(data: Float[torch.Tensor, "channel X Y Z"], box: Box) -> Float[torch.Tensor, "channel x y z"]:
@@ -140,8 +140,7 @@ def _on_mesh(field: Field | None, box: Box) -> Float[torch.Tensor, "x y z"]:
         return torch.ones(box.shape)
     if replace(field.box, periodic=box.periodic) == box:
         return field.data[0].float()
-    centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
-    values = np.nan_to_num(field.at(centres.reshape(-1, 3))[:, 0])
+    values = np.nan_to_num(field.at(box.centres())[:, 0])
     return torch.as_tensor(values.reshape(box.shape), dtype=torch.float32)
 
 

@@ -107,6 +107,5 @@ def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> tor
 def sight_lines(catalogue: Catalogue, cells: int) -> Float[torch.Tensor, "3 x y z"]:
     """Return the unit vector along the line of sight at the cell centres of a catalogue's box."""
     box = catalogue.box.with_cells(cells)
-    centres = np.stack(np.meshgrid(*(box.coordinates(axis) for axis in range(3)), indexing="ij"), axis=-1)
-    unit = catalogue.sight_lines(centres.reshape(-1, 3)).astype(np.float32)
+    unit = catalogue.sight_lines(box.centres()).astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, *box.shape)

@@ -72,12 +72,11 @@ def observed_cube(simulated: SimulatedBox, survey: MockSurvey, *, smoothing: flo
     n = density.box.mesh
     x, y, z = (cells[survey.margin : survey.margin + n] for cells in survey.rows)
     catalogue = survey.catalogue
-    centres = np.stack(np.meshgrid(*(density.box.coordinates(i) for i in range(3)), indexing="ij"), axis=-1)
-    flat = centres.reshape(-1, 3)
+    flat = density.box.centres()
     sight = torch.from_numpy(np.ascontiguousarray(catalogue.sight_lines(flat).T.astype(np.float32)))
     observer = None
     if catalogue.line_of_sight == "radial":
-        observer = np.linalg.norm(centres - np.asarray(catalogue.observer), axis=-1)
+        observer = np.linalg.norm(flat - np.asarray(catalogue.observer), axis=-1).reshape(n, n, n)
     completeness = catalogue.completeness
     seen = (
         np.ones((n, n, n), dtype=bool)
