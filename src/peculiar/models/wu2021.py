@@ -124,6 +124,11 @@ class Wu2021(nn.Module):
         self.momentum = DensityToVector(config.width)
 
     @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Networks that share nothing: the gradient of each is limited by itself."""
+        return self.velocity, self.momentum
+
+    @property
     def stride(self) -> int:
         """Cells by which the input may be shifted for the output to shift along."""
         return 4

@@ -103,6 +103,17 @@ class Training(lightning.LightningModule):
         decay = self.settings.weight_decay
         return kind(self.trained.parameters(), lr=self.settings.lr, weight_decay=decay)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the norm of the gradient: of networks that are trained side by side (`parts`), each by itself."""
+        if self.settings.clip:
+            for part in getattr(self.trained, "parts", (self.trained,)):
+                torch.nn.utils.clip_grad_norm_(part.parameters(), self.settings.clip)
+
     def on_train_start(self) -> None:
         """Start the clock."""
         self.started = time.monotonic()
@@ -317,7 +328,6 @@ def fit(
             precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            gradient_clip_val=settings.clip or None,
             val_check_interval=min(settings.validate_every, settings.steps),
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,

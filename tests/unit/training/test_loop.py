@@ -12,7 +12,7 @@ from peculiar.core.errors import InputError
 from peculiar.models.wang2024 import Wang2024
 from peculiar.training.checkpoint import WholeCheckpoints
 from peculiar.training.dataset import Crops
-from peculiar.training.loop import fit, learning_rate
+from peculiar.training.loop import Training, fit, learning_rate
 from peculiar.training.objectives import Components, PublishedStage, Velocities, correlation
 from peculiar.training.report import read_metrics
 from peculiar.training.settings import ComponentLoss, PublishedLoss, TrainSettings, VelocityLoss
@@ -310,3 +310,19 @@ def test_the_checkpoint_before_stays_until_the_new_one_is_whole(pairs, tmp_path,
     assert written == [tmp_path / "run"] * 2
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["last.ckpt", "metrics.csv"]
+
+
+def test_networks_side_by_side_have_their_gradients_limited_each_by_itself():
+    network = models.build("wu2021", {"width": 2})
+    module = Training(network, Components(ComponentLoss()), TrainSettings(steps=1, clip=1.0), seed=0, crop=True)
+    for part, size in zip(network.parts, (1e-3, 1e6), strict=True):
+        for weight in part.parameters():
+            weight.grad = torch.full_like(weight, size)
+    module.configure_gradient_clipping(None)
+    small, large = (
+        torch.nn.utils.get_total_norm([p.grad for p in part.parameters()]) for part in network.parts
+    )
+    assert small == pytest.approx(
+        1e-3 * sum(w.numel() for w in network.velocity.parameters()) ** 0.5, rel=1e-4
+    )
+    assert large == pytest.approx(1.0, rel=1e-4)
