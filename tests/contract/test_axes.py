@@ -11,7 +11,7 @@ from peculiar.core import PRESETS, Box, Catalogue, Field
 from peculiar.fields import calculus, smooth, velocity
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.symmetry import Symmetry, apply_symmetry
-from peculiar.linear import IterativeFFT, LinearTheory, Spectra, fit_beta, shipped_filter
+from peculiar.linear import IterativeFFT, LinearTheory, MultiTracerWiener, Spectra, fit_beta, shipped_filter
 from peculiar.linear.clustering import linear_bias, measure_clustering
 from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
@@ -287,7 +287,8 @@ RECONSTRUCTORS = {
     "linear": LinearTheory(),
     "linear, masses": LinearTheory(weighting="mass"),
     "iterative": IterativeFFT(surroundings=True),
-    "wiener": shipped_filter(),
+    "wiener": MultiTracerWiener(),
+    "wiener, trained": shipped_filter(),
 }
 SPECS = {
     "moved": InputSpec(),

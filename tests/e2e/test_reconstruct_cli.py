@@ -78,26 +78,26 @@ def test_a_network_by_path_warns_out_of_its_range(run, catalogue, weights, tmp_p
         assert float(abs(fields.density.mean())) < 1e-5
 
 
-def test_outside_the_default_networks_range_the_iterative_fft_takes_over(run, catalogue, tmp_path):
+def test_outside_the_default_networks_range_the_wiener_filter_takes_over(run, catalogue, tmp_path):
     result = run(
         "reconstruct", catalogue, "--box", 40, "--redshift", 1.5, "--out", "o.zarr", "--at-objects", "o.fits"
     )
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.stderr.splitlines() if "warning" in line]
     assert (
-        "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual': reconstructed by 'iterative'"
+        "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual': reconstructed by 'wiener'"
         in line
     )
     with xarray.open_zarr(tmp_path / "o.zarr") as fields:
         attributes = fields.attrs
-    assert attributes["model"] == "iterative FFT"
+    assert attributes["model"] == "Wiener filter"
     assert (
         attributes["outside_range"] == "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual'"
     )
-    assert f"smoothing of {attributes['smoothing']:.3g} Mpc/h and a bias of {attributes['bias']:.3g}" in line
+    assert f"a bias of {attributes['bias']:.3g};" in line
     settings = json.loads(attributes["provenance"])["settings"]
-    assert (settings["model"], settings["reconstructed_by"]) == ("residual", "iterative FFT")
-    assert settings["smoothing"] == attributes["smoothing"]
+    assert (settings["model"], settings["reconstructed_by"]) == ("residual", "Wiener filter")
+    assert settings["bias"] == attributes["bias"]
     # FITS cuts long comments wherever a line ends.
     assert "reconstructed_by" in "".join(Table.read(tmp_path / "o.fits").meta["comments"])
 

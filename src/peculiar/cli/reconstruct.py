@@ -51,7 +51,7 @@ def reconstruct(
         str | None,
         typer.Option(
             help="A name of `peculiar models`, or a .safetensors file.",
-            show_default="residual, of surveys survey; iterative outside their range",
+            show_default="residual, of surveys survey; wiener outside their range",
         ),
     ] = None,
     at_objects: Annotated[

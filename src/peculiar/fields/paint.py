@@ -144,8 +144,7 @@ def mass_bins(
     masses : (n,)
         Mass, or whatever else ranks the objects.
     positions : (n, 3)
-        Rank equal masses, as of halos with equally many particles: by a hash of the coordinates, so that no bin edge
-        follows a place, the order of the rows or the names of the axes.
+        Rank equal masses, as of halos with equally many particles; see `ranks`.
     volume : float
         Volume that the objects fill [(Mpc/h)^3].
     abundances : sequence of float
@@ -166,6 +165,15 @@ def mass_bins(
         raise InputError(f"abundances must be positive and rise, got {tuple(abundances)}")
     if not volume > 0:
         raise InputError(f"volume must be > 0 (Mpc/h)^3, got {volume}")
+    return np.minimum(np.searchsorted(edges * volume, ranks(masses, positions), side="right"), len(edges) - 1)
+
+
+def ranks(masses: Float[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
+    """Return the rank of objects by mass, 0 for the most massive.
+
+    Equal masses are ranked by a hash of the coordinates: neither a place, nor the order of the rows, nor the names of
+    the axes decide.
+    """
     from pandas.util import hash_array
 
     n = len(masses)
@@ -173,7 +181,7 @@ def mass_bins(
     chance = hash_array(coordinates, categorize=False).reshape(n, 3).sum(axis=1)  # wraps, as hashes may
     rank = np.empty(n, dtype=np.int64)
     rank[np.lexsort((chance, -np.asarray(masses)))] = np.arange(n)
-    return np.minimum(np.searchsorted(edges * volume, rank, side="right"), len(edges) - 1)
+    return rank
 
 
 def paint_bins(

@@ -1,7 +1,8 @@
-"""Classical reconstructors: linear theory, iterative FFT, Wiener filter, and their tuning."""
+"""Classical reconstructors: linear theory, iterative FFT, Wiener filters, and their tuning."""
 
 from peculiar.linear.iterative import IterativeFFT, move_back
 from peculiar.linear.linear_theory import LinearTheory, fit_beta
+from peculiar.linear.multitracer import MultiTracerWiener
 from peculiar.linear.tuning import Tuning, tune, velocity_error
 from peculiar.linear.wiener import (
     WienerFilter,
@@ -15,6 +16,7 @@ from peculiar.linear.wiener_training import Spectra, accumulate, fit_wiener, sol
 __all__ = [
     "IterativeFFT",
     "LinearTheory",
+    "MultiTracerWiener",
     "Spectra",
     "Tuning",
     "WienerFilter",

@@ -57,11 +57,14 @@ class Clustering:
         Relative standard error of the bias.
     noise : float
         Power that does not follow linear matter [(Mpc/h)^3]: 1 / n for Poisson tracers, more where some share a halo.
+    excess : float
+        That over the power of as many Poisson tracers of the same weights.
     """
 
     bias: float
     error: float
     noise: float
+    excess: float
 
 
 def expected_bias(number_density: float, *, cosmology: Cosmology, redshift: float) -> float:
@@ -83,6 +86,11 @@ def expected_bias(number_density: float, *, cosmology: Cosmology, redshift: floa
 def coarse_cells(box: Box) -> int:
     """Return how many cells of about `COARSE_CELL` span the longest side of a box, whole ones along each side."""
     return _cells(box, COARSE_CELL)
+
+
+def fine_cells(box: Box) -> int:
+    """Return how many cells span the longest side of the mesh on which bias and noise are measured together."""
+    return _cells(box, max(FINE_CELL, (box.volume / MOST_CELLS) ** (1 / 3)))
 
 
 def _cells(box: Box, cell: float) -> int:
@@ -113,8 +121,11 @@ def _window_squared(box: Box) -> torch.Tensor:
     return product
 
 
-def _painted_noise(box: Box) -> torch.Tensor:
-    """Power of Poisson tracers painted with clouds in cells, aliases included (Jing 2005, ApJ 620, 559, eq. 20)."""
+def painted_noise(box: Box) -> Float[torch.Tensor, "kx ky kz"]:
+    """Return the power of Poisson tracers painted with clouds in cells, aliases included.
+
+    Over that of counts in cells (Jing 2005, ApJ 620, 559, eq. 20).
+    """
     product = torch.ones(())
     for component in wavevectors(box):
         product = product * (1 - 2 / 3 * (component * box.cell_size / 2).sin().square())
@@ -143,7 +154,7 @@ def _power(catalogue: Catalogue, cells: int, *, cosmology: Cosmology) -> _Power:
     counts, squares = paint(catalogue.positions, box, weights=np.stack([own, own**2], axis=1), scheme="cic")
     expected = mask if grid.expected is None else grid.expected.clamp_min(SELECTION_FLOOR)
     mean = (counts * mask).sum() / (expected * mask).sum()
-    noise = (squares * mask / (mean * expected).square()).sum() * _painted_noise(box)
+    noise = (squares * mask / (mean * expected).square()).sum() * painted_noise(box)
     correlation = to_real(
         painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.shape
     )
@@ -152,12 +163,13 @@ def _power(catalogue: Catalogue, cells: int, *, cosmology: Cosmology) -> _Power:
     return _Power(box, delta_k.abs().square(), matter, noise, float(mask.mean()))
 
 
-def _growth(catalogue: Catalogue, cosmology: Cosmology) -> float:
+def redshift_growth(catalogue: Catalogue, cosmology: Cosmology) -> float:
+    """Return f of the distortions that a catalogue shows: 0 of one in real space."""
     return cosmology.growth_rate(catalogue.redshift) if catalogue.space == "redshift" else 0.0
 
 
-def _boosted(bias: float | np.ndarray, growth: float) -> float | np.ndarray:
-    """Monopole over that of matter in real space (Kaiser 1987, MNRAS 227, 1)."""
+def boosted_power(bias: float | np.ndarray, growth: float) -> float | np.ndarray:
+    """Return the monopole over that of matter in real space (Kaiser 1987, MNRAS 227, 1)."""
     return bias**2 + 2 * growth * bias / 3 + growth**2 / 5
 
 
@@ -182,9 +194,9 @@ def linear_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
         Within 0.3 to 5.
     """
     power = _power(catalogue, coarse_cells(catalogue.box), cosmology=cosmology)
-    growth = _growth(catalogue, cosmology)
+    growth = redshift_growth(catalogue, cosmology)
     typical = expected_bias(catalogue.number_density, cosmology=cosmology, redshift=catalogue.redshift)
-    boosted = float(_boosted(typical, growth))
+    boosted = float(boosted_power(typical, growth))
     k = k_squared(power.box).sqrt()
     used = (k > MEASURED[0]) & (k < MEASURED[1])
     # A mode and its conjugate are one.
@@ -223,8 +235,7 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
     OutOfRangeWarning
         If the catalogue tells the bias less well than its number density does.
     """
-    cell = max(FINE_CELL, (catalogue.box.volume / MOST_CELLS) ** (1 / 3))
-    power = _power(catalogue, _cells(catalogue.box, cell), cosmology=cosmology)
+    power = _power(catalogue, fine_cells(catalogue.box), cosmology=cosmology)
     most = min(FINE[1], _NYQUIST_SHARE * power.box.k_nyquist)
     edges = np.arange(FINE[0], most + _SHELL / 2, _SHELL)
     shells = Shells.of(power.box, edges)
@@ -236,7 +247,7 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
     modes = shells.modes[some] * power.seen / 2
     log_bias, log_noise = _logarithms(BIAS_RANGE, 300), _logarithms(_NOISE_RANGE, 150)
     expected = expected_bias(catalogue.number_density, cosmology=cosmology, redshift=catalogue.redshift)
-    boosted = _boosted(np.exp(log_bias), _growth(catalogue, cosmology))
+    boosted = boosted_power(np.exp(log_bias), redshift_growth(catalogue, cosmology))
     likelihood = -0.5 * ((log_bias - np.log(expected)) / BIAS_SCATTER)[:, None] ** 2
     likelihood = likelihood - 0.5 * (log_noise / NOISE_SCATTER) ** 2
     for count, found, linear, poisson in zip(modes, observed, matter, noise, strict=True):
@@ -256,7 +267,11 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
             OutOfRangeWarning,
             stacklevel=2,
         )
-    return Clustering(bias=bias, error=error, noise=float(np.exp(excess)) / mean_density(catalogue))
+    own = np.ones(len(catalogue)) if catalogue.weights is None else np.asarray(catalogue.weights, np.float64)
+    poisson = float(np.sum(own**2) / np.sum(own)) / mean_density(catalogue)
+    return Clustering(
+        bias=bias, error=error, noise=float(np.exp(excess)) * poisson, excess=float(np.exp(excess))
+    )
 
 
 def _logarithms(ends: tuple[float, float], count: int) -> Float[np.ndarray, " value"]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR
@@ -84,19 +84,17 @@ class Sampling:
     expected : Tensor (X, Y, Z) or None
         Expected fraction of the mean density in each cell of `fourier`, after the mass assignment; None where it is 1
         everywhere.
+    covered : Tensor (X, Y, Z) of bool or None
+        Cells whose overdensity is measured; None where all are.
     """
 
     box: Box
     fourier: Box
     expected: Float[torch.Tensor, "X Y Z"] | None
-
-    @property
-    def covered(self) -> Float[torch.Tensor, "X Y Z"] | None:
-        """Cells whose overdensity is measured; None where all are."""
-        return None if self.expected is None else self.expected > SELECTION_FLOOR
+    covered: Bool[torch.Tensor, "X Y Z"] | None
 
 
-def sampling(catalogue: Catalogue, cells: int) -> Sampling:
+def sampling(catalogue: Catalogue, cells: int, *, sparsest: float | None = None) -> Sampling:
     """Return how a catalogue samples a mesh.
 
     The expected fraction is the catalogue's completeness (interpolated where its mesh is another one), or 1 within the
@@ -107,31 +105,37 @@ def sampling(catalogue: Catalogue, cells: int) -> Sampling:
     catalogue : Catalogue
     cells : int
         Mesh cells along a side of the catalogue's box.
+    sparsest : float, optional
+        Cells within the survey whose own completeness exceeds this are covered; where not given, those of which more
+        than 0.3 is expected after the assignment (`SELECTION_FLOOR`).
 
     Raises
     ------
     InputError
         If no cell is covered.
     """
-    return box_sampling(catalogue.box.with_cells(cells), catalogue.completeness)
+    return box_sampling(catalogue.box.with_cells(cells), catalogue.completeness, sparsest=sparsest)
 
 
-def box_sampling(box: Box, completeness: Field | None = None) -> Sampling:
+def box_sampling(box: Box, completeness: Field | None = None, *, sparsest: float | None = None) -> Sampling:
     """Return how the mesh of a box is sampled by what has this completeness; see `sampling`."""
     fourier = fourier_box(box)
     if box.periodic and completeness is None:
-        return Sampling(box, fourier, None)
+        return Sampling(box, fourier, None, None)
     fraction = pad(_on_mesh(completeness, box)[None], box)[0]
+    covered = None if sparsest is None else fraction > sparsest
     for axis in range(3):
         # The tracers of a cell, spread evenly over it, reach 1/8 into either neighbour under CIC.
         neighbours = fraction.roll(1, axis).add_(fraction.roll(-1, axis)).mul_(0.125)
         fraction = (0.75 * fraction).add_(neighbours)
-    if not bool((fraction > SELECTION_FLOOR).any()):
+    if covered is None:
+        covered = fraction > SELECTION_FLOOR
+    if not bool(covered.any()):
         raise InputError(
             f"Catalogue.completeness must exceed {SELECTION_FLOOR} somewhere, got at most {float(fraction.max()):.3g}: "
             "give the expected fraction of the mean density, 1 where the survey is complete"
         )
-    return Sampling(box, fourier, fraction)
+    return Sampling(box, fourier, fraction, covered)
 
 
 def _on_mesh(field: Field | None, box: Box) -> Float[torch.Tensor, "x y z"]:
@@ -152,7 +156,7 @@ def overdensity(
 ) -> Float[torch.Tensor, "channel X Y Z"]:
     """Paint tracers (CIC) and return n / (nbar W) - 1 on the Fourier mesh.
 
-    nbar is the mean over the covered cells, for each channel of weights; cells with W at or below `SELECTION_FLOOR`,
+    nbar is the mean over the covered cells, for each channel of weights; cells that are not covered,
     and channels without tracers, are 0.
     """
     count = paint(positions, grid.fourier, weights=weights, scheme="cic")
@@ -161,7 +165,7 @@ def overdensity(
         mean = count.mean(dim=(1, 2, 3), keepdim=True)
         return count.div_(mean.clamp_min(1e-30)).sub_(1).masked_fill_(mean <= 0, 0.0)
     mean = (count * covered).sum(dim=(1, 2, 3), keepdim=True) / (grid.expected * covered).sum()
-    expected = grid.expected.clamp_min(SELECTION_FLOOR)
+    expected = grid.expected.clamp_min(1e-3)
     for channel, mean_count in zip(count, mean.flatten().tolist(), strict=True):
         channel.div_((mean_count * expected).clamp_min_(1e-30)).sub_(1)
     return count.masked_fill_(~covered | (mean <= 0), 0.0)

@@ -23,8 +23,8 @@ def best_smoothing(noise: float, *, bias: float, cosmology: Cosmology, redshift:
 
         (int dk W P T)^2 / int dk W^2 (P + N / b^2)
 
-    is greatest. T = exp(-k / k_d) is how slowly matter falls in, for its density, on small scales, with
-    1 / k_d = 1.496 sigma_8(z)^2 - 0.017 (Bel et al. 2019, A&A 622, A109). Distortions and the rest of non-linear motion
+    is greatest. T = exp(-k / k_d) is how slowly matter falls in, for its density, on small scales (`slowness`).
+    Distortions and the rest of non-linear motion
     make `RADIUS_SHARE` of that radius best, for halos and galaxies of 1e-4 to 3e-3 (h/Mpc)^3 at z = 0 to 1
     (`benchmarks/smoothing.py`).
 
@@ -95,8 +95,15 @@ def _spectra(
     if not (noise > 0 and bias > 0):
         raise InputError(f"noise and bias must be > 0, got {noise:g} and {bias:g}")
     power = cosmology.linear_power(_WAVENUMBERS, redshift)
-    slowness = max(1.496 * (cosmology.sigma8 * cosmology.growth(redshift)) ** 2 - 0.017, 0.0)
-    return power + noise / bias**2, power * np.exp(-_WAVENUMBERS * slowness)
+    return power + noise / bias**2, power * np.exp(-_WAVENUMBERS * slowness(cosmology, redshift))
+
+
+def slowness(cosmology: Cosmology, redshift: float) -> float:
+    """Return 1 / k_d [Mpc/h]: matter of small scales falls in by exp(-k / k_d) more slowly than its density says.
+
+    1.496 sigma_8(z)^2 - 0.017 (Bel et al. 2019, A&A 622, A109).
+    """
+    return max(1.496 * (cosmology.sigma8 * cosmology.growth(redshift)) ** 2 - 0.017, 0.0)
 
 
 def _window(radius: Float[np.ndarray, "radius 1"] | float) -> Float[np.ndarray, ...]:

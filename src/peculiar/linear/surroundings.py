@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 
 from peculiar.core import Catalogue, Cosmology, Field
-from peculiar.core.catalogue import SELECTION_FLOOR
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import paint
@@ -128,9 +127,10 @@ def noise_variance(catalogue: Catalogue, grid: Sampling, *, bias: float) -> Floa
     the expected sum w. 0 in cells that are not covered: nothing is measured there.
     """
     assert grid.expected is not None
+    assert grid.covered is not None
     per_cell = catalogue.number_density * grid.fourier.cell_size**3
     noise = _mean_weight(catalogue, grid) / (bias**2 * per_cell * grid.expected.clamp(min=1e-6))
-    return torch.where(grid.expected > SELECTION_FLOOR, noise, 0.0)
+    return torch.where(grid.covered, noise, 0.0)
 
 
 def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X Y Z"] | float:
@@ -152,6 +152,7 @@ def wiener_weights(
     covered: Bool[torch.Tensor, "X Y Z"],
     signal: Float[torch.Tensor, "kx ky kz"],
     noise: Float[torch.Tensor, "X Y Z"],
+    tolerance: float = _TOLERANCE,
 ) -> Float[torch.Tensor, "X Y Z"]:
     """Return (M S M^T + N)^-1 of the density in the covered cells, by conjugate gradients; 0 in the other cells.
 
@@ -168,25 +169,34 @@ def wiener_weights(
         S: the variance of the mesh's modes, see `painted_power`.
     noise : Tensor (X, Y, Z)
         N, see `noise_variance`.
+    tolerance : float
+        Length of the residual over that of the data at which the steps end.
     """
     mesh = (density.shape[0], density.shape[1], density.shape[2])
 
     def filtered(values: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-        return torch.where(covered, to_real(to_fourier(values).mul_(by), mesh), 0.0)
+        return to_real(to_fourier(values).mul_(by), mesh).mul_(covered)
 
-    inverse = 1 / (torch.where(signal > 0, signal, signal.max()) + noise[covered].mean())
-    weights = torch.zeros_like(density)
-    residual = torch.where(covered, density, 0.0)
-    enough = _TOLERANCE**2 * residual.square().sum()
-    step, length = torch.zeros_like(density), torch.ones(())
+    inverse = torch.where(signal > 0, signal, signal.max()).add_(noise.sum() / covered.sum()).reciprocal_()
+    residual = density * covered
+    del density
+    weights, step = torch.zeros_like(residual), torch.zeros_like(residual)
+    length = torch.ones(())
+    enough = tolerance**2 * _product(residual, residual)
     for _ in range(_LARGEST_STEPS):
-        if residual.square().sum() <= enough:
+        if _product(residual, residual) <= enough:
             break
         near = filtered(residual, inverse)
-        before, length = length, (residual * near).sum()
-        step = near + length / before * step
-        image = filtered(step, signal) + noise * step
-        factor = length / (step * image).sum()
-        weights += factor * step
-        residual -= factor * image
+        before, length = length, _product(residual, near)
+        step.mul_(length / before).add_(near)
+        del near
+        image = filtered(step, signal).addcmul_(noise, step)
+        factor = float(length / _product(step, image))
+        weights.add_(step, alpha=factor)
+        residual.add_(image, alpha=-factor)
+        del image
     return weights
+
+
+def _product(first: Float[torch.Tensor, "X Y Z"], second: Float[torch.Tensor, "X Y Z"]) -> torch.Tensor:
+    return torch.dot(first.flatten(), second.flatten())

@@ -46,16 +46,14 @@ def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | No
     InputError
         If there is no such model, or its files are damaged or of another version.
     """
-    from peculiar.linear import IterativeFFT, LinearTheory
+    from peculiar.linear import IterativeFFT, LinearTheory, MultiTracerWiener
 
     if model == "linear":
         return LinearTheory(), None
     if model == "iterative":
         return IterativeFFT(surroundings=True), None
     if model == "wiener":
-        from peculiar.linear.wiener import shipped_filter
-
-        return shipped_filter(), None
+        return MultiTracerWiener(), None
     try:
         find_model(model)
     except InputError as error:
@@ -82,13 +80,13 @@ def settle(
 ) -> tuple[Reconstructor, list[str]]:
     """Return what a catalogue is reconstructed by, and where the catalogue lies outside the model's range.
 
-    The iterative FFT gets the catalogue's bias and the smoothing that fits its density. It takes the place of a
-    `default` network that was not measured to win there, with an `OutOfRangeWarning`.
+    The iterative FFT and the Wiener filter get the catalogue's bias. The latter takes the place of a `default` network
+    that was not measured to win there, with an `OutOfRangeWarning`.
     """
     from peculiar.inference.card_range import outside_limits, range_texts
-    from peculiar.linear import IterativeFFT
+    from peculiar.linear import IterativeFFT, MultiTracerWiener
 
-    if isinstance(reconstructor, IterativeFFT):
+    if isinstance(reconstructor, IterativeFFT | MultiTracerWiener):
         return reconstructor.fitted(catalogue, cosmology=cosmology), []
     if card is None:
         return reconstructor, []
@@ -96,10 +94,10 @@ def settle(
     limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology) if default else []
     if not limits:
         return reconstructor, texts
-    chosen = IterativeFFT(surroundings=True).fitted(catalogue, cosmology=cosmology)
+    chosen = MultiTracerWiener().fitted(catalogue, cosmology=cosmology)
     warnings.warn(
-        f"{'; '.join(limits)}: reconstructed by 'iterative' with a smoothing of {chosen.smoothing:.3g} Mpc/h and a "
-        f"bias of {chosen.bias:.3g}; name the model to have it all the same",
+        f"{'; '.join(limits)}: reconstructed by 'wiener' with a bias of {chosen.bias:.3g}; name the model to have it "
+        "all the same",
         OutOfRangeWarning,
         stacklevel=2,
     )
@@ -155,7 +153,7 @@ def reconstruct(
     model : str, path or Reconstructor, optional
         A shipped model's name, a .safetensors file, "linear", "iterative", "wiener", or any object that satisfies
         `peculiar.core.Reconstructor`. Where not given, "survey" for catalogues with a completeness, else "residual",
-        and "iterative" outside their range, with a warning (`settle`).
+        and "wiener" outside their range, with a warning (`settle`).
     cells : int, optional
         Mesh cells along a side; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -235,11 +233,13 @@ def reconstructed(
 
 def tuned(reconstructor: Reconstructor) -> dict[str, Any]:
     """Return what a reconstructor chose for the catalogue, by name."""
-    from peculiar.linear import IterativeFFT
+    from peculiar.linear import IterativeFFT, MultiTracerWiener
 
-    if not isinstance(reconstructor, IterativeFFT):
+    if not isinstance(reconstructor, IterativeFFT | MultiTracerWiener):
         return {}
-    return {"smoothing": reconstructor.smoothing, "bias": reconstructor.bias}
+    return {
+        name: getattr(reconstructor, name) for name in ("smoothing", "bias") if hasattr(reconstructor, name)
+    }
 
 
 def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:

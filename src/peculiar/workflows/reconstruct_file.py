@@ -31,7 +31,7 @@ from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import HDF5, save_dataset, to_dataset
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
-from peculiar.linear import IterativeFFT
+from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
@@ -151,7 +151,7 @@ def reconstruct_file(
     options : CatalogueOptions
         How the file is to be read.
     model : str or path, optional
-        See `make_reconstructor`; by default that of surveys or of boxes, outside its range "iterative" (`settle`).
+        See `make_reconstructor`; by default that of surveys or of boxes, outside its range "wiener" (`settle`).
     cells : int, optional
         Mesh cells along a side of a box; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -198,7 +198,7 @@ def reconstruct_file(
         cosmology=cosmology,
         cell_size=cell_size,
         # A default network hands over where it was not measured to win: the least that is taken is what this takes.
-        reconstructor=IterativeFFT() if model is None else reconstructor,
+        reconstructor=MultiTracerWiener() if model is None else reconstructor,
     )
     catalogue.require_objects()
     positions = catalogue.positions if made is None else made.positions

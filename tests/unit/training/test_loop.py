@@ -314,7 +314,9 @@ def test_the_checkpoint_before_stays_until_the_new_one_is_whole(pairs, tmp_path,
 
 def test_networks_side_by_side_have_their_gradients_limited_each_by_itself():
     network = models.build("wu2021", {"width": 2})
-    module = Training(network, Components(ComponentLoss()), TrainSettings(steps=1, clip=1.0), seed=0, crop=True)
+    module = Training(
+        network, Components(ComponentLoss()), TrainSettings(steps=1, clip=1.0), seed=0, crop=True
+    )
     for part, size in zip(network.parts, (1e-3, 1e6), strict=True):
         for weight in part.parameters():
             weight.grad = torch.full_like(weight, size)

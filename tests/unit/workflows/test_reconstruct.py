@@ -146,12 +146,12 @@ def test_unknown_model_names_the_known_ones(points):
         make_reconstructor("missing.safetensors")
 
 
-def test_a_catalogue_outside_the_range_of_the_default_is_handed_over_to_the_iterative_fft(points):
+def test_a_catalogue_outside_the_range_of_the_default_is_handed_over_to_the_wiener_filter(points):
     """400 objects in (40 Mpc/h)^3 are twice as many as the default network knows."""
-    with pytest.warns(OutOfRangeWarning, match=r"density 0.00625 .* reconstructed by 'iterative'") as caught:
+    with pytest.warns(OutOfRangeWarning, match=r"density 0.00625 .* reconstructed by 'wiener'") as caught:
         fields = reconstruct(points)
     assert len(caught) == 1
-    assert torch.equal(fields["velocity"].data, reconstruct(points, model="iterative")["velocity"].data)
+    assert torch.equal(fields["velocity"].data, reconstruct(points, model="wiener")["velocity"].data)
     with pytest.warns(OutOfRangeWarning, match="range of model 'residual'"):
         named = reconstruct(points, model="residual")
     assert "density_least_squares" in named

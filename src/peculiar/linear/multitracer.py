@@ -1,0 +1,153 @@
+"""The multi-tracer Wiener filter whose weights follow from the sample itself: boxes, cut-outs and surveys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.linear.clustering import (
+    Clustering,
+    matter_power,
+    measure_clustering,
+    painted_noise,
+    painted_power,
+)
+from peculiar.linear.iterative import move_back
+from peculiar.linear.light_cone import AlongDistance, bias_evolution, on_mesh, velocity_factor
+from peculiar.linear.linear_theory import linear_fields
+from peculiar.linear.optimal_weights import optimal_weights
+from peculiar.linear.overdensity import crop, fourier_box, overdensity, sampling
+from peculiar.linear.smoothing import best_smoothing, flow_bias, slowness
+from peculiar.linear.surroundings import noise_variance, wiener_weights
+
+EXCESS_SHARE = 0.25
+"""Of the measured noise beyond Poisson's, what best counts as noise (`benchmarks/smoothing.py`): the rest is growth."""
+SPARSEST = 0.01
+"""Expected fraction of the mean density below which a cell counts as not observed."""
+_TOLERANCE = 1e-3  # of the residual's length: the variance of the error is the same to 1 % from 1e-2 on
+_BYTES_PER_CELL, _BYTES_OF_SURVEYS = 44, 48
+
+
+@dataclass(frozen=True)
+class MultiTracerWiener:
+    """The Wiener filter of tracers in bins of mass: the least-squares linear estimate of matter and of its flow.
+
+    Bins are cut at fractions of the sample; with independent noise in each, all that they hold of matter is in the sum
+    of the tracers, each weighted with the bias of its bin over its noise (`optimal_weights`). The weighted tracers are
+    moved back along the line of sight (`move_back`). Their overdensity d = b m + noise then gives matter as
+
+        S M^T (M S M^T + N)^-1 M d / b
+
+    with S the linear power, M the cells that are observed and N the noise in each. In a periodic box it is
+    b P / (b^2 P + N) of each wave; else conjugate gradients invert the bracket (`wiener_weights`), cells that are
+    observed sparsely count by their noise, and the result reaches beyond the edge: the flow of what was not seen is in
+    it. The flow's waves are those of matter times exp(-k / k_d), as matter falls in more slowly on small scales
+    (`best_smoothing`).
+
+    Parameters
+    ----------
+    bias : float, optional
+        Of all tracers together; where not given it is measured (`measure_clustering`).
+    evolution : AlongDistance or float, optional
+        Of the bias along a light cone, over `bias`. Where neither is given it is measured (`bias_evolution`).
+    name : str
+        In score tables.
+
+    Raises
+    ------
+    InputError
+        If the bias is not positive.
+    """
+
+    bias: float | None = None
+    evolution: AlongDistance | float | None = None
+    name: str = "Wiener filter"
+
+    def __post_init__(self) -> None:
+        if self.bias is not None and not self.bias > 0:
+            raise InputError(f"bias must be > 0, got {self.bias}: leave it out to have it measured")
+
+    def fitted(self, catalogue: Catalogue, *, cosmology: Cosmology) -> MultiTracerWiener:
+        """Return the method with the bias, and its evolution, that a catalogue is reconstructed with."""
+        bias, evolution = self.bias, self.evolution
+        if evolution is None:
+            evolution = 1.0 if bias is not None else bias_evolution(catalogue, cosmology=cosmology)
+        if bias is None:
+            bias = measure_clustering(catalogue, cosmology=cosmology).bias
+        return replace(self, bias=bias, evolution=evolution)
+
+    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
+        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
+        redshift, box = catalogue.redshift, catalogue.box.with_cells(cells)
+        fitted = self.fitted(catalogue, cosmology=cosmology)
+        bias, evolution = fitted.bias, fitted.evolution
+        assert bias is not None
+        assert evolution is not None
+        of_all = found = measure_clustering(catalogue, cosmology=cosmology)
+        weights = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
+        weighted = catalogue.replace(weights=weights)
+        if weights is not catalogue.weights:
+            found = measure_clustering(weighted, cosmology=cosmology)
+            bias *= found.bias / of_all.bias
+        smoothing = best_smoothing(found.noise, bias=bias, cosmology=cosmology, redshift=redshift)
+        positions = move_back(
+            weighted,
+            cells=cells,
+            cosmology=cosmology,
+            smoothing=smoothing,
+            bias=flow_bias(smoothing, found.noise, bias=bias, cosmology=cosmology, redshift=redshift),
+            evolution=evolution,
+        )
+        fourier = fourier_box(box)
+        painted = painted_power(fourier, cosmology=cosmology, redshift=redshift)
+        filtered_k = to_fourier(
+            _filtered(
+                weighted, positions, cells=cells, signal=painted, bias=bias, evolution=evolution, found=found
+            )
+        )
+        del positions
+        # What was painted is known with the power painted, the matter itself correlates with it by the mean.
+        matter = matter_power(fourier, cosmology=cosmology, redshift=redshift)
+        filtered_k *= painted.mul_(matter).sqrt_()
+        del painted, matter
+        density = crop(to_real(filtered_k, fourier.shape)[None], box)
+        filtered_k *= k_squared(fourier).sqrt_().mul_(-slowness(cosmology, redshift)).exp_()
+        velocity = displacement_from_fourier(filtered_k, fourier, kept=box)
+        velocity *= velocity_factor(catalogue, box, cosmology=cosmology)
+        return linear_fields(density, velocity, box)
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
+        each = _BYTES_PER_CELL if box.periodic else _BYTES_OF_SURVEYS
+        return each * fourier_box(box).cell_count
+
+
+def _filtered(
+    catalogue: Catalogue,
+    positions: Float[np.ndarray, "n 3"],
+    *,
+    cells: int,
+    signal: Float[torch.Tensor, "kx ky kz"],
+    bias: float,
+    evolution: AlongDistance | float,
+    found: Clustering,
+) -> Float[torch.Tensor, "X Y Z"]:
+    """Return (M S M^T + N)^-1 of the overdensity of tracers over their bias, on the Fourier mesh."""
+    grid = sampling(catalogue, cells, sparsest=SPARSEST)
+    fourier, covered = grid.fourier, grid.covered
+    share = 1 + EXCESS_SHARE * (found.excess - 1)
+    bias_here = on_mesh(evolution, fourier)
+    delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
+    if covered is None:
+        noise = share * found.noise / found.excess / (bias**2 * fourier.cell_size**3)
+        return to_real(to_fourier(delta).div_(painted_noise(fourier).mul_(noise).add_(signal)), fourier.shape)
+    variance = noise_variance(catalogue, grid, bias=bias).mul_(share)
+    variance = variance.div_(bias_here).div_(bias_here)
+    del grid, bias_here
+    return wiener_weights(delta, covered=covered, signal=signal, noise=variance, tolerance=_TOLERANCE)
