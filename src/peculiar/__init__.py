@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from peculiar.inference.model_card import available_models, load_model
     from peculiar.inference.painted_boxes import PaintedSettings
     from peculiar.inference.reconstruction import Reconstruction
+    from peculiar.simulate.boxes import BoxSettings
     from peculiar.simulate.matter import MatterFields
-    from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+    from peculiar.simulate.mocks import SimulatedBox
     from peculiar.simulate.pairs import PairSettings
     from peculiar.workflows.cite import Reference, cite
     from peculiar.workflows.compare import CompareOptions, compare, compare_file
@@ -98,11 +99,9 @@ _ROOMS = {
     ),
     "peculiar.inference.painted_boxes": ("PaintedSettings",),
     "peculiar.inference.reconstruction": ("Reconstruction",),
+    "peculiar.simulate.boxes": ("BoxSettings",),
     "peculiar.simulate.matter": ("MatterFields",),
-    "peculiar.simulate.mocks": (
-        "BoxSettings",
-        "SimulatedBox",
-    ),
+    "peculiar.simulate.mocks": ("SimulatedBox",),
     "peculiar.simulate.pairs": ("PairSettings",),
     "peculiar.workflows.cite": (
         "Reference",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from peculiar.simulate.mocks import BoxSettings
+from peculiar.simulate.boxes import BoxSettings
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.report import report

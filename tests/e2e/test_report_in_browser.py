@@ -94,7 +94,7 @@ def page(tmp_path_factory) -> Path:
     """A report on a small simulated box."""
     if os.environ.get("PECULIAR_REPORT"):
         return Path(os.environ["PECULIAR_REPORT"]).resolve()
-    from peculiar.simulate.mocks import BoxSettings
+    from peculiar.simulate.boxes import BoxSettings
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.evaluate import evaluate
     from peculiar.workflows.report import report

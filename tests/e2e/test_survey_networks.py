@@ -11,7 +11,7 @@ from peculiar.inference.model_card import read_card
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory):
     from peculiar.core import PRESETS
-    from peculiar.simulate.mocks import BoxSettings
+    from peculiar.simulate.boxes import BoxSettings
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.simulate import simulate_run
 

@@ -13,7 +13,8 @@ from peculiar.cli import app
 from peculiar.core import PRESETS, InputError
 from peculiar.inference.model_card import load_model
 from peculiar.inference.reconstructor import NeuralReconstructor
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+from peculiar.simulate.boxes import BoxSettings
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.workflows.simulate import simulate_run
 from peculiar.workflows.train import train

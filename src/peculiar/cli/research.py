@@ -37,14 +37,29 @@ def simulate(
         float | None,
         typer.Option(help="Redshift of the output.", show_default="0.59, pairs 0, painted the painter's"),
     ] = None,
+    redshifts: Annotated[
+        str | None,
+        typer.Option(
+            help="Epochs of one evolution of boxes, rising, as 0,0.3,0.6: a directory in OUT for each, as z0.600.",
+            show_default="one epoch",
+        ),
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Time steps from a = 0.1.", show_default="12, pairs 20")
+        int | None,
+        typer.Option(help="Time steps from a = 0.1 to the first epoch.", show_default="12, pairs 20"),
     ] = None,
     cosmology: Annotated[
         str | None,
         typer.Option(
             help="A preset, astropy's name, or Omega_m=0.3,h=0.7.",
             show_default="xiao2024, pairs he2019, painted the painter's",
+        ),
+    ] = None,
+    cosmologies: Annotated[
+        Literal["latin"] | None,
+        typer.Option(
+            help="Draw the cosmology of each seed: Omega_m 0.2-0.4, sigma8 0.6-1, h 0.6-0.8, n_s 0.92-1.",
+            show_default="one cosmology",
         ),
     ] = None,
     volume_velocity: Annotated[
@@ -75,16 +90,21 @@ def simulate(
     from peculiar.core.cosmologies import parse_cosmology
     from peculiar.core.errors import InputError
     from peculiar.inference.painted_boxes import PaintedSettings
-    from peculiar.simulate.mocks import BoxSettings
+    from peculiar.simulate.boxes import BoxSettings
     from peculiar.simulate.pairs import PairSettings
     from peculiar.simulate.particle_mesh import Steps
     from peculiar.workflows.simulate import simulate_run
 
+    epochs = numbers("--redshifts", redshifts, (redshifts or "").count(",") + 1)
+    if epochs and redshift is not None:
+        raise InputError(f"--redshift must not be given with --redshifts, got {redshift:g}: leave one out")
     given: dict[str, Any] = {
         "size": box,
         "particles": particles,
         "cells": cells,
         "redshift": redshift,
+        "redshifts": epochs,
+        "cosmologies": cosmologies,
         "steps": None if steps is None else Steps(count=steps),
         "varied": varied,
         "volume_velocity": volume_velocity or None,
@@ -97,7 +117,10 @@ def simulate(
     if unused := set(given) - {field.name for field in dataclasses.fields(made)}:
         name = min(unused).replace("_", "-")
         raise InputError(f"--{name} must not be given for {kind}: leave it out")
-    settings = made(**given)
+    settings = made(**({"redshift": epochs[0]} if epochs else {}), **given)
+    if isinstance(settings, BoxSettings) and epochs:
+        to_epochs = ", ".join(f"{count} to z = {z:g}" for z, count in settings.epoch_steps.items())
+        announce(f"peculiar: time steps: {to_epochs}")
     chosen = None if cosmology is None else parse_cosmology(cosmology)
     for path in simulate_run(
         out,

@@ -212,7 +212,12 @@ def _of_matter(
             raise InputError(
                 f"matter must hold a box of every seed, got {settings.matter} without {path.name}: simulate it first"
             )
-        first = first or SimulatedBox.open(path)
+        box = SimulatedBox.open(path)
+        first = first or box
+        if box.cosmology != first.cosmology:
+            raise InputError(
+                f"matter must have one cosmology, got another in {path}: simulate it without --cosmologies"
+            )
     assert first is not None
     per_cell = first.particles / first.box.mesh
     if card.dynamics != "particle mesh" or per_cell != card.particles_per_cell:

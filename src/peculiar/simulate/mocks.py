@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +13,15 @@ from pydantic import Field as Setting
 
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
-from peculiar.core.cosmology import CRITICAL_DENSITY, Cosmology
+from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field, Space
 from peculiar.core.limits import require_redshift
-from peculiar.core.output import atomic_output
-from peculiar.fields.kernels import paint_kernel
 from peculiar.fields.redshift_space import to_redshift_space
-from peculiar.fields.velocity import from_momentum, nearest_particle
-from peculiar.simulate.box_files import SCHEMA, VOLUME_VELOCITY, write_box
-from peculiar.simulate.halos import Halos, friends_of_friends
-from peculiar.simulate.initial import linear_density, linear_field, require_waves
-from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
-from peculiar.simulate.satellites import Members, count_galaxies, draw_satellites, sample_members
+from peculiar.fields.velocity import from_momentum
+from peculiar.simulate.box_files import SCHEMA, VOLUME_VELOCITY
+from peculiar.simulate.halos import Halos
+from peculiar.simulate.satellites import Members, count_galaxies, draw_satellites
 from peculiar.simulate.stored import Attributes, read_array, read_attributes
 
 _MESH = ("cells", "cells", "cells")
@@ -46,140 +39,6 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
 }
 
 VelocityRule = Literal["neighbours", "background", "volume"]
-_BYTES_PER_CELL = 80
-
-
-@dataclass(frozen=True)
-class BoxSettings:
-    """What one simulated box is made of.
-
-    Parameters
-    ----------
-    size : float
-        Side [Mpc/h].
-    particles : int
-        Particles along a side.
-    cells : int
-        Cells along a side of the mesh on which density and velocity are stored.
-    redshift : float
-    steps : Steps
-    min_particles : int
-        Of a halo.
-    volume_velocity : bool
-        Also store the volume-weighted velocity: that of the particle nearest to each cell centre.
-    """
-
-    size: float = 225.0
-    particles: int = 256
-    cells: int = 96
-    redshift: float = 0.59
-    steps: Steps = dataclasses.field(default_factory=Steps)
-    min_particles: int = 12
-    volume_velocity: bool = False
-
-    def __post_init__(self) -> None:
-        require_waves(Box(self.size, self.particles))
-        require_waves(Box(self.size, self.cells))
-        require_redshift(self.redshift, below=self.steps.start_redshift)
-        if self.particles % 2 or self.cells % 2:
-            raise InputError(
-                f"BoxSettings.particles and cells must be even, got {self.particles} and {self.cells}"
-            )
-
-    @property
-    def what(self) -> str:
-        """What is made, in words."""
-        return f"a box of {self.particles}^3 particles and {self.cells}^3 cells"
-
-    @property
-    def memory(self) -> int:
-        """What making it takes [bytes]."""
-        return simulation_memory(self.particles, self.steps) + _BYTES_PER_CELL * self.cells**3
-
-    def particle_mass(self, cosmology: Cosmology) -> float:
-        """Mass of a particle [Msun/h]."""
-        return CRITICAL_DENSITY * cosmology.Omega_m * (self.size / self.particles) ** 3
-
-
-def simulate_box(
-    path: Path,
-    settings: BoxSettings,
-    cosmology: Cosmology,
-    *,
-    seed: int,
-    device: torch.device | str = "cpu",
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Simulate one box and write it: fields on the mesh, halos, and member particles for satellites.
-
-    Parameters
-    ----------
-    path : Path
-        HDF5 file to write; it appears only when whole.
-    settings : BoxSettings
-    cosmology : Cosmology
-    seed : int
-        Of the initial conditions (shared with other resolutions) and of the stored members.
-    device : torch.device or str
-        Where the particles are evolved; halos are found on the CPU.
-    progress : callable, optional
-        Called with (steps done, steps).
-
-    Raises
-    ------
-    OutputExistsError
-        If the file exists and is not to be overwritten.
-    """
-    lattice_box = Box(settings.size, settings.particles)
-    mesh_box = Box(settings.size, settings.cells)
-    with atomic_output(path, overwrite=overwrite) as temporary:
-        modes = linear_density(lattice_box, cosmology, seed=seed, device=device)[None]
-        particles = evolve(
-            modes, lattice_box, cosmology, redshift=settings.redshift, steps=settings.steps, progress=progress
-        )
-        del modes
-        positions, velocities = (
-            values[0].cpu().numpy() for values in (particles.positions, particles.velocities)
-        )
-        del particles
-        per_cell = len(positions) / settings.cells**3
-        counts = paint_kernel(positions, None, settings.cells, size=settings.size)
-        momentum = paint_kernel(positions, velocities, settings.cells, size=settings.size)
-        density = Field(torch.from_numpy(counts / per_cell - 1), mesh_box, ["density"])
-        velocity = from_momentum(
-            density, Field(torch.from_numpy(momentum / per_cell), mesh_box, "xyz", "km/s", kind="vector")
-        )
-        halos = friends_of_friends(
-            positions,
-            velocities,
-            box_size=settings.size,
-            particle_mass=settings.particle_mass(cosmology),
-            min_particles=settings.min_particles,
-        )
-        members = sample_members(halos, positions, velocities, box_size=settings.size, seed=seed)
-        linear = linear_field(mesh_box, cosmology, seed=seed, redshift=settings.redshift)
-        fields = {
-            "density": density,
-            "velocity": velocity,
-            "linear_density": Field(linear[None], mesh_box, ["linear_density"]),
-        }
-        if settings.volume_velocity:
-            fields[VOLUME_VELOCITY] = nearest_particle(positions, velocities, mesh_box)
-        write_box(
-            temporary,
-            cosmology,
-            seed=seed,
-            redshift=settings.redshift,
-            fields=fields,
-            halos=halos,
-            members=members,
-            attributes={
-                "particles": settings.particles,
-                "particle_mass": settings.particle_mass(cosmology),
-                "settings": json.dumps(dataclasses.asdict(settings)),
-            },
-        )
 
 
 class _Attributes(Attributes):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -66,6 +68,23 @@ class Steps:
     def start_redshift(self) -> float:
         """Redshift of the 2LPT start."""
         return 1 / self.start - 1
+
+    def to_epochs(self, redshifts: Sequence[float]) -> list[int]:
+        """Return the steps to each of falling redshifts from the one before.
+
+        To the first there are `count`, to the others as many as keep each no longer than in a run of `count` steps to
+        that redshift alone.
+
+        Examples
+        --------
+        >>> Steps(count=12).to_epochs([1.5, 1.0, 0.6, 0.3, 0.0])
+        [12, 3, 3, 3, 4]
+        """
+        ends = [self.start, *(1 / (1 + redshift) for redshift in redshifts)]
+        return [
+            math.ceil((end - before) / (end - self.start) * self.count - 1e-9)
+            for before, end in pairwise(ends)
+        ]
 
 
 def simulation_memory(particles: int, steps: Steps) -> int:
@@ -204,10 +223,24 @@ def evolve(
     steps: Steps | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Particles:
-    """Run particles from 2LPT to a redshift on a periodic force mesh.
+    """Run particles from 2LPT to a redshift; see `evolve_epochs`."""
+    return next(evolve_epochs(modes, box, cosmology, redshifts=[redshift], steps=steps, progress=progress))
+
+
+def evolve_epochs(
+    modes: Complex[torch.Tensor, "batch x y z"],
+    box: Box,
+    cosmology: Cosmology,
+    *,
+    redshifts: Sequence[float],
+    steps: Steps | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Particles]:
+    """Run particles from 2LPT on a periodic force mesh, and yield them at redshifts.
 
     Kick-drift-kick with the kick and drift factors of FastPM (Feng et al. 2016, eqs. 21-24), which grow every linear
-    mode as Zel'dovich does whatever the number of steps.
+    mode as Zel'dovich does whatever the number of steps. Positions and velocities are of one time wherever they are
+    yielded, and going on from there is as exact.
 
     Parameters
     ----------
@@ -215,25 +248,38 @@ def evolve(
         Linear density at z = 0 from `linear_density`, one box or a batch of small ones.
     box : Box
         With one cell per particle.
-    redshift : float
-        Of the result.
+    redshifts : sequence of float
+        Falling.
+    steps : Steps, optional
+        See `Steps.to_epochs`.
     progress : callable, optional
         Called with (steps done, steps) after each.
 
-    Returns
-    -------
-    Particles, in the order of the lattice.
+    Yields
+    ------
+    Particles, in the order of the lattice. The next step moves their positions.
 
     Notes
     -----
     Memory on the CPU for 256^3 particles and a 512^3 mesh: 2.5 GB.
     """
     steps = steps or Steps()
-    require_redshift(redshift, below=steps.start_redshift)
-    end = 1 / (1 + redshift)
+    for redshift in redshifts:
+        require_redshift(redshift, below=steps.start_redshift)
     mesh = steps.mesh_factor * box.mesh
-    a = np.linspace(steps.start, end, steps.count + 1)
-    middle = np.concatenate([[a[0]], (a[1:] + a[:-1]) / 2, [a[-1]]])
+    ends = [steps.start, *(1 / (1 + redshift) for redshift in redshifts)]
+    numbers = steps.to_epochs(redshifts)
+    a = np.concatenate(
+        [
+            ends[:1],
+            *(
+                np.linspace(before, end, number + 1)[1:]
+                for (before, end), number in zip(pairwise(ends), numbers, strict=True)
+            ),
+        ]
+    )
+    shown = set(np.cumsum(numbers).tolist())
+    last = len(a) - 1
 
     def momentum_growth(at: float) -> float:
         return _momentum_growth(cosmology, at)
@@ -242,15 +288,22 @@ def evolve(
         return cosmology.growth(1 / at - 1)
 
     start = start_from_lpt(modes, box, cosmology, redshift=steps.start_redshift)
+    del modes
     positions = start.positions
     momenta = start.velocities.mul_(a[0] / 100.0)  # v = 100 p / a
     del start
-    for i in range(steps.count + 1):
-        kick = (momentum_growth(middle[i + 1]) - momentum_growth(middle[i])) / growth(a[i])
-        momenta.add_(accelerations(positions, box.side, mesh=mesh), alpha=kick)
-        if i < steps.count:
-            drift = (growth(a[i + 1]) - growth(a[i])) / momentum_growth(middle[i + 1])
-            positions = _wrap(positions.add_(momenta, alpha=drift), box.side)
+    time = a[0]  # of the momenta
+    for i, now in enumerate(a):
+        force = accelerations(positions, box.side, mesh=mesh)
         if progress is not None:
-            progress(i, steps.count)
-    return Particles(positions, momenta.mul_(100.0 / a[-1]), box.side)
+            progress(i, last)
+        if i in shown:
+            momenta.add_(force, alpha=(momentum_growth(now) - momentum_growth(time)) / growth(now))
+            time = now
+            yield Particles(positions, momenta * (100.0 / now), box.side)
+        if i < last:
+            middle = (now + a[i + 1]) / 2
+            momenta.add_(force, alpha=(momentum_growth(middle) - momentum_growth(time)) / growth(now))
+            time = middle
+            drift = (growth(a[i + 1]) - growth(now)) / momentum_growth(middle)
+            positions = _wrap(positions.add_(momenta, alpha=drift), box.side)

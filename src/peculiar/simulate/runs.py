@@ -1,4 +1,4 @@
-"""The files of a run: boxes or pairs, by their seeds."""
+"""The files of a run: boxes or pairs, by their seeds, and the epochs of a run that has several."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ from pathlib import Path
 
 from peculiar.core.errors import InputError
 from peculiar.simulate.mocks import SimulatedBox
+
+
+def epoch_directory(run: str | Path, redshift: float) -> Path:
+    """Return where a run of several epochs has the boxes of one: a run of its own.
+
+    Examples
+    --------
+    >>> epoch_directory("boxes", 0.6).name
+    'z0.600'
+    """
+    return Path(run) / f"z{redshift:.3f}"
+
+
+def run_epochs(run: str | Path) -> list[Path]:
+    """Return the epochs of a run by rising redshift, each a run of its own, or the run itself where it has one."""
+    epochs = [
+        path
+        for path in Path(run).glob("z*")
+        if re.fullmatch(r"z\d+\.\d{3}", path.name) and any(path.glob("box-*.h5"))
+    ]
+    return sorted(epochs, key=lambda path: float(path.name[1:])) or [Path(run)]
 
 
 def open_run(run: str | Path, seeds: Sequence[int] | None = None) -> list[Path]:
@@ -26,6 +47,11 @@ def open_run(run: str | Path, seeds: Sequence[int] | None = None) -> list[Path]:
         If there are no boxes, or seeds are not distinct ones of them.
     """
     paths = [Path(run)] if Path(run).is_file() else sorted(Path(run).glob("box-*.h5"))
+    if not paths and (epochs := run_epochs(run)) != [Path(run)]:
+        raise InputError(
+            f"run must be of one epoch, got {run} with {', '.join(path.name for path in epochs)}: give one of them, "
+            f"as {epochs[0]}"
+        )
     if not paths:
         raise InputError(
             f"run must be a directory with box-*.h5 files, got {run}: make it with `peculiar simulate`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,15 @@ from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.core.provenance import provenance
 from peculiar.core.records import Record, StoredCosmology, checked, read_json
 from peculiar.inference.painted_boxes import PaintedSettings, paint_box, prepared_painter
+from peculiar.simulate.boxes import BoxSettings, simulate_box
 from peculiar.simulate.initial import require_particles
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair, PairSettings, simulate_pair
+from peculiar.simulate.runs import epoch_directory
 from peculiar.workflows.progress import progress_bar
+
+RECORD = "run.json"
+_SIMULATIONS = ("box-*.h5", "pair-*.h5", "z*/box-*.h5")
 
 
 def simulate_run(
@@ -42,7 +47,8 @@ def simulate_run(
     Parameters
     ----------
     out : path
-        Directory; `run.json` holds the settings, `box-SEED.h5` one box, `pair-SEED.h5` one pair.
+        Directory; `run.json` holds the settings, `box-SEED.h5` one box, `pair-SEED.h5` one pair. With
+        `settings.redshifts` it holds a directory of this kind for each epoch, as `z0.600`.
     seeds : sequence of int
     settings : BoxSettings, PairSettings or PaintedSettings, optional
         What is made. Default: boxes of 225 Mpc/h, 256^3 particles, 96^3 mesh, z = 0.59, 12 steps.
@@ -57,7 +63,7 @@ def simulate_run(
 
     Returns
     -------
-    list of Path, one per seed.
+    list of Path, one per seed; of several epochs one each, the earliest time first.
 
     Raises
     ------
@@ -84,26 +90,25 @@ def simulate_run(
     require_particles(cosmology)
     require_memory(settings.memory, what=settings.what, remedy="take fewer particles or cells")
     cosmology.linear_power(np.array([0.1]))  # CAMB refuses what it cannot compute
-    if isinstance(settings, PairSettings):
+    if not isinstance(settings, PaintedSettings):
         settings.check_cosmologies(cosmology)
     plan |= {"settings": dataclasses.asdict(settings), "cosmology": dataclasses.asdict(cosmology)}
-    paths = [out / f"{'pair' if pairs else 'box'}-{seed:05d}.h5" for seed in seeds]
-    record = out / "run.json"
-    earlier: list[int] = []
-    if os.path.lexists(record):
-        found = _read_record(record)
-        # What is younger than the run has its default there.
-        stored = dataclasses.asdict(type(settings)()) | found.settings
-        made = any(out.glob("box-*.h5")) or any(out.glob("pair-*.h5"))  # else the record binds nobody
-        if made and found.model_dump() | {"settings": stored} != found.model_dump() | plan:
-            raise InputError(
-                f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
-            )
-        if not made and found.provenance.package != "peculiar":
-            raise InputError(
-                f"{out} must hold a run or no run.json, got another {record}: use another directory"
-            )
-        earlier = found.provenance.seed if made else []
+    assert settings.redshift is not None
+    plans, directories = {out: plan}, {settings.redshift: out}
+    if isinstance(settings, BoxSettings) and settings.redshifts:
+        plan["steps_to_epochs"] = {f"{redshift:g}": count for redshift, count in settings.epoch_steps.items()}
+        directories = {redshift: epoch_directory(out, redshift) for redshift in settings.epochs}
+        plans |= {
+            directories[redshift]: plan | {"settings": dataclasses.asdict(epoch)}
+            for redshift, epoch in settings.epochs.items()
+        }
+    earlier = {one: _earlier_seeds(one, planned, settings) for one, planned in plans.items()}
+    name = "pair" if pairs else "box"
+    files = {
+        seed: {redshift: one / f"{name}-{seed:05d}.h5" for redshift, one in directories.items()}
+        for seed in seeds
+    }
+    paths = [path for made in files.values() for path in made.values()]
     existing = [path for path in paths if os.path.lexists(path)]
     if odd := [path for path in existing if not path.is_file()]:
         raise InputError(
@@ -114,38 +119,43 @@ def simulate_run(
             f"{out} must not hold these seeds yet, got {len(existing)} of them (first {existing[0].name}): "
             "use --resume to keep them or --force to make them again"
         )
-    check_output(record, overwrite=True)
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_output(record, overwrite=True) as temporary:
-        temporary.write_text(
-            json.dumps(plan | {"provenance": provenance(plan, seed=sorted({*earlier, *seeds}))}, indent=1)
-        )
-    todo = [(seed, path) for seed, path in zip(seeds, paths, strict=True) if force or not _is_whole(path)]
-    if isinstance(settings, PairSettings):
-        with progress_bar("pairs", total=len(todo)) as advance:
-            for seed, path in todo:
-                simulate_pair(path, settings, cosmology, seed=seed, device=chosen, overwrite=True)
-                advance(1)
-        return paths
-    if isinstance(settings, PaintedSettings):
-        assert painter is not None
-        with progress_bar("boxes", total=len(todo)) as advance:
-            for seed, path in todo:
-                paint_box(path, settings, painter, cosmology, seed=seed, overwrite=True)
-                advance(1)
-        return paths
-    units = settings.steps.count + 2
-    with progress_bar("boxes", total=units * len(todo)) as advance:
-        for seed, path in todo:
-            simulate_box(
-                path,
-                settings,
-                cosmology,
-                seed=seed,
-                device=chosen,
-                overwrite=True,
-                progress=lambda _done, _steps: advance(1),
+    for one in plans:
+        check_output(one / RECORD, overwrite=True)
+    for one, planned in plans.items():
+        one.mkdir(parents=True, exist_ok=True)
+        known = sorted({*earlier[one], *seeds})
+        with atomic_output(one / RECORD, overwrite=True) as temporary:
+            temporary.write_text(
+                json.dumps(planned | {"provenance": provenance(planned, seed=known)}, indent=1)
             )
+    todo = {
+        seed: missing
+        for seed, made in files.items()
+        if (missing := {redshift: path for redshift, path in made.items() if force or not _is_whole(path)})
+    }
+    if isinstance(settings, BoxSettings):
+        units = sum(settings.epoch_steps.values()) + 2
+        with progress_bar("boxes", total=units * len(todo)) as advance:
+            for seed, missing in todo.items():
+                simulate_box(
+                    missing,
+                    settings,
+                    cosmology,
+                    seed=seed,
+                    device=chosen,
+                    overwrite=True,
+                    progress=lambda _done, _steps: advance(1),
+                )
+                advance(1)
+        return paths
+    with progress_bar("pairs" if pairs else "boxes", total=len(todo)) as advance:
+        for seed, missing in todo.items():
+            (path,) = missing.values()
+            if isinstance(settings, PairSettings):
+                simulate_pair(path, settings, cosmology, seed=seed, device=chosen, overwrite=True)
+            else:
+                assert painter is not None
+                paint_box(path, settings, painter, cosmology, seed=seed, overwrite=True)
             advance(1)
     return paths
 
@@ -158,7 +168,7 @@ def run_cosmology(run: str | Path) -> Cosmology:
     InputError
         If the directory has no record.
     """
-    record = Path(run) / "run.json"
+    record = Path(run) / RECORD
     if not record.is_file():
         raise InputError(f"run must hold run.json, got {run}: make it with `peculiar simulate`")
     return _read_record(record).cosmology
@@ -181,6 +191,31 @@ def _read_record(record: Path) -> _Run:
     remedy = "use another directory"
     entries = read_json(record, what="record of a run", remedy=remedy)
     return checked(_Run, entries, where=str(record), remedy=remedy)
+
+
+def _earlier_seeds(
+    out: Path, plan: Mapping[str, Any], settings: BoxSettings | PairSettings | PaintedSettings
+) -> list[int]:
+    """Return the seeds that a directory's record names; InputError if the directory holds another run."""
+    record = out / RECORD
+    if not os.path.lexists(record):
+        return []
+    found = _read_record(record)
+    # What is younger than the run has its default there.
+    stored = dataclasses.asdict(type(settings)()) | found.settings
+    made = any(any(out.glob(kind)) for kind in _SIMULATIONS)  # else the record binds nobody
+    if made and found.model_dump() | {"settings": stored} != found.model_dump() | _in_json(plan):
+        raise InputError(
+            f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
+        )
+    if not made and found.provenance.package != "peculiar":
+        raise InputError(f"{out} must hold a run or no run.json, got another {record}: use another directory")
+    return found.provenance.seed if made else []
+
+
+def _in_json(values: Any) -> Any:
+    """Return values as they are read again."""
+    return json.loads(json.dumps(values))
 
 
 def _is_whole(path: Path) -> bool:

@@ -20,7 +20,7 @@ from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
-from peculiar.simulate.runs import open_pairs, open_run, seed_of
+from peculiar.simulate.runs import open_pairs, open_run, run_epochs, seed_of
 from peculiar.training.cache import cached_filter, cached_flows, cached_pairs
 from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
@@ -35,7 +35,7 @@ Runs = str | Path | Sequence[str | Path]
 
 
 def run_paths(run: Runs) -> list[Path]:
-    """Return the directories of runs.
+    """Return the directories of runs, of runs of several epochs those of each epoch.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def run_paths(run: Runs) -> list[Path]:
         raise InputError(
             f"run must be one directory or several different ones, got {', '.join(map(str, paths)) or 'none'}"
         )
-    return paths
+    return [epoch for path in paths for epoch in run_epochs(path)]
 
 
 def split_files(run: Runs, settings: Recipe) -> dict[str, list[Path]]:

@@ -24,7 +24,8 @@ from peculiar.evaluation.record import Evaluation
 from peculiar.figures import style
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.linear.isolated import potential_in
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
+from peculiar.simulate.boxes import BoxSettings, simulate_box
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.regions import TracerSettings, box_tracers, observe_region
 from peculiar.workflows.evaluate import evaluate

@@ -17,7 +17,8 @@ from peculiar.evaluation.flows.task import SMOOTHING, FlowTask, choose_windows
 from peculiar.evaluation.record import TRUTH, Evaluation
 from peculiar.fields.calculus import curl
 from peculiar.linear.matter import linear_flow
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
+from peculiar.simulate.boxes import BoxSettings, simulate_box
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.workflows.judge import judge
 

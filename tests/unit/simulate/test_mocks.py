@@ -13,9 +13,10 @@ from peculiar.core.box import Box
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError, OutputExistsError
 from peculiar.core.hdf5 import CHECKSUM
-from peculiar.simulate import mocks
+from peculiar.simulate import boxes, mocks
+from peculiar.simulate.boxes import BoxSettings, simulate_box
 from peculiar.simulate.initial import linear_field
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.runs import open_run
 
@@ -202,7 +203,7 @@ def test_failed_box_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("out of halos")
 
-    monkeypatch.setattr(mocks, "friends_of_friends", fail)
+    monkeypatch.setattr(boxes, "friends_of_friends", fail)
     with pytest.raises(RuntimeError, match="out of halos"):
         simulate_box(tmp_path / "new" / "box.h5", SETTINGS, COSMOLOGY, seed=1)
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from peculiar.fields.kernels import gradient_kernel, paint_kernel
 from peculiar.simulate import particle_mesh
 from peculiar.simulate.initial import integer_modes, linear_density, white_noise
 from peculiar.simulate.lpt import displacements, lattice
-from peculiar.simulate.particle_mesh import Steps, accelerations, evolve, start_from_lpt
+from peculiar.simulate.particle_mesh import Steps, accelerations, evolve, evolve_epochs, start_from_lpt
 
 COSMOLOGY = PRESETS["xiao2024"]
 REDSHIFT = 0.59
@@ -58,6 +58,51 @@ def test_steps_grow_every_linear_mode_as_d(modes, monkeypatch, count, cosmology)
     assert (found - expected).square().mean().sqrt() < 5e-3 * expected.square().mean().sqrt()
     velocity = end.velocities[0].T.reshape(expected.shape) / cosmology.velocity_factor(REDSHIFT)
     assert (velocity - expected).square().mean().sqrt() < 5e-3 * expected.square().mean().sqrt()
+
+
+def test_every_epoch_of_one_evolution_grows_as_d(modes, monkeypatch):
+    """Kicks end at each epoch, and go on from there: with the linear force both are exact."""
+    q = lattice(BOX.mesh, BOX.size).reshape(3, -1).T
+    monkeypatch.setattr(
+        particle_mesh, "accelerations", lambda positions, size, *, mesh: wrapped(positions - q, size)
+    )
+    monkeypatch.setattr(COSMOLOGY.__class__, "growth_second", lambda self, redshift: 0.0)
+    first = displacements(modes[0], BOX)[0]
+    redshifts = [1.5, 0.6, 0.0]
+    for redshift, particles in zip(
+        redshifts, evolve_epochs(modes, BOX, COSMOLOGY, redshifts=redshifts, steps=FEW), strict=True
+    ):
+        expected = first * COSMOLOGY.growth(redshift)
+        velocity = particles.velocities[0].T.reshape(first.shape) / COSMOLOGY.velocity_factor(redshift)
+        for found in (displaced(particles, BOX), velocity):
+            assert (found - expected).square().mean().sqrt() < 5e-3 * expected.square().mean().sqrt()
+
+
+def test_epochs_of_one_evolution_are_those_of_runs_apart(modes):
+    """The first with the same steps, bit by bit; the others have finer steps, none longer than a run apart has."""
+    steps, ticks = Steps(count=6), []
+    redshifts = [1.5, 0.6, 0.0]
+    epochs = evolve_epochs(
+        modes, BOX, COSMOLOGY, redshifts=redshifts, steps=steps, progress=lambda *at: ticks.append(at)
+    )
+    for redshift, particles in zip(redshifts, epochs, strict=True):
+        alone = evolve(modes, BOX, COSMOLOGY, redshift=redshift, steps=steps)
+        both = torch.stack([particles.velocities.flatten(), alone.velocities.flatten()])
+        assert torch.corrcoef(both)[0, 1] > 0.99
+        assert (both[0] * both[1]).sum() / both[1].square().sum() == pytest.approx(1, abs=0.01)
+        if redshift == redshifts[0]:
+            assert torch.equal(particles.positions, alone.positions)
+            assert torch.equal(*both)
+    total = sum(steps.to_epochs(redshifts))
+    assert ticks == [(step, total) for step in range(total + 1)]
+
+
+def test_steps_pass_through_the_epochs():
+    assert Steps(count=12).to_epochs([0.59]) == [12]
+    assert Steps(count=1).to_epochs([3.0, 2.9, 0.0]) == [1, 1, 1]
+    ends = [1 / (1 + redshift) for redshift in (1.5, 1.0, 0.6, 0.3, 0.0)]
+    for number, before, end in zip([3, 3, 3, 4], ends[:-1], ends[1:], strict=True):
+        assert (end - before) / number <= (end - 0.1) / 12 < (end - before) / (number - 1)
 
 
 @pytest.mark.parametrize("count", [2, 6])

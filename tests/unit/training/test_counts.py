@@ -7,8 +7,9 @@ import torch
 from peculiar.core.box import Box
 from peculiar.core.cosmology import PRESETS
 from peculiar.core.errors import InputError
+from peculiar.simulate.boxes import BoxSettings, simulate_box
 from peculiar.simulate.matter import matter_fields
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox, simulate_box
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.training.counts import CountInputs, cached_counts, count_halos
 from peculiar.training.dataset import Crops

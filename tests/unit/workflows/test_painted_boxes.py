@@ -13,9 +13,10 @@ from peculiar.inference.model_card import save_model
 from peculiar.inference.painted_boxes import PaintedSettings
 from peculiar.inference.painting import HaloPainter
 from peculiar.models import build
+from peculiar.simulate.boxes import BoxSettings
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.matter import matter_fields
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.workflows.paint import PaintOptions, paint
 from peculiar.workflows.simulate import run_cosmology, simulate_run
 
@@ -169,6 +170,10 @@ def test_matter_must_be_the_painters(tmp_path, matter, mesh_painter, tiny_painte
     other = tmp_path / "coarse"
     simulate_run(other, seeds=[3], settings=BoxSettings(size=64.0, particles=16, cells=8, redshift=0.5))
     refuse("cells of model", matter=str(other))
+    drawn = tmp_path / "drawn"
+    settings = BoxSettings(size=64.0, particles=32, cells=16, redshift=0.5, cosmologies="latin")
+    simulate_run(drawn, seeds=[3, 4], settings=settings)
+    refuse("one cosmology, got another in .*box-00004.h5", seeds=(3, 4), matter=str(drawn))
     with pytest.raises(InputError, match="host_mass"):
         PaintedSettings(host_mass=-1.0)
     assert not (tmp_path / "run").exists()

@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 from peculiar.cli import app
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
-from peculiar.simulate.mocks import BoxSettings, SimulatedBox
+from peculiar.simulate.boxes import DRAWN, BoxSettings
+from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
+from peculiar.simulate.runs import open_run, run_epochs
 from peculiar.workflows import simulate as workflow
 from peculiar.workflows.simulate import simulate_run
+from peculiar.workflows.training_data import run_paths
 
 SETTINGS = BoxSettings(size=20.0, particles=16, cells=8, steps=Steps(count=1), min_particles=4)
 
@@ -230,6 +233,17 @@ def test_unknown_or_absent_device_is_refused(tmp_path, device):
         ("--redshift nan", "redshift must be >= 0 and below 9, where particles start, got nan"),
         ("--redshift -1", "redshift must be >= 0"),
         ("--redshift 9", "redshift must be >= 0 and below 9"),
+        ("--redshifts 0,9", "redshift must be >= 0 and below 9"),
+        ("--redshifts 0,-1", "redshift must be >= 0 and below 9, where particles start, got -1"),
+        ("--redshifts 1,0.5", "redshifts must be two or more that rise by at least 0.001, got 1, 0.5"),
+        ("--redshifts 0.5,0.5", "redshifts must be two or more that rise"),
+        ("--redshifts 0.5,0.5004", "redshifts must be two or more that rise"),
+        ("--redshifts 0.5", "redshifts must be two or more that rise"),
+        ("--redshifts 0,x", "--redshifts must be 2 numbers with commas between"),
+        ("--redshifts 0,1 --redshift 1", "--redshift must not be given with --redshifts"),
+        ("--kind pairs --redshifts 0,1", "--redshifts must not be given for pairs"),
+        ("--kind painted --cosmologies latin", "--cosmologies must not be given for painted"),
+        ("--cosmologies latin --cosmology Omega_b=0.22,Omega_m=0.3", "Omega_b < Omega_m"),
         ("--kind pairs --redshift inf", "redshift must be >= 0 and below 9"),
         ("--kind painted --redshift nan", "redshift must be >= 0, got nan"),
         ("--box 1e30", "box must be at most 6.28e+05 Mpc/h"),
@@ -310,3 +324,92 @@ def test_massive_neutrinos_are_refused_before_anything_is_written(tmp_path):
             tmp_path / "run", seeds=[1], settings=SETTINGS, cosmology=Cosmology(m_nu=0.06, T_cmb=2.7255)
         )
     assert not (tmp_path / "run").exists()
+
+
+EPOCHS = dataclasses.replace(SETTINGS, redshift=0.0, redshifts=(0.0, 0.6, 1.5), steps=Steps(count=3))
+
+
+@pytest.fixture
+def epochs(tmp_path):
+    """A run of three epochs with seeds 1 and 2, and what made it."""
+    out = tmp_path / "epochs"
+    return out, simulate_run(out, seeds=[1, 2], settings=EPOCHS)
+
+
+def test_epochs_of_a_run_are_runs_of_one_evolution(epochs, tmp_path):
+    out, paths = epochs
+    assert [str(path.relative_to(out)) for path in paths] == [
+        f"z{redshift}/box-0000{seed}.h5" for seed in (1, 2) for redshift in ("1.500", "0.600", "0.000")
+    ]
+    assert sorted(path.name for path in out.iterdir()) == ["run.json", "z0.000", "z0.600", "z1.500"]
+    record = json.loads((out / "run.json").read_text())
+    assert record["steps_to_epochs"] == {"1.5": 3, "0.6": 2, "0": 2}
+    assert run_epochs(out) == [out / "z0.000", out / "z0.600", out / "z1.500"]
+    for redshift, run in zip((0.0, 0.6, 1.5), run_epochs(out), strict=True):
+        box = SimulatedBox.open(open_run(run, [2])[0])
+        assert (box.seed, box.redshift) == (2, redshift)
+        stated = json.loads((run / "run.json").read_text())
+        assert (stated["settings"]["redshift"], stated["settings"]["redshifts"]) == (redshift, [0, 0.6, 1.5])
+        alone = dataclasses.replace(SETTINGS, redshift=redshift, steps=EPOCHS.steps)
+        (path,) = simulate_run(tmp_path / f"alone{redshift}", seeds=[2], settings=alone)
+        both = torch.stack([one.velocity.data.flatten() for one in (box, SimulatedBox.open(path))])
+        assert torch.corrcoef(both)[0, 1] > 0.99
+        assert (both[0].square().sum() / both[1].square().sum()) == pytest.approx(1, abs=0.02)
+    assert torch.equal(*both)  # the first epoch has the steps of a run to it
+
+
+def test_killed_evolution_resumes_and_ends_with_the_same_boxes(epochs, made):
+    out, paths = epochs
+    before = {path: path.read_bytes() for path in paths}
+    for path in (paths[2], paths[4]):
+        path.unlink()
+    with pytest.raises(InputError, match="must not hold these seeds yet, got 4 of them"):
+        simulate_run(out, seeds=[1, 2], settings=EPOCHS)
+    assert simulate_run(out, seeds=[1, 2], settings=EPOCHS, resume=True) == paths
+    assert made == [1, 2]
+    assert {path: path.read_bytes() for path in paths} == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [dataclasses.replace(EPOCHS, redshifts=(0.0, 0.6)), dataclasses.replace(SETTINGS, redshift=0.0)],
+)
+def test_a_run_of_epochs_takes_no_others(epochs, made, other):
+    out, _ = epochs
+    with pytest.raises(InputError, match="must hold boxes of one kind, but .*run.json has other settings"):
+        simulate_run(out, seeds=[7], settings=other)
+    assert made == []
+
+
+def test_one_epoch_must_be_named_where_one_is_read(epochs):
+    out, _ = epochs
+    with pytest.raises(InputError, match=r"run must be of one epoch, got .* with z0.000, z0.600, z1.500"):
+        open_run(out)
+    assert run_paths(out) == run_epochs(out)  # training takes all of them
+    assert run_paths(out / "z0.600") == [out / "z0.600"]
+
+
+def test_epochs_are_rising_and_hold_the_redshift():
+    with pytest.raises(InputError, match=r"redshift must be one of redshifts, got 0.59: give redshift=0"):
+        BoxSettings(redshifts=(0.0, 1.0))
+
+
+def test_each_seed_may_have_its_own_cosmology(tmp_path):
+    settings = dataclasses.replace(SETTINGS, cosmologies="latin")
+    paths = simulate_run(tmp_path / "run", seeds=[0, 1], settings=settings)
+    found = [SimulatedBox.open(path).cosmology for path in paths]
+    base = PRESETS["xiao2024"]
+    assert found == [settings.cosmology_of(seed, base) for seed in (0, 1)]
+    assert found[0] != found[1]
+    assert SETTINGS.cosmology_of(0, base) == base
+
+
+@pytest.mark.parametrize("first", [0, 48])
+def test_drawn_cosmologies_are_a_latin_hypercube(first):
+    """Of 16 seeds from a multiple of 16, one falls into each sixteenth of each range."""
+    settings = dataclasses.replace(SETTINGS, cosmologies="latin")
+    drawn = [settings.cosmology_of(seed, PRESETS["xiao2024"]) for seed in range(first, first + 16)]
+    for name, (low, high) in DRAWN.items():
+        parts = np.sort([(getattr(cosmology, name) - low) / (high - low) for cosmology in drawn])
+        assert np.floor(16 * parts).tolist() == list(range(16))
+    assert {cosmology.Omega_b for cosmology in drawn} == {PRESETS["xiao2024"].Omega_b}
