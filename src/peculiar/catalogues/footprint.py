@@ -12,7 +12,7 @@ from jaxtyping import Float
 from peculiar.catalogues.luminosity import Schechter, selection_from_luminosity
 from peculiar.catalogues.sample import read_survey
 from peculiar.catalogues.selection import RadialSelection, completeness
-from peculiar.catalogues.sky import SkyMask, read_mask
+from peculiar.catalogues.sky import SkyMask
 from peculiar.catalogues.survey import Survey
 from peculiar.core import Box, Cosmology, Field, InputError
 
@@ -20,6 +20,9 @@ FINEST = 64  # nside of the directions that the extent is taken from: 0.9 degree
 LEAST_COVERED = 0.5
 """Share of a cube's cells that a survey must have seen, where the cube is placed at random."""
 _DRAWS = 200
+_FINEST_PIXELS = 2**24
+"""nside of the places that random points are drawn from: 0.01 arcseconds."""
+_DRAWN_DISTANCES = 8193
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,26 @@ class Footprint:
         points = np.concatenate([near * seen, far * seen])
         return points.min(axis=0), points.max(axis=0)
 
+    def draw(
+        self, number: int, random: np.random.Generator
+    ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
+        """Return random points with the mask and n(r): unit vectors in celestial axes, and distances [Mpc/h]."""
+        import healpy
+
+        chosen = random.choice(
+            len(self.mask.values), size=number, p=self.mask.values / self.mask.values.sum()
+        )
+        finer = _FINEST_PIXELS // self.mask.nside
+        inside = healpy.ring2nest(self.mask.nside, chosen) * finer**2 + random.integers(finer**2, size=number)
+        sight = np.stack(healpy.pix2vec(_FINEST_PIXELS, inside, nest=True), axis=1)
+        if self.mask.frame == "galactic":
+            sight = sight @ healpy.Rotator(coord=["C", "G"]).mat
+        distance = np.linspace(*self.limits, _DRAWN_DISTANCES)
+        middle = (distance[1:] + distance[:-1]) / 2
+        expected = np.cumsum(self.n_of_r.at(middle) * middle**2)
+        places = np.interp(random.random(number), np.append(0.0, expected / expected[-1]), distance)
+        return sight, places
+
     def best(self, inner: Box) -> tuple[float, float, float]:
         """Return the lower corner at which a cube holds the most objects, on a grid of two cells."""
         reach = self.limits[1]
@@ -99,8 +122,8 @@ class Footprint:
 def read_footprint(survey: Survey, *, cosmology: Cosmology, galaxies: Path | None = None) -> Footprint:
     """Read the footprint that a survey file describes.
 
-    n(r) is measured in the survey's galaxies. Without any it is flat, or follows from the luminosity function in the
-    file, and only its shape means anything.
+    n(r) is measured in the survey's galaxies. Without any it is that of the file's table; or it is flat, or follows
+    from the luminosity function in the file, and only its shape means anything.
 
     Parameters
     ----------
@@ -124,21 +147,26 @@ def read_footprint(survey: Survey, *, cosmology: Cosmology, galaxies: Path | Non
         sample = read_survey(galaxies, survey, cosmology=cosmology)
         return Footprint(sample.mask, sample.n_of_r, sample.luminosity_function)
     limits, luminosity = survey.limits(cosmology), survey.luminosity_function
-    if limits is None or (survey.radial != "flat" and luminosity is None):
+    table = survey.n_of_z
+    if table is None and (limits is None or (survey.radial != "flat" and luminosity is None)):
         problem = (
-            "a footprint without galaxies must have limits, and be flat or have a luminosity function, got"
+            "a footprint without galaxies must have n(z), or limits, and be flat or have a luminosity function, "
+            "got"
         )
         found = f"radial = {survey.radial!r} and limits {limits}"
         raise InputError(
             f"{problem} {found}: name galaxies in the survey file",
             command=f"{problem} {found}: give the survey's own galaxies, or name them in the survey file",
         )
-    if survey.mask is None:
+    mask = survey.sky_mask()
+    if mask is None:
         raise InputError(
             "a footprint must have a mask, got none: give the mask, or name it in the survey file",
             command="a footprint must have a mask, got none: give --mask FILE, or name it in the survey file",
         )
-    mask = read_mask(survey.mask, complete_above=survey.complete_above)
+    if table is not None:
+        return Footprint(mask, table.selection(cosmology, limits=limits))
+    assert limits is not None
     if luminosity is None or survey.flux_limit is None:
         return Footprint(mask, RadialSelection(np.array(limits), np.ones(2)))
     shape = luminosity.schechter

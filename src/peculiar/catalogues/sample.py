@@ -25,9 +25,10 @@ from peculiar.catalogues.luminosity import (
     missed_fraction,
     selection_from_luminosity,
 )
+from peculiar.catalogues.planned import selection_from_table
 from peculiar.catalogues.randoms import footprint, selection_of_randoms
 from peculiar.catalogues.selection import Radial, RadialSelection, radial_selection
-from peculiar.catalogues.sky import SkyMask, read_mask, survey_box
+from peculiar.catalogues.sky import SkyMask, survey_box
 from peculiar.catalogues.sky_table import Randoms, read_randoms, sky_places
 from peculiar.catalogues.survey import Survey
 from peculiar.catalogues.tables import read_table
@@ -174,8 +175,7 @@ def read_survey(
     masses = optional_numbers(table, "mass", survey.columns)
     weights = completeness_weights(table, survey.columns)
     magnitudes = _magnitudes(table, survey)
-    if mask is None and survey.mask is not None:
-        mask = read_mask(survey.mask, complete_above=survey.complete_above)
+    mask = mask or survey.sky_mask()
     randoms = None
     if survey.randoms:
         randoms = read_randoms(survey.randoms, cosmology=cosmology, columns=survey.columns, frame=frame)
@@ -371,6 +371,15 @@ def _selection(
             distance_range=limits,
             solid_angle=mask.solid_angle,
             total=float(len(distances)) if weights is None else float(weights.sum()),
+        )
+    if survey.n_of_z is not None:
+        return selection_from_table(
+            survey.n_of_z,
+            distances,
+            cosmology=cosmology,
+            limits=limits,
+            solid_angle=mask.solid_angle,
+            weights=weights,
         )
     kind: Radial = "measured" if survey.radial == "measured" else "flat"
     return radial_selection(

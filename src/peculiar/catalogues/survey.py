@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Linking
 from peculiar.catalogues.luminosity import FluxLimit, Schechter
+from peculiar.catalogues.planned import RedshiftTable, SkyPatch, patches_mask
+from peculiar.catalogues.sky import SkyMask, read_mask
 from peculiar.core import Box, Cosmology, InputError
 from peculiar.core.records import StoredSides, checked
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-RadialKind = Literal["flat", "measured", "flux-limited"]
+RadialKind = Literal["flat", "measured", "flux-limited", "tabulated"]
 GroupUse = Literal["ignore", "collapse", "replace"]
 COLUMNS = ("ra", "dec", "z", "mass", "weight", "magnitude")
 """Names of columns that a survey may have."""
@@ -64,6 +66,7 @@ class Survey(_Frozen):
     )
     mask: Path | None = Field(None, description="HEALPix map of the angular completeness")
     complete_above: float | None = Field(None, gt=0, le=1, description="mask values above count as 1")
+    sky: tuple[SkyPatch, ...] = Field((), description="patches of the sky, in place of a mask")
     randoms: tuple[Path, ...] = Field(
         (), description="catalogues of random points with the survey's selection, read as one"
     )
@@ -77,6 +80,7 @@ class Survey(_Frozen):
     luminosity_function: LuminosityFunction | None = Field(
         None, description="of a flux-limited survey; fitted to its galaxies where not given"
     )
+    n_of_z: RedshiftTable | None = Field(None, description="for radial = 'tabulated'")
     galaxies: Path | None = Field(
         None, description="the survey's catalogue, in which footprints of mocks measure n(r)"
     )
@@ -112,10 +116,20 @@ class Survey(_Frozen):
             )
         if self.luminosity_function is not None and self.radial != "flux-limited":
             raise ValueError("luminosity_function belongs to radial = 'flux-limited'")
+        if (self.radial == "tabulated") != (self.n_of_z is not None):
+            raise ValueError("radial = 'tabulated' and a table n_of_z belong together")
+        if self.mask is not None and self.sky:
+            raise ValueError("give mask or sky, not both")
         unknown = set(self.columns) - set(COLUMNS)
         if unknown:
             raise ValueError(f"columns must map {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
         return self
+
+    def sky_mask(self) -> SkyMask | None:
+        """Return the mask that the file names or describes by patches of the sky; None where it does neither."""
+        if self.mask is not None:
+            return read_mask(self.mask, complete_above=self.complete_above)
+        return patches_mask(self.sky) if self.sky else None
 
     def limits(self, cosmology: Cosmology) -> tuple[float, float] | None:
         """Return the limits in distance [Mpc/h]; None where there are none."""
@@ -143,6 +157,10 @@ class Survey(_Frozen):
             given["columns"] = self.columns | dict(given["columns"])
         if given.get("radial", "flux-limited") != "flux-limited":
             given |= {"flux_limit": None, "luminosity_function": None}
+        if given.get("radial", "tabulated") != "tabulated":
+            given["n_of_z"] = None
+        if "mask" in given:
+            given["sky"] = ()
         settings = {name: getattr(self, name) for name in Survey.model_fields}
         return make_survey(settings | given)
 

@@ -235,7 +235,7 @@ def _selection_of_groups(
     """Return n(r) of groups: measured as the galaxies' was, or the galaxies' shape where a model gave that."""
     survey, galaxies = sample.survey, sample.n_of_r
     total = float(len(positions)) if weights is None else float(weights.sum())
-    if sample.randoms is not None or survey.flux_limit is not None:
+    if sample.randoms is not None or survey.radial in ("flux-limited", "tabulated"):
         return galaxies.scaled(total / sample.total)
     return radial_selection(
         np.linalg.norm(positions, axis=1),

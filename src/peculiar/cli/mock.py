@@ -48,6 +48,20 @@ def mock(
     least_mass: Annotated[float, typer.Option(help="Of halos, for random [Msun/h].")] = 0.0,
     masses: Annotated[bool, typer.Option("--masses", help="Write a column mass that readers use.")] = False,
     cube: Annotated[float | None, typer.Option(help="Side of a cube [Mpc/h].", show_default="300")] = None,
+    light_cone: Annotated[
+        bool,
+        typer.Option(
+            "--light-cone",
+            help="RUN has several epochs: each distance sees the nearest, and the box repeats.",
+        ),
+    ] = False,
+    randoms: Annotated[
+        float | None,
+        typer.Option(
+            help="Random points of a survey, times its objects: randoms.fits.",
+            show_default="10 on a light cone, else none",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of places, observers and objects.")] = 0,
     column: Columns = None,
     force: Force = False,
@@ -67,12 +81,16 @@ def mock(
             masses=masses,
             cube=cube,
             seed=seed,
+            light_cone=light_cone,
+            randoms=randoms,
         ),
         survey=footprint.resolve(column),
         galaxies=sky,
         seeds=None if seeds is None else ranges("--seeds", seeds),
         force=force,
     )
+    for line in summary.told:
+        typer.echo(f"peculiar: {line}", err=True)
     for name, count in summary.objects.items():
         typer.echo(f"peculiar: {count} objects in {name}", err=True)
         typer.echo(f"{summary.out / name}")

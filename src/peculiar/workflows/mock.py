@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,16 +20,20 @@ from peculiar.core.limits import require_density, require_seeds
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import write_fields
+from peculiar.simulate.light_cone import LightCone, open_light_cones
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import TracerSettings, box_tracers
 from peculiar.simulate.runs import open_run
 from peculiar.workflows.mock_cubes import isolated_cube, mock_cube
-from peculiar.workflows.mock_survey import (
-    SurveyPlan,
-    observe_sky,
-    plan_survey,
-    survey_text,
+from peculiar.workflows.mock_light_cone import (
+    described_cone,
+    observe_cone,
+    random_points,
+    require_cone,
+    seen_limits,
 )
+from peculiar.workflows.mock_survey import observe_sky, plan_survey, survey_text
+from peculiar.workflows.mock_table import SurveyPlan
 from peculiar.workflows.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -64,6 +69,10 @@ class MockSettings:
         Side of a cube [Mpc/h]; 300 where not given.
     seed : int
         Of places, observers and objects; the boxes' seeds are mixed with it.
+    light_cone : bool
+        A survey of a run of several epochs: at each distance it sees the nearest epoch, and the box repeats.
+    randoms : float, optional
+        Random points of a survey, times the mean number of its objects; 10 on a light cone, else 0, where not given.
 
     Raises
     ------
@@ -79,6 +88,8 @@ class MockSettings:
     masses: bool = False
     cube: float | None = None
     seed: int = 0
+    light_cone: bool = False
+    randoms: float | None = None
 
     def __post_init__(self) -> None:
         if self.pattern not in PATTERNS:
@@ -105,6 +116,14 @@ class MockSettings:
             raise InputError(f"cube must not be given for a survey, got {self.cube:g}: give --pattern axis")
         if self.pattern != "survey" and self.choice == "massive" and self.number_density is None:
             raise InputError("massive objects in a cube need --number-density, got none")
+        if self.pattern != "survey" and (self.light_cone or self.randoms is not None):
+            raise InputError(
+                f"light cone and randoms must not be given for a cube, got pattern {self.pattern}: observe a survey"
+            )
+        if not 0 <= self.random_share < math.inf:
+            raise InputError(
+                f"randoms must be >= 0 times the objects, got {self.random_share:g}: 10 are usual"
+            )
 
     @property
     def satellite_fraction(self) -> float:
@@ -113,13 +132,22 @@ class MockSettings:
             return self.satellites
         return SATELLITES if self.choice == "massive" else 0.0
 
+    @property
+    def random_share(self) -> float:
+        """Random points times objects, whether given or not."""
+        return float(10 * self.light_cone) if self.randoms is None else self.randoms
+
 
 @dataclass(frozen=True)
 class MockSummary:
-    """What `make_mocks` wrote: the directory, and the number of objects in each catalogue by its file's name."""
+    """What `make_mocks` wrote: the directory, and the number of objects in each catalogue by its file's name.
+
+    `told` are lines on the light cones that were observed.
+    """
 
     out: Path
     objects: dict[str, int]
+    told: tuple[str, ...] = ()
 
 
 def make_mocks(
@@ -137,10 +165,10 @@ def make_mocks(
     Parameters
     ----------
     run : path
-        Directory of `peculiar simulate`, or one box file.
+        Directory of `peculiar simulate`, or one box file; for a light cone a run of several epochs.
     out : path
         Directory: ``mock-SEED.fits``, ``mock-SEED.zarr`` (true fields) and ``run.json``; of a survey also
-        ``survey.toml`` and its mask.
+        ``survey.toml`` and its mask, and with randoms ``randoms.fits``.
     settings : MockSettings
     survey : Survey, optional
         For the pattern "survey", and only for it.
@@ -169,7 +197,8 @@ def make_mocks(
     if survey is None and galaxies is not None:
         problem = f"must not be given for a cube, which has no n(r), got {galaxies}: leave it out"
         raise InputError(f"galaxies {problem}", command=f"--sky {problem}")
-    paths = open_run(run, seeds)
+    cones = open_light_cones(run, seeds) if settings.light_cone else []
+    paths = [box.path for cone in cones for box in cone.boxes] or open_run(run, seeds)
     inputs = [*paths, *(Path(p) for p in (own, survey and survey.mask) if p)]
     check_output(
         out,
@@ -181,8 +210,17 @@ def make_mocks(
         if (other := SimulatedBox.open(path)).cosmology != first.cosmology or other.box != first.box:
             raise InputError(f"boxes must share one size, mesh and cosmology, got {path} beside {paths[0]}")
     if survey is not None:
-        plan = plan_survey(survey, first, galaxies=own, number_density=settings.number_density)
+        plan = plan_survey(
+            survey,
+            first,
+            galaxies=own,
+            number_density=settings.number_density,
+            light_cone=settings.light_cone,
+        )
         region = plan.region
+        if cones:
+            require_cone(plan, cones[0])
+            paths = [box.path for cone in cones for box, _ in cone.shells(*seen_limits(plan))]
     else:
         plan, region = None, isolated_cube(CUBE if settings.cube is None else settings.cube, first.box)
         if settings.number_density is not None and settings.number_density * region.volume < 1:
@@ -190,7 +228,8 @@ def make_mocks(
                 f"number density must give at least one object in {region.volume:.4g} (Mpc/h)^3, got "
                 f"{settings.number_density:g} (h/Mpc)^3: ask for more, or a larger --cube"
             )
-    require_space(out, size=len(paths) * 8 * 4 * region.mesh**3)
+    scenes: Sequence[LightCone | SimulatedBox] = cones or [SimulatedBox.open(path) for path in paths]
+    require_space(out, size=len(scenes) * 8 * 4 * region.cell_count)
     density = settings.number_density if plan is None else plan.footprint.n_of_r.peak
     for path in paths:  # a box of too few halos is told before the work
         _tracers(SimulatedBox.open(path), settings, density)
@@ -201,14 +240,18 @@ def make_mocks(
     described["cosmology"] = cosmology_settings(first.cosmology)
     if survey is not None:
         described["survey"] = survey.model_dump(mode="json", exclude_none=True)
-    record = provenance(described, inputs=inputs, seed=[SimulatedBox.open(path).seed for path in paths])
-    with atomic_output(out, overwrite=force) as temporary, progress_bar("mocks", total=len(paths)) as advance:
+    record = provenance(described, inputs=inputs, seed=[scene.seed for scene in scenes])
+    with (
+        atomic_output(out, overwrite=force) as temporary,
+        progress_bar("mocks", total=len(scenes)) as advance,
+    ):
         temporary.mkdir()
-        for path in paths:
-            simulated = SimulatedBox.open(path)
-            name = f"mock-{simulated.seed:05d}.fits"
+        for scene in scenes:
+            name = f"mock-{scene.seed:05d}.fits"
+            simulated = scene.boxes[0] if isinstance(scene, LightCone) else SimulatedBox.open(scene.path)
             if plan is not None:
-                table, fields, facts = _observe_survey(simulated, plan, settings)
+                seen = scene if isinstance(scene, LightCone) else simulated
+                table, fields, facts = _observe_survey(seen, plan, settings)
             else:
                 assert settings.pattern != "survey"
                 table, fields, facts = mock_cube(
@@ -219,7 +262,7 @@ def make_mocks(
                     masses=settings.masses,
                     seed=settings.seed,
                 )
-            facts["halos"] = _origin_of_halos(path)
+            facts["halos"] = _origin_of_halos(simulated.path)
             write_fields(
                 temporary / f"{Path(name).stem}.zarr",
                 fields,
@@ -230,10 +273,15 @@ def make_mocks(
             advance(1)
         if plan is not None:
             _write_survey(temporary, plan)
+            if settings.random_share:
+                number = math.ceil(settings.random_share * sum(objects.values()) / len(objects))
+                points = random_points(plan, number, seed=settings.seed)
+                write_table(temporary / "randoms.fits", points, kind="fits", provenance=record)
         (temporary / "run.json").write_text(
             json.dumps({"mocks": made, "provenance": record}, indent=1) + "\n", encoding="utf-8"
         )
-    return MockSummary(Path(out), objects)
+    told = [described_cone(facts) for facts in made.values() if "epochs" in facts]
+    return MockSummary(Path(out), objects, tuple(told))
 
 
 def _tracers(simulated: SimulatedBox, settings: MockSettings, density: float | None) -> Catalogue:
@@ -272,17 +320,23 @@ def _tracers(simulated: SimulatedBox, settings: MockSettings, density: float | N
 
 
 def _observe_survey(
-    simulated: SimulatedBox, plan: SurveyPlan, settings: MockSettings
+    scene: SimulatedBox | LightCone, plan: SurveyPlan, settings: MockSettings
 ) -> tuple[Table, dict[str, Field], dict[str, Any]]:
     """Return a survey's table, its true fields, and what is told of it."""
-    mock = observe_sky(
-        simulated,
-        _tracers(simulated, settings, plan.footprint.n_of_r.peak),
-        plan,
-        by_mass=settings.choice == "massive",
-        masses=settings.masses,
-        seed=settings.seed,
-    )
+
+    def tracers(simulated: SimulatedBox) -> Catalogue:
+        return _tracers(simulated, settings, plan.footprint.n_of_r.peak)
+
+    how: dict[str, Any] = {
+        "by_mass": settings.choice == "massive",
+        "masses": settings.masses,
+        "seed": settings.seed,
+    }
+    told: dict[str, Any] = {}
+    if isinstance(scene, LightCone):
+        mock, told = observe_cone(scene, tracers, plan, **how)
+    else:
+        mock = observe_sky(scene, tracers(scene), plan, **how)
     facts = {
         "pattern": "survey",
         "frame": plan.frame,
@@ -292,7 +346,7 @@ def _observe_survey(
         "covered_width": plan.width.tolist(),
         "box_origin_cell": list(mock.corner),
     }
-    return mock.table, mock.fields, facts
+    return mock.table, mock.fields, facts | told
 
 
 def _origin_of_halos(path: Path) -> str:
@@ -310,7 +364,7 @@ def _attributes(
     """Attributes of the true fields, those of `peculiar reconstruct` where they have the same meaning."""
     attributes: dict[str, Any] = {
         "title": "True fields of matter in real space",
-        "redshift": simulated.redshift,
+        "redshift": facts.get("redshift", simulated.redshift),
         "line_of_sight": facts["line_of_sight"],
         "number_density": facts["number_density"],
         "halos": facts["halos"],
@@ -321,19 +375,16 @@ def _attributes(
 
 
 def _write_survey(directory: Path, plan: SurveyPlan) -> None:
-    """Write the survey file and the mask that mocks are read with: on the mesh of their true fields."""
-    mask = plan.survey.mask
-    assert mask is not None  # plan_survey demands it
-    name = "mask.fits.gz" if mask.name.endswith(".gz") else "mask.fits"
-    shutil.copyfile(mask, directory / name)
-    region = plan.region
-    described = plan.survey.with_changes(
-        {
-            "frame": plan.frame,
-            "mask": Path(name),
-            "cell_size": region.cell_size,
-            "box": SurveyBox(size=region.size, origin=region.origin),
-        }
-    )
+    """Write the survey file that mocks are read with, on the mesh of their true fields, and the mask that it names."""
+    region, mask = plan.region, plan.survey.mask
+    changes: dict[str, Any] = {
+        "frame": plan.frame,
+        "cell_size": region.cell_size,
+        "box": SurveyBox(size=region.size, origin=region.origin),
+    }
+    if mask is not None:
+        changes["mask"] = Path("mask.fits.gz" if mask.name.endswith(".gz") else "mask.fits")
+        shutil.copyfile(mask, directory / changes["mask"])
+    described = plan.survey.with_changes(changes)
     note = "# Made by peculiar mock: reads the catalogues beside it on the mesh of their true fields.\n"
     (directory / "survey.toml").write_text(note + survey_text(described), encoding="utf-8")

@@ -13,7 +13,7 @@ from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import observe_region
-from peculiar.workflows.mock_survey import documented_table
+from peculiar.workflows.mock_table import documented_table
 
 if TYPE_CHECKING:
     from astropy.table import Table

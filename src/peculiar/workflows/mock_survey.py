@@ -5,56 +5,24 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tomli_w
 from jaxtyping import Float
 
-from peculiar.catalogues import Footprint, Survey, directions, read_footprint, to_sky
-from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
+from peculiar.catalogues import Survey, read_footprint
 from peculiar.catalogues.sky import ORIGIN
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, observe_region
+from peculiar.workflows.mock_table import Objects, SurveyPlan, ranks, sky_table
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 LARGEST_SHARE = 0.75  # of the box's side; a wider survey meets its own periodic images across the gap
 REDSHIFT_MARGIN = 0.1
-
-
-@dataclass(frozen=True, eq=False)
-class SurveyPlan:
-    """A survey as it lies about an observer at (0, 0, 0), before any box is observed.
-
-    Attributes
-    ----------
-    survey : Survey
-        With its limits stated.
-    frame : "heliocentric", "cmb" or "local-group"
-        In which redshifts are written.
-    cosmology : Cosmology
-        Of the boxes: the survey's distances are taken in it.
-    footprint : Footprint
-        Whose n(r) is that of the mocks.
-    region : Box
-        The cube whose true fields are written, with a mesh of the boxes' cells.
-    whole : Box
-        The periodic box about the covered region, cells in line with those of `region`.
-    width : (3,) [Mpc/h]
-        Of the covered region, along each axis.
-    """
-
-    survey: Survey
-    frame: RedshiftFrame
-    cosmology: Cosmology
-    footprint: Footprint
-    region: Box
-    whole: Box
-    width: Float[np.ndarray, " 3"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +49,7 @@ def plan_survey(
     *,
     galaxies: Path | None = None,
     number_density: float | None = None,
+    light_cone: bool = False,
 ) -> SurveyPlan:
     """Measure a survey and find its place in boxes like a given one.
 
@@ -93,7 +62,9 @@ def plan_survey(
         The survey's own catalogue, whose n(r) the mocks have. Without it the survey is a planned one
         (`read_footprint`).
     number_density : float, optional
-        The largest n(r) [(h/Mpc)^3] in place of the survey's own; needed without galaxies.
+        The largest n(r) [(h/Mpc)^3] in place of the survey's own; needed without galaxies or a table of n(z).
+    light_cone : bool
+        Whether the box repeats, so that the survey may be wider.
 
     Raises
     ------
@@ -102,7 +73,7 @@ def plan_survey(
     """
     cosmology, box = simulated.cosmology, simulated.box
     footprint = read_footprint(survey, cosmology=cosmology, galaxies=galaxies)
-    if galaxies is None and number_density is None:
+    if galaxies is None and number_density is None and survey.n_of_z is None:
         raise InputError(
             "a mock needs the survey's own galaxies for its number density, or one, got neither: give galaxies or "
             "number_density",
@@ -114,6 +85,34 @@ def plan_survey(
         footprint = replace(footprint, n_of_r=scaled)
     (near, far), (low, high) = footprint.limits, footprint.extent
     width = high - low
+    if light_cone:
+        region = whole = _region(survey, box, low=low, high=high, repeated=True)
+    else:
+        _require_room(width, (near, far), simulated, cosmology)
+        region = _region(survey, box, low=low, high=high)
+        corner = np.asarray(region.origin)
+        steps = np.round(((low + high) / 2 - box.side / 2 - corner) / box.cell_size)
+        whole = Box(box.side, box.mesh, origin=_triple(corner + steps * box.cell_size), periodic=False)
+    limits = {} if survey.distances or survey.redshifts else {"distances": (near, far)}
+    return SurveyPlan(
+        survey=survey.with_changes(limits).model_copy(update={"galaxies": None}),
+        frame=survey.frame or "cmb",
+        cosmology=cosmology,
+        footprint=footprint,
+        region=region,
+        whole=whole,
+        width=width,
+    )
+
+
+def _require_room(
+    width: Float[np.ndarray, " 3"],
+    limits: tuple[float, float],
+    simulated: SimulatedBox,
+    cosmology: Cosmology,
+) -> None:
+    """Refuse a survey that is wider than the box, and warn of one that fills it or lies at another redshift."""
+    box, (near, far) = simulated.box, limits
     if width.max() + box.cell_size > box.side:
         raise InputError(
             f"the survey must fit into the simulated box, got a covered region {_show(width)} Mpc/h wide (x, y, z; "
@@ -124,28 +123,15 @@ def plan_survey(
         warnings.warn(
             f"the survey is {_show(width)} Mpc/h wide and fills more than {LARGEST_SHARE:g} of the boxes' side of "
             f"{box.side:g} Mpc/h: few flows from outside are there, and opposite edges are neighbours",
-            stacklevel=3,
+            stacklevel=4,
         )
     first, last = (float(cosmology.redshift_at(distance)) for distance in (near, far))
     if not first - REDSHIFT_MARGIN <= simulated.redshift <= last + REDSHIFT_MARGIN:
         warnings.warn(
             f"the boxes are at z = {simulated.redshift:g} and the survey at z = {first:.3g} to {last:.3g}: velocities "
             "and clustering are those of the boxes",
-            stacklevel=3,
+            stacklevel=4,
         )
-    region = _region(survey, box, low=low, high=high)
-    centre, corner = (low + high) / 2, np.asarray(region.origin)
-    steps = np.round((centre - box.side / 2 - corner) / box.cell_size)
-    limits = {} if survey.distances or survey.redshifts else {"distances": (near, far)}
-    return SurveyPlan(
-        survey=survey.with_changes(limits).model_copy(update={"galaxies": None}),
-        frame=survey.frame or "cmb",
-        cosmology=cosmology,
-        footprint=footprint,
-        region=region,
-        whole=Box(box.side, box.mesh, origin=_triple(corner + steps * box.cell_size), periodic=False),
-        width=width,
-    )
 
 
 def observe_sky(
@@ -179,79 +165,17 @@ def observe_sky(
     around = observe_region(
         simulated, tracers, plan.whole, at=(i, j, k), line_of_sight="radial", observer=ORIGIN, seed=seed
     )
-    real, velocities = around.positions_real, around.catalogue.velocities
-    halo_masses = around.catalogue.masses
+    velocities, halo_masses = around.catalogue.velocities, around.catalogue.masses
     assert velocities is not None
     assert halo_masses is not None
-    ra, dec, z_cosmological = to_sky(real, cosmology=plan.cosmology)
-    sight = directions(ra, dec)
-    v_los = np.einsum("ij,ij->i", velocities.astype(np.float64), sight)
-    z = (1 + z_cosmological) * (1 + v_los / SPEED_OF_LIGHT) - 1
-    n_of_r = plan.footprint.n_of_r
-    share = n_of_r.at(plan.cosmology.comoving_distance(np.maximum(z, 0))) / n_of_r.peak
-    rank = _ranks(tracers, halo_masses, rng) if by_mass else rng.random(len(z))
-    kept = (z > 0) & (rank < share) & (rng.random(len(z)) < plan.footprint.mask.at(sight))
-    if not kept.any():
-        raise InputError(
-            f"the survey must see objects of the box, got none of {len(z)} in {simulated.path}: raise the number "
-            "density, or widen the limits"
-        )
-    columns: dict[str, Any] = {
-        "ra": ra[kept],
-        "dec": dec[kept],
-        "z": convert_redshift(z[kept], sight[kept], source="cmb", target=plan.frame),
-        "weight": np.ones(int(kept.sum())),
-    }
-    if masses:
-        columns["mass"] = halo_masses[kept]
-    if plan.footprint.luminosity_function is not None:
-        columns["magnitude"] = _magnitudes(plan, z[kept], rank[kept] / share[kept])
-    truth = {
-        "z_cosmological": z_cosmological[kept],
-        "v_los": v_los[kept],
-        **dict(zip(("vx", "vy", "vz"), velocities[kept].T, strict=True)),
-        **dict(zip(("x_real", "y_real", "z_real"), real[kept].T, strict=True)),
-        "halo_mass": halo_masses[kept],
-    }
-    named = {plan.survey.columns.get(name, name): values for name, values in columns.items()}
-    if clash := set(named) & set(truth):
-        raise InputError(
-            f"columns of the survey must not have the names of true values, got {', '.join(sorted(clash))}: rename "
-            "them in [columns]"
-        )
-    table = documented_table(named | truth)
-    return SkyMock(table, _fields(around, plan), (i, j, k))
-
-
-MEANINGS = {
-    "ra": ("deg", "right ascension"),
-    "dec": ("deg", "declination"),
-    "mass": ("Msun / h", "mass of the halo, of satellites of the subhalo"),
-    "halo_mass": ("Msun / h", "true: mass of the halo, of satellites of the subhalo"),
-    "x": ("Mpc / h", "comoving position in redshift space"),
-    "y": ("Mpc / h", "comoving position in redshift space"),
-    "z_cosmological": ("", "true: redshift of the distance"),
-    "v_los": ("km / s", "true: peculiar velocity along the line of sight, positive away from the observer"),
-    "vx": ("km / s", "true: peculiar velocity along x"),
-    "vy": ("km / s", "true: peculiar velocity along y"),
-    "vz": ("km / s", "true: peculiar velocity along z"),
-    "x_real": ("Mpc / h", "true: comoving position in real space"),
-    "y_real": ("Mpc / h", "true: comoving position in real space"),
-    "z_real": ("Mpc / h", "true: comoving position in real space"),
-}
-"""Units and meanings of a mock's columns; the h of Mpc / h is the Hubble parameter."""
-
-
-def documented_table(columns: dict[str, Any]) -> Table:
-    """Return a table whose columns have their units and meanings."""
-    from astropy.table import Table
-
-    units = {name: MEANINGS[name][0] for name in columns if name in MEANINGS and MEANINGS[name][0]}
-    return Table(
-        columns,
-        units=units,
-        descriptions={name: MEANINGS[name][1] for name in columns if name in MEANINGS},
+    objects = Objects(
+        around.positions_real,
+        velocities,
+        halo_masses,
+        ranks(tracers, halo_masses, rng) if by_mass else rng.random(len(halo_masses)),
     )
+    table = sky_table(objects, plan, masses=masses, rng=rng, source=simulated.path)
+    return SkyMock(table, _fields(around, plan), (i, j, k))
 
 
 def survey_text(survey: Survey) -> str:
@@ -260,9 +184,29 @@ def survey_text(survey: Survey) -> str:
     return tomli_w.dumps(settings)
 
 
-def _region(survey: Survey, box: Box, *, low: Float[np.ndarray, " 3"], high: Float[np.ndarray, " 3"]) -> Box:
-    """Return the survey's own box, or the cube around what it covers, in cells of the simulated box."""
+def _region(
+    survey: Survey,
+    box: Box,
+    *,
+    low: Float[np.ndarray, " 3"],
+    high: Float[np.ndarray, " 3"],
+    repeated: bool = False,
+) -> Box:
+    """Return the survey's own box, or the cube around what it covers, in cells of the simulated box.
+
+    Where that repeats, the smallest box around it, of any size.
+    """
     cell = box.cell_size
+    if repeated:
+        if survey.box is not None:
+            low, sides = np.asarray(survey.box.origin), np.asarray(survey.box.box().sides)
+            count = np.maximum(np.ceil(sides / cell - 1e-6), 2).astype(int)
+            corner = low
+        else:
+            count = 8 * np.ceil((high - low + 2 * survey.padding) / cell / 8).astype(int)
+            corner = (low + high - count * cell) / 2
+        x, y, z = (int(number) for number in count)
+        return Box((x * cell, y * cell, z * cell), (x, y, z), origin=_triple(corner), periodic=False)
     if survey.box is not None:
         own = survey.box.box()
         cells = int(np.ceil(own.side / cell - 1e-6))
@@ -275,31 +219,6 @@ def _region(survey: Survey, box: Box, *, low: Float[np.ndarray, " 3"], high: Flo
     wanted = (float((high - low).max()) + 2 * survey.padding) / cell
     cells = min(8 * int(np.ceil(wanted / 8)), box.mesh)  # transforms and networks like multiples of 8
     return Box(cells * cell, cells, origin=_triple((low + high) / 2 - cells * cell / 2), periodic=False)
-
-
-def _ranks(
-    tracers: Catalogue, masses: Float[np.ndarray, " n"], rng: np.random.Generator
-) -> Float[np.ndarray, " n"]:
-    """Return the fraction of all tracers that are more massive; equal masses are in random order."""
-    assert tracers.masses is not None
-    ordered = np.sort(-np.asarray(tracers.masses))
-    first, last = (np.searchsorted(ordered, -masses, side=side) for side in ("left", "right"))
-    return (first + (last - first) * rng.random(len(masses))) / len(ordered)
-
-
-def _magnitudes(
-    plan: SurveyPlan, z: Float[np.ndarray, " n"], rank: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """Return apparent magnitudes from the luminosity function; rank 0 is the brightest that is seen, 1 the faintest."""
-    limit, shape = plan.survey.flux_limit, plan.footprint.luminosity_function
-    assert limit is not None
-    assert shape is not None
-    bright = limit.absolute[0]
-    faint = limit.faint_end(z, cosmology=plan.cosmology)
-    grid = np.linspace(bright, float(faint.max()), 4097)
-    cumulative = shape.integral(bright, grid)
-    absolute = np.interp(rank * np.interp(faint, grid, cumulative), cumulative, grid)
-    return np.minimum(absolute, faint) + limit.offset(z, cosmology=plan.cosmology)
 
 
 def _fields(around: MockSurvey, plan: SurveyPlan) -> dict[str, Field]:

@@ -65,7 +65,7 @@ def test_cubes_stand_where_the_survey_looked(north):
         ({"mask": None}, "a footprint must have a mask, got none"),
         (
             {"distances": None},
-            "must have limits, and be flat or have a luminosity function, got radial = 'flat'",
+            "must have n.z., or limits, and be flat or have a luminosity function, got radial = 'flat'",
         ),
         (
             {"radial": "measured"},

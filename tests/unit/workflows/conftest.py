@@ -62,49 +62,67 @@ def tiny_painter(tmp_path_factory, painter_entries):
     return directory / "tiny.safetensors"
 
 
+def write_linear_box(path, *, seed: int, redshift: float, attributes=None) -> None:
+    """A box of 160 Mpc/h of linear theory, with halos of half the matter's contrast, so that few tell n(r)."""
+    box, cosmology = Box(160.0, 32), PRESETS["wang2024"]
+    rng = np.random.default_rng(seed)
+    linear = Field(linear_field(box, cosmology, seed=seed, redshift=redshift)[None], box, ["linear_density"])
+    density = gaussian(linear, 4.0).replace(names=["density"])
+    flow = displacement(density.data[0], box) * cosmology.velocity_factor(redshift)
+    velocity = Field(flow, box, "xyz", "km/s", kind="vector", definition="linear theory")
+    chance = np.maximum(1 + density.numpy()[0] / 2, 0).ravel().astype(np.float64)
+    cells = rng.choice(32**3, int(2e-2 * 160.0**3), p=chance / chance.sum())
+    index = np.stack(np.unravel_index(cells, (32,) * 3), axis=1)
+    places = ((index + rng.random(index.shape)) * box.cell_size).astype(np.float32)
+    count = len(places)
+    halos = Halos(
+        positions=places,
+        velocities=(velocity.at(places) + rng.normal(0, 30, places.shape)).astype(np.float32),
+        masses=np.sort(10 ** rng.uniform(11, 13, count))[::-1],
+        counts=np.zeros(count, np.int32),
+        members=np.empty(0, np.int64),
+        offsets=np.zeros(count + 1, np.int64),
+    )
+    members = Members(
+        displacements=rng.normal(0, 0.3, places.shape).astype(np.float16),
+        velocities=rng.normal(0, 300, places.shape).astype(np.float16),
+        host=np.arange(count, dtype=np.int32),
+    )
+    write_box(
+        path,
+        cosmology,
+        seed=seed,
+        redshift=redshift,
+        fields={"density": density, "velocity": velocity, "linear_density": linear},
+        halos=halos,
+        members=members,
+        attributes=attributes or {},
+    )
+
+
 @pytest.fixture(scope="session")
 def box_run(tmp_path_factory):
-    """Two boxes of 160 Mpc/h of linear theory, with halos of half the matter's contrast, so that few tell n(r)."""
+    """Two boxes at z = 0, see `write_linear_box`."""
     out = tmp_path_factory.mktemp("boxes")
     (out / "run.json").write_text('{"package": "peculiar"}')
-    box = Box(160.0, 32)
     for seed in (1001, 1002):
-        rng = np.random.default_rng(seed)
-        linear = Field(
-            linear_field(box, PRESETS["wang2024"], seed=seed, redshift=0.0)[None], box, ["linear_density"]
-        )
-        density = gaussian(linear, 4.0).replace(names=["density"])
-        flow = displacement(density.data[0], box) * PRESETS["wang2024"].velocity_factor(0.0)
-        velocity = Field(flow, box, "xyz", "km/s", kind="vector", definition="linear theory")
-        chance = np.maximum(1 + density.numpy()[0] / 2, 0).ravel().astype(np.float64)
-        cells = rng.choice(32**3, int(2e-2 * 160.0**3), p=chance / chance.sum())
-        index = np.stack(np.unravel_index(cells, (32,) * 3), axis=1)
-        places = ((index + rng.random(index.shape)) * box.cell_size).astype(np.float32)
-        count = len(places)
-        halos = Halos(
-            positions=places,
-            velocities=(velocity.at(places) + rng.normal(0, 30, places.shape)).astype(np.float32),
-            masses=np.sort(10 ** rng.uniform(11, 13, count))[::-1],
-            counts=np.zeros(count, np.int32),
-            members=np.empty(0, np.int64),
-            offsets=np.zeros(count + 1, np.int64),
-        )
-        members = Members(
-            displacements=rng.normal(0, 0.3, places.shape).astype(np.float16),
-            velocities=rng.normal(0, 300, places.shape).astype(np.float16),
-            host=np.arange(count, dtype=np.int32),
-        )
-        fields = {"density": density, "velocity": velocity, "linear_density": linear}
-        write_box(
+        write_linear_box(
             out / f"box-{seed:05d}.h5",
-            PRESETS["wang2024"],
             seed=seed,
             redshift=0.0,
-            fields=fields,
-            halos=halos,
-            members=members,
             attributes={"painter": "tiny"} if seed == 1002 else {},
         )
+    return out
+
+
+@pytest.fixture(scope="session")
+def epoch_run(tmp_path_factory):
+    """A box at three epochs: linear modes are the same, halos are not."""
+    out = tmp_path_factory.mktemp("epochs")
+    for redshift in (0.0, 0.05, 0.1):
+        directory = out / f"z{redshift:.3f}"
+        directory.mkdir()
+        write_linear_box(directory / "box-01001.h5", seed=1001, redshift=redshift)
     return out
 
 
