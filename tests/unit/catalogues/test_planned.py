@@ -7,7 +7,7 @@ from peculiar.catalogues.footprint import Footprint, read_footprint
 from peculiar.catalogues.planned import RedshiftTable, SkyPatch, patches_mask, selection_from_table
 from peculiar.catalogues.selection import RadialSelection
 from peculiar.catalogues.sky import SkyMask, directions
-from peculiar.catalogues.survey import Survey, make_survey
+from peculiar.catalogues.survey import Survey, load_survey, make_survey, survey_names
 from peculiar.core import Cosmology, InputError
 
 COSMOLOGY = Cosmology()
@@ -88,6 +88,27 @@ def test_random_points_fill_a_mask_in_any_frame():
     z = COSMOLOGY.redshift_at(distance)
     assert 0.4 <= z.min() < z.max() <= 0.7
     assert ((z > 0.45) & (z < 0.55)).mean() == pytest.approx(0.41, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "area", "per_degree"),
+    [
+        ("boss_cmass", 9329, 94),  # of Dawson et al. 2016, 27.3 + 45.7 + 19.4 + 3.5 with z < 0.8
+        ("desi_bgs", 14000, 63.1),
+        ("desi_bgs_bright", 14000, 690),  # the forecast's 700, of which 58 lie below 0.05
+        ("desi_elg", 14000, 487 + 679),
+        ("desi_lrg", 14000, 510),  # of 605 targets, some of them at z < 0.4
+        ("sdss_mgs", 6813, 63163 / 6813),
+        ("two_mrs", 41253 * 0.91 * 0.976, None),
+    ],
+)
+def test_samples_of_the_package_have_the_area_and_number_of_their_sources(name, area, per_degree):
+    footprint = read_footprint(load_survey(name), cosmology=Cosmology(Omega_m=0.31))
+    assert footprint.mask.solid_angle / DEGREES == pytest.approx(area, rel=0.015)
+    assert name in survey_names()
+    if per_degree is not None:
+        r = np.linspace(*footprint.limits, 2001)
+        assert np.trapezoid(footprint.n_of_r.at(r) * r**2, r) * DEGREES == pytest.approx(per_degree, rel=0.08)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_wrong_files(file, old, new, words):
 
 
 def test_missing_files_and_settings():
-    with pytest.raises(InputError, match="or one of sdss_dr7, sdss_main, got 'other'"):
+    with pytest.raises(InputError, match="or one of boss_cmass, .*sdss_dr7, sdss_main, .*got 'other'"):
         load_survey("other")
     with pytest.raises(InputError, match="that exists"):
         load_survey("none.toml")

@@ -1,0 +1,184 @@
+"""Velocities on a light cone of N-body halos: the slope of true on predicted ones in bins of redshift.
+
+    peculiar simulate RUN --seeds 1 --box 400 --particles 256 --cells 80 --steps 8 --redshifts 0.45,0.6,0.75,0.9,1.05
+    python benchmarks/light_cone.py RUN --scratch /tmp/light-cone --docs docs/results/light_cone.md
+
+`peculiar mock --light-cone` observes the run as a complete patch of the sky of LRG-like density, and the iterative FFT
+reconstructs it as `peculiar reconstruct` does it: each object and cell with its own epoch, with one epoch for all,
+and with the bias of the halos of each epoch from their cross-power with matter. A slope of 1 is unbiased. What stands
+between the markers `slopes` of the page is filled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy.table import Table
+from reproduction import replace_between
+
+from peculiar.catalogues import load_survey, read_survey, to_catalogue
+from peculiar.catalogues.survey import Survey
+from peculiar.core import Catalogue, Cosmology
+from peculiar.fields.files import read_fields
+from peculiar.fields.fourier import k_squared, to_fourier
+from peculiar.fields.paint import paint
+from peculiar.linear import IterativeFFT
+from peculiar.linear.light_cone import of_epoch
+from peculiar.simulate.light_cone import LightCone, open_light_cones
+from peculiar.workflows.mock import MockSettings, make_mocks
+from peculiar.workflows.reconstruct import reconstruct
+
+BINS = np.arange(0.4, 1.1, 0.1)
+RA, DEC = (20.0, 46.0), (15.0, 41.0)  # no axis of the box, along which it would repeat
+EDGE = 2.5  # degrees: 47 to 105 Mpc/h from the sides of the patch, beyond which nothing is known of the flow
+CELL = 10.0  # Mpc/h
+
+
+def survey(density: float) -> Survey:
+    """Return a complete patch of the sky with one density."""
+    return Survey.model_validate(
+        {
+            "frame": "cmb",
+            "sky": [{"ra": RA, "dec": DEC}],
+            "redshifts": (0.4, 1.1),
+            "radial": "tabulated",
+            "n_of_z": {"redshift": (0.4, 1.1), "density": (density, density)},
+        }
+    )
+
+
+def halo_bias(cone: LightCone, density: float, satellites: float) -> dict[float, float]:
+    """Return P_hm / P_mm at k < 0.1 h/Mpc of the observed objects of each epoch."""
+    found = {}
+    for box in cone.boxes:
+        halos = box.catalogue(density, satellite_fraction=satellites, space="real").positions
+        counts = paint(halos, box.box)[0]
+        tracers, matter = (to_fourier(one) for one in (counts / counts.mean() - 1, box.density.data[0]))
+        large = k_squared(box.box) < 0.1**2
+        cross = (tracers * matter.conj()).real[large].sum()
+        found[box.redshift] = float(cross / matter.abs().square()[large].sum())
+    return found
+
+
+def slope(true: np.ndarray, predicted: np.ndarray, part: np.ndarray) -> tuple[float, float]:
+    """Return the slope of true on predicted velocities, and its jackknife error over parts of the sky."""
+
+    def fit(rows: np.ndarray) -> float:
+        x, y = (values[rows] - values[rows].mean() for values in (predicted, true))
+        return float((x * y).sum() / (x * x).sum())
+
+    parts = np.unique(part)
+    left = np.array([fit(part != one) for one in parts])
+    return fit(np.ones(len(part), bool)), float(np.sqrt((len(parts) - 1) * left.var()))
+
+
+def places(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which directions lie inside the edge, and in which of 16 parts of the patch."""
+    inside = (ra > RA[0] + EDGE) & (ra < RA[1] - EDGE) & (dec > DEC[0] + EDGE) & (dec < DEC[1] - EDGE)
+    part = [
+        np.clip(4 * (value - low) / (high - low), 0, 3.999).astype(int)
+        for value, (low, high) in ((ra, RA), (dec, DEC))
+    ]
+    return inside, 4 * part[0] + part[1]
+
+
+def slopes(
+    method: IterativeFFT, catalogue: Catalogue, table: Table, truth: torch.Tensor, cosmology: Cosmology
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Return slopes at objects and in cells for each bin."""
+    fields = reconstruct(catalogue, model=method, cosmology=cosmology)
+    found = fields.at_objects()
+    known = np.isfinite(found.v_los)
+    inside, part = places(np.asarray(table["ra"]), np.asarray(table["dec"]))
+    z = np.asarray(table["z_cosmological"])
+    box = catalogue.completeness.box
+    centres = box.centres()
+    distance = np.linalg.norm(centres, axis=1)
+    sight = (centres / distance[:, None]).T
+    predicted, true = (
+        (field.reshape(3, -1).numpy() * sight).sum(axis=0) for field in (fields["velocity"].data, truth)
+    )
+    ra, dec = np.degrees(np.arctan2(sight[1], sight[0])), np.degrees(np.arcsin(sight[2]))
+    cells_inside, cells_part = places(ra, dec)
+    cells_inside &= catalogue.completeness.data.reshape(-1).numpy() > 0.9
+    cells_z = cosmology.redshift_at(distance)
+    at_objects, in_cells = [], []
+    for low in BINS:
+        rows = known & inside & (z >= low) & (z < low + 0.1)
+        at_objects.append(slope(np.asarray(table["v_los"])[rows], found.v_los[rows], part[rows]))
+        rows = cells_inside & (cells_z >= low) & (cells_z < low + 0.1)
+        in_cells.append(slope(true[rows], predicted[rows], cells_part[rows]))
+    return at_objects, in_cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--docs", type=Path)
+    parser.add_argument("--density", type=float, default=5e-4)
+    parser.add_argument("--satellites", type=float, default=0.1)
+    arguments = parser.parse_args()
+    (cone,) = open_light_cones(arguments.run)
+    cosmology = cone.cosmology
+    out = arguments.scratch / "mocks"
+    settings = MockSettings(light_cone=True, satellites=arguments.satellites, randoms=0.0)
+    summary = make_mocks(
+        arguments.run, out=out, survey=survey(arguments.density), settings=settings, force=True
+    )
+    (name,) = summary.objects
+    facts = json.loads((out / "run.json").read_text())["mocks"][name]
+    table = Table.read(out / name)
+    read = load_survey(out / "survey.toml")
+    sample = read_survey(table, read, cosmology=cosmology)
+    fine = sample.box()
+    times = round(CELL / fine.cell_size)
+    box = fine.with_cells(tuple(n // times for n in fine.shape))
+    truth = torch.nn.functional.avg_pool3d(
+        read_fields(out / f"{Path(name).stem}.zarr")["velocity"].data[None], times
+    )[0]
+    catalogue = to_catalogue(sample, box).catalogue
+    bias = halo_bias(cone, arguments.density, arguments.satellites)
+
+    def true_bias(redshift: float) -> float:
+        return float(np.interp(redshift, list(bias), list(bias.values())))
+
+    middle = true_bias(catalogue.redshift)
+    at_epoch = of_epoch(catalogue, lambda z: true_bias(z) / middle, cosmology=cosmology)
+    methods = {
+        "as it is": (IterativeFFT(surroundings=True), catalogue),
+        "one epoch": (IterativeFFT(surroundings=True), catalogue.replace(light_cone=False)),
+        "true bias": (IterativeFFT(surroundings=True, bias=middle, evolution=at_epoch), catalogue),
+    }
+    lines = [
+        f"{len(table)} objects: {summary.told[0]}. Cells of {box.cell_size:g} Mpc/h; {EDGE:g} degrees from the sides "
+        "of the patch are left out. The bias of the objects (P_hm / P_mm) is "
+        + ", ".join(f"{value:.2f} at z = {redshift:g}" for redshift, value in bias.items())
+        + ".",
+        "",
+        "| | " + " | ".join(f"{low:.1f} to {low + 0.1:.1f}" for low in BINS) + " |",
+        "| --- |" + " --- |" * len(BINS),
+    ]
+    for title, (method, seen) in methods.items():
+        fitted = method.fitted(seen, cosmology=cosmology)
+        at_objects, in_cells = slopes(fitted, seen, table[sample.kept], truth, cosmology)
+        chose = f"smoothing {fitted.smoothing:.1f} Mpc/h, bias {fitted.bias:.2f}"
+        for where, found in (("at objects", at_objects), ("in cells", in_cells)):
+            row = " | ".join(f"{value:.3f} ± {error:.3f}" for value, error in found)
+            lines.append(f"| {title}, {where} ({chose}) | {row} |")
+            print(lines[-1], flush=True)
+    text = "\n".join(lines)
+    print(text)
+    print(json.dumps(facts["steps_between_epochs"]))
+    if arguments.docs:
+        replace_between(arguments.docs, {"slopes": text})
+
+
+if __name__ == "__main__":
+    main()
