@@ -42,7 +42,7 @@ class SurveyOptions:
         typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH"),
     ] = None
     radial: Annotated[
-        Literal["flat", "measured", "flux-limited"] | None,
+        Literal["flat", "measured", "flux-limited", "tabulated"] | None,
         typer.Option(help="Radial selection of the survey.", show_default="flat"),
     ] = None
     magnitude_limit: Annotated[
