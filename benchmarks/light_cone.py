@@ -1,6 +1,6 @@
 """Velocities on a light cone of N-body halos: the slope of true on predicted ones in bins of redshift.
 
-    peculiar simulate RUN --seeds 1 --box 400 --particles 256 --cells 80 --steps 8 --redshifts 0.45,0.6,0.75,0.9,1.05
+    peculiar simulate RUN --seeds 1 --box 400 --particles 256 --cells 80 --redshifts 0.4,0.5,0.6,0.7,0.8,0.9,1,1.1
     python benchmarks/light_cone.py RUN --scratch /tmp/light-cone --docs docs/results/light_cone.md
 
 `peculiar mock --light-cone` observes the run as a complete patch of the sky of LRG-like density, and the iterative FFT
@@ -12,7 +12,7 @@ between the markers `slopes` of the page is filled.
 from __future__ import annotations
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from reproduction import replace_between
 
 from peculiar.catalogues import load_survey, read_survey, to_catalogue
 from peculiar.catalogues.survey import Survey
-from peculiar.core import Catalogue, Cosmology
+from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.fields.files import read_fields
 from peculiar.fields.fourier import k_squared, to_fourier
 from peculiar.fields.paint import paint
@@ -76,8 +76,9 @@ def slope(true: np.ndarray, predicted: np.ndarray, part: np.ndarray) -> tuple[fl
     return fit(np.ones(len(part), bool)), float(np.sqrt((len(parts) - 1) * left.var()))
 
 
-def places(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def places(sight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which directions lie inside the edge, and in which of 16 parts of the patch."""
+    ra, dec = np.degrees(np.arctan2(sight[:, 1], sight[:, 0])), np.degrees(np.arcsin(sight[:, 2]))
     inside = (ra > RA[0] + EDGE) & (ra < RA[1] - EDGE) & (dec > DEC[0] + EDGE) & (dec < DEC[1] - EDGE)
     part = [
         np.clip(4 * (value - low) / (high - low), 0, 3.999).astype(int)
@@ -87,32 +88,44 @@ def places(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def slopes(
-    method: IterativeFFT, catalogue: Catalogue, table: Table, truth: torch.Tensor, cosmology: Cosmology
-) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Return slopes at objects and in cells for each bin."""
-    fields = reconstruct(catalogue, model=method, cosmology=cosmology)
-    found = fields.at_objects()
-    known = np.isfinite(found.v_los)
-    inside, part = places(np.asarray(table["ra"]), np.asarray(table["dec"]))
-    z = np.asarray(table["z_cosmological"])
-    box = catalogue.completeness.box
+    model: str | IterativeFFT, catalogue: Catalogue, table: Table, truth: Field, cosmology: Cosmology
+) -> dict[str, list[tuple[float, float]]]:
+    """Return slopes in each bin: in cells, of objects where they are found to be, and where they are."""
+    fields = reconstruct(catalogue, model=model, cosmology=cosmology)
+    box = truth.box
     centres = box.centres()
     distance = np.linalg.norm(centres, axis=1)
-    sight = (centres / distance[:, None]).T
+    sight = centres / distance[:, None]
     predicted, true = (
-        (field.reshape(3, -1).numpy() * sight).sum(axis=0) for field in (fields["velocity"].data, truth)
+        along(field.data.reshape(3, -1).numpy().T, sight) for field in (fields["velocity"], truth)
     )
-    ra, dec = np.degrees(np.arctan2(sight[1], sight[0])), np.degrees(np.arcsin(sight[2]))
-    cells_inside, cells_part = places(ra, dec)
-    cells_inside &= catalogue.completeness.data.reshape(-1).numpy() > 0.9
-    cells_z = cosmology.redshift_at(distance)
-    at_objects, in_cells = [], []
-    for low in BINS:
-        rows = known & inside & (z >= low) & (z < low + 0.1)
-        at_objects.append(slope(np.asarray(table["v_los"])[rows], found.v_los[rows], part[rows]))
-        rows = cells_inside & (cells_z >= low) & (cells_z < low + 0.1)
-        in_cells.append(slope(true[rows], predicted[rows], cells_part[rows]))
-    return at_objects, in_cells
+    complete = catalogue.completeness.data.reshape(-1).numpy() > 0.9
+    real = np.stack([table[f"{axis}_real"] for axis in "xyz"], axis=1)
+    away = real / np.linalg.norm(real, axis=1, keepdims=True)
+    halos, z = np.asarray(table["v_los"]), np.asarray(table["z_cosmological"])
+    sets = {
+        "in cells": (true, predicted, cosmology.redshift_at(distance), sight, complete),
+        "at objects": (halos, fields.at_objects().v_los, z, away, True),
+        "at their true places": (
+            halos,
+            along(fields["velocity"].at(real), away),
+            z,
+            away,
+            box.contains(real),
+        ),
+    }
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, (actual, guess, redshift, direction, kept) in sets.items():
+        inside, part = places(direction)
+        rows = inside & kept & np.isfinite(guess)
+        shells = [rows & (redshift >= low) & (redshift < low + 0.1) for low in BINS]
+        found[name] = [slope(actual[shell], guess[shell], part[shell]) for shell in shells]
+    return found
+
+
+def along(vectors: np.ndarray, sight: np.ndarray) -> np.ndarray:
+    """Return the components of vectors (n, 3) along unit vectors (n, 3)."""
+    return np.einsum("ij,ij->i", vectors, sight)
 
 
 def main() -> None:
@@ -122,6 +135,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--docs", type=Path)
+    parser.add_argument("--part", default="slopes", help="Of the page that is filled.")
     parser.add_argument("--density", type=float, default=5e-4)
     parser.add_argument("--satellites", type=float, default=0.1)
     arguments = parser.parse_args()
@@ -133,16 +147,15 @@ def main() -> None:
         arguments.run, out=out, survey=survey(arguments.density), settings=settings, force=True
     )
     (name,) = summary.objects
-    facts = json.loads((out / "run.json").read_text())["mocks"][name]
-    table = Table.read(out / name)
+    table = Table.read(out / name)  # all of its rows are kept: mocks are made with the survey that reads them
     read = load_survey(out / "survey.toml")
     sample = read_survey(table, read, cosmology=cosmology)
     fine = sample.box()
     times = round(CELL / fine.cell_size)
     box = fine.with_cells(tuple(n // times for n in fine.shape))
-    truth = torch.nn.functional.avg_pool3d(
-        read_fields(out / f"{Path(name).stem}.zarr")["velocity"].data[None], times
-    )[0]
+    fields = read_fields(out / f"{Path(name).stem}.zarr")
+    coarse = torch.nn.functional.avg_pool3d(fields["velocity"].data[None], times)[0]
+    truth = fields["velocity"].replace(data=coarse, box=box)
     catalogue = to_catalogue(sample, box).catalogue
     bias = halo_bias(cone, arguments.density, arguments.satellites)
 
@@ -150,11 +163,15 @@ def main() -> None:
         return float(np.interp(redshift, list(bias), list(bias.values())))
 
     middle = true_bias(catalogue.redshift)
-    at_epoch = of_epoch(catalogue, lambda z: true_bias(z) / middle, cosmology=cosmology)
+    evolution = of_epoch(catalogue, lambda z: true_bias(z) / middle, cosmology=cosmology)
+    real = np.stack([table[f"{axis}_real"] for axis in "xyz"], axis=1)
+    iterative = IterativeFFT(surroundings=True)
     methods = {
-        "as it is": (IterativeFFT(surroundings=True), catalogue),
-        "one epoch": (IterativeFFT(surroundings=True), catalogue.replace(light_cone=False)),
-        "true bias": (IterativeFFT(surroundings=True, bias=middle, evolution=at_epoch), catalogue),
+        "iterative": (iterative, catalogue),
+        "iterative, one epoch": (iterative, catalogue.replace(light_cone=False)),
+        "iterative, true bias": (replace(iterative, bias=middle, evolution=evolution), catalogue),
+        "iterative, real space": (iterative, catalogue.replace(positions=real, space="real")),
+        "wiener": ("wiener", catalogue),
     }
     lines = [
         f"{len(table)} objects: {summary.told[0]}. Cells of {box.cell_size:g} Mpc/h; {EDGE:g} degrees from the sides "
@@ -162,22 +179,21 @@ def main() -> None:
         + ", ".join(f"{value:.2f} at z = {redshift:g}" for redshift, value in bias.items())
         + ".",
         "",
-        "| | " + " | ".join(f"{low:.1f} to {low + 0.1:.1f}" for low in BINS) + " |",
+        "| slope of true on predicted | "
+        + " | ".join(f"z = {low:.1f} to {low + 0.1:.1f}" for low in BINS)
+        + " |",
         "| --- |" + " --- |" * len(BINS),
     ]
     for title, (method, seen) in methods.items():
-        fitted = method.fitted(seen, cosmology=cosmology)
-        at_objects, in_cells = slopes(fitted, seen, table[sample.kept], truth, cosmology)
-        chose = f"smoothing {fitted.smoothing:.1f} Mpc/h, bias {fitted.bias:.2f}"
-        for where, found in (("at objects", at_objects), ("in cells", in_cells)):
-            row = " | ".join(f"{value:.3f} ± {error:.3f}" for value, error in found)
-            lines.append(f"| {title}, {where} ({chose}) | {row} |")
-            print(lines[-1], flush=True)
+        if isinstance(method, IterativeFFT):
+            method = method.fitted(seen, cosmology=cosmology)
+            title += f" (smoothing {method.smoothing:.1f} Mpc/h, bias {method.bias:.2f})"
+        for where, found in slopes(method, seen, table, truth, cosmology).items():
+            lines.append(f"| {title}, {where} | " + " | ".join(f"{v:.3f} ± {e:.3f}" for v, e in found) + " |")
     text = "\n".join(lines)
     print(text)
-    print(json.dumps(facts["steps_between_epochs"]))
     if arguments.docs:
-        replace_between(arguments.docs, {"slopes": text})
+        replace_between(arguments.docs, {arguments.part: text})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from peculiar.workflows.mock_table import Objects, SurveyPlan, documented_table,
 if TYPE_CHECKING:
     from astropy.table import Table
 
-MOST_COPIES = 512
+MOST_COPIES = 2000
 """Of the box, in the cuboid around a survey: deeper ones see the same structure too often."""
 _BYTES_PER_CELL = 60
 _BYTES_PER_OBJECT = 200
@@ -33,7 +33,7 @@ def require_cone(plan: SurveyPlan, cone: LightCone) -> None:
     Raises
     ------
     InputError
-        If the survey reaches more than 0.1 in redshift beyond the epochs, needs more than 512 copies of the box, or
+        If the survey reaches more than 0.1 in redshift beyond the epochs, needs more than 2000 copies of the box, or
         its fields or objects do not fit in memory.
     """
     limits = plan.footprint.limits
