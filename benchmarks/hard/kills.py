@@ -66,6 +66,9 @@ CASES = {
     "simulate": Case(
         "simulate run --seeds 1-3 --box 20 --particles 16 --cells 8 --steps 2 --volume-velocity", "--resume"
     ),
+    "simulate-epochs": Case(
+        "simulate run --seeds 1-2 --box 20 --particles 16 --cells 8 --steps 2 --redshifts 0,0.5,1", "--resume"
+    ),
     "simulate-pairs": Case(
         "simulate run --kind pairs --seeds 1-4 --box 64 --particles 16 --steps 3", "--resume"
     ),
