@@ -113,6 +113,14 @@ def reconstruct(
             help="Mesh cells along the longest side of a box.", show_default="the model's cell size"
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What it may take; a network that does not fit whole goes in tiles, with meshes on the disk.",
+            metavar="8GB",
+            show_default="what is free",
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Reconstruct density, velocity and momentum from a catalogue."""
@@ -149,6 +157,7 @@ def reconstruct(
         hdf5=hdf5,
         errors=errors,
         amplitude=amplitude,
+        memory=memory,
         force=force,
         announce=announce,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from peculiar.core.errors import InputError
@@ -23,8 +25,42 @@ def free_memory() -> int:
     return max(0, min([_available(), *_limits(), *_control_groups()]))
 
 
-def require_memory(needed: float, *, what: str, remedy: str) -> None:
-    """Refuse work that needs more memory than is free to this process.
+@dataclass(frozen=True)
+class Allowance:
+    """Memory that work may take: how much [bytes], and how that is said."""
+
+    size: float
+    text: str
+
+
+def allowed_memory(memory: int | str | None = None) -> Allowance:
+    """Return what a limit of this process's memory leaves it, and no more than is free.
+
+    Parameters
+    ----------
+    memory : int or str, optional
+        The limit, what the process takes already included [bytes], or in words such as "8GB" and "500 MiB". What is
+        free to the process (`free_memory`) where not given.
+
+    Raises
+    ------
+    InputError
+        If it is no size.
+    """
+    free = free_memory()
+    if memory is None:
+        return Allowance(free, f"{free / 1e9:.3g} GB free to this process")
+    limit, taken = _size(memory), _resident()
+    if free < limit - taken:
+        return Allowance(free, f"{free / 1e9:.3g} GB free to this process ({limit / 1e9:.3g} GB were given)")
+    left = max(0, limit - taken)
+    return Allowance(
+        left, f"{left / 1e9:.3g} GB left of {limit / 1e9:.3g} GB ({taken / 1e9:.3g} GB are taken already)"
+    )
+
+
+def require_memory(needed: float, *, what: str, remedy: str, allowed: Allowance | None = None) -> None:
+    """Refuse work that needs more memory than it may take.
 
     Parameters
     ----------
@@ -33,18 +69,37 @@ def require_memory(needed: float, *, what: str, remedy: str) -> None:
     what : str
         What needs them, as the message begins: "a mesh of 512^3 cells".
     remedy : str
+    allowed : Allowance, optional
+        What is free to this process where not given.
 
     Raises
     ------
     InputError
         With both numbers and the remedy.
     """
-    free = free_memory()
-    if needed > free:
+    allowed = allowed or allowed_memory()
+    if needed > allowed.size:
         raise InputError(
-            f"{what} must fit in memory, got {needed / 1e9:.3g} GB needed with {free / 1e9:.3g} GB free to this "
-            f"process: {remedy}"
+            f"{what} must fit in memory, got {needed / 1e9:.3g} GB needed with {allowed.text}: {remedy}"
         )
+
+
+def _size(memory: int | str) -> float:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(?:([kMGT]?)(i?)B)?\s*", str(memory), re.IGNORECASE)
+    size = 0.0
+    if found is not None:
+        number, prefix, binary = found.groups(default="")
+        size = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+    if not size:
+        raise InputError(f"memory must be a size > 0 such as 8GB, 500MB or a number of bytes, got {memory!r}")
+    return size
+
+
+def _resident() -> int:
+    try:
+        return int((_PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _available() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -174,8 +174,14 @@ def write_fields(
         save_dataset(to_dataset(fields, {"package": "peculiar", **(attributes or {})}), temporary)
 
 
+def save_each(path: Path, fields: Iterable[tuple[str, Field]], attributes: Mapping[str, Any]) -> None:
+    """Write fields as a zarr directory where nothing is yet, one after the other: one at a time is in memory."""
+    for name, field in fields:
+        save_dataset(to_dataset({name: field}, attributes), path)
+
+
 def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
-    """Write a dataset where nothing is yet, in the format that the path's suffix means."""
+    """Write a dataset in the format that the path's suffix means: HDF5 where nothing is yet, zarr beside what is."""
     if path.suffix in HDF5:
         _save_hdf5(dataset, path)
         return
@@ -188,7 +194,7 @@ def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
         }
         for name, variable in dataset.data_vars.items()
     }
-    dataset.to_zarr(path, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
+    dataset.to_zarr(path, mode="a", zarr_format=2, consolidated=True, encoding=encoding)
 
 
 def _save_hdf5(dataset: xarray.Dataset, path: Path) -> None:
@@ -222,6 +228,36 @@ def read_fields(path: Path | str) -> dict[str, Field]:
         finite, as where a chunk is missing.
     """
     dataset = _load(path)
+    box = _box_of(dataset, path)
+    return {str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()}
+
+
+class StoredFields(Mapping[str, Field]):
+    """The fields of a zarr directory, each of which is read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        dataset = _load(path, data=False)
+        self._names = [str(name) for name in dataset.data_vars]
+        self._box = _box_of(dataset, path)
+
+    def __getitem__(self, name: str) -> Field:
+        if name not in self._names:
+            raise KeyError(name)
+        return _read_field(_load(self._path, data=False)[name], self._box, self._path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def dataset(self) -> xarray.Dataset:
+        """Return all of them as a dataset whose values are read when they are asked for."""
+        return _load(self._path, data=False)
+
+
+def _box_of(dataset: xarray.Dataset, path: Path | str) -> Box:
     attributes = checked(FieldAttributes, dataset.attrs, where=str(path), remedy=REMEDY)
     x, y, z = (dataset.sizes.get(axis, 0) for axis in AXES)
     try:
@@ -230,9 +266,8 @@ def read_fields(path: Path | str) -> dict[str, Field]:
         raise InputError(
             f"fields must have one mesh of x, y and z, got {dict(dataset.sizes)} in {path} ({error}): {REMEDY}"
         ) from None
-    box = replace(box, origin=attributes.box_origin, periodic=attributes.periodic)
     _require_unit("lengths", attributes.box_units, "Mpc/h", path)
-    return {str(name): _read_field(variable, box, path) for name, variable in dataset.data_vars.items()}
+    return replace(box, origin=attributes.box_origin, periodic=attributes.periodic)
 
 
 def read_attributes(path: Path | str, kind: type[FieldAttributes]) -> dict[str, Any]:
@@ -252,7 +287,7 @@ def _load(path: Path | str, *, data: bool = True) -> xarray.Dataset:
     import xarray
 
     try:
-        with xarray.open_zarr(path) as dataset:
+        with xarray.open_dataset(path, engine="zarr", chunks=None, cache=False) as dataset:
             if data:
                 _require_whole_chunks(Path(path))
             return dataset.load() if data else dataset

@@ -117,3 +117,17 @@ def invert_symmetry(symmetry: Symmetry) -> Symmetry:
         permutation[old] = new
         flips[old] = symmetry.flips[new]
     return Symmetry((permutation[0], permutation[1], permutation[2]), (flips[0], flips[1], flips[2]))
+
+
+def compose(first: Symmetry, then: Symmetry) -> Symmetry:
+    """Return the symmetry that does what one and then another do.
+
+    Examples
+    --------
+    >>> turn = Symmetry((1, 2, 0), (True, False, False))
+    >>> compose(turn, invert_symmetry(turn)) == IDENTITY
+    True
+    """
+    permutation = [first.permutation[axis] for axis in then.permutation]
+    flips = [flip != first.flips[axis] for axis, flip in zip(then.permutation, then.flips, strict=True)]
+    return Symmetry((permutation[0], permutation[1], permutation[2]), (flips[0], flips[1], flips[2]))

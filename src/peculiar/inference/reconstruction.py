@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ class Reconstruction(Mapping[str, Field]):
     ) -> Reconstruction:
         """Return what was reconstructed from a catalogue, whose geometry and completeness it gets."""
         if catalogue.completeness is not None:
-            fields = {**fields, "completeness": catalogue.completeness}
+            fields = ChainMap({"completeness": catalogue.completeness}, fields)  # type: ignore[arg-type]
         return cls(
             fields,
             cosmology,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +19,10 @@ from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_
 from peculiar.inference.card_range import check_range
 from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.model_card import ModelCard, load_model
-from peculiar.inference.tiles import MAX_SIDE, apply_network
 from peculiar.inference.whole import (
     Mesh,
     apply_isolated,
+    apply_whole,
     average_symmetries,
     extended_sides,
     fits,
@@ -62,9 +64,6 @@ class NeuralReconstructor:
         The network, in evaluation mode, on the device that it shall run on.
     card : ModelCard
         Its card: inputs, calibration, number of symmetries.
-    max_side : int
-        Largest mesh side that is evaluated at once [cells]; larger meshes go in tiles, or are refused where tiles would
-        not equal the whole.
 
     Examples
     --------
@@ -74,10 +73,9 @@ class NeuralReconstructor:
 
     module: torch.nn.Module = field(repr=False)
     card: ModelCard
-    max_side: int = MAX_SIDE
 
     @classmethod
-    def load(cls, name_or_path: Path | str, *, max_side: int = MAX_SIDE) -> NeuralReconstructor:
+    def load(cls, name_or_path: Path | str) -> NeuralReconstructor:
         """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
         module, card = load_model(name_or_path)
         if not isinstance(card, ModelCard):
@@ -85,7 +83,7 @@ class NeuralReconstructor:
                 f"model must reconstruct from a catalogue, got {card.name!r}, which is for the task {card.task!r}: see "
                 "`peculiar models`"
             )
-        return cls(module, card, max_side)
+        return cls(module, card)
 
     @property
     def name(self) -> str:
@@ -100,8 +98,7 @@ class NeuralReconstructor:
         Raises
         ------
         InputError
-            If the network needs masses and the catalogue has none, or if the mesh is too large to be evaluated whole by
-            a network that must (see `outputs`).
+            If the network needs masses and the catalogue has none.
         """
         check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
         inputs = network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=self.card.inputs)
@@ -139,50 +136,57 @@ class NeuralReconstructor:
         line_of_sight : "x", "y", "z" or "radial"
         periodic : bool
             Whether opposite faces of the mesh are one.
-
-        Raises
-        ------
-        InputError
-            If the mesh is larger than `max_side`, and the network's layers are not local (it has no `reach`) or the
-            mesh ends at its faces: tiles would not equal the whole.
         """
         card = self.card
         isolated = card.inputs.isolated and not periodic
-        side = max(inputs.shape[1:])
-        if side > self.max_side and (isolated or not hasattr(self.module, "reach")):
-            raise InputError(
-                f"mesh of model {card.name!r} must have at most {self.max_side} cells along a side, got {side}: it is "
-                "evaluated whole, never in tiles; take fewer cells, or a larger max_side if there is memory for it"
-            )
         vectors = outputs_of(self.module).vectors
-        # The symmetries are chosen after the turn: which of them does not depend on the name of the axis.
-        along = "z" if card.line_of_sight == "z" else None
-        turn = _TURNS.get(line_of_sight, IDENTITY) if along else IDENTITY
+        turn, elements = self.symmetries(line_of_sight)
 
         def apply(mesh: Mesh) -> Mesh:
             if isolated:
                 return apply_isolated(self.module, mesh)
-            return apply_network(self.module, mesh, periodic=periodic, max_side=self.max_side)
+            return apply_whole(self.module, mesh, periodic=periodic)
 
-        device = next(self.module.parameters()).device
         outputs = average_symmetries(
             apply,
-            apply_symmetry(inputs.to(device), turn, vectors=card.inputs.vectors),
-            elements=spread_symmetries(card.symmetry_average, line_of_sight=along),
+            apply_symmetry(inputs.to(self.device), turn, vectors=card.inputs.vectors),
+            elements=elements,
             input_vectors=card.inputs.vectors,
             output_vectors=vectors,
         )
         return apply_symmetry(outputs, invert_symmetry(turn), vectors=vectors)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.module.parameters()).device
+
+    def symmetries(self, line_of_sight: str) -> tuple[Symmetry, list[Symmetry]]:
+        """Return the turn that brings a line of sight to that of the card, and the symmetries of the mean after it.
+
+        Which they are does not depend on the name of the axis.
+        """
+        along = "z" if self.card.line_of_sight == "z" else None
+        turn = _TURNS.get(line_of_sight, IDENTITY) if along else IDENTITY
+        return turn, spread_symmetries(self.card.symmetry_average, line_of_sight=along)
+
 
 def assemble(
     outputs: Float[torch.Tensor, "channel x y z"], *, card: ModelCard, box: Box, velocity_factor: Factor
 ) -> dict[str, Field]:
-    """Turn a network's output channels into fields.
+    """Turn a network's output channels into fields; see `assembled`."""
+    return dict(assembled(outputs, card=card, box=box, velocity_factor=velocity_factor))
+
+
+def assembled(
+    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor
+) -> Iterator[tuple[str, Field]]:
+    """Turn a network's output channels into fields, one at a time.
 
     Parameters
     ----------
     outputs : (7, x, y, z) or (3, x, y, z)
+        A tensor, or an array that slices like one, such as zarr's.
         `peculiar.models.channels.OUTPUTS`: log density, velocity and momentum over a H f [Mpc/h]; or the velocity
         alone.
     card : ModelCard
@@ -192,32 +196,31 @@ def assemble(
     velocity_factor : float or Tensor (x, y, z)
         a H f [km/s per Mpc/h], of each cell on a light cone.
 
-    Returns
-    -------
-    "density" (overdensity, its power unbiased by the card's transfer function), "density_least_squares" (before it),
-    "velocity" and "momentum" [km/s]. From a velocity alone follow only "density" (`continuity_density`), "velocity" and
-    "momentum", (1 + density) times velocity.
+    Yields
+    ------
+    Names and fields: "density" (overdensity, its power unbiased by the card's transfer function),
+    "density_least_squares" (before it), "velocity" and "momentum" [km/s]. From a velocity alone follow only "density"
+    (`continuity_density`), "velocity" and "momentum", (1 + density) times velocity.
     """
-    if len(outputs) < len(OUTPUTS):
-        return _assemble_velocity(
-            outputs, box, definition=card.velocity_definition, velocity_factor=velocity_factor
-        )
-    delta = overdensity(outputs[DENSITY])
+
+    def vector(values: torch.Tensor, definition: str) -> Field:
+        return Field(values, box, names=COMPONENTS, unit="km/s", kind="vector", definition=definition)
+
+    if outputs.shape[0] < len(OUTPUTS):
+        flow = torch.as_tensor(outputs[:]).cpu()
+        density = continuity_density(flow, box)
+        velocity = flow * velocity_factor
+        yield "density", density
+        yield "velocity", vector(velocity, card.velocity_definition)
+        how = f"(1 + density) times velocity ({card.velocity_definition}); density: {density.definition}"
+        yield "momentum", vector((1 + density.data) * velocity, how)
+        return
+    delta = overdensity(torch.as_tensor(outputs[DENSITY]))
     if box.periodic:
         delta = (1 + delta) / (1 + delta.mean()) - 1
-
-    def vector(channels: slice) -> Field:
-        return Field(
-            outputs[channels].cpu() * velocity_factor,
-            box,
-            names=COMPONENTS,
-            unit="km/s",
-            kind="vector",
-            definition=card.velocity_definition,
-        )
-
-    return {
-        "density": Field(
+    yield (
+        "density",
+        Field(
             calibrate(delta, card.density_transfer, box).cpu(),
             box,
             names=("density",),
@@ -225,27 +228,12 @@ def assemble(
             if any(factor != 1 for factor in card.density_transfer.transfer)
             else LEAST_SQUARES,
         ),
-        "density_least_squares": Field(delta.cpu(), box, names=("density",), definition=LEAST_SQUARES),
-        "velocity": vector(VELOCITY),
-        "momentum": vector(MOMENTUM),
-    }
-
-
-def _assemble_velocity(
-    flow: Float[torch.Tensor, "3 x y z"], box: Box, *, definition: str, velocity_factor: Factor
-) -> dict[str, Field]:
-    density = continuity_density(flow.cpu(), box)
-    velocity = Field(
-        flow.cpu() * velocity_factor, box, COMPONENTS, "km/s", kind="vector", definition=definition
     )
-    return {
-        "density": density,
-        "velocity": velocity,
-        "momentum": velocity.replace(
-            data=(1 + density.data) * velocity.data,
-            definition=f"(1 + density) times velocity ({definition}); density: {density.definition}",
-        ),
-    }
+    yield "density_least_squares", Field(delta.cpu(), box, names=("density",), definition=LEAST_SQUARES)
+    del delta
+    for name, channels in (("velocity", VELOCITY), ("momentum", MOMENTUM)):
+        values = torch.as_tensor(outputs[channels]).cpu() * velocity_factor
+        yield name, vector(values, card.velocity_definition)
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from jaxtyping import Float
 
 from peculiar.core import InputError
-from peculiar.inference.whole import apply_whole, extend, fits, run, total_stride
+from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
+from peculiar.inference.whole import apply_whole, extended_sides, filled_sides, fits, run, total_stride
+from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 MAX_SIDE = 256
-"""Largest side [cells] of one evaluation: 5 GB for a network of 16 channels on its finest mesh, some 300 bytes a cell.
-Tiles carry a halo as wide as the network's reach on every side, so they cost several times a whole evaluation."""
+"""Largest side [cells] of one evaluation: 5 GB for a network of 16 channels on its finest mesh."""
+_NUMBERS = 190
+"""Numbers that an evaluation holds at once for each cell, of networks that do not say it."""
 
 Mesh = Float[torch.Tensor, "channel x y z"]
+Array = Any
+"""(channel, x, y, z): a tensor, or an array of zarr or NumPy, which slices like one."""
 
 
 def apply_network(
@@ -36,14 +44,10 @@ def apply_network(
     """
     if max(inputs.shape[1:]) <= max_side or not hasattr(module, "reach"):
         return apply_whole(module, inputs, periodic=periodic)
-    multiple, halo = total_stride(module), tile_halo(module)
+    multiple, halo = total_stride(module), max(stage.halo for stage in stages_of(module))
     # A tile smaller than its halo would cost more in overlap than it saves in memory.
-    largest = max((max_side - 2 * halo) // multiple * multiple, halo, multiple)
-    count = -(-max(inputs.shape[1:]) // largest)
-    core = (
-        -(-max(inputs.shape[1:]) // (count * multiple)) * multiple
-    )  # tiles of one size, as small as the count allows
-    return apply_tiles(module, inputs, core=core, periodic=periodic)
+    core = max((max_side - 2 * halo) // multiple * multiple, halo, multiple)
+    return apply_tiles(module, inputs, core=-(-core // multiple) * multiple, periodic=periodic)
 
 
 def tile_halo(module: torch.nn.Module) -> int:
@@ -63,11 +67,183 @@ def tile_halo(module: torch.nn.Module) -> int:
     return -(-int(module.reach) // multiple) * multiple  # type: ignore[arg-type]
 
 
-def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: bool = True) -> Mesh:
-    """Evaluate a network tile by tile; equal to `apply_whole` to float tolerance.
+def stages_of(module: torch.nn.Module) -> tuple[Stage, ...]:
+    """Return the parts of a network that go in tiles one after the other: its own `stages`, or it as one.
 
-    Tiles start at multiples of the network's stride and carry a halo as wide as its reach, taken from the far side of
-    a periodic mesh, and cut at the margin that `extend` puts around any other.
+    Raises
+    ------
+    InputError
+        If its layers are not local.
+    """
+    halo = tile_halo(module)
+    if hasattr(module, "stages"):
+        return module.stages()  # type: ignore[operator, no-any-return]
+    return (Stage((INPUTS,), OUTPUTS, 1, total_stride(module), halo, _NUMBERS, module),)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a mesh stands in the one that a network is applied to.
+
+    Attributes
+    ----------
+    shape : (3,)
+        Cells of the mesh.
+    below : int
+        Cells before it along each side.
+    sides : (3,)
+        Of the larger mesh; multiples of the network's stride.
+    wrap : bool
+        Whether opposite faces of the larger mesh are one.
+    """
+
+    shape: tuple[int, ...]
+    below: int
+    sides: tuple[int, ...]
+    wrap: bool
+
+    @classmethod
+    def of(cls, shape: Sequence[int], *, multiple: int, periodic: bool, isolated: bool = False) -> Frame:
+        """Return that of `apply_whole`, or where `isolated` that of `apply_isolated`."""
+        if periodic and fits(shape, multiple):
+            return cls(tuple(shape), 0, tuple(shape), True)
+        if isolated:
+            return cls(tuple(shape), 0, filled_sides(shape, multiple=multiple), False)
+        return cls(tuple(shape), *extended_sides(shape, multiple=multiple), False)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A mesh in an array, turned, and what lies beyond its faces.
+
+    Attributes
+    ----------
+    array : Array
+    symmetry : Symmetry
+        Turns what is read, and back what is written.
+    vectors : sequence of (i, j, k)
+        Channels that turn along.
+    beyond : Tensor (channel,), optional
+        What the array's channels are beyond its faces; its own far side where not given.
+    share : float
+        What is written counts as much, in a mean of several.
+    adds : bool
+        Whether what is written is added to what is there.
+    """
+
+    array: Array
+    symmetry: Symmetry = IDENTITY
+    vectors: Sequence[Sequence[int]] = ()
+    beyond: torch.Tensor | None = None
+    share: float = 1.0
+    adds: bool = False
+
+    def read(self, low: Sequence[int], high: Sequence[int]) -> Mesh:
+        """Return the cells from `low` to before `high` of the turned mesh, which may lie beyond its faces."""
+        shape = [self.array.shape[1 + axis] for axis in self.symmetry.permutation]
+        runs = [list(_runs(*ends, wrap=self.beyond is None)) for ends in zip(low, high, shape, strict=True)]
+        size = [stop - start for start, stop in zip(low, high, strict=True)]
+        mesh: torch.Tensor | None = None
+        if self.beyond is not None:
+            mesh = self._turned(self.beyond[:, None, None, None]).expand(-1, *size).clone()
+        for found in product(*runs):
+            there = self._region([source for _, source in found])
+            piece = self._turned(torch.as_tensor(self.array[(slice(None), *there)]))
+            if mesh is None:
+                mesh = piece if list(piece.shape[1:]) == size else piece.new_empty((len(piece), *size))
+            mesh[(slice(None), *(target for target, _ in found))] = piece
+        assert mesh is not None  # a region has cells
+        return mesh
+
+    def write(self, region: Sequence[slice], values: Mesh) -> None:
+        """Put values into the array, turned back."""
+        there = (slice(None), *self._region(region))
+        turned: Array = (
+            apply_symmetry(values, invert_symmetry(self.symmetry), vectors=self.vectors) * self.share
+        )
+        if not isinstance(self.array, torch.Tensor):
+            turned = turned.numpy(force=True)
+        self.array[there] = self.array[there] + turned if self.adds else turned
+
+    def _turned(self, mesh: Mesh) -> Mesh:
+        return apply_symmetry(mesh, self.symmetry, vectors=self.vectors)
+
+    def _region(self, turned: Sequence[slice]) -> list[slice]:
+        """Where cells of the turned mesh are in the array."""
+        found = list(turned)
+        for own, axis, flip in zip(turned, self.symmetry.permutation, self.symmetry.flips, strict=True):
+            end = self.array.shape[1 + axis]
+            found[axis] = slice(end - own.stop, end - own.start) if flip else own
+        return found
+
+
+def apply_stages(
+    stages: Sequence[Stage],
+    source: View,
+    *,
+    frame: Frame,
+    core: Callable[[Stage], int],
+    make: Callable[[str, tuple[int, ...]], View],
+    device: torch.device | str = "cpu",
+) -> View:
+    """Evaluate a network tile by tile, one of its parts after the other; equal to the whole to float tolerance.
+
+    Tiles start at multiples of a part's unit and carry a halo as wide as its reach, taken from the far side of a
+    mesh that wraps, and cut at the faces of any other.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    source : View
+        The inputs.
+    frame : Frame
+        Where they stand in the mesh that the network is applied to.
+    core : callable
+        Cells of a part's tiles that are kept, along a side, at most: a multiple of its unit.
+    make : callable
+        From a name and a shape, (channel, x, y, z), to where a mesh is kept.
+    device : torch.device or str
+        Where the network is.
+
+    Returns
+    -------
+    View
+        What was made for the outputs.
+    """
+    meshes, coarseness = {INPUTS: source}, {INPUTS: 1}
+    made: View | None = None
+    for number, stage in enumerate(stages):
+        last, step = stage.writes == OUTPUTS, stage.coarseness
+        extent, below = (frame.shape, frame.below) if last else (frame.sides, 0)
+        made = None
+        for tile in _tiles(stage, core(stage), extent, frame, below=below):
+            read = []
+            for name in stage.reads:
+                before = frame.below if name == INPUTS else 0
+                low, high = (
+                    [(end - before) // coarseness[name] for end in ends]
+                    for ends in ([one.low for one in tile], [one.high for one in tile])
+                )
+                read.append(meshes[name].read(low, high).to(device))
+            values = run(stage.apply, *read, periodic=False)
+            inner = (
+                slice((one.start + below - one.low) // step, (one.stop + below - one.low) // step)
+                for one in tile
+            )
+            values = values[(slice(None), *inner)]
+            if made is None:
+                made = make(stage.writes, (len(values), *(cells // step for cells in extent)))
+            made.write([slice(one.start // step, one.stop // step) for one in tile], values)
+        assert made is not None  # a mesh has cells
+        later = {name for one in stages[number + 1 :] for name in one.reads}
+        meshes = {name: view for name, view in (meshes | {stage.writes: made}).items() if name in later}
+        coarseness[stage.writes] = step
+    assert made is not None  # there is a part
+    return made
+
+
+def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: bool = True) -> Mesh:
+    """Evaluate a network tile by tile, in memory; equal to `apply_whole` to float tolerance.
 
     Parameters
     ----------
@@ -89,31 +265,61 @@ def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: b
     InputError
         If `core` is no positive multiple of the stride.
     """
-    multiple, halo = total_stride(module), tile_halo(module)
+    multiple = total_stride(module)
     if core < 1 or core % multiple:
         raise InputError(f"core must be a positive multiple of the network's stride {multiple}, got {core}")
-    shape = tuple(inputs.shape[1:])
-    wrap = periodic and fits(shape, multiple)
-    below = 0
-    if not wrap:
-        inputs, below = extend(inputs, periodic=periodic, multiple=multiple)
-    sides = tuple(inputs.shape[1:])
-    outputs: torch.Tensor | None = None
-    for corner in product(*(range(0, side, core) for side in shape)):
-        cut = inputs
-        inner = []
-        for axis, (start, side) in enumerate(zip(corner, sides, strict=True)):
-            low, high = start + below - halo, min(start + core, shape[axis]) + below + halo
-            high = low + -(-(high - low) // multiple) * multiple
-            if not wrap:
+    outputs = apply_stages(
+        stages_of(module),
+        View(inputs, beyond=None if periodic else inputs.mean(dim=(1, 2, 3))),
+        frame=Frame.of(inputs.shape[1:], multiple=multiple, periodic=periodic),
+        core=lambda stage: core,
+        make=lambda name, shape: View(torch.empty(shape, device=inputs.device)),
+        device=inputs.device,
+    )
+    return torch.as_tensor(outputs.array)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A tile along one axis, in cells of the network: what is kept of the mesh, and what is read for it."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+
+
+def _tiles(
+    stage: Stage, core: int, extent: Sequence[int], frame: Frame, *, below: int
+) -> Iterator[tuple[_Line, ...]]:
+    """Tiles of about one size, as small as their number allows."""
+    unit, halo = stage.unit, stage.halo
+    lines = []
+    for cells, side in zip(extent, frame.sides, strict=True):
+        count = -(-cells // core)
+        own = -(-cells // (count * unit)) * unit
+        line = []
+        for start in range(0, cells, own):
+            stop = min(start + own, cells)
+            low, high = start + below - halo, stop + below + halo
+            high = low + -(-(high - low) // unit) * unit
+            if not frame.wrap:
                 low, high = max(low, 0), min(high, side)
-            cut = cut.index_select(1 + axis, torch.arange(low, high, device=inputs.device) % side)
-            inner.append(slice(start + below - low, min(start + core, shape[axis]) + below - low))
-        tile = run(module, cut, periodic=False)[(slice(None), *inner)]
-        if outputs is None:
-            outputs = torch.empty((tile.shape[0], *shape), dtype=tile.dtype, device=tile.device)
-        keep = tuple(slice(start, start + width) for start, width in zip(corner, tile.shape[1:], strict=True))
-        outputs[(slice(None), *keep)] = tile
-    if outputs is None:
-        raise InputError(f"inputs must have cells, got the shape {shape}")
-    return outputs
+            line.append(_Line(start, stop, low, high))
+        lines.append(line)
+    return product(*lines)
+
+
+def _runs(low: int, high: int, side: int, *, wrap: bool) -> Iterator[tuple[slice, slice]]:
+    """Where cells from `low` to before `high` go, and where they are on a side that wraps, or has nothing beyond."""
+    if not wrap:
+        start, stop = max(low, 0), min(high, side)
+        if start < stop:
+            yield slice(start - low, stop - low), slice(start, stop)
+        return
+    at = low
+    while at < high:
+        start = at % side
+        count = min(side - start, high - at)
+        yield slice(at - low, at - low + count), slice(start, start + count)
+        at += count

@@ -32,11 +32,11 @@ def total_stride(module: torch.nn.Module) -> int:
     return int(getattr(module, "stride", 1))  # type: ignore[arg-type]
 
 
-def run(module: torch.nn.Module, mesh: Mesh, *, periodic: bool) -> Mesh:
-    """Evaluate a network on one mesh whose sides fit it, without gradients; returns float32."""
-    batch = mesh[None].float().contiguous(memory_format=torch.channels_last_3d)
-    with torch.no_grad(), half_precision(mesh.device):
-        outputs = module(batch, periodic=periodic)
+def run(module: Callable[..., torch.Tensor], *meshes: Mesh, periodic: bool) -> Mesh:
+    """Evaluate a network, or a part of one, on meshes whose sides fit it, without gradients; returns float32."""
+    batches = [mesh[None].float().contiguous(memory_format=torch.channels_last_3d) for mesh in meshes]
+    with torch.no_grad(), half_precision(meshes[0].device):
+        outputs = module(*batches, periodic=periodic)
     return outputs[0].float()
 
 
@@ -103,6 +103,11 @@ def apply_whole(module: torch.nn.Module, inputs: Mesh, *, periodic: bool = True)
     return outputs[:, x, y, z].contiguous()
 
 
+def filled_sides(shape: Sequence[int], *, multiple: int) -> tuple[int, ...]:
+    """Return the sides of a mesh that is filled up beyond its upper faces, multiples of the stride."""
+    return tuple(max(-(-side // multiple), 2) * multiple for side in shape)
+
+
 def apply_isolated(module: torch.nn.Module, inputs: Mesh) -> Mesh:
     """Evaluate a network on a region of a survey, whose channels are zero where nothing is known.
 
@@ -120,8 +125,8 @@ def apply_isolated(module: torch.nn.Module, inputs: Mesh) -> Mesh:
     -------
     (channel, x, y, z) float32, on the same mesh.
     """
-    multiple = total_stride(module)
-    extra = [max(-(-side // multiple), 2) * multiple - side for side in inputs.shape[1:]]
+    filled = filled_sides(inputs.shape[1:], multiple=total_stride(module))
+    extra = [wanted - side for wanted, side in zip(filled, inputs.shape[1:], strict=True)]
     larger = torch.nn.functional.pad(inputs, (0, extra[2], 0, extra[1], 0, extra[0]))
     x, y, z = (slice(0, side) for side in inputs.shape[1:])
     return run(module, larger, periodic=False)[:, x, y, z].contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, Self
 
 import numpy as np
@@ -21,13 +22,7 @@ from peculiar.linear.linear_theory import LinearTheory
 from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling
 from peculiar.linear.survey_inputs import SurveyInputs, sight_lines
 from peculiar.linear.tracer_inputs import CatalogueInputs
-from peculiar.linear.wiener import (
-    WienerFilter,
-    WienerTable,
-    shipped_filter,
-    wiener_density,
-    wiener_displacement,
-)
+from peculiar.linear.wiener import WienerFilter, WienerSums, WienerTable, shipped_filter
 
 CLUSTERING_RADIUS = 8.0
 """Gaussian radius [Mpc/h] of the larger of the two scales on which the tracers' variance is measured."""
@@ -78,8 +73,8 @@ class InputSpec(CatalogueInputs):
 
     def own_channels(
         self, catalogue: Catalogue, given: Circumstances
-    ) -> Float[torch.Tensor, "channel x y z"]:
-        """Return the channels that the kind has."""
+    ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:
+        """Make the channels that the kind has."""
         make = _published if self.kind == "published" else _moved
         return make(catalogue, max(given.box.shape), given.cosmology, self)
 
@@ -136,7 +131,7 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
     return Field(data, catalogue.box.with_cells(cells), spec.names)
 
 
-def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:
+def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> Iterator[torch.Tensor]:
     if spec.weighting == "mass":
         raise InputError("weighting must be 'number' for inputs of kind 'moved', got 'mass'")
     positions = move_back(
@@ -148,27 +143,33 @@ def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSp
         iterations=spec.iterations,
     )
     grid = sampling(catalogue, cells)
-    binned = crop(overdensity(positions, grid, weights=binned_weights(catalogue, spec.abundances)), grid.box)
+    box = grid.box
     density = np.diff(spec.abundances, prepend=0.0)
     if catalogue.masses is None:
         density = np.array([*np.zeros(len(density) - 1), spec.abundances[-1]])
-    counts = (1 + binned) * torch.tensor(density * grid.box.cell_size**3).float()[:, None, None, None]
-    total = crop(overdensity(positions, grid, weights=catalogue.weights), grid.box)[0]
-    covered = None if grid.covered is None else crop(grid.covered[None], grid.box)[0]
-    if covered is not None:
-        counts = torch.where(covered, counts, _unclustered(density, grid.box))
-    variances = torch.tensor([_variance(total, covered), _variance(_smoothed(total, grid.box), covered)])
+    covered = None if grid.covered is None else crop(grid.covered[None], box)[0]
+    unseen = None if covered is None else _unclustered(density, box)
+    weights = binned_weights(catalogue, spec.abundances).T
+    sums = WienerSums(spec.filter, box, len(weights))
+    for index, expected in enumerate(torch.tensor(density * box.cell_size**3).float()):
+        if index < len(weights):  # without masses one for all bins, of which but the last expect nothing
+            delta = crop(overdensity(positions, grid, weights=weights[index]), box)[0]
+            sums.add(delta)
+        counts = (1 + delta).mul_(expected)
+        if covered is not None and unseen is not None:
+            counts = torch.where(covered, counts, unseen[index])
+        yield counts.log1p_()[None]
+    del delta, counts, unseen
+    total = crop(overdensity(positions, grid, weights=catalogue.weights), box)[0]
+    variances = torch.tensor([_variance(total, covered), _variance(_smoothed(total, box), covered)])
+    del total
     clustering = variances.log() - torch.tensor(spec.clustering_reference)
     response = (spec.flow_response * clustering[0]).clamp(-LARGEST_RESPONSE, LARGEST_RESPONSE)
-    return torch.cat(
-        [
-            torch.log1p(counts),
-            (1 + response) * wiener_displacement(binned, grid.box, wiener=spec.filter),
-            wiener_density(binned, grid.box, wiener=spec.filter),
-            sight_lines(catalogue, cells),
-            clustering[:, None, None, None].expand(2, *total.shape),
-        ]
-    )
+    yield sums.displacement().mul_(1 + response)
+    yield sums.density()
+    del sums
+    yield sight_lines(catalogue, cells)
+    yield clustering[:, None, None, None].expand(2, *box.shape)
 
 
 def _unclustered(density: Float[np.ndarray, " bin"], box: Box) -> Float[torch.Tensor, "bin x y z"]:
@@ -193,10 +194,13 @@ def _variance(delta: torch.Tensor, covered: torch.Tensor | None) -> float:
     return max(float(inside.square().mean()), 1e-6)
 
 
-def _published(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> torch.Tensor:
-    halos = paint_bins(catalogue, cells, weighting=spec.weighting, abundances=spec.abundances)
+def _published(
+    catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec
+) -> Iterator[torch.Tensor]:
+    yield paint_bins(catalogue, cells, weighting=spec.weighting, abundances=spec.abundances).data
     linear = LinearTheory(smoothing=0.0, bias=spec.bias, weighting=spec.weighting).reconstruct(
         catalogue, cells=cells, cosmology=cosmology
     )
     scale = cosmology.velocity_factor(catalogue.redshift)
-    return torch.cat([halos.data, linear["velocity"].data / scale, linear["momentum"].data / scale])
+    yield linear["velocity"].data / scale
+    yield linear["momentum"].data / scale

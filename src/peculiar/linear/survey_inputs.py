@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -54,22 +55,23 @@ class SurveyInputs(CatalogueInputs):
 
     def own_channels(
         self, catalogue: Catalogue, given: Circumstances
-    ) -> Float[torch.Tensor, "channel x y z"]:
-        """Return the channels that the kind has."""
+    ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:
+        """Make the channels that the kind has."""
         return (_observed if self.kind == "observed" else _ours)(catalogue, given, self)
 
 
-def _observed(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> torch.Tensor:
+def _observed(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> Iterator[torch.Tensor]:
     box, expected = given.box, given.completeness
     counts = paint(catalogue.positions, box, weights=tracer_weights(catalogue, spec.weighting), scheme="ngp")
     seen = torch.ones_like(counts, dtype=torch.bool) if expected is None else expected > 0
     density = counts / counts[seen].mean()
     if spec.values == "contrast":
-        return torch.where(seen, density - 1, 0.0)
-    return density.log1p() if spec.values == "logarithm" else density
+        yield torch.where(seen, density - 1, 0.0)
+    else:
+        yield density.log1p() if spec.values == "logarithm" else density
 
 
-def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> torch.Tensor:
+def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> Iterator[torch.Tensor]:
     bias, cells, cosmology = given.bias(), max(given.box.shape), given.cosmology
     positions = move_back(
         catalogue,
@@ -81,31 +83,41 @@ def _ours(catalogue: Catalogue, given: Circumstances, spec: SurveyInputs) -> tor
     )
     grid = sampling(catalogue, cells)
     box = grid.box
+
+    def logarithm(delta: torch.Tensor) -> torch.Tensor:
+        return torch.log1p(crop(delta, box).clamp(min=-1) / 2)
+
+    yield logarithm(overdensity(catalogue.positions, grid, weights=catalogue.weights))
     moved = overdensity(positions, grid, weights=catalogue.weights)
-    weighted = moved
+    yield logarithm(moved)
+    flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=bias)
     if catalogue.masses is not None:
-        weighted = overdensity(positions, grid, weights=tracer_weights(catalogue, "mass"))
-    observed = overdensity(catalogue.positions, grid, weights=catalogue.weights)
+        moved = overdensity(positions, grid, weights=tracer_weights(catalogue, "mass"))
+    yield logarithm(moved)
+    del moved
+    yield torch.ones((1, *box.shape)) if given.completeness is None else given.completeness
+    yield condition_channels(("density",), given)
+    flow = displacement_from_fourier(flow_k, grid.fourier, kept=box)
+    del flow_k
     surroundings = surroundings_displacement(
         catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
     )
-    flow_k = smoothed_fourier(moved[0], grid.fourier, smoothing=spec.smoothing, bias=bias)
-    tracers = [torch.log1p(crop(delta, box).clamp(min=-1) / 2) for delta in (observed, moved, weighted)]
-    return torch.cat(
-        [
-            *tracers,
-            torch.ones((1, *box.shape)) if given.completeness is None else given.completeness,
-            condition_channels(("density",), given),
-            displacement_from_fourier(flow_k, grid.fourier, kept=box) + surroundings,
-            surroundings,
-            sight_lines(catalogue, cells),
-            condition_channels(("bias",), given),
-        ]
-    )
+    yield flow.add_(surroundings)
+    del flow
+    yield surroundings
+    del surroundings
+    yield sight_lines(catalogue, cells)
+    yield condition_channels(("bias",), given)
 
 
 def sight_lines(catalogue: Catalogue, cells: int) -> Float[torch.Tensor, "3 x y z"]:
     """Return the unit vector along the line of sight at the cell centres of a catalogue's box."""
     box = catalogue.box.with_cells(cells)
-    unit = catalogue.sight_lines(box.centres()).astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(unit.T)).reshape(3, *box.shape)
+    x, *across = (box.coordinates(axis) for axis in range(3))
+    found = torch.empty(3, *box.shape)
+    for i, place in enumerate(x):  # bounds the temporaries in double precision
+        centres = np.stack(np.meshgrid([place], *across, indexing="ij"), axis=-1).reshape(-1, 3)
+        found[:, i] = torch.from_numpy(catalogue.sight_lines(centres).T.astype(np.float32)).reshape(
+            3, *box.shape[1:]
+        )
+    return found

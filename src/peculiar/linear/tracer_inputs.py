@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -25,14 +25,14 @@ class CatalogueInputs(NetworkInputs):
 
     def own_channels(
         self, catalogue: Catalogue, given: Circumstances
-    ) -> Float[torch.Tensor, "channel x y z"]:
-        """Return the channels that the kind has, as `own`, on the mesh of `given.box`."""
+    ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:
+        """Make the channels that the kind has, as `own`, on the mesh of `given.box`, a few at a time."""
         raise NotImplementedError
 
-    def channels(
+    def pieces(
         self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology
-    ) -> Float[torch.Tensor, "channel x y z"]:
-        """Return all channels, as `names`, on a mesh of the catalogue's box.
+    ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:
+        """Make all channels, as `names`, on a mesh of the catalogue's box, a few at a time: few meshes are in memory.
 
         Raises
         ------
@@ -53,4 +53,13 @@ class CatalogueInputs(NetworkInputs):
             bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
             light_cone=cone if catalogue.light_cone else None,
         )
-        return torch.cat([self.own_channels(catalogue, given), condition_channels(self.conditions, given)])
+        del expected
+        yield from self.own_channels(catalogue, given)
+        for name in self.conditions:
+            yield condition_channels((name,), given)
+
+    def channels(
+        self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology
+    ) -> Float[torch.Tensor, "channel x y z"]:
+        """Return all channels at once; see `pieces`."""
+        return torch.cat(list(self.pieces(catalogue, cells=cells, cosmology=cosmology)))

@@ -240,9 +240,7 @@ def wiener_density(
     InputError
         If the channels are neither 1 nor the filter's bins.
     """
-    chosen = shipped_filter() if wiener is None else wiener
-    filtered_k = _filtered(binned, box, chosen, (chosen.weights_density, chosen.total_density))
-    return crop(to_real(filtered_k, fourier_box(box).shape)[None], box)
+    return _sums(binned, box, wiener).density()
 
 
 def wiener_displacement(
@@ -252,27 +250,63 @@ def wiener_displacement(
 
     Parameters and errors as in `wiener_density`.
     """
-    chosen = shipped_filter() if wiener is None else wiener
-    filtered_k = _filtered(binned, box, chosen, (chosen.weights_velocity, chosen.total_velocity))
-    return crop(displacement_from_fourier(filtered_k, fourier_box(box)), box)
+    return _sums(binned, box, wiener).displacement()
 
 
-def _filtered(
-    binned: torch.Tensor, box: Box, wiener: WienerFilter, weights: tuple[np.ndarray, np.ndarray]
-) -> Float[torch.Tensor, "x y half"]:
-    """Sum over bins of W_b(|k|) delta_b(k), with the weights (bins, total) that fit the channels."""
-    chosen = weights[1] if binned.shape[0] == 1 else weights[0]
-    if binned.shape[0] != chosen.shape[1]:
-        raise InputError(
-            f"binned must have 1 or {len(wiener.abundances)} channels like the filter's bins, got {binned.shape[0]}"
+class WienerSums:
+    """What a filter makes of tracer bins that are given one at a time: the sums over bins of W_b(|k|) delta_b(k).
+
+    Parameters
+    ----------
+    wiener : WienerFilter
+    box : Box
+        With the mesh of the bins; zero-padded if not periodic.
+    bins : int
+        All bins, or one for all tracers.
+
+    Raises
+    ------
+    InputError
+        If the number of bins is neither 1 nor the filter's.
+    """
+
+    def __init__(self, wiener: WienerFilter, box: Box, bins: int) -> None:
+        if bins not in (1, len(wiener.abundances)):
+            raise InputError(
+                f"binned must have 1 or {len(wiener.abundances)} channels like the filter's bins, got {bins}"
+            )
+        single = bins == 1
+        self._box, self._fourier = box, fourier_box(box)
+        self._nodes = np.append(wiener.k, wiener.k_max)  # a zero at k_max closes the last shell
+        self._weights = (
+            wiener.total_density if single else wiener.weights_density,
+            wiener.total_velocity if single else wiener.weights_velocity,
         )
-    fourier = fourier_box(box)
-    k = k_squared(fourier, dtype=torch.float64).sqrt_().numpy()
-    # Flat below the first shell; a zero at k_max closes the last.
-    nodes = np.append(wiener.k, wiener.k_max)
-    padded = pad(binned, box)
-    total = torch.zeros(k.shape, dtype=torch.complex64, device=binned.device)
-    for channel, values in enumerate(padded):
-        transfer = np.interp(k, nodes, np.append(chosen[:, channel], 0.0)).astype(np.float32)
-        total += to_fourier(values) * torch.as_tensor(transfer, device=binned.device)
-    return total
+        self._k = k_squared(self._fourier, dtype=torch.float64).sqrt_().numpy()
+        self._density, self._velocity = (torch.zeros(self._k.shape, dtype=torch.complex64) for _ in range(2))
+        self._added = 0
+
+    def add(self, delta: Float[torch.Tensor, "x y z"]) -> None:
+        """Add the overdensity of the next bin, most massive first."""
+        delta_k = to_fourier(pad(delta[None], self._box)[0])
+        for total, weights in zip((self._density, self._velocity), self._weights, strict=True):
+            # Flat below the first shell.
+            values = np.append(weights[:, self._added], 0.0)
+            for plane, k, modes in zip(total, self._k, delta_k, strict=True):  # bounds the temporaries
+                plane += modes * torch.from_numpy(np.interp(k, self._nodes, values).astype(np.float32))
+        self._added += 1
+
+    def density(self) -> Float[torch.Tensor, "1 x y z"]:
+        """Return the matter overdensity."""
+        return crop(to_real(self._density, self._fourier.shape)[None], self._box)
+
+    def displacement(self) -> Float[torch.Tensor, "3 x y z"]:
+        """Return v / (a H f) [Mpc/h], curl-free."""
+        return displacement_from_fourier(self._velocity, self._fourier, kept=self._box)
+
+
+def _sums(binned: torch.Tensor, box: Box, wiener: WienerFilter | None) -> WienerSums:
+    sums = WienerSums(shipped_filter() if wiener is None else wiener, box, len(binned))
+    for delta in binned:
+        sums.add(delta)
+    return sums

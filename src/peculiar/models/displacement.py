@@ -77,21 +77,11 @@ class DisplacementUNet(ResidualUNet):
         self.scalars = names.scalars
         self.mix = VectorMix(config.start)
 
-    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
-        """Emulate.
-
-        Parameters
-        ----------
-        inputs : (batch, channel, x, y, z)
-            As `DisplacementConfig.inputs`; sides are multiples of `stride`.
-        periodic : bool
-            Circular padding (a whole periodic box), or zeros (a tile).
-
-        Returns
-        -------
-        (batch, 6, x, y, z) float32 [Mpc/h]: displacement, and velocity over a H f.
-        """
+    def seen(self, inputs: Mesh) -> Mesh:
+        """Return vectors over their scale, and numbers."""
         vectors, numbers = inputs[:, self.vectors], inputs[:, self.scalars]
-        seen = torch.cat([vectors / self.config.scale, numbers], dim=1)
-        correction = self.correction(seen, periodic=periodic)
-        return self.mix(vectors) + self.config.correction_scale * correction
+        return torch.cat([vectors / self.config.scale, numbers], dim=1)
+
+    def completed(self, inputs: Mesh, correction: Mesh) -> Mesh:
+        """Return displacement, and velocity over a H f [Mpc/h]."""
+        return self.mix(inputs[:, self.vectors]) + self.config.correction_scale * correction

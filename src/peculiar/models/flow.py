@@ -71,22 +71,13 @@ class FlowUNet(ResidualUNet):
         # The mass-weighted flow may differ from the velocity where that is volume weighted.
         self.mix = VectorMix((config.start, config.start))
 
-    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
-        """Find velocity and momentum.
-
-        Parameters
-        ----------
-        inputs : (batch, channel, x, y, z)
-            As `FlowConfig.inputs`; vectors are velocities over a H f [Mpc/h]; sides are multiples of `stride`.
-        periodic : bool
-            Circular padding (a whole periodic box), or zeros (a crop).
-
-        Returns
-        -------
-        (batch, 6, x, y, z) float32 [Mpc/h]: velocity and momentum over a H f.
-        """
+    def seen(self, inputs: Mesh) -> Mesh:
+        """Return scalars, and vectors over their scale."""
         vectors, scalars = inputs[:, self.vectors], inputs[:, self.names.scalars]
-        seen = torch.cat([scalars, vectors / self.config.scale], dim=1)
-        flows = self.mix(vectors) + self.correction(seen, periodic=periodic)
+        return torch.cat([scalars, vectors / self.config.scale], dim=1)
+
+    def completed(self, inputs: Mesh, correction: Mesh) -> Mesh:
+        """Return velocity and momentum over a H f [Mpc/h]; the vectors of the inputs are velocities over it."""
+        flows = self.mix(inputs[:, self.vectors]) + correction
         velocity, momentum = (flows[:, FLOW_OUTPUTS.of(name)] for name in ("velocity", "momentum"))
         return torch.cat([velocity, rho_of(inputs, self.names) * momentum], dim=1)

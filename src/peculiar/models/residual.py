@@ -89,25 +89,17 @@ class ResidualReconstructor(ResidualUNet):
             values = torch.tensor(channels.values(given, default=1.0)).view(1, -1, 1, 1, 1)
             self.register_buffer(scale, values, persistent=False)
 
-    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
-        """Reconstruct density, velocity and momentum.
+    def seen(self, inputs: Mesh) -> Mesh:
+        """Return the inputs over their scales."""
+        return inputs / self.input_scale
+
+    def completed(self, inputs: Mesh, correction: Mesh) -> Mesh:
+        """Return density, velocity and momentum, as `peculiar.models.channels.OUTPUTS`.
 
         The velocity is that of the inputs plus a correction; the momentum is the density times the velocity plus a
         correction for their small-scale correlation.
-
-        Parameters
-        ----------
-        inputs : (batch, channel, x, y, z)
-            As `ResidualConfig.inputs`, unscaled; sides are multiples of `stride`.
-        periodic : bool
-            Circular padding (a whole periodic box), or zeros (a crop).
-
-        Returns
-        -------
-        (batch, 7, x, y, z) float32, as `peculiar.models.channels.OUTPUTS`.
         """
-        outputs = self.correction(inputs / self.input_scale, periodic=periodic)
-        outputs, gains = outputs[:, : len(OUTPUTS)] * self.output_scale, outputs[:, len(OUTPUTS) :]
+        outputs, gains = correction[:, : len(OUTPUTS)] * self.output_scale, correction[:, len(OUTPUTS) :]
         logarithm = outputs[:, DENSITY]
         velocity = outputs[:, VELOCITY] + inputs[:, self.velocity].float()
         for i, vector_of_inputs in enumerate(self.gains):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
@@ -10,7 +12,16 @@ import torch
 from torch import nn
 
 from peculiar.core.errors import InputError
-from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, require_divisible
+from peculiar.models.blocks import (
+    ChannelNorm,
+    Conv,
+    Mesh,
+    ResidualBlock,
+    activation,
+    chain,
+    require_divisible,
+)
+from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +90,25 @@ class ResidualUNet(nn.Module):
     """U-Net of residual blocks whose skips add, and whose last convolution starts at zero.
 
     Strided 2^3 convolutions go down, nearest neighbours after a 1^3 convolution go up, so only the 3^3 convolutions
-    reach beyond a cell, and those pad circularly.
+    reach beyond a cell, and those pad circularly. A network says what the U sees of its inputs (`seen`), and what comes
+    out (`completed`).
     """
 
     def __init__(self, in_channels: int, out_channels: int, shape: UNetShape) -> None:
         super().__init__()
         self.shape = shape
+        self.in_channels = in_channels
         widths = [shape.width * 2**level for level in range(shape.levels)]
 
-        def chain(level: int) -> nn.ModuleList:
+        def blocks(level: int) -> nn.ModuleList:
             return nn.ModuleList(
                 ResidualBlock(widths[level], act=shape.act, dropout=shape.dropout)
                 for _ in range(shape.blocks_at(level))
             )
 
         self.stem = Conv(in_channels, widths[0])
-        self.encoder = nn.ModuleList(chain(level) for level in range(shape.levels))
-        self.decoder = nn.ModuleList(chain(level) for level in range(shape.levels - 1))
+        self.encoder = nn.ModuleList(blocks(level) for level in range(shape.levels))
+        self.decoder = nn.ModuleList(blocks(level) for level in range(shape.levels - 1))
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(Conv(coarse, fine, kernel=1) for fine, coarse in pairwise(widths))
         self.act = activation(shape.act)
@@ -110,36 +123,105 @@ class ResidualUNet(nn.Module):
     @property
     def reach(self) -> int:
         """Cells that one output cell sees to each side, at most: the halo that tiles need."""
-        cells = 2  # stem and head
-        for level in range(self.shape.levels):
-            passes = 1 if level == self.shape.levels - 1 else 2
-            cells += 2 * passes * self.shape.blocks_at(level) * 2**level
-        return cells + 2 * (self.stride - 1)
+        passes = [1 if level == self.shape.levels - 1 else 2 for level in range(self.shape.levels)]
+        blocks = sum(n * self._reach_at(level) for level, n in enumerate(passes))
+        return 2 + blocks + 2 * (self.stride - 1)  # 2: stem and head
 
-    def correction(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+    def seen(self, inputs: Mesh) -> Mesh:
+        """Return what the U sees of a network's inputs: channels of order one."""
+        raise NotImplementedError
+
+    def completed(self, inputs: Mesh, correction: Mesh) -> Mesh:
+        """Return a network's outputs from its inputs and what the U says of them."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+        """Return a network's outputs.
+
+        Parameters
+        ----------
+        inputs : (batch, channel, x, y, z)
+            As the network's configuration names them; sides are multiples of `stride`.
+        periodic : bool
+            Circular padding (a whole periodic box), or zeros (a crop).
+
+        Returns
+        -------
+        (batch, channel, x, y, z) float32, as the network's `outputs`.
+        """
+        return self.completed(inputs, self.correction(self.seen(inputs), periodic=periodic))
+
+    def correction(self, seen: Mesh, *, periodic: bool = True) -> Mesh:
         """Return the U's output, float32: zero before training.
 
         Parameters
         ----------
-        inputs : (batch, in_channels, x, y, z)
+        seen : (batch, in_channels, x, y, z)
             Of order one; sides are multiples of `stride`.
         periodic : bool
             Circular padding (a whole periodic box), or zeros (a crop).
         """
-        require_divisible(inputs, self.stride, name=type(self).__name__)
-        mesh = self.stem(inputs, periodic=periodic)
-        skips = []
-        for level, blocks in enumerate(self.encoder):
-            if level:
-                mesh = self.down[level - 1](mesh)
-            for block in cast(nn.ModuleList, blocks):
-                mesh = block(mesh, periodic=periodic)
-            skips.append(mesh)
-        for level in range(self.shape.levels - 2, -1, -1):
-            mesh = (
-                nn.functional.interpolate(self.up[level](mesh), scale_factor=2.0, mode="nearest")
-                + skips[level]
-            )
-            for block in cast(nn.ModuleList, self.decoder[level]):
-                mesh = block(mesh, periodic=periodic)
-        return self.head(self.act(self.norm(mesh)), periodic=periodic).float()
+        require_divisible(seen, self.stride, name=type(self).__name__)
+        skips = [self._enter(seen, periodic=periodic)]
+        for level in range(1, self.shape.levels):
+            skips.append(self._descend(level, skips[-1], periodic=periodic))
+        mesh = skips.pop()
+        while skips:
+            mesh = self._ascend(len(skips) - 1, skips.pop(), mesh, periodic=periodic)
+        return self._leave(mesh, periodic=periodic)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the network in parts, none of which reaches beyond the blocks of one level on one way.
+
+        The finest level is evaluated on the way down and again on the way up: its mesh is the largest by far.
+        """
+        width, deepest = self.shape.width, self.shape.levels - 1
+        fine = 3 * self.in_channels + 6 * width  # numbers for each cell of the finest level
+        if deepest == 0:
+            return (Stage((INPUTS,), OUTPUTS, 1, 1, self.reach, fine, self),)
+
+        def first(inputs: Mesh, *, periodic: bool) -> Mesh:
+            return cast(Mesh, self.down[0](self._enter(self.seen(inputs), periodic=periodic)))
+
+        def last(inputs: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
+            skip = self._enter(self.seen(inputs), periodic=periodic)
+            mesh = self._ascend(0, skip, coarser, periodic=periodic)
+            return self.completed(inputs, self._leave(mesh, periodic=periodic))
+
+        def add(reads: tuple[str, ...], writes: str, level: int, apply: Callable[..., Mesh]) -> str:
+            finest = level - 1 if level > 1 and len(reads) == 1 else level  # of what is read
+            numbers = 6 * width / 4**level + 4 * width / 4**finest
+            unit = 2 ** min(level + (len(reads) > 1), deepest)  # up from a coarser mesh
+            made.append(Stage(reads, writes, 2**level, unit, self._reach_at(level), numbers, apply))
+            return writes
+
+        made = [Stage((INPUTS,), "entered", 2, 2, 1 + self._reach_at(0), fine, first)]
+        skips = [add(("entered",), "skip 1", 1, partial(chain, self._blocks(self.encoder, 1)))]
+        for level in range(2, deepest + 1):
+            skips.append(add((skips[-1],), f"skip {level}", level, partial(self._descend, level)))
+        mesh = skips.pop()
+        for level in range(deepest - 1, 0, -1):
+            mesh = add((skips.pop(), mesh), f"up {level}", level, partial(self._ascend, level))
+        reach = 2 + 2 * self._reach_at(0)  # 2: stem and head
+        return (*made, Stage((INPUTS, mesh), OUTPUTS, 1, 2, reach, fine + 3 * width, last))
+
+    def _reach_at(self, level: int) -> int:
+        """Cells of the finest mesh that the blocks of a level see to each side, on one way."""
+        return 2 * self.shape.blocks_at(level) * 2**level
+
+    def _enter(self, seen: Mesh, *, periodic: bool) -> Mesh:
+        return chain(self._blocks(self.encoder, 0), self.stem(seen, periodic=periodic), periodic=periodic)
+
+    def _descend(self, level: int, finer: Mesh, *, periodic: bool) -> Mesh:
+        return chain(self._blocks(self.encoder, level), self.down[level - 1](finer), periodic=periodic)
+
+    def _ascend(self, level: int, skip: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
+        mesh = nn.functional.interpolate(self.up[level](coarser), scale_factor=2.0, mode="nearest") + skip
+        return chain(self._blocks(self.decoder, level), mesh, periodic=periodic)
+
+    def _leave(self, mesh: Mesh, *, periodic: bool) -> Mesh:
+        return cast(Mesh, self.head(self.act(self.norm(mesh)), periodic=periodic).float())
+
+    @staticmethod
+    def _blocks(way: nn.ModuleList, level: int) -> nn.ModuleList:
+        return cast(nn.ModuleList, way[level])

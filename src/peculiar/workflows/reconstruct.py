@@ -18,7 +18,7 @@ from peculiar.core import (
     OutOfRangeWarning,
     Reconstructor,
 )
-from peculiar.core.memory import require_memory
+from peculiar.core.memory import allowed_memory, require_memory
 from peculiar.inference.model_card import (
     DEFAULT_MODEL,
     SURVEY_MODEL,
@@ -143,6 +143,7 @@ def reconstruct(
     model: str | Path | Reconstructor | None = None,
     cells: int | None = None,
     cosmology: Cosmology | None = None,
+    memory: int | str | None = None,
 ) -> Reconstruction:
     """Reconstruct the real-space fields of matter from a catalogue.
 
@@ -158,6 +159,10 @@ def reconstruct(
         Mesh cells along a side; by default those of the model's cell size.
     cosmology : Cosmology, optional
         Gives H and f; by default the model's training cosmology.
+    memory : int or str, optional
+        What the process may take [bytes], or "8GB"; what is free where not given. A network that does not fit whole
+        goes in tiles, with its meshes in temporary files; the fields are in memory all the same (32 bytes a cell):
+        `reconstruct_file` keeps them on the disk.
 
     Returns
     -------
@@ -168,7 +173,7 @@ def reconstruct(
     Raises
     ------
     InputError
-        If there is no such model, or the catalogue lacks what it needs.
+        If there is no such model, the catalogue lacks what it needs, or the memory is too little.
 
     Examples
     --------
@@ -191,6 +196,7 @@ def reconstruct(
     reconstructor, texts = settle(
         reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
     )
+    reconstructor = fitting(reconstructor, catalogue.box.with_cells(cells), memory=memory)
     fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
     return reconstructed(catalogue, fields, by=reconstructor, cosmology=cosmology, warnings=texts)
 
@@ -242,17 +248,39 @@ def tuned(reconstructor: Reconstructor) -> dict[str, Any]:
     }
 
 
-def require_mesh_memory(box: Box, reconstructor: Reconstructor) -> None:
-    """Refuse a mesh whose reconstruction does not fit in memory.
+def fitting(reconstructor: Reconstructor, box: Box, *, memory: int | str | None = None) -> Reconstructor:
+    """Return what reconstructs on a mesh within some memory: a network in tiles where it does not fit whole.
+
+    Parameters
+    ----------
+    reconstructor : Reconstructor
+    box : Box
+        With its mesh.
+    memory : int or str, optional
+        See `peculiar.core.memory.allowed_memory`.
 
     Raises
     ------
     InputError
-        With the numbers and the remedy.
+        If the least tiles do not fit either, or there are none, with the numbers and the remedy.
     """
-    require_memory(
-        reconstructor.memory(box),
-        what=f"a mesh of {box.mesh_text} cells ({box.extent} in cells of {box.cell_size:.3g} Mpc/h)",
-        remedy="take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file, or "
-        "run the network in blocks (docs/reconstruct.md, Larger than memory)",
+    allowed = allowed_memory(memory)
+    if reconstructor.memory(box) <= allowed.size:
+        return reconstructor
+    from peculiar.inference.reconstructor import NeuralReconstructor
+    from peculiar.inference.tiled import TiledReconstructor
+
+    what = f"a mesh of {box.mesh_text} cells ({box.extent} in cells of {box.cell_size:.3g} Mpc/h)"
+    remedy = (
+        "take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file"
     )
+    if isinstance(reconstructor, NeuralReconstructor):
+        if hasattr(reconstructor.module, "reach"):
+            reconstructor = TiledReconstructor(reconstructor, allowed.size)
+            what += ", in the least tiles,"
+        else:
+            what += (
+                f" of model {reconstructor.name!r}, whose layers see the whole mesh and cannot go in tiles,"
+            )
+    require_memory(reconstructor.memory(box), what=what, remedy=remedy, allowed=allowed)
+    return reconstructor

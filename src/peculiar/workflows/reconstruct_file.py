@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,17 +30,19 @@ from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
-from peculiar.fields.files import HDF5, save_dataset, to_dataset
+from peculiar.fields.files import HDF5
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
+from peculiar.inference.tiled import TiledReconstructor
 from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
+from peculiar.workflows.field_files import FIELD_BYTES, save_tiled, save_whole
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
+    fitting,
     make_reconstructor,
     mesh_cells,
     reconstructed,
-    require_mesh_memory,
     settle,
     tuned,
 )
@@ -48,9 +51,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from peculiar.linear.reliability import Amplitude
-
-FIELD_BYTES = 9 * 4
-"""A cell's density, velocity, its error, momentum and completeness; compression saves what is kept in reserve."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ def reconstruct_file(
     hdf5: Path | str | None = None,
     errors: bool = False,
     amplitude: Amplitude = "mean",
+    memory: int | str | None = None,
     force: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Summary:
@@ -164,6 +165,9 @@ def reconstruct_file(
         Add the field "velocity_error", and the column "v_los_error" to the objects; see `with_reliability`.
     amplitude : "mean" or "unbiased"
         Of the velocity: the model's posterior mean, or that divided by the known fraction.
+    memory : int or str, optional
+        What the process may take [bytes], or "8GB"; what is free where not given. A network that does not fit whole
+        goes in tiles, and each field is written as it is made; with errors or an amplitude all are in memory.
     force : bool
         Replace outputs that are there.
     announce : callable, optional
@@ -199,6 +203,7 @@ def reconstruct_file(
         cell_size=cell_size,
         # A default network hands over where it was not measured to win: the least that is taken is what this takes.
         reconstructor=MultiTracerWiener() if model is None else reconstructor,
+        memory=memory,
     )
     catalogue.require_objects()
     positions = catalogue.positions if made is None else made.positions
@@ -212,12 +217,14 @@ def reconstruct_file(
     if cells is None:
         has_mesh = catalogue.box.cells is not None
         cells = max(catalogue.box.shape) if has_mesh else mesh_cells(catalogue.box, cell_size=cell_size)
-    for path in outputs:
-        require_space(path, size=FIELD_BYTES * catalogue.box.with_cells(cells).cell_count)
+    mesh = catalogue.box.with_cells(cells)
     reconstructor, outside_range = settle(
         reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
     )
-    require_mesh_memory(catalogue.box.with_cells(cells), reconstructor)
+    reconstructor = fitting(reconstructor, mesh, memory=memory)
+    tiled = reconstructor if isinstance(reconstructor, TiledReconstructor) else None
+    for path in outputs:
+        require_space(path, size=FIELD_BYTES * mesh.cell_count + (tiled.scratch(mesh) if tiled else 0))
     with progress_bar("reconstruct", total=3) as advance:
         made_by = provenance(
             _settings(
@@ -232,24 +239,31 @@ def reconstruct_file(
             ),
             inputs=[*table_files(source), *chain.from_iterable(_inputs(options).values())],
         )
-        result = reconstructed(
+        result_of = partial(
+            reconstructed,
             catalogue,
-            reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology),
             by=reconstructor,
             cosmology=cosmology,
             warnings=outside_range,
             record={"provenance": made_by} | _of_survey(made),
         )
-        if assessed:
-            result = result.with_errors(amplitude=amplitude, errors=errors)
-        advance(1)
+        whole = None
+        if tiled is None or assessed:
+            whole = result_of(reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology))
+            if assessed:
+                whole = whole.with_errors(amplitude=amplitude, errors=errors)
+            advance(1)
         outside = 0
         # Every output is whole under its temporary name before the first is renamed.
         with ExitStack() as stack:
-            dataset = to_dataset(result, result.attributes())
-            for path in outputs:
-                temporary = stack.enter_context(atomic_output(path, overwrite=force))
-                save_dataset(dataset, temporary)
+            paths = [stack.enter_context(atomic_output(path, overwrite=force)) for path in outputs]
+            if whole is not None:
+                result = save_whole(whole, paths)
+            elif tiled is not None:
+                result = save_tiled(
+                    tiled, catalogue, cells=cells, cosmology=cosmology, result=result_of, paths=paths
+                )
+                advance(1)
             advance(1)
             if objects is not None:
                 values = result.at_objects(positions)
@@ -306,6 +320,7 @@ def _read(
     cosmology: Cosmology,
     cell_size: float,
     reconstructor: Reconstructor,
+    memory: int | str | None,
 ) -> tuple[Catalogue, SurveyCatalogue | None, tuple[float, float] | None]:
     """Return the catalogue, of a survey also the position of every row of the table, and its limits [Mpc/h].
 
@@ -315,7 +330,7 @@ def _read(
     if options.survey is not None:
         sample = read_survey(table, options.survey, cosmology=cosmology)
         box = sample.box(cell_size=cell_size)
-        require_mesh_memory(box, reconstructor)
+        fitting(reconstructor, box, memory=memory)
         made = to_catalogue(sample, box)
         near, far = sample.n_of_r.distances[[0, -1]].tolist()
         catalogue = made.catalogue

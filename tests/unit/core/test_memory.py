@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from peculiar.core import InputError, memory
+from peculiar.core.memory import Allowance, allowed_memory, require_memory
 
 
 @pytest.fixture
@@ -71,3 +72,38 @@ def test_require_memory_tells_both_numbers_and_the_remedy(monkeypatch):
         match=r"a mesh must fit in memory, got 0\.003 GB needed with 0\.002 GB free .*: fewer cells",
     ):
         memory.require_memory(3e6, what="a mesh", remedy="fewer cells")
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ("8GB", 8e9),
+        ("500 mb", 5e8),
+        ("1.5GiB", 1.5 * 1024**3),
+        (2_000_000_000, 2e9),
+        ("64kB", 64e3),
+        ("9B", 9),
+    ],
+)
+def test_sizes_are_read_in_words(given, size, monkeypatch):
+    monkeypatch.setattr("peculiar.core.memory.free_memory", lambda: 10**12)
+    monkeypatch.setattr("peculiar.core.memory._resident", lambda: 0)
+    assert allowed_memory(given).size == size
+
+
+@pytest.mark.parametrize("given", ["", "much", "-1GB", "0", 0, "8 XB", "1e9", "nan"])
+def test_what_is_no_size_is_refused(given):
+    with pytest.raises(InputError, match="memory must be a size > 0 such as 8GB"):
+        allowed_memory(given)
+
+
+def test_what_is_taken_already_counts(monkeypatch):
+    monkeypatch.setattr("peculiar.core.memory.free_memory", lambda: 10**10)
+    monkeypatch.setattr("peculiar.core.memory._resident", lambda: 5 * 10**8)
+    assert allowed_memory("2GB") == Allowance(1.5e9, "1.5 GB left of 2 GB (0.5 GB are taken already)")
+    assert allowed_memory("0.4GB").size == 0
+    assert allowed_memory("64GB").size == allowed_memory().size == 1e10
+    with pytest.raises(
+        InputError, match=r"a mesh must fit in memory, got 1.8 GB needed with 1.5 GB left of 2 GB"
+    ):
+        require_memory(1.8e9, what="a mesh", remedy="take less", allowed=allowed_memory("2GB"))

@@ -7,7 +7,7 @@ import torch
 import xarray
 
 from peculiar.core import Box, Field, InputError, OutputExistsError
-from peculiar.fields.files import read_fields, to_dataset, write_fields
+from peculiar.fields.files import StoredFields, read_fields, save_dataset, save_each, to_dataset, write_fields
 
 
 @pytest.fixture
@@ -43,6 +43,31 @@ def test_fields_come_back(fields, tmp_path):
         assert torch.equal(back[name].data, field.data)
         for attribute in ("box", "unit", "kind", "space", "definition"):
             assert getattr(back[name], attribute) == getattr(field, attribute)
+
+
+def test_fields_that_are_written_one_by_one_are_those_of_one_write(fields, tmp_path):
+    write_fields(tmp_path / "whole.zarr", fields, attributes={"provenance": {"seed": 1}})
+    save_each(
+        tmp_path / "each.zarr", iter(fields.items()), {"package": "peculiar", "provenance": {"seed": 1}}
+    )
+    with xarray.open_zarr(tmp_path / "whole.zarr") as whole, xarray.open_zarr(tmp_path / "each.zarr") as each:
+        assert whole.load().identical(each.load())
+        assert whole.density.encoding["chunks"] == each.density.encoding["chunks"]
+
+
+def test_stored_fields_are_read_when_they_are_asked_for(fields, tmp_path, monkeypatch):
+    write_fields(tmp_path / "f.zarr", fields)
+    stored = StoredFields(tmp_path / "f.zarr")
+    assert sorted(stored) == sorted(fields)
+    assert len(stored) == 2
+    with pytest.raises(KeyError):
+        stored["momentum"]
+    for name, field in fields.items():
+        assert torch.equal(stored[name].data, field.data)
+        assert (stored[name].box, stored[name].unit, stored[name].kind) == (field.box, field.unit, field.kind)
+    save_dataset(stored.dataset(), tmp_path / "f.h5")
+    with h5py.File(tmp_path / "f.h5") as file:
+        np.testing.assert_array_equal(file["velocity"][:], fields["velocity"].numpy())
 
 
 def test_hdf5(fields, tmp_path):

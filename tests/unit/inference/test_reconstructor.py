@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.core import PRESETS, Box, Field
 from peculiar.core.channels import vector
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
 from peculiar.inference import NeuralReconstructor, save_model
@@ -125,17 +125,6 @@ def test_reconstruct_gives_fields_on_the_catalogue_box(model, halos):
     assert model.name == "tiny"
 
 
-def test_large_boxes_go_in_tiles(model, halos, single_precision):
-    whole = model.reconstruct(halos(), cells=32, cosmology=COSMOLOGY)
-    tiles = NeuralReconstructor(model.module, model.card, max_side=28).reconstruct(
-        halos(), cells=32, cosmology=COSMOLOGY
-    )
-    for name, field in whole.items():
-        torch.testing.assert_close(
-            tiles[name].data, field.data, rtol=1e-3, atol=1e-4 * field.data.abs().max().item()
-        )
-
-
 def test_a_density_without_calibration_does_not_claim_its_power(model):
     plain = model.card.model_copy(update={"density_transfer": DensityTransfer(k=(0.0,), transfer=(1.0,))})
     found = [
@@ -213,17 +202,6 @@ def test_symmetries_of_velocity_alone_turn_its_components(velocity_model, single
     turned = averaged.outputs(apply_symmetry(inputs, turn), line_of_sight="radial", periodic=False)
     torch.testing.assert_close(
         turned, apply_symmetry(reference, turn, vectors=((0, 1, 2),)), rtol=1e-4, atol=1e-4
-    )
-
-
-@pytest.mark.parametrize("periodic", [True, False])
-def test_what_cannot_go_in_tiles_is_refused(velocity_model, model, periodic):
-    inputs = torch.zeros(1, 16, 16, 16)
-    small = NeuralReconstructor(velocity_model.module, velocity_model.card, max_side=12)
-    with pytest.raises(InputError, match="at most 12 cells along a side, got 16: it is evaluated whole"):
-        small.outputs(inputs, line_of_sight="z", periodic=periodic)
-    NeuralReconstructor(model.module, model.card, max_side=12).outputs(
-        torch.zeros(13, 16, 16, 16), line_of_sight="z", periodic=periodic
     )
 
 

@@ -2,8 +2,21 @@ import pytest
 import torch
 
 from peculiar.core import InputError
-from peculiar.inference.tiles import apply_network, apply_tiles, tile_halo
-from peculiar.inference.whole import apply_whole
+from peculiar.core.channels import vector
+from peculiar.fields.symmetry import IDENTITY, apply_symmetry, invert_symmetry, symmetries
+from peculiar.inference import tiles as tiles_module
+from peculiar.inference.tiles import (
+    Frame,
+    View,
+    apply_network,
+    apply_stages,
+    apply_tiles,
+    stages_of,
+    tile_halo,
+)
+from peculiar.inference.whole import apply_isolated, apply_whole, run
+from peculiar.models import build
+from peculiar.models.stages import Stage
 
 pytestmark = pytest.mark.usefixtures("single_precision")
 
@@ -17,29 +30,80 @@ def test_tiles_equal_the_whole(network, mesh, side, core, periodic):
     torch.testing.assert_close(tiles, whole, rtol=1e-4, atol=1e-4 * whole.abs().max().item())
 
 
+def deep(levels, blocks):
+    """A network of our architecture, all of whose weights matter."""
+    torch.manual_seed(3)
+    names = ["tracers", *vector("other"), *vector("flow")]
+    settings = {"inputs": names, "velocity": "flow", "width": 4, "levels": levels, "blocks": blocks}
+    module = build("residual", settings)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return module.eval()
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("shape", [(24, 32, 16), (20, 17, 30)])
+@pytest.mark.parametrize(("levels", "blocks"), [(1, [2]), (2, [1, 2]), (3, [1, 2, 1])])
+def test_levels_by_themselves_equal_the_whole_in_boxes_of_three_sides(levels, blocks, shape, periodic):
+    network = deep(levels, blocks)
+    inputs = torch.randn(7, *shape, generator=torch.Generator().manual_seed(1))
+    whole = apply_whole(network, inputs, periodic=periodic)
+    found = apply_tiles(network, inputs, core=16, periodic=periodic)
+    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize("symmetry", [IDENTITY, symmetries()[13], symmetries()[29]])
+def test_turned_tiles_of_a_survey_equal_the_turned_whole(symmetry):
+    """A survey ends at its faces: the mesh is filled up with zeros, behind the side that is last when it is turned."""
+    network, vectors = deep(3, [1, 2, 1]), ((1, 2, 3), (4, 5, 6))
+    inputs = torch.randn(7, 20, 17, 30, generator=torch.Generator().manual_seed(1))
+    turned = apply_symmetry(inputs, symmetry, vectors=vectors)
+    whole = apply_symmetry(apply_isolated(network, turned), invert_symmetry(symmetry), vectors=vectors)
+    outputs = torch.zeros(7, 20, 17, 30)
+    for number in range(2):
+        apply_stages(
+            stages_of(network),
+            View(inputs, symmetry, vectors, beyond=torch.zeros(7)),
+            frame=Frame.of(turned.shape[1:], multiple=4, periodic=False, isolated=True),
+            core=lambda stage: 8,
+            make=lambda name, shape, adds=number > 0: (
+                View(outputs, symmetry, vectors, share=0.5, adds=adds)
+                if name == "outputs"
+                else View(torch.empty(shape))
+            ),
+        )
+    torch.testing.assert_close(outputs, whole, rtol=1e-5, atol=1e-5 * whole.abs().max().item())
+
+
+def test_no_part_sees_beyond_a_level():
+    """The whole network sees 44 cells; each of its parts less than half of them."""
+    network = deep(3, [1, 2, 2])
+    assert tile_halo(network) == 44
+    assert [stage.halo for stage in stages_of(network)] == [4, 8, 16, 8, 6]
+
+
 def test_a_halo_below_the_reach_would_show(network, mesh, monkeypatch):
     inputs = mesh(16)
     assert tile_halo(network) >= network.reach
-    monkeypatch.setattr("peculiar.inference.tiles.tile_halo", lambda module: 2)
+    monkeypatch.setattr(Stage, "halo", 2)
     whole = apply_whole(network, inputs)
     assert (apply_tiles(network, inputs, core=8) - whole).abs().max() > 1e-3 * whole.abs().max()
 
 
 def test_large_meshes_are_tiled(network, mesh, monkeypatch):
     seen = []
-    original = type(network).forward
 
-    def record(self, inputs, *, periodic=True):
-        seen.append(max(inputs.shape[-3:]))
-        return original(self, inputs, periodic=periodic)
+    def record(module, *meshes, periodic):
+        seen.append(max(meshes[0].shape[1:]))
+        return run(module, *meshes, periodic=periodic)
 
-    monkeypatch.setattr(type(network), "forward", record)
+    monkeypatch.setattr(tiles_module, "run", record)
     inputs = mesh(48)
     tiles = apply_network(network, inputs, max_side=44)
     assert max(seen) <= 44
     seen.clear()
     whole = apply_network(network, inputs, max_side=48)
-    assert seen == [48]
+    assert not seen
     torch.testing.assert_close(tiles, whole, rtol=1e-4, atol=1e-4 * whole.abs().max().item())
 
 

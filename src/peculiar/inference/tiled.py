@@ -1,0 +1,184 @@
+"""A network as a reconstructor in bounded memory: its inputs, its own meshes and its outputs lie on the disk."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import uuid
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import zarr
+from zarr.codecs import BloscCodec
+
+from peculiar.core import Box, Catalogue, Cosmology, Field
+from peculiar.fields.symmetry import Symmetry, compose
+from peculiar.inference.card_range import check_range
+from peculiar.inference.model_card import ModelCard
+from peculiar.inference.reconstructor import NeuralReconstructor, assembled
+from peculiar.inference.tiles import Frame, View, apply_stages, stages_of
+from peculiar.inference.whole import total_stride
+from peculiar.linear.light_cone import velocity_factor
+from peculiar.linear.overdensity import fourier_box
+from peculiar.models.channels import outputs_of
+from peculiar.models.stages import OUTPUTS, Stage
+
+_CELL_BYTES, _TRANSFORM_BYTES = 24, 36
+"""Of the meshes that the inputs are made with, for each cell, and for each of the transforms'."""
+_SCRATCH_BYTES = 130  # 15 inputs and 7 outputs, and at most 42 of the meshes between a network's parts
+_CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class TiledReconstructor:
+    """A network that goes tile by tile over meshes which are too large for it at once; the fields are the same.
+
+    Parameters
+    ----------
+    network : NeuralReconstructor
+    allowed : float
+        Memory that the work may take, but for the catalogue [bytes]: the tiles are as large as it lets them be.
+
+    Raises
+    ------
+    InputError
+        If the network's layers are not local: some of them see the whole mesh.
+    """
+
+    network: NeuralReconstructor
+    allowed: float
+
+    def __post_init__(self) -> None:
+        stages_of(self.network.module)
+
+    @property
+    def name(self) -> str:
+        """Name in score tables."""
+        return self.network.name
+
+    @property
+    def card(self) -> ModelCard:
+        """The network's card."""
+        return self.network.card
+
+    def memory(self, box: Box) -> int:
+        """Return the memory [bytes] that the meshes of the inputs take at most, or the least tiles if that is more."""
+        meshes = _CELL_BYTES * box.cell_count + _TRANSFORM_BYTES * fourier_box(box).cell_count
+        tiles = (_tile_bytes(stage, _least_core(stage)) for stage in stages_of(self.network.module))
+        return int(max(meshes, *tiles))
+
+    def scratch(self, box: Box) -> int:
+        """Return the room [bytes] that the temporary meshes take on the disk at most."""
+        return _SCRATCH_BYTES * math.prod(box.shape)
+
+    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
+        """Return what the network's `reconstruct` does."""
+        with TemporaryDirectory(prefix="peculiar-") as scratch:
+            return dict(self.fields(catalogue, cells=cells, cosmology=cosmology, scratch=Path(scratch)))
+
+    def fields(
+        self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology, scratch: Path
+    ) -> Iterator[tuple[str, Field]]:
+        """Make what `reconstruct` returns one field at a time.
+
+        Parameters
+        ----------
+        catalogue : Catalogue
+        cells : int
+        cosmology : Cosmology
+        scratch : path
+            Directory for temporary meshes, which are removed.
+        """
+        check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
+        box = catalogue.box.with_cells(cells)
+        inputs = self._inputs(catalogue, box, cosmology, scratch)
+        outputs = self._outputs(inputs, catalogue, scratch)
+        del inputs
+        factor = velocity_factor(catalogue, box, cosmology=cosmology)
+        yield from assembled(outputs, card=self.card, box=box, velocity_factor=factor)
+
+    def _inputs(self, catalogue: Catalogue, box: Box, cosmology: Cosmology, scratch: Path) -> View:
+        """Write the inputs, channel by channel, and note what lies beyond their faces."""
+        spec = self.card.inputs
+        array = _array(scratch, (len(spec.names), *box.shape))
+        beyond = torch.zeros(len(spec.names))
+        start = 0
+        for piece in spec.pieces(catalogue, cells=max(box.shape), cosmology=cosmology):
+            stop = start + len(piece)
+            array[start:stop] = piece.numpy()
+            if not spec.isolated:
+                beyond[start:stop] = piece.mean(dim=(1, 2, 3))
+            start = stop
+        return View(array, vectors=spec.vectors, beyond=None if box.periodic else beyond)
+
+    def _outputs(self, inputs: View, catalogue: Catalogue, scratch: Path) -> zarr.Array:
+        """Write the network's outputs, the mean over the card's symmetries."""
+        module, periodic = self.network.module, catalogue.box.periodic
+        vectors = outputs_of(module).vectors
+        shape = inputs.array.shape[1:]
+        turn, elements = self.network.symmetries(catalogue.line_of_sight)
+        outputs: zarr.Array | None = None
+        for number, element in enumerate(elements):
+            symmetry = compose(turn, element)
+
+            def make(
+                name: str, sides: tuple[int, ...], symmetry: Symmetry = symmetry, adds: bool = number > 0
+            ) -> View:
+                nonlocal outputs
+                if name != OUTPUTS:
+                    return View(_array(scratch, sides, chunk=_CHUNK // 2, together=True))
+                if outputs is None:
+                    outputs = _array(scratch, (sides[0], *shape))
+                return View(outputs, symmetry, vectors, share=1 / len(elements), adds=adds)
+
+            apply_stages(
+                stages_of(module),
+                View(inputs.array, symmetry, inputs.vectors, inputs.beyond),
+                frame=Frame.of(
+                    [shape[axis] for axis in symmetry.permutation],
+                    multiple=total_stride(module),
+                    periodic=periodic,
+                    isolated=self.card.inputs.isolated and not periodic,
+                ),
+                core=self._core,
+                make=make,
+                device=self.network.device,
+            )
+        assert outputs is not None  # there is a symmetry
+        return outputs
+
+    def _core(self, stage: Stage) -> int:
+        """Return the cells of a tile that are kept, along a side."""
+        side = int((self.allowed / (4 * stage.numbers)) ** (1 / 3))
+        return max((side - 2 * stage.halo) // stage.unit * stage.unit, _least_core(stage))
+
+
+def _least_core(stage: Stage) -> int:
+    """A tile that is smaller than its halo would cost more in overlap than it saves in memory."""
+    return max(stage.halo, stage.unit)
+
+
+def _tile_bytes(stage: Stage, core: int) -> float:
+    return 4 * stage.numbers * (core + 2 * stage.halo) ** 3
+
+
+def _array(place: Path, shape: tuple[int, ...], *, chunk: int = _CHUNK, together: bool = False) -> zarr.Array:
+    """Return a new array (channel, x, y, z) on the disk, which is removed when nothing refers to it any more.
+
+    Its chunks hold one channel, or all of them `together`.
+    """
+    path = place / uuid.uuid4().hex
+    array = zarr.create_array(
+        str(path),
+        shape=shape,
+        chunks=(shape[0] if together else 1, *(min(chunk, side) for side in shape[1:])),
+        dtype="float32",
+        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+        fill_value=0.0,
+    )
+    weakref.finalize(array, shutil.rmtree, path, ignore_errors=True)
+    return array
