@@ -91,6 +91,11 @@ ROWS = {
         box(77_605, 300.0),
         ("--box", "300", "--at-objects", "objects.fits"),
     ),
+    "box-192-tiles": Row(
+        "450 Mpc/h at 192^3, 273,375 objects, with objects, `--model residual --memory 2GB`",
+        box(273_375, 450.0),
+        ("--box", "450", "--model", "residual", "--memory", "2GB", "--at-objects", "objects.fits"),
+    ),
     "lrg": Row(
         "LRG-like cap, 0.4 < z < 1.1, 7,500 square degrees, 1.1 million objects, 10 million randoms, cells of 8 Mpc/h",
         survey(1_100_000, 10_000_000, (0.4, 1.1), 7500.0),

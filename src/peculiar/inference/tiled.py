@@ -30,6 +30,7 @@ from peculiar.models.stages import OUTPUTS, Stage
 _CELL_BYTES, _TRANSFORM_BYTES = 24, 36
 """Of the meshes that the inputs are made with, for each cell, and for each of the transforms'."""
 _SCRATCH_BYTES = 130  # 15 inputs and 7 outputs, and at most 42 of the meshes between a network's parts
+_NUMBER_BYTES = 4.5  # float32, and what an allocation leaves over
 _CHUNK = 64
 
 
@@ -153,7 +154,7 @@ class TiledReconstructor:
 
     def _core(self, stage: Stage) -> int:
         """Return the cells of a tile that are kept, along a side."""
-        side = int((self.allowed / (4 * stage.numbers)) ** (1 / 3))
+        side = int((self.allowed / (_NUMBER_BYTES * stage.numbers)) ** (1 / 3))
         return max((side - 2 * stage.halo) // stage.unit * stage.unit, _least_core(stage))
 
 
@@ -163,7 +164,7 @@ def _least_core(stage: Stage) -> int:
 
 
 def _tile_bytes(stage: Stage, core: int) -> float:
-    return 4 * stage.numbers * (core + 2 * stage.halo) ** 3
+    return _NUMBER_BYTES * stage.numbers * (core + 2 * stage.halo) ** 3
 
 
 def _array(place: Path, shape: tuple[int, ...], *, chunk: int = _CHUNK, together: bool = False) -> zarr.Array:
