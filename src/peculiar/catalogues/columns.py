@@ -16,9 +16,6 @@ from peculiar.core import InputError, InputWarning
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_MEAN_WEIGHTS = (0.1, 2.0)  # FKP weights lie below 1; fibre collisions and failed redshifts seldom miss half
-_LARGEST_WEIGHT = 100  # times the mean: more than FKP weights and fibre collisions make
-
 DUPLICATES_ALLOWED = 0.01
 """Largest fraction of rows that may repeat an earlier position exactly."""
 
@@ -29,6 +26,7 @@ _ALIASES = {
     "mass": ("m200", "m200b", "m200c", "mvir", "m_vir", "luminosity"),
     "magnitude": ("mag", "m", "r", "rmag", "r_mag", "mag_r", "petromag_r", "modelmag_r", "k_tmag", "ktmag"),
     "weight": ("weights", "wc", "weight_systot"),
+    "nz": ("nx", "nbar", "n_z"),
 }
 _VECTORS = {
     "position": ("position", "positions", "pos", "coordinates", "coords", "xyz"),
@@ -174,51 +172,7 @@ def optional_numbers(
         raise InputError(
             f"weight must be >= 0, got {values[row]} at row {row}: remove the column or repair it"
         )
-    if name == "weight":
-        _refuse_huge(values)
     return values
-
-
-def completeness_weights(
-    table: Table, columns: Mapping[str, str] | None = None
-) -> Float[np.ndarray, " n"] | None:
-    """Return the weights of objects, see `optional_numbers`; None where all are one number, which tells nothing apart.
-
-    They count, so that a factor of all of them is one of the number density: it is said.
-    """
-    weights = optional_numbers(table, "weight", columns)
-    if weights is None:
-        return None
-    mean = float(weights.mean())
-    if len(weights) > 1 and np.ptp(weights) == 0:
-        if mean != 1:
-            warnings.warn(
-                f"all {len(weights)} weights are {mean:g}: they tell nothing apart, and are taken as 1",
-                stacklevel=3,
-            )
-        return None
-    if not _MEAN_WEIGHTS[0] <= mean <= _MEAN_WEIGHTS[1]:
-        warnings.warn(
-            f"weights are {mean:.3g} on average: they count, so that the number density, by which a model is chosen, "
-            f"is {mean:.3g} times that of the rows; divide them by it if they are relative",
-            stacklevel=3,
-        )
-    return weights
-
-
-def _refuse_huge(weights: Float[np.ndarray, " n"]) -> None:
-    """Refuse weights that cannot be of completeness: all 0, or one of them a hundred times the mean."""
-    mean = float(weights.mean())
-    if mean == 0:
-        raise InputError(
-            f"weight must be > 0 for some rows, got 0 in all {len(weights)}: leave the column out or repair it"
-        )
-    if len(weights) > _LARGEST_WEIGHT and weights.max() > _LARGEST_WEIGHT * mean:
-        row = int(weights.argmax())
-        raise InputError(
-            f"weight must be at most {_LARGEST_WEIGHT} times the mean of {mean:.4g}, got {weights[row]:.6g} at row "
-            f"{row}: weights count objects that were missed, about 1 for each; repair it"
-        )
 
 
 def refuse_duplicates(positions: Float[np.ndarray, "n 3"], *, what: str = "positions") -> None:

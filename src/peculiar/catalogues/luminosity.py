@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,10 @@ from peculiar.core import Cosmology, InputError
 
 _STEP = 0.01  # magnitudes, of the grid on which luminosity functions are integrated
 _FEWEST = 50
+_MISSED = (
+    0.05  # of the galaxies, which n(r) of a Schechter function may have at other distances than they are
+)
+_NOISE = 2.0  # over the root of their number: four times what noise alone makes of that fraction
 
 
 @dataclass(frozen=True)
@@ -284,3 +289,43 @@ def _hessian(
             ]
             result[i, j] = (values[0] - values[1] - values[2] + values[3]) / (4 * step[i] * step[j])
     return result
+
+
+def refuse_fainter(magnitudes: Float[np.ndarray, " n"], limit: FluxLimit) -> None:
+    """Refuse a magnitude limit that the sample does not have."""
+    fainter = int((magnitudes > limit.faintest).sum())
+    if fainter > 0.5 * len(magnitudes):
+        raise InputError(
+            f"flux_limit.faintest must be the magnitude to which the sample is complete, got {limit.faintest:g} with "
+            f"{fainter} of {len(magnitudes)} objects fainter: check the limit, the band and the column"
+        )
+    brightest = float(magnitudes.min())
+    if float(np.quantile(magnitudes, 0.999)) < limit.faintest - 0.5:
+        raise InputError(
+            f"flux_limit.faintest must be the magnitude to which the sample is complete, got {limit.faintest:g} for "
+            f"magnitudes from {brightest:.4g} to {magnitudes.max():.4g}: take the sample's own limit, or radial = "
+            "'flat' if it is volume-limited"
+        )
+
+
+def luminosity_function_of(
+    given: Schechter | None,
+    limit: FluxLimit,
+    absolute: Float[np.ndarray, " n"],
+    faint: Float[np.ndarray, " n"],
+    *,
+    weights: Float[np.ndarray, " n"] | None,
+    cosmology: Cosmology,
+    limits: tuple[float, float],
+) -> Schechter:
+    """Return or fit the luminosity function, and warn where its n(r) is not that of the estimate without a model."""
+    shape = given or fit_schechter(absolute, faint, bright_end=limit.absolute[0], weights=weights)
+    missed = missed_fraction(shape, limit, absolute, faint, cosmology=cosmology, distance_range=limits)
+    if missed > max(_MISSED, _NOISE / np.sqrt(len(absolute))):
+        warnings.warn(
+            f"n(r) of the Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} "
+            "of the galaxies at other distances than the luminosity function without a model (C-): check the magnitude "
+            "limit, or narrow the absolute magnitudes",
+            stacklevel=3,
+        )
+    return shape

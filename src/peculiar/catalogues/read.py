@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues.columns import (
-    completeness_weights,
     find_columns,
     find_vector,
     numbers,
@@ -23,6 +22,7 @@ from peculiar.catalogues.columns import (
 from peculiar.catalogues.coverage import warn_unfilled_box
 from peculiar.catalogues.tables import read_table
 from peculiar.catalogues.units import Quantity, declared, length, speed
+from peculiar.catalogues.weights import weigh_objects
 from peculiar.core import Box, Catalogue, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
@@ -146,7 +146,7 @@ def read_catalogue(
         space=space or "redshift",
         velocities=None if moving is None else _vectors(table, moving, what="velocities", quantity=speed),
         masses=optional_numbers(table, "mass", columns),
-        weights=completeness_weights(table, columns),
+        weights=weigh_objects(table, columns=columns).values,
         observer=observer,
     )
 

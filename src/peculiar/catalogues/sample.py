@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from peculiar.catalogues.columns import (
-    completeness_weights,
     find_columns,
+    numbers,
     optional_numbers,
     refuse_duplicates,
 )
@@ -21,27 +21,30 @@ from peculiar.catalogues.groups import Groups, find_groups
 from peculiar.catalogues.luminosity import (
     FluxLimit,
     Schechter,
-    fit_schechter,
-    missed_fraction,
+    luminosity_function_of,
+    refuse_fainter,
     selection_from_luminosity,
 )
 from peculiar.catalogues.planned import selection_from_table
 from peculiar.catalogues.randoms import footprint, selection_of_randoms
-from peculiar.catalogues.selection import Radial, RadialSelection, radial_selection
+from peculiar.catalogues.selection import (
+    Radial,
+    RadialSelection,
+    radial_selection,
+    selection_of_column,
+)
 from peculiar.catalogues.sky import SkyMask, survey_box
 from peculiar.catalogues.sky_table import Randoms, read_randoms, sky_places
 from peculiar.catalogues.survey import Survey
 from peculiar.catalogues.tables import read_table
+from peculiar.catalogues.units import rank
+from peculiar.catalogues.weights import Weights, weigh_objects
 from peculiar.core import Box, Cosmology, InputError, InputWarning
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 CELL_SIZE = 225 / 96
-_MISSED = (
-    0.05  # of the galaxies, which n(r) of a Schechter function may have at other distances than they are
-)
-_NOISE = 2.0  # over the root of their number: four times what noise alone makes of that fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,8 @@ class SurveySample:
         Of the kept rows.
     masses, weights, luminosities : (n,) or None
         Luminosities in units of absolute magnitude 0.
+    weighting : str
+        What the weights are, in words.
     randoms : Randoms or None
     luminosity_function : Schechter or None
         Of a flux-limited sample.
@@ -79,6 +84,7 @@ class SurveySample:
     masses: Float[np.ndarray, " n"] | None = None
     weights: Float[np.ndarray, " n"] | None = None
     luminosities: Float[np.ndarray, " n"] | None = None
+    weighting: str = ""
     randoms: Randoms | None = None
     luminosity_function: Schechter | None = None
 
@@ -173,12 +179,14 @@ def read_survey(
         )
     refuse_duplicates(positions[known], what="sky positions and redshifts")
     masses = optional_numbers(table, "mass", survey.columns)
-    weights = completeness_weights(table, survey.columns)
+    weighted = weigh_objects(table, survey.weights, columns=survey.columns)
+    weights = weighted.values
+    density = _stated_density(table, survey, weighted)
     magnitudes = _magnitudes(table, survey)
     mask = mask or survey.sky_mask()
     randoms = None
     if survey.randoms:
-        randoms = read_randoms(survey.randoms, cosmology=cosmology, columns=survey.columns, frame=frame)
+        randoms = read_randoms(survey, objects=weighted, cosmology=cosmology)
     mask, kept = _covered(positions, known, mask, randoms)
     distances = np.linalg.norm(positions, axis=1)
     limits = _limits(survey, distances[kept], cosmology=cosmology)
@@ -193,10 +201,10 @@ def read_survey(
         luminosities = 10 ** (-0.4 * absolute)
         if survey.flux_limit is not None:
             faint = limit.faint_end(placed, cosmology=cosmology)
-            _refuse_fainter(magnitudes[kept], limit)
+            refuse_fainter(magnitudes[kept], limit)
             kept &= (absolute >= limit.absolute[0]) & (absolute <= faint)
             given = survey.luminosity_function
-            shape = _luminosity_function(
+            shape = luminosity_function_of(
                 None if given is None else given.schechter,
                 limit,
                 absolute[kept],
@@ -219,6 +227,7 @@ def read_survey(
         weights=_at(weights, kept),
         randoms=randoms,
         shape=shape,
+        expected=_at(density, kept),
         cosmology=cosmology,
     )
     return SurveySample(
@@ -232,6 +241,7 @@ def read_survey(
         masses=masses,
         weights=weights,
         luminosities=luminosities,
+        weighting=str(weighted) if weighted.factors or weighted.unused else "",
         randoms=randoms,
         luminosity_function=shape,
     )
@@ -249,6 +259,16 @@ def _magnitudes(table: Table, survey: Survey) -> Float[np.ndarray, " n"] | None:
             raise
         warnings.warn(f"magnitudes are not used: {error}", stacklevel=3)
         return None
+
+
+def _stated_density(table: Table, survey: Survey, weights: Weights) -> Float[np.ndarray, " n"] | None:
+    """Return the number density of weighted objects that a column states, for radial = "nz"."""
+    if survey.radial != "nz":
+        return None
+    names = find_columns(table, ("nz",), columns=survey.columns)  # its error names the likely columns
+    assert names is not None  # they are required
+    density = numbers(table, names, what="number density", quantities=[rank])[:, 0]
+    return density if weights.relative is None else density * weights.relative
 
 
 def _at(
@@ -302,46 +322,6 @@ def _limits(
     return limits
 
 
-def _refuse_fainter(magnitudes: Float[np.ndarray, " n"], limit: FluxLimit) -> None:
-    """Refuse a magnitude limit that the sample does not have."""
-    fainter = int((magnitudes > limit.faintest).sum())
-    if fainter > 0.5 * len(magnitudes):
-        raise InputError(
-            f"flux_limit.faintest must be the magnitude to which the sample is complete, got {limit.faintest:g} with "
-            f"{fainter} of {len(magnitudes)} objects fainter: check the limit, the band and the column"
-        )
-    brightest = float(magnitudes.min())
-    if float(np.quantile(magnitudes, 0.999)) < limit.faintest - 0.5:
-        raise InputError(
-            f"flux_limit.faintest must be the magnitude to which the sample is complete, got {limit.faintest:g} for "
-            f"magnitudes from {brightest:.4g} to {magnitudes.max():.4g}: take the sample's own limit, or radial = "
-            "'flat' if it is volume-limited"
-        )
-
-
-def _luminosity_function(
-    given: Schechter | None,
-    limit: FluxLimit,
-    absolute: Float[np.ndarray, " n"],
-    faint: Float[np.ndarray, " n"],
-    *,
-    weights: Float[np.ndarray, " n"] | None,
-    cosmology: Cosmology,
-    limits: tuple[float, float],
-) -> Schechter:
-    """Return or fit the luminosity function, and warn where its n(r) is not that of the estimate without a model."""
-    shape = given or fit_schechter(absolute, faint, bright_end=limit.absolute[0], weights=weights)
-    missed = missed_fraction(shape, limit, absolute, faint, cosmology=cosmology, distance_range=limits)
-    if missed > max(_MISSED, _NOISE / np.sqrt(len(absolute))):
-        warnings.warn(
-            f"n(r) of the Schechter function (M* {shape.M_star:.2f}, alpha {shape.alpha:.2f}) has {missed:.0%} "
-            "of the galaxies at other distances than the luminosity function without a model (C-): check the magnitude "
-            "limit, or narrow the absolute magnitudes",
-            stacklevel=3,
-        )
-    return shape
-
-
 def _selection(
     survey: Survey,
     distances: Float[np.ndarray, " n"],
@@ -351,9 +331,14 @@ def _selection(
     weights: Float[np.ndarray, " n"] | None,
     randoms: Randoms | None,
     shape: Schechter | None,
+    expected: Float[np.ndarray, " n"] | None,
     cosmology: Cosmology,
 ) -> RadialSelection:
-    """Return n(r) of the objects that take part: of the randoms, the luminosity function, or the objects themselves."""
+    """Return n(r) of the objects that take part: of a column, the randoms, a luminosity function, or the objects."""
+    if expected is not None:
+        return selection_of_column(
+            distances, expected, solid_angle=mask.solid_angle, distance_range=limits, weights=weights
+        )
     if randoms is not None:
         return selection_of_randoms(
             np.linalg.norm(randoms.positions, axis=1),

@@ -17,6 +17,7 @@ Radial = Literal["flat", "measured"]
 COVERED_SHARE = 0.9
 LEAST_FULL_DENSITY = 2e-4  # (h/Mpc)^3
 _SHELLS = 8
+_COLUMN_SHELL = 5.0  # Mpc/h; surveys state n(z) in bins of 0.005 and more
 _FLAT_RATIO = 2.5  # densest over sparsest shell; structure alone makes 1.3 in SDSS DR7, a flux limit far more
 
 
@@ -154,6 +155,65 @@ def radial_selection(
     return RadialSelection(
         np.concatenate([[low], centres, [high]]), np.concatenate([density[:1], density, density[-1:]])
     )
+
+
+def selection_of_column(
+    distances: Float[np.ndarray, " n"],
+    density: Float[np.ndarray, " n"],
+    *,
+    solid_angle: float,
+    distance_range: tuple[float, float],
+    weights: Float[np.ndarray, " n"] | None = None,
+) -> RadialSelection:
+    """Return n(r) with the shape of a density that a catalogue states at each object, and their weighted number.
+
+    Parameters
+    ----------
+    distances : (n,) [comoving Mpc/h]
+    density : (n,) [(h/Mpc)^3]
+        The expected number density where each object is, as the column ``NZ`` of BOSS; its mean in shells of 5 Mpc/h is
+        taken.
+    solid_angle : float
+        Area of the survey, weighted with the completeness [steradian].
+    distance_range : (2,) [Mpc/h]
+    weights : (n,), optional
+
+    Raises
+    ------
+    InputError
+        If a density is negative, or the objects' own differs from it by more than 2.5 times in all, or along the
+        line of sight.
+    """
+    if not ((density >= 0).all() and (density > 0).any()):
+        raise InputError(
+            f"nz must be a number density >= 0 [(h/Mpc)^3], got {density.min():g} to {density.max():g}: check the "
+            "column"
+        )
+    low, high = distance_range
+    edges = np.linspace(low, high, max(8, round((high - low) / _COLUMN_SHELL)) + 1)
+    counts, _ = np.histogram(distances, edges)
+    sums, _ = np.histogram(distances, edges, weights=density)
+    centres, told = (edges[1:] + edges[:-1]) / 2, counts > 0
+    shape = np.interp([low, *centres, high], centres[told], sums[told] / counts[told])
+    stated = RadialSelection(np.array([low, *centres, high]), shape)
+    shells = np.linspace(low**3, high**3, _SHELLS + 1) ** (1 / 3)
+    numbers, _ = np.histogram(distances, shells)
+    found, _ = np.histogram(distances, shells, weights=weights)
+    fine = np.linspace(low, high, 2049)
+    middle = (fine[1:] + fine[:-1]) / 2
+    volumes = solid_angle * np.diff(fine**3) / 3
+    expected, _ = np.histogram(middle, shells, weights=stated.at(middle) * volumes)
+    ratio = (found + 1) / (expected + 1)
+    total = float(found.sum() / max(expected.sum(), 1e-300))
+    enough = ratio[np.maximum(numbers, expected) >= 50]
+    change = float(enough.max() / enough.min()) if len(enough) else 1.0
+    if not (change <= _FLAT_RATIO and 1 / _FLAT_RATIO <= total <= _FLAT_RATIO):
+        raise InputError(
+            f"nz must be the number density of these objects [(h/Mpc)^3], got {', '.join(f'{r:.2g}' for r in ratio)} "
+            f"times the objects that it expects in {_SHELLS} shells from {low:.4g} to {high:.4g} Mpc/h: check the "
+            "column, its unit, the weights and the mask"
+        )
+    return stated.scaled(total)
 
 
 def completeness(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from peculiar.catalogues.columns import find_columns, numbers, optional_numbers
+from peculiar.catalogues.columns import find_columns, numbers
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift, refuse_no_redshift
 from peculiar.catalogues.sky import SkyMask, refuse_outside_sky, sky_directions, to_cartesian
-from peculiar.catalogues.survey import COLUMNS
+from peculiar.catalogues.survey import COLUMNS, Survey
 from peculiar.catalogues.tables import read_table
 from peculiar.catalogues.units import angle, redshift
+from peculiar.catalogues.weights import Weights, weigh_randoms
 from peculiar.core import Cosmology, InputError
 
 if TYPE_CHECKING:
@@ -97,20 +98,21 @@ def sky_places(
     return z, positions
 
 
-def read_randoms(
-    paths: Sequence[Path], *, cosmology: Cosmology, columns: Mapping[str, str], frame: RedshiftFrame
-) -> Randoms:
-    """Read files of random points as one; they have the columns and the frame of the galaxies, where they have them.
+def read_randoms(survey: Survey, *, objects: Weights, cosmology: Cosmology) -> Randoms:
+    """Read a survey's files of random points as one.
+
+    They have the columns and the frame of the galaxies, where they have them, and weights of their own; see
+    `weigh_randoms`.
 
     Raises
     ------
     InputError
         If a file cannot be read, or some of the files have weights and others none.
     """
-    parts = [_read_points(path, cosmology=cosmology, columns=columns, frame=frame) for path in paths]
+    parts = [_read_points(path, survey, objects=objects, cosmology=cosmology) for path in survey.randoms]
     weighted = [part.weights is not None for part in parts]
     if len(set(weighted)) > 1:
-        without = ", ".join(str(path) for path, has in zip(paths, weighted, strict=True) if not has)
+        without = ", ".join(str(path) for path, has in zip(survey.randoms, weighted, strict=True) if not has)
         raise InputError(f"all files of randoms must have weights or none, got none in {without}")
     return Randoms(
         np.concatenate([part.positions for part in parts]),
@@ -118,15 +120,15 @@ def read_randoms(
     )
 
 
-def _read_points(
-    path: Path, *, cosmology: Cosmology, columns: Mapping[str, str], frame: RedshiftFrame
-) -> Randoms:
+def _read_points(path: Path, survey: Survey, *, objects: Weights, cosmology: Cosmology) -> Randoms:
     table = read_table(path)
     lower = {name.lower() for name in table.colnames}
-    own = {name: column for name, column in columns.items() if column.lower() in lower}
+    own = {name: column for name, column in survey.columns.items() if column.lower() in lower}
     try:
-        _, positions = sky_places(table, cosmology=cosmology, columns=own, frame=frame)
-        weights = optional_numbers(table, "weight", own)
+        _, positions = sky_places(table, cosmology=cosmology, columns=own, frame=survey.frame or "cmb")
+        weights = weigh_randoms(
+            table, survey.random_weights, objects, given=survey.weights is not None, columns=own
+        )
     except InputError as error:
         raise error.within(f"randoms {path}") from error
     known = np.isfinite(positions[:, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +17,15 @@ from peculiar.catalogues.groups import Linking
 from peculiar.catalogues.luminosity import FluxLimit, Schechter
 from peculiar.catalogues.planned import RedshiftTable, SkyPatch, patches_mask
 from peculiar.catalogues.sky import SkyMask, read_mask
+from peculiar.catalogues.weights import Factors, factors_of
 from peculiar.core import Box, Cosmology, InputError
 from peculiar.core.records import StoredSides, checked
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-RadialKind = Literal["flat", "measured", "flux-limited", "tabulated"]
+RadialKind = Literal["flat", "measured", "nz", "flux-limited", "tabulated"]
 GroupUse = Literal["ignore", "collapse", "replace"]
-COLUMNS = ("ra", "dec", "z", "mass", "weight", "magnitude")
+COLUMNS = ("ra", "dec", "z", "mass", "weight", "magnitude", "nz")
 """Names of columns that a survey may have."""
 
 
@@ -70,6 +72,14 @@ class Survey(_Frozen):
     randoms: tuple[Path, ...] = Field(
         (), description="catalogues of random points with the survey's selection, read as one"
     )
+    weights: Factors | None = Field(
+        None,
+        description="columns, or sums of them, that multiply to an object's weight; the column weight, or those of "
+        "BOSS and eBOSS, where not given",
+    )
+    random_weights: Factors | None = Field(
+        None, description="of the randoms; those of the objects where not given"
+    )
     distances: tuple[float, float] | None = Field(None, description="comoving limits [Mpc/h]")
     redshifts: tuple[float, float] | None = Field(
         None, description="limits, of redshifts in the frame of the CMB"
@@ -101,7 +111,18 @@ class Survey(_Frozen):
     @field_validator("randoms", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str | Path) else value
+        given = (value,) if isinstance(value, str | Path) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(one, str | Path) for one in given):
+            return given
+        return [file for one in given for file in _matching(Path(one))]
+
+    @field_validator("weights", "random_weights", mode="before")
+    @classmethod
+    def _factors(cls, value: Any) -> Any:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            return value
+        return factors_of(texts)
 
     @model_validator(mode="after")
     def _consistent(self) -> Survey:
@@ -120,6 +141,8 @@ class Survey(_Frozen):
             raise ValueError("radial = 'tabulated' and a table n_of_z belong together")
         if self.mask is not None and self.sky:
             raise ValueError("give mask or sky, not both")
+        if self.weights is not None and "weight" in self.columns:
+            raise ValueError("give weights, or weight among the columns, not both")
         unknown = set(self.columns) - set(COLUMNS)
         if unknown:
             raise ValueError(f"columns must map {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
@@ -163,6 +186,16 @@ class Survey(_Frozen):
             given["sky"] = ()
         settings = {name: getattr(self, name) for name in Survey.model_fields}
         return make_survey(settings | given)
+
+
+def _matching(path: Path) -> list[Path]:
+    """Return the files that a name with * or ? in it matches, in order; a plain name is itself."""
+    if not set("*?") & set(str(path)) or path.exists():
+        return [path]
+    found = sorted(glob(str(path)))
+    if not found:
+        raise ValueError(f"randoms must be files that exist, got {str(path)!r}, which none matches")
+    return [Path(name) for name in found]
 
 
 def make_survey(settings: Mapping[str, Any], *, where: str = "survey") -> Survey:

@@ -43,6 +43,8 @@ class SurveyCatalogue:
         Distances and share of the volume that are dense enough to be used.
     groups : Groups or None
         Of the rows that the sample kept.
+    weighting : str
+        What the objects' weights are, in words.
     """
 
     catalogue: Catalogue
@@ -50,6 +52,7 @@ class SurveyCatalogue:
     full_density: float
     seen: Seen
     groups: Groups | None = None
+    weighting: str = ""
 
     def __str__(self) -> str:
         near, far = self.seen.distances
@@ -130,7 +133,7 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         completeness=_completeness(sample, box, n_of_r=n_of_r, even=even),
         light_cone=True,
     )
-    made = SurveyCatalogue(catalogue, positions, even.peak, even.seen(sample.mask), groups)
+    made = SurveyCatalogue(catalogue, positions, even.peak, even.seen(sample.mask), groups, sample.weighting)
     if made.seen.share < 0.5:
         remedy = (
             "lower full_density, or narrow the distances" if survey.full_density else "narrow the distances"
@@ -235,7 +238,7 @@ def _selection_of_groups(
     """Return n(r) of groups: measured as the galaxies' was, or the galaxies' shape where a model gave that."""
     survey, galaxies = sample.survey, sample.n_of_r
     total = float(len(positions)) if weights is None else float(weights.sum())
-    if sample.randoms is not None or survey.radial in ("flux-limited", "tabulated"):
+    if sample.randoms is not None or survey.radial in ("flux-limited", "nz", "tabulated"):
         return galaxies.scaled(total / sample.total)
     return radial_selection(
         np.linalg.norm(positions, axis=1),

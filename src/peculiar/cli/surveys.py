@@ -42,8 +42,8 @@ class SurveyOptions:
         typer.Option(help="LOW,HIGH: comoving limits of the survey [Mpc/h].", metavar="LOW,HIGH"),
     ] = None
     radial: Annotated[
-        Literal["flat", "measured", "flux-limited", "tabulated"] | None,
-        typer.Option(help="Radial selection of the survey.", show_default="flat"),
+        Literal["flat", "measured", "nz", "flux-limited", "tabulated"] | None,
+        typer.Option(help="Radial selection of the survey; nz is a column.", show_default="flat"),
     ] = None
     magnitude_limit: Annotated[
         float | None, typer.Option(help="Faintest apparent magnitude of a flux-limited survey.")
@@ -55,8 +55,8 @@ class SurveyOptions:
         given |= {
             "distances": numbers("--distances", self.distances, 2),
             "columns": pairs("--column", columns) or None,
-            "randoms": given.get("randoms") or None,
         }
+        given |= {name: given.get(name) or None for name in ("randoms", "weights", "random_weights")}
         if all(value is None for value in given.values()):
             return None
         from peculiar.catalogues.survey import resolve_survey
@@ -71,8 +71,21 @@ class WithRandoms(SurveyOptions):
     randoms: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Random points with the survey's selection: ra, dec, z; several files are read as one."
+            help="Random points with the survey's selection: ra, dec, z; several files, or 'ran_*.fits', are one."
         ),
+    ] = None
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weight",
+            help="Columns that weigh the objects: 'WEIGHT * WEIGHT_FKP', 'SYSTOT * (CP + NOZ - 1)'; repeated ones "
+            "multiply.",
+            show_default="weight, or those of BOSS and eBOSS",
+        ),
+    ] = None
+    random_weights: Annotated[
+        list[str] | None,
+        typer.Option("--random-weight", help="Of the randoms.", show_default="as the objects"),
     ] = None
 
 

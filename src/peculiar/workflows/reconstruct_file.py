@@ -276,7 +276,7 @@ def reconstruct_file(
                 write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
         advance(1)
     written = (*outputs, Path(objects)) if objects is not None else outputs
-    notes = () if made is None else (str(made),)
+    notes = () if made is None else (str(made), *filter(None, [made.weighting]))
     return Summary(written, objects=len(positions), outside=outside, cells=cells, notes=notes)
 
 

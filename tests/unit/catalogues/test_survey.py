@@ -76,7 +76,7 @@ def test_the_survey_that_comes_with_the_package():
         ("[0.01, 0.05]", "[0.05, 0.01]", "redshifts must be 0 <= low < high, got 0.05, 0.01"),
         ("redshifts =", "distances = [1, 2]\nredshifts =", "not both"),
         ('"flux-limited"', '"flat"', "belong together"),
-        ("{z =", "{redshift =", "columns must map ra, dec, z, mass, weight, magnitude, got redshift"),
+        ("{z =", "{redshift =", "columns must map ra, dec, z, mass, weight, magnitude, nz, got redshift"),
         ("name = ", "name = = ", "survey must be a TOML file"),
     ],
 )
