@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from peculiar.simulate.matter import MatterFields
     from peculiar.simulate.mocks import SimulatedBox
     from peculiar.simulate.pairs import PairSettings
+    from peculiar.workflows.bao import BaoOptions
+    from peculiar.workflows.catalogue_options import CatalogueOptions
     from peculiar.workflows.cite import Reference, cite
     from peculiar.workflows.compare import CompareOptions, compare, compare_file
     from peculiar.workflows.demo import demo
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from peculiar.workflows.paint import PaintOptions, paint, paint_file
     from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
-    from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+    from peculiar.workflows.reconstruct_file import reconstruct_file
     from peculiar.workflows.report import report
     from peculiar.workflows.simulate import simulate_run
     from peculiar.workflows.superclusters import superclusters_in
@@ -103,6 +105,8 @@ _ROOMS = {
     "peculiar.simulate.matter": ("MatterFields",),
     "peculiar.simulate.mocks": ("SimulatedBox",),
     "peculiar.simulate.pairs": ("PairSettings",),
+    "peculiar.workflows.bao": ("BaoOptions",),
+    "peculiar.workflows.catalogue_options": ("CatalogueOptions",),
     "peculiar.workflows.cite": (
         "Reference",
         "cite",
@@ -138,10 +142,7 @@ _ROOMS = {
         "query_file",
     ),
     "peculiar.workflows.reconstruct": ("reconstruct",),
-    "peculiar.workflows.reconstruct_file": (
-        "CatalogueOptions",
-        "reconstruct_file",
-    ),
+    "peculiar.workflows.reconstruct_file": ("reconstruct_file",),
     "peculiar.workflows.report": ("report",),
     "peculiar.workflows.simulate": ("simulate_run",),
     "peculiar.workflows.superclusters": ("superclusters_in",),
@@ -152,6 +153,7 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "PRESETS",
+    "BaoOptions",
     "Box",
     "BoxSettings",
     "Catalogue",

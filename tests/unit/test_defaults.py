@@ -61,7 +61,7 @@ FACE = {
         {"ra", "dec", "z", "json", "catalogue", "out"},
     ),
     "reconstruct": (
-        (peculiar.reconstruct_file, peculiar.CatalogueOptions, *SURVEY),
+        (peculiar.reconstruct_file, peculiar.CatalogueOptions, peculiar.BaoOptions, *SURVEY),
         COLUMNS | {"catalogue": "source", "box": "box_size", "los": "line_of_sight", "at_objects": "objects"},
         {"sky"},
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Groups
@@ -41,6 +41,10 @@ class SurveyCatalogue:
         Number density that counts as complete [(h/Mpc)^3].
     seen : Seen
         Distances and share of the volume that are dense enough to be used.
+    rows : (m,) int
+        Of the table, that stand in the box and were used.
+    mask, limits : SkyMask, (2,) [Mpc/h]
+        What the survey saw.
     groups : Groups or None
         Of the rows that the sample kept.
     weighting : str
@@ -51,8 +55,18 @@ class SurveyCatalogue:
     positions: Float[np.ndarray, "n 3"]
     full_density: float
     seen: Seen
+    rows: Int[np.ndarray, " m"]
+    mask: SkyMask
+    limits: tuple[float, float]
     groups: Groups | None = None
     weighting: str = ""
+
+    def seen_rows(self, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+        """Return which positions lie in the mask, the limits and the box."""
+        distance = np.linalg.norm(positions, axis=1)
+        seen = (distance >= self.limits[0]) & (distance <= self.limits[1])  # NaN is not
+        seen[seen] = (self.mask.at(positions[seen]) > 0) & self.catalogue.box.contains(positions[seen])
+        return seen
 
     def __str__(self) -> str:
         near, far = self.seen.distances
@@ -133,7 +147,18 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         completeness=_completeness(sample, box, n_of_r=n_of_r, even=even),
         light_cone=True,
     )
-    made = SurveyCatalogue(catalogue, positions, even.peak, even.seen(sample.mask), groups, sample.weighting)
+    near, far = n_of_r.distances[[0, -1]].tolist()
+    made = SurveyCatalogue(
+        catalogue,
+        positions,
+        even.peak,
+        even.seen(sample.mask),
+        rows=np.flatnonzero(kept & box.contains(positions)),
+        mask=sample.mask,
+        limits=(near, far),
+        groups=groups,
+        weighting=sample.weighting,
+    )
     if made.seen.share < 0.5:
         remedy = (
             "lower full_density, or narrow the distances" if survey.full_density else "narrow the distances"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +26,27 @@ class Sample(WithMargin, WithRandoms):
     cell_size: Annotated[
         float | None,
         typer.Option(help="Side of a survey's mesh cell [Mpc/h].", show_default="the model's"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Options of positions that are shifted for baryon acoustic oscillations."""
+
+    bao: Annotated[
+        Path | None, typer.Option(help="Also write the catalogue with positions shifted for BAO.")
+    ] = None
+    bao_randoms: Annotated[
+        Path | None,
+        typer.Option(help="Also write the randoms so: those of --randoms, of a box 20 an object."),
+    ] = None
+    bao_smoothing: Annotated[float, typer.Option(help="Gaussian radius of the shift [Mpc/h].")] = 15.0
+    bao_convention: Annotated[
+        Literal["recsym", "reciso"],
+        typer.Option(help="Randoms move with the growth rate along the line of sight, or without."),
+    ] = "recsym"
+    bao_bias: Annotated[
+        float | None, typer.Option(help="Of the objects, for the shift.", show_default="measured")
     ] = None
 
 
@@ -100,6 +121,7 @@ def reconstruct(
         ),
     ] = False,
     sample: Sample,
+    shifted: Shifted,
     periodic: Annotated[bool, typer.Option(help="Whether opposite faces of the box are one.")] = True,
     origin: Annotated[
         str | None, typer.Option(help="Lower corner of the box [Mpc/h].", metavar="X,Y,Z")
@@ -126,7 +148,9 @@ def reconstruct(
     """Reconstruct density, velocity and momentum from a catalogue."""
     from peculiar.core import InputError
     from peculiar.core.cosmologies import parse_cosmology
-    from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+    from peculiar.workflows.bao import BaoOptions
+    from peculiar.workflows.catalogue_options import CatalogueOptions
+    from peculiar.workflows.reconstruct_file import reconstruct_file
 
     described = sample.resolve(column if sky else None)
     if sky != (described is not None):
@@ -158,6 +182,7 @@ def reconstruct(
         errors=errors,
         amplitude=amplitude,
         memory=memory,
+        shifted=BaoOptions(**asdict(shifted)),
         force=force,
         announce=announce,
     )

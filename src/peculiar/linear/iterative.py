@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Complex, Float
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import AXES
@@ -23,7 +24,7 @@ from peculiar.linear.light_cone import (
     velocity_factor,
 )
 from peculiar.linear.linear_theory import linear_fields, require_scales
-from peculiar.linear.overdensity import classical_memory, crop, overdensity, sampling
+from peculiar.linear.overdensity import Sampling, classical_memory, crop, overdensity, sampling
 from peculiar.linear.smoothing import best_smoothing, flow_bias
 from peculiar.linear.surroundings import surroundings_displacement
 
@@ -108,12 +109,9 @@ class IterativeFFT:
             iterations=self.iterations,
         )
         grid = sampling(catalogue, cells)
-        delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(
-            on_mesh(evolution, grid.fourier)
+        delta_k = matter_density(
+            catalogue, positions, grid, smoothing=smoothing, bias=bias, evolution=evolution
         )
-        delta_k = to_fourier(delta)
-        del delta
-        delta_k *= gaussian_window(k_squared(grid.fourier), smoothing).div_(bias)
         surroundings = None
         if self.surroundings:
             surroundings = surroundings_displacement(
@@ -129,6 +127,35 @@ class IterativeFFT:
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
         return classical_memory(box)
+
+
+def matter_density(
+    catalogue: Catalogue,
+    positions: Float[np.ndarray, "n 3"],
+    grid: Sampling,
+    *,
+    smoothing: float,
+    bias: float,
+    evolution: AlongDistance | float = 1.0,
+) -> Complex[torch.Tensor, "X Y half"]:
+    """Return the smoothed overdensity of a catalogue's tracers over their bias, in Fourier space.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Gives the weights.
+    positions : (n, 3) [Mpc/h]
+        Of its tracers, as `move_back` gives them.
+    grid : Sampling
+        Of the catalogue.
+    smoothing, bias, evolution
+        As in `move_back`.
+    """
+    delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(on_mesh(evolution, grid.fourier))
+    delta_k = to_fourier(delta)
+    del delta
+    delta_k *= gaussian_window(k_squared(grid.fourier), smoothing).div_(bias)
+    return delta_k
 
 
 def move_back(

@@ -15,9 +15,10 @@ from peculiar.core.provenance import provenance
 from peculiar.evaluation.record import Evaluation
 from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
+from peculiar.workflows.catalogue_options import CatalogueOptions
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.reconstruct import CLASSICAL
-from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+from peculiar.workflows.reconstruct_file import reconstruct_file
 from peculiar.workflows.report import report
 
 SURVEY = "sdss_dr7"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peculiar.catalogues import (
-    Survey,
     read_catalogue,
     read_survey,
     read_table,
@@ -24,10 +23,7 @@ from peculiar.catalogues.read import has_units, position_columns
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
-from peculiar.core.box import Sides
-from peculiar.core.catalogue import LineOfSight
 from peculiar.core.cosmologies import cosmology_settings
-from peculiar.core.field import Space
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import HDF5
@@ -35,6 +31,8 @@ from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.inference.tiled import TiledReconstructor
 from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
+from peculiar.workflows.bao import BaoOptions, shifted_tables
+from peculiar.workflows.catalogue_options import CatalogueOptions
 from peculiar.workflows.field_files import FIELD_BYTES, save_tiled, save_whole
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
@@ -51,67 +49,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from peculiar.linear.reliability import Amplitude
-
-
-@dataclass(frozen=True)
-class CatalogueOptions:
-    """How a catalogue file is to be read: a box (with `box_size`) or a survey on the sky (with `survey`).
-
-    Parameters
-    ----------
-    box_size : float or three, optional
-        Side of the box [Mpc/h].
-    origin : (3,) [Mpc/h]
-        Lower corner of the box.
-    periodic : bool
-        Whether opposite faces of the box are one.
-    line_of_sight : "x", "y", "z" or "radial", optional
-        In a box; what the file states, else "z". A survey's is radial.
-    observer : (3,) [Mpc/h], optional
-        For a radial line of sight in a box.
-    space : "redshift" or "real", optional
-        In a box; what the file states, else "redshift". A survey is in redshift space.
-    redshift : float, optional
-        Effective redshift of a box; what the file states, else it is needed. Of a survey one epoch for all of it, as
-        where a mock was cut from one snapshot; by default each place has that of its distance.
-    columns : mapping, optional
-        Canonical names to the file's own, in a box; a survey has its own.
-    survey : Survey, optional
-        What a survey on the sky is.
-
-    Raises
-    ------
-    InputError
-        If both or neither of `box_size` and `survey` are given, or an option of the other kind.
-    """
-
-    box_size: float | Sides | None = None
-    origin: tuple[float, float, float] | None = None
-    periodic: bool = True
-    line_of_sight: LineOfSight | None = None
-    observer: tuple[float, float, float] | None = None
-    space: Space | None = None
-    redshift: float | None = None
-    columns: Mapping[str, str] | None = None
-    survey: Survey | None = None
-
-    def __post_init__(self) -> None:
-        if self.survey is None:
-            if self.box_size is None:
-                raise InputError(
-                    "a catalogue needs --box SIZE in Mpc/h, or --sky and --mask for a survey, got neither"
-                )
-            Box(self.box_size)  # its own error
-            if self.line_of_sight == "radial" and self.observer is None:
-                raise InputError("a radial line of sight in a box needs --observer X,Y,Z in Mpc/h, got none")
-            if self.periodic and self.line_of_sight == "radial":
-                raise InputError("a radial line of sight needs --no-periodic: it does not wrap around")
-        elif not (self.box_size is None and self.origin is None and self.observer is None):
-            raise InputError("a survey (--sky) takes no --box, --origin or --observer: they follow from it")
-        elif self.columns is not None:
-            raise InputError("columns of a survey are part of it, got them beside it")
-        elif self.space == "real":
-            raise InputError(f"a survey (--sky) is in redshift space, got --space {self.space}")
 
 
 @dataclass(frozen=True)
@@ -138,6 +75,7 @@ def reconstruct_file(
     errors: bool = False,
     amplitude: Amplitude = "mean",
     memory: int | str | None = None,
+    shifted: BaoOptions | None = None,
     force: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Summary:
@@ -168,6 +106,8 @@ def reconstruct_file(
     memory : int or str, optional
         What the process may take [bytes], or "8GB"; what is free where not given. A network that does not fit whole
         goes in tiles, and each field is written as it is made; with errors or an amplitude all are in memory.
+    shifted : BaoOptions, optional
+        Positions shifted for baryon acoustic oscillations to write.
     force : bool
         Replace outputs that are there.
     announce : callable, optional
@@ -178,9 +118,14 @@ def reconstruct_file(
     InputError
         For bad input, before the work starts where it can be known; nothing is then left behind.
     """
-    source = Path(source)
+    source, shifted = Path(source), shifted or BaoOptions()
     outputs = _check_outputs(
-        source, out=out, objects=objects, hdf5=hdf5, inputs=_inputs(options), force=force
+        source,
+        out=out,
+        tables={"--at-objects": objects, **shifted.outputs},
+        hdf5=hdf5,
+        inputs=options.inputs,
+        force=force,
     )
     if cells is not None and options.survey is not None:
         raise InputError(
@@ -192,6 +137,7 @@ def reconstruct_file(
     table = read_table(source)
     if objects is not None:
         require_held(table, objects, added=OBJECT_COLUMNS + (("v_los_error",) if errors else ()))
+    shifted.check(table, options.survey)
     default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
     reconstructor, card = make_reconstructor(model or default)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
@@ -236,8 +182,9 @@ def reconstruct_file(
                 reconstructor=reconstructor,
                 outside_range=outside_range,
                 amplitude=amplitude,
+                shifted=shifted,
             ),
-            inputs=[*table_files(source), *chain.from_iterable(_inputs(options).values())],
+            inputs=[*table_files(source), *chain.from_iterable(options.inputs.values())],
         )
         result_of = partial(
             reconstructed,
@@ -274,8 +221,20 @@ def reconstruct_file(
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
                 answers = with_columns(table, added)
                 write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
+            for path, moved in shifted_tables(
+                shifted,
+                table,
+                catalogue,
+                cells=cells,
+                cosmology=cosmology,
+                columns=options.columns,
+                survey=options.survey,
+                made=made,
+            ):
+                temporary = stack.enter_context(atomic_output(path, overwrite=force))
+                write_table(temporary, moved, kind=table_format(path), provenance=made_by)
         advance(1)
-    written = (*outputs, Path(objects)) if objects is not None else outputs
+    written = (*outputs, *([] if objects is None else [Path(objects)]), *shifted.outputs.values())
     notes = () if made is None else (str(made), *filter(None, [made.weighting]))
     return Summary(written, objects=len(positions), outside=outside, cells=cells, notes=notes)
 
@@ -284,7 +243,7 @@ def _check_outputs(
     source: Path,
     *,
     out: Path | str,
-    objects: Path | str | None,
+    tables: Mapping[str, Path | str | None],
     hdf5: Path | str | None,
     inputs: Mapping[str, list[Path]],
     force: bool,
@@ -294,15 +253,16 @@ def _check_outputs(
         raise InputError(f"--hdf5 must end in .h5 or .hdf5, got {hdf5}")
     if Path(out).suffix != ".zarr":
         raise InputError(f"--out must end in .zarr, got {out}: give --hdf5 FILE for HDF5 as well")
-    if objects is not None:
-        table_format(objects)
+    for path in tables.values():
+        if path is not None:
+            table_format(path)
     read = {"catalogue": [source, *table_files(source)], **inputs}
     taken = {
         path.expanduser().resolve(): f"the {name.lstrip('-')}"
         for name, paths in read.items()
         for path in paths
     }
-    for name, path in (("--out", out), ("--hdf5", hdf5), ("--at-objects", objects)):
+    for name, path in {"--out": out, "--hdf5": hdf5, **tables}.items():
         if path is None:
             continue
         resolved = Path(path).expanduser().resolve()
@@ -351,17 +311,6 @@ def _read(
     return catalogue, None, None
 
 
-def _inputs(options: CatalogueOptions) -> dict[str, list[Path]]:
-    """Files that are read beside the catalogue, by option."""
-    survey = options.survey
-    if survey is None:
-        return {}
-    return {
-        "--mask": [] if survey.mask is None else [survey.mask],
-        "--randoms": [file for path in survey.randoms for file in table_files(path)],
-    }
-
-
 def _settings(
     options: CatalogueOptions,
     *,
@@ -372,6 +321,7 @@ def _settings(
     reconstructor: Reconstructor,
     outside_range: Sequence[str],
     amplitude: Amplitude,
+    shifted: BaoOptions,
 ) -> dict[str, Any]:
     """Return the resolved settings."""
     survey = None if options.survey is None else options.survey.model_dump(mode="json")
@@ -383,6 +333,7 @@ def _settings(
         "reconstructed_by": reconstructor.name,
         "outside_range": list(outside_range),
         "amplitude": amplitude,
+        **(asdict(shifted) if shifted.outputs else {}),
         "cosmology": cosmology_settings(cosmology),
         **tuned(reconstructor),
     }

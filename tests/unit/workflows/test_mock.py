@@ -12,8 +12,9 @@ from peculiar.catalogues import load_survey
 from peculiar.cli import app
 from peculiar.core import PRESETS, InputError, OutputExistsError
 from peculiar.fields.files import read_fields
+from peculiar.workflows.catalogue_options import CatalogueOptions
 from peculiar.workflows.mock import MockSettings, make_mocks
-from peculiar.workflows.reconstruct_file import CatalogueOptions, reconstruct_file
+from peculiar.workflows.reconstruct_file import reconstruct_file
 
 COSMOLOGY = PRESETS["wang2024"]
 
