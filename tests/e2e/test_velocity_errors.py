@@ -51,6 +51,9 @@ def test_errors_go_into_the_fields_the_objects_and_the_answers(run, galaxies, tm
         assert ((ratio > 0.99) & (ratio < 10.01)).all()
         momentum = unbiased.momentum.values / mean.momentum.values
         np.testing.assert_allclose(momentum, ratio, rtol=1e-3)
+        known = mean.known_fraction.values
+        assert ((known >= 0) & (known <= 1)).all()
+        np.testing.assert_allclose(ratio, 1 / np.maximum(known, 0.1)[None].repeat(3, 0), rtol=1e-3)
     objects = Table.read(tmp_path / "mean.fits")
     assert str(objects["v_los_error"].unit) == "km / s"
     inside = np.isfinite(np.asarray(objects["v_los_error"]))
@@ -64,7 +67,41 @@ def test_errors_go_into_the_fields_the_objects_and_the_answers(run, galaxies, tm
     assert float(row.split()[1]) == pytest.approx(answer["v_los_error"], abs=0.06)
     table = run("query", "mean.zarr", "--catalogue", "galaxies.fits", "--out", "answers.fits")
     assert table.exit_code == 0, table.output
-    np.testing.assert_allclose(Table.read("answers.fits")["v_los_error"], objects["v_los_error"], rtol=0.1)
+    answers = Table.read("answers.fits")
+    seen = np.ma.filled(answers["missing"], "") == ""
+    assert seen.mean() > 0.9
+    for name in ("v_los_error", "known_fraction"):
+        np.testing.assert_allclose(answers[name][seen], objects[name][seen], rtol=0.1)
+    assert (np.asarray(objects["known_fraction"]) > 0.2).mean() > 0.9
+
+
+def test_objects_where_the_survey_saw_nothing_are_flagged(run, galaxies, tmp_path):
+    survey = (*SURVEY, "--distances", "30,70", "--padding", 30)
+    plain = run(*survey, "--out", "o.zarr", "--at-objects", "keep.fits", "--vpec")
+    assert plain.exit_code == 0, plain.output
+    kept = Table.read(tmp_path / "keep.fits")
+    unseen = np.asarray(kept["unseen"])
+    assert 0.1 < unseen.mean() < 0.6
+    told = f"{unseen.sum()} of {len(kept)} objects lie where the survey saw nothing"
+    assert f"{told}: values are extrapolated (column unseen)" in plain.stderr
+    assert np.isfinite(np.asarray(kept["v_los"])).all()
+    np.testing.assert_array_equal(kept["VPEC"], kept["v_los"])
+    np.testing.assert_allclose(
+        kept["zHD"], (1 + np.asarray(kept["z"])) / (1 + np.asarray(kept["VPEC"]) / 299792.458) - 1
+    )
+    assert (np.asarray(kept["VPEC_ERR"]) >= 250).all()
+    none = run(*survey, "--out", "o.zarr", "--at-objects", "nan.fits", "--unseen", "nan", "--force")
+    assert f"{told}: values are NaN" in none.stderr
+    objects = Table.read(tmp_path / "nan.fits")
+    np.testing.assert_array_equal(np.isnan(np.ma.filled(objects["v_los"], np.nan)), unseen)
+    np.testing.assert_array_equal(objects["unseen"], unseen)
+    answers = run("query", "o.zarr", "--catalogue", "galaxies.fits", "--out", "answers.fits")
+    assert answers.exit_code == 0
+    missing = np.ma.filled(Table.read(tmp_path / "answers.fits")["missing"], "")
+    np.testing.assert_array_equal(missing == "unseen", unseen)
+    refused = run("reconstruct", "x.fits", "--box", 40, "--redshift", 0.5, "--out", "p.zarr", "--vpec")
+    assert refused.exit_code == 2
+    assert "--vpec needs a survey" in refused.stderr
 
 
 def test_a_complete_box_misses_nothing(run, catalogue, tmp_path):

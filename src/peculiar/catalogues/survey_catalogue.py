@@ -41,6 +41,8 @@ class SurveyCatalogue:
         Number density that counts as complete [(h/Mpc)^3].
     seen : Seen
         Distances and share of the volume that are dense enough to be used.
+    redshifts : (n,)
+        Of every row, in the frame of the CMB.
     rows : (m,) int
         Of the table, that stand in the box and were used.
     mask, limits : SkyMask, (2,) [Mpc/h]
@@ -55,6 +57,7 @@ class SurveyCatalogue:
     positions: Float[np.ndarray, "n 3"]
     full_density: float
     seen: Seen
+    redshifts: Float[np.ndarray, " n"]
     rows: Int[np.ndarray, " m"]
     mask: SkyMask
     limits: tuple[float, float]
@@ -153,6 +156,7 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         positions,
         even.peak,
         even.seen(sample.mask),
+        redshifts=sample.redshifts,
         rows=np.flatnonzero(kept & box.contains(positions)),
         mask=sample.mask,
         limits=(near, far),

@@ -92,6 +92,15 @@ def reconstruct(
         Literal["mean", "unbiased"],
         typer.Option(help="Of a survey's velocity: posterior mean, or divided by the share that is known."),
     ] = "mean",
+    unseen: Annotated[
+        Literal["keep", "nan"],
+        typer.Option(
+            help="Of a survey's objects where it saw nothing: what the fields extrapolate, or none."
+        ),
+    ] = "keep",
+    vpec: Annotated[
+        bool, typer.Option("--vpec", help="Of a survey: add VPEC, VPEC_ERR and zHD to the objects.")
+    ] = False,
     space: Annotated[
         Space | None,
         typer.Option(
@@ -182,6 +191,8 @@ def reconstruct(
         errors=errors,
         amplitude=amplitude,
         memory=memory,
+        unseen=unseen,
+        vpec=vpec,
         shifted=BaoOptions(**asdict(shifted)),
         force=force,
         announce=announce,

@@ -49,6 +49,14 @@ def query(
         float | None,
         typer.Option(help="Error of cz and motions about the field in km/s.", show_default="250"),
     ] = None,
+    unseen: Annotated[
+        Literal["nan", "keep"],
+        typer.Option(help="Values where the survey saw nothing: none, or what the field extrapolates."),
+    ] = "nan",
+    vpec: Annotated[
+        bool,
+        typer.Option("--vpec", help="Add VPEC, VPEC_ERR and zHD, as catalogues of supernovae have them."),
+    ] = False,
     observer: ObserverText = None,
     cosmology: CosmologyText = None,
     column: Columns = None,
@@ -73,24 +81,30 @@ def query(
         raise InputError("--catalogue needs --out for the answers, and takes no --ra, --dec or --z")
     if catalogue is None and (out is not None or column):
         raise InputError("--out and --column are for --catalogue, got them with numbers")
+    if vpec and catalogue is None and not json:
+        raise InputError("--vpec needs --catalogue and --out, or --json, got neither")
     place = _place(observer, cosmology)
     options: dict[str, Any] = {
         "frame": frame,
         "space": space,
         "sigma": DISPERSION if sigma is None else sigma,
+        "unseen": unseen,
     }
     if catalogue is not None and out is not None:
         columns = pairs("--column", column)
-        result = query_file(field, catalogue, out=out, columns=columns, force=force, **place, **options)
+        result = query_file(
+            field, catalogue, out=out, columns=columns, vpec=vpec, force=force, **place, **options
+        )
     else:
         places = {name[2:]: numbers(name, text, (text or "").count(",") + 1) for name, text in given.items()}
         result = ask(reconstruction(field, **place), **places, **options)
-    for line in explain(result.missing):
-        announce(f"peculiar: {line}: NaN")
+    for reason, line in explain(result.missing).items():
+        kept = reason == "unseen" and unseen == "keep"
+        announce(f"peculiar: {line}: {'values are extrapolated' if kept else 'NaN'}")
     if json:
         from json import dumps
 
-        typer.echo(dumps(result.records(), indent=1))
+        typer.echo(dumps(result.records(vpec=vpec), indent=1))
     elif out is not None:
         typer.echo(f"{out}")
     else:

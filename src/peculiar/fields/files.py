@@ -29,11 +29,18 @@ LONG_NAMES = {
     "density_least_squares": "overdensity of matter of least mean-square error, its power too low",
     "velocity": "peculiar velocity of matter",
     "velocity_error": "standard error of one component of the velocity, small-scale motions apart",
+    "known_fraction": "share of the velocity's variance that the survey knows, in linear theory",
     "completeness": "fraction of the survey's full density that was observed, in redshift space",
     "momentum": "momentum of matter, (1 + density) * velocity",
 }
 
-UNITS = {"density": "", "velocity": "km/s", "velocity_error": "km/s", "momentum": "km/s"}
+UNITS = {
+    "density": "",
+    "velocity": "km/s",
+    "velocity_error": "km/s",
+    "known_fraction": "",
+    "momentum": "km/s",
+}
 """Of what is read."""
 REMEDY = "give a whole output of reconstruct"
 

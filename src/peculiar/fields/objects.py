@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from peculiar.core import Catalogue, Cosmology, Field
-from peculiar.core.catalogue import Geometry
+from peculiar.core.catalogue import SELECTION_FLOOR, Geometry
 from peculiar.core.readout import readout
 from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, SkySight, speeds
 
+TOLD = ("velocity_error", "known_fraction")
+"""Fields that not every reconstruction has, and what is told of objects by them."""
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""
@@ -39,6 +41,10 @@ class ObjectValues:
         flow converges. 1 for places in real space, 0 outside.
     v_los_error : (n,) [km/s], optional
         Of `v_los`, where the fields have a velocity error.
+    known_fraction : (n,), optional
+        Share of the velocity's variance that the survey knows, where the fields have it.
+    unseen : (n,) bool, optional
+        Whether an object of a survey lies, as it is seen, where the survey saw nothing (`unseen_places`).
     """
 
     velocities: Float[np.ndarray, "n 3"]
@@ -48,6 +54,8 @@ class ObjectValues:
     positions_real: Float[np.ndarray, "n 3"]
     solutions: Int[np.ndarray, " n"]
     v_los_error: Float[np.ndarray, " n"] | None = None
+    known_fraction: Float[np.ndarray, " n"] | None = None
+    unseen: Bool[np.ndarray, " n"] | None = None
 
     @property
     def outside(self) -> int:
@@ -63,8 +71,17 @@ class ObjectValues:
             result[inside] = values
             return result
 
+        return replace(self, **{name: spread(values) for name, values in self._arrays().items()})
+
+    def without(self, rows: Bool[np.ndarray, " n"]) -> ObjectValues:
+        """Return the values without those of some objects."""
+        kept = ~rows
+        some = {name: values[kept] for name, values in self._arrays().items()}
+        return replace(replace(self, **some).among(kept), unseen=self.unseen)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
         found = {one.name: getattr(self, one.name) for one in fields(self)}
-        return replace(self, **{name: spread(values) for name, values in found.items() if values is not None})
+        return {name: values for name, values in found.items() if values is not None}
 
 
 def at_objects(
@@ -85,7 +102,7 @@ def at_objects(
     catalogue : Catalogue
         Gives the geometry and the space of the positions.
     fields : mapping
-        "density" and "velocity"; with "velocity_error" the objects have one too.
+        "density" and "velocity"; with "velocity_error" and "known_fraction" the objects have them too.
     cosmology : Cosmology
         Gives H, and the distances of a survey's redshifts.
     positions : (n, 3) [Mpc/h], optional
@@ -106,9 +123,22 @@ def seen_in(
     points = np.asarray(positions, dtype=np.float64)
     inside = fields["velocity"].box.contains(points)
     observed = points[inside]
+    found = _seen_inside(geometry, fields, observed, cosmology=cosmology)
+    if geometry.completeness is not None:
+        found = replace(found, unseen=unseen_places(geometry.completeness, observed))
+    return found.among(inside)
+
+
+def _seen_inside(
+    geometry: Geometry,
+    fields: Mapping[str, Field],
+    observed: Float[np.ndarray, "n 3"],
+    *,
+    cosmology: Cosmology,
+) -> ObjectValues:
     directions = geometry.sight_lines(observed)
     if geometry.space == "real":
-        return at_places(fields, observed, directions).among(inside)
+        return at_places(fields, observed, directions)
     distance = np.full(len(observed), np.inf)
     if geometry.line_of_sight == "radial":
         distance = np.linalg.norm(observed - np.asarray(geometry.observer), axis=1)
@@ -118,17 +148,18 @@ def seen_in(
     else:
         factor = cosmology.redshift_space_factor(geometry.redshift)
         sight = BoxSight(observed, directions, distance, factor)
-    return mean_along_sight(fields, sight).among(inside)
+    return mean_along_sight(fields, sight)
 
 
 def at_places(
     fields: Mapping[str, Field], positions: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
 ) -> ObjectValues:
     """Read fields at objects in real space, which lie in the box; `directions` as in `Sight`."""
-    values = _stacked(fields).at(positions)
+    together = _stacked(fields)
+    values = together.at(positions)
     along = (values[:, :3] * directions).sum(axis=1)
     ones = np.ones(len(positions), dtype=np.int64)
-    return _object_values(values, along, np.zeros(len(positions)), positions, ones)
+    return _object_values(together.names, values, along, np.zeros(len(positions)), positions, ones)
 
 
 def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float = DISPERSION) -> ObjectValues:
@@ -144,7 +175,7 @@ def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float 
     Parameters
     ----------
     fields : mapping
-        "density" and "velocity", of one box, and "velocity_error" where there is one.
+        "density" and "velocity", of one box, and "velocity_error" and "known_fraction" where there are any.
     sight : Sight
         The objects, and the map from their lines of sight to places.
     sigma : float [km/s]
@@ -184,22 +215,30 @@ def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float 
         positions[rows] = seen + np.einsum("nm,nmc->nc", weight, places.points - seen[:, None])
         crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & possible[:, 1:]
         solutions[rows] = crossings.sum(axis=1)
-    return _object_values(values, along, scatter, box.wrap(positions), solutions)
+    return _object_values(together.names, values, along, scatter, box.wrap(positions), solutions)
+
+
+def unseen_places(completeness: Field, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+    """Return where a survey saw nothing: of the eight cells about a place none is above `SELECTION_FLOOR`."""
+    seen = completeness.replace(data=(completeness.data > SELECTION_FLOOR).float())
+    return np.asarray(seen.at(positions)[:, 0] == 0)
 
 
 def _stacked(fields: Mapping[str, Field]) -> Field:
-    """Return one field of the channels vx, vy, vz, density and, where there is one, velocity_error: read at once."""
-    names = [name for name in ("velocity", "density", "velocity_error") if name in fields]
+    """Return one field of the channels vx, vy, vz, density and those of `TOLD` that there are: read at once."""
+    names = [name for name in ("velocity", "density", *TOLD) if name in fields]
     data = torch.cat([fields[name].data for name in names])
     return Field(data, fields["velocity"].box, names=("vx", "vy", "vz", *names[1:]))
 
 
 def _object_values(
+    names: Sequence[str],
     values: Float[np.ndarray, "n channel"],
     along: Float[np.ndarray, " n"],
     scatter: Float[np.ndarray, " n"],
     positions: Float[np.ndarray, "n 3"],
     solutions: Int[np.ndarray, " n"],
 ) -> ObjectValues:
-    error = values[:, 4] if values.shape[1] > 4 else None
-    return ObjectValues(values[:, :3], along, scatter, values[:, 3], positions, solutions, error)
+    told = dict(zip(names, values.T, strict=True))
+    found = ObjectValues(values[:, :3], along, scatter, told["density"], positions, solutions)
+    return replace(found, v_los_error=told.get("velocity_error"), known_fraction=told.get("known_fraction"))

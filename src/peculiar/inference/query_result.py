@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
 
 from peculiar.catalogues.added import object_columns
-from peculiar.fields.objects import ObjectValues
+from peculiar.core import InputError, InputWarning
+from peculiar.fields.objects import DISPERSION, TOLD, ObjectValues
 
+Unseen = Literal["nan", "keep"]
+"""What becomes of values where a survey saw nothing: none, or what the field extrapolates."""
 NO_VELOCITY = {
     "z < 0": "have a redshift below 0",
     "outside": "lie outside the field",
@@ -17,6 +23,10 @@ NO_VELOCITY = {
 }
 """Why an object has no velocity, and how that is said of several."""
 OWN_COLUMNS = ("v_los_scatter", "z_cosmological", "solutions", "missing")
+FIELD_COLUMNS = dict(zip(TOLD, ("v_los_error", "known_fraction"), strict=True))
+"""Columns of fields that not every reconstruction has."""
+VPEC_COLUMNS = ("VPEC", "VPEC_ERR", "zHD")
+"""What catalogues of supernovae call them (Pantheon+: Carr et al. 2022, PASA 39, e046)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,38 +41,95 @@ class QueryResult(ObjectValues):
         Redshift without the peculiar velocity: (1 + z_cmb) / (1 + v_los / c) - 1, z itself for places in real space.
     missing : (n,) text
         Why there is no velocity, a key of `peculiar.inference.query_result.NO_VELOCITY`; "" where there is one.
+    sigma : float [km/s]
+        Redshift error and motions about the field.
     """
 
     z_cosmological: Float[np.ndarray, " n"]
     missing: Shaped[np.ndarray, " n"]
+    sigma: float
 
     def __len__(self) -> int:
         return len(self.v_los)
 
-    def columns(self) -> dict[str, Shaped[np.ndarray, " n"]]:
-        """Return what a table gets: columns of `peculiar.catalogues.added.COLUMNS`."""
+    def columns(self, *, vpec: bool = False) -> dict[str, Shaped[np.ndarray, " n"]]:
+        """Return what a table gets, of `peculiar.catalogues.added.COLUMNS`; with `vpec_columns` if they are wanted."""
         own = (self.v_los_scatter, self.z_cosmological, self.solutions, self.missing)
-        columns = object_columns(self.velocities, self.v_los, self.delta, self.positions_real)
-        columns |= zip(OWN_COLUMNS, own, strict=True)
-        return columns if self.v_los_error is None else columns | {"v_los_error": self.v_los_error}
+        columns = value_columns(self) | dict(zip(OWN_COLUMNS, own, strict=True))
+        return columns | vpec_columns(self, self.z_cosmological, sigma=self.sigma) if vpec else columns
 
-    def records(self) -> list[dict[str, float | int | str | None]]:
+    def records(self, *, vpec: bool = False) -> list[dict[str, float | int | str | None]]:
         """Return one mapping per object, as JSON holds it: None where there is no value."""
+        columns = self.columns(vpec=vpec)
         return [
             {
                 name: None
                 if isinstance(value := values[row].item(), float) and not np.isfinite(value)
                 else value
-                for name, values in self.columns().items()
+                for name, values in columns.items()
             }
             for row in range(len(self))
         ]
 
 
-def explain(reasons: Shaped[np.ndarray, " n"]) -> list[str]:
+def value_columns(values: ObjectValues) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return `OBJECT_COLUMNS` of objects, and of `FIELD_COLUMNS` those that the field tells."""
+    columns = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
+    told = zip(FIELD_COLUMNS.values(), (values.v_los_error, values.known_fraction), strict=True)
+    return columns | {name: found for name, found in told if found is not None}
+
+
+def vpec_columns(
+    values: ObjectValues, z_cosmological: Float[np.ndarray, " n"], *, sigma: float = DISPERSION
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return `VPEC_COLUMNS` of objects.
+
+    VPEC is `v_los`, zHD the redshift without it, and VPEC_ERR^2 = v_los_error^2 + v_los_scatter^2 + sigma^2: the error
+    of the field, where it has one, the spread over the object's possible places, and motions about the field.
+
+    Parameters
+    ----------
+    values : ObjectValues
+    z_cosmological : (n,)
+    sigma : float [km/s]
+    """
+    field = 0.0 if values.v_los_error is None else values.v_los_error
+    error = np.sqrt(field**2 + values.v_los_scatter**2 + sigma**2)
+    return dict(zip(VPEC_COLUMNS, (values.v_los, error, z_cosmological), strict=True))
+
+
+def warn_no_error() -> None:
+    """Warn that VPEC_ERR lacks the error of a field."""
+    problem = "the field has no velocity_error, so that VPEC_ERR is of places and motions alone: reconstruct"
+    warnings.warn(
+        InputWarning(f"{problem} with errors=True", command=f"{problem} with --errors"), stacklevel=3
+    )
+
+
+def require_unseen(unseen: str) -> None:
+    """Raise InputError unless it is one of `Unseen`."""
+    if unseen not in ("nan", "keep"):
+        raise InputError(f"unseen must be 'nan' or 'keep', got {unseen!r}")
+
+
+def explain(reasons: Shaped[np.ndarray, " n"]) -> dict[str, str]:
     """Return a line for each reason that objects have no velocity, with their number."""
-    return [
-        f"{count} of {len(reasons)} objects {meaning}"
+    return {
+        reason: f"{count} of {len(reasons)} objects {meaning}"
         for reason, meaning in NO_VELOCITY.items()
         if (count := int((reasons == reason).sum()))
-    ]
+    }
+
+
+def together(*columns: ArrayLike) -> list[Float[np.ndarray, " n"]]:
+    """Return ra, dec and z as arrays of one length."""
+    arrays = [np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in columns]
+    try:
+        arrays = [np.array(values) for values in np.broadcast_arrays(*arrays)]
+    except ValueError:
+        raise InputError(
+            f"ra, dec and z must be of one length, got {', '.join(str(a.size) for a in arrays)}"
+        ) from None
+    if arrays[0].ndim != 1:
+        raise InputError(f"ra, dec and z must be numbers or one-dimensional, got shape {arrays[0].shape}")
+    return arrays

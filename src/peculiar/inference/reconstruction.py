@@ -16,15 +16,23 @@ from numpy.typing import ArrayLike
 from peculiar.catalogues.frames import RedshiftFrame, convert_redshift
 from peculiar.catalogues.sky import sky_directions
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.core.catalogue import SELECTION_FLOOR, Geometry, LineOfSight, Observer
+from peculiar.core.catalogue import Geometry, LineOfSight, Observer
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.field import Space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import FieldAttributes, read_attributes, read_fields, write_fields
-from peculiar.fields.objects import DISPERSION, ObjectValues, at_places, mean_along_sight, seen_in
+from peculiar.fields.objects import (
+    DISPERSION,
+    TOLD,
+    ObjectValues,
+    at_places,
+    mean_along_sight,
+    seen_in,
+    unseen_places,
+)
 from peculiar.fields.sight import SkySight, in_box
-from peculiar.inference.query_result import QueryResult
+from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
 from peculiar.linear.reliability import Amplitude, with_reliability
 
 SIGMA_RANGE = (20.0, 2000.0)
@@ -46,7 +54,8 @@ class Reconstruction(Mapping[str, Field]):
     Parameters
     ----------
     fields : mapping of str to Field
-        On one box: "density", "velocity", "momentum", and "velocity_error" and "completeness" where there are any.
+        On one box: "density", "velocity", "momentum", and "velocity_error", "known_fraction" and "completeness" where
+        there are any.
     cosmology : Cosmology, optional
     redshift : float, optional
         Of a box; of a survey an effective one, its objects have their own.
@@ -198,18 +207,20 @@ class Reconstruction(Mapping[str, Field]):
         frame: RedshiftFrame = "cmb",
         space: Literal["redshift", "real"] = "redshift",
         sigma: float = DISPERSION,
+        unseen: Unseen = "nan",
     ) -> QueryResult:
         """Return velocity and density at places on the sky; see `peculiar.query`."""
-        ra, dec, z = _together(ra, dec, z)
+        ra, dec, z = together(ra, dec, z)
         if space not in ("redshift", "real"):
             raise InputError(f"space must be 'redshift' or 'real', got {space!r}")
         if not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]:
             raise InputError(f"sigma must lie in [{SIGMA_RANGE[0]:g}, {SIGMA_RANGE[1]:g}] km/s, got {sigma}")
+        require_unseen(unseen)
         observer, cosmology = self.sky()
         sight = sky_directions(ra, dec)
         redshift = convert_redshift(z, sight, source=frame)
         missing = self.missing(sight, redshift)
-        inside = missing == ""
+        inside = (missing == "") | ((missing == "unseen") & (unseen == "keep"))
         if space == "real":
             distance = cosmology.comoving_distance(redshift[inside])
             places = np.asarray(observer) + distance[:, None] * sight[inside]
@@ -219,7 +230,7 @@ class Reconstruction(Mapping[str, Field]):
             along = SkySight(observer, sight[inside], redshift[inside], cosmology)
             found = mean_along_sight(self, along, sigma=sigma).among(inside)
             cosmological = (1 + redshift) / (1 + found.v_los / SPEED_OF_LIGHT) - 1
-        return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing)
+        return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing, sigma=sigma)
 
     def missing(
         self, directions: Float[np.ndarray, "n 3"], redshift: Float[np.ndarray, " n"]
@@ -247,10 +258,8 @@ class Reconstruction(Mapping[str, Field]):
         reasons = np.where(redshift < 0, "z < 0", np.where(inside, "", "outside"))
         there = np.flatnonzero(reasons == "")
         if "completeness" in self and len(there):
-            completeness = self["completeness"]
-            seen = completeness.replace(data=(completeness.data > SELECTION_FLOOR).float())
             places = np.asarray(observer) + distance[there, None] * directions[there]
-            reasons[there[seen.at(places)[:, 0] == 0]] = "unseen"
+            reasons[there[unseen_places(self["completeness"], places)]] = "unseen"
         return reasons
 
     def sky(self) -> tuple[Observer, Cosmology]:
@@ -267,7 +276,8 @@ class Reconstruction(Mapping[str, Field]):
                 f"field must hold velocity and density, got {', '.join(self) or 'nothing'}: give an output of "
                 "reconstruct"
             )
-        for name, kind in (("velocity", "vector"), ("density", "scalar"), ("velocity_error", "scalar")):
+        kinds = {"velocity": "vector", **dict.fromkeys(("density", *TOLD), "scalar")}
+        for name, kind in kinds.items():
             field = self.get(name)
             if field is not None and (field.kind != kind or field.space != "real"):
                 raise InputError(
@@ -292,7 +302,7 @@ class Reconstruction(Mapping[str, Field]):
     def with_errors(
         self, catalogue: Catalogue | None = None, *, amplitude: Amplitude = "mean", errors: bool = True
     ) -> Reconstruction:
-        """Return it with "velocity_error", from linear theory; see `peculiar.linear.reliability.with_reliability`.
+        """Return it with "known_fraction" and "velocity_error"; see `peculiar.linear.reliability.with_reliability`.
 
         Parameters
         ----------
@@ -380,16 +390,3 @@ def field_name(given: Reconstruction | Path | str) -> str:
 def field_files(given: Reconstruction | Path | str) -> list[Path]:
     """Return the path of a reconstruction that is given as one."""
     return [] if isinstance(given, Reconstruction) else [Path(given)]
-
-
-def _together(*columns: ArrayLike) -> list[Float[np.ndarray, " n"]]:
-    arrays = [np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in columns]
-    try:
-        arrays = [np.array(values) for values in np.broadcast_arrays(*arrays)]
-    except ValueError:
-        raise InputError(
-            f"ra, dec and z must be of one length, got {', '.join(str(a.size) for a in arrays)}"
-        ) from None
-    if arrays[0].ndim != 1:
-        raise InputError(f"ra, dec and z must be numbers or one-dimensional, got shape {arrays[0].shape}")
-    return arrays

@@ -185,7 +185,7 @@ def with_reliability(
 ) -> dict[str, Field]:
     """Return the fields of a survey with what linear theory says of how well their velocity is known.
 
-    The bias is measured with `peculiar.linear.clustering.linear_bias`.
+    They get "known_fraction". The bias is measured with `peculiar.linear.clustering.linear_bias`.
 
     Parameters
     ----------
@@ -210,7 +210,8 @@ def with_reliability(
     box = fields["velocity"].box
     bias = linear_bias(catalogue, cosmology=cosmology)
     fraction = known_fraction(catalogue, cells=max(box.shape), cosmology=cosmology, bias=bias)
-    result = dict(fields)
+    share = Field(fraction[None], box, names=("known_fraction",))
+    result = {**fields, "known_fraction": share}
     if amplitude == "unbiased":
         for name in ("velocity", "momentum"):
             result[name] = fields[name].replace(data=unbiased(fields[name].data, fraction))

@@ -218,7 +218,7 @@ def compare(
     missing = made.missing(catalogue.directions, catalogue.redshift)
     inside = missing == ""
     if inside.sum() < 20:
-        lost = "; ".join(explain(missing))
+        lost = "; ".join(explain(missing).values())
         raise InputError(
             f"distances must have at least 20 objects in the field, got {int(inside.sum())} of {len(catalogue)} "
             f"({lost}): is it the field of another part of the sky, or of redshifts other than "
@@ -255,7 +255,7 @@ def compare(
     )
     noise = velocities.error**2 + fit.sigma_v**2
     chi2 = float(np.mean((velocities.measured - velocities.predicted) ** 2 / noise))
-    return Comparison(fit, velocities, shells, used, tuple(explain(missing)), chi2)
+    return Comparison(fit, velocities, shells, used, tuple(explain(missing).values()), chi2)
 
 
 def compare_file(

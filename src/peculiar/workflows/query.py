@@ -19,7 +19,14 @@ from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.fields.objects import DISPERSION
-from peculiar.inference.query_result import OWN_COLUMNS, QueryResult
+from peculiar.inference.query_result import (
+    FIELD_COLUMNS,
+    OWN_COLUMNS,
+    VPEC_COLUMNS,
+    QueryResult,
+    Unseen,
+    warn_no_error,
+)
 from peculiar.inference.reconstruction import Reconstruction, field_files, field_name, reconstruction
 
 
@@ -32,6 +39,7 @@ def query(
     frame: RedshiftFrame = "cmb",
     space: Literal["redshift", "real"] = "redshift",
     sigma: float = DISPERSION,
+    unseen: Unseen = "nan",
 ) -> QueryResult:
     """Return velocity and density of a reconstructed field at places on the sky.
 
@@ -53,6 +61,8 @@ def query(
         "real" takes z as a distance (it holds no peculiar velocity) and reads the field there.
     sigma : float [km/s]
         The Gaussian's width, 20 to 2000: redshift error and velocities about the field, added in quadrature.
+    unseen : "nan" or "keep"
+        Whether there are values where the survey saw nothing, which the field extrapolates; `missing` says where.
 
     Raises
     ------
@@ -65,7 +75,7 @@ def query(
     >>> result = peculiar.query("fields.zarr", ra=195.0, dec=28.0, z=0.03, frame="heliocentric")  # doctest: +SKIP
     >>> result.v_los  # km/s, positive for receding  # doctest: +SKIP
     """
-    return reconstruction(field).at_sky(ra, dec, z, frame=frame, space=space, sigma=sigma)
+    return reconstruction(field).at_sky(ra, dec, z, frame=frame, space=space, sigma=sigma, unseen=unseen)
 
 
 def query_file(
@@ -76,9 +86,11 @@ def query_file(
     frame: RedshiftFrame = "cmb",
     space: Literal["redshift", "real"] = "redshift",
     sigma: float = DISPERSION,
+    unseen: Unseen = "nan",
     observer: Observer | None = None,
     cosmology: Cosmology | None = None,
     columns: Mapping[str, str] | None = None,
+    vpec: bool = False,
     force: bool = False,
 ) -> QueryResult:
     """Query a field at the objects of a table with `ra`, `dec` [deg] and `z`, and write the table with the answers.
@@ -90,13 +102,15 @@ def query_file(
     catalogue, out : path
         FITS, HDF5, Parquet, ECSV or CSV. `out` has the rows and columns of the catalogue and those of `QueryResult`; a
         column of the same name is kept as ``NAME_in``.
-    frame, space, sigma
+    frame, space, sigma, unseen
         As in `query`.
     observer : (3,) [Mpc/h], optional
     cosmology : Cosmology, optional
         By default those of the field.
     columns : mapping, optional
         ra, dec, z to the file's own names.
+    vpec : bool
+        Add the columns ``VPEC``, ``VPEC_ERR`` [km/s] and ``zHD``; see `vpec_columns`.
     force : bool
         Replace an output that is there.
     """
@@ -105,18 +119,20 @@ def query_file(
     check_output(out, overwrite=force, inputs={"--catalogue": tables, "field": field_files(field)})
     table = read_table(catalogue)
     made = reconstruction(field, observer=observer, cosmology=cosmology)
-    errors = ("v_los_error",) if "velocity_error" in made else ()
-    require_held(table, out, added=(*OBJECT_COLUMNS, *OWN_COLUMNS, *errors))
+    told = [column for name, column in FIELD_COLUMNS.items() if name in made]
+    require_held(table, out, added=(*OBJECT_COLUMNS, *OWN_COLUMNS, *told, *(VPEC_COLUMNS if vpec else ())))
+    if vpec and "velocity_error" not in made:
+        warn_no_error()
     unknown = set(columns or {}) - {"ra", "dec", "z"}
     if unknown:
         raise InputError(f"columns must map ra, dec, z, got {', '.join(sorted(unknown))}")
     ra, dec, z = sky_coordinates(table, columns)
-    result = query(made, ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma)
+    result = query(made, ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma, unseen=unseen)
     record = provenance(
-        {"field": field_name(field), "frame": frame, "space": space, "sigma": sigma},
+        {"field": field_name(field), "frame": frame, "space": space, "sigma": sigma, "unseen": unseen},
         inputs=table_files(catalogue),
     )
     with atomic_output(out, overwrite=force) as temporary:
-        made = with_columns(table, result.columns())
+        made = with_columns(table, result.columns(vpec=vpec))
         write_table(temporary, made, kind=table_format(out), provenance=record)
     return result

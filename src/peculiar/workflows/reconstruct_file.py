@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from peculiar.catalogues import (
     read_catalogue,
     read_survey,
@@ -17,17 +19,26 @@ from peculiar.catalogues import (
     to_catalogue,
     write_table,
 )
-from peculiar.catalogues.added import OBJECT_COLUMNS, object_columns, with_columns
+from peculiar.catalogues.added import OBJECT_COLUMNS, with_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.read import has_units, position_columns
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.cosmologies import cosmology_settings
+from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import HDF5
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
+from peculiar.inference.query_result import (
+    VPEC_COLUMNS,
+    Unseen,
+    require_unseen,
+    value_columns,
+    vpec_columns,
+    warn_no_error,
+)
 from peculiar.inference.tiled import TiledReconstructor
 from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
@@ -75,6 +86,8 @@ def reconstruct_file(
     errors: bool = False,
     amplitude: Amplitude = "mean",
     memory: int | str | None = None,
+    unseen: Unseen = "keep",
+    vpec: bool = False,
     shifted: BaoOptions | None = None,
     force: bool = False,
     announce: Callable[[str], None] | None = None,
@@ -100,12 +113,18 @@ def reconstruct_file(
     hdf5 : path, optional
         The fields as HDF5 as well.
     errors : bool
-        Add the field "velocity_error", and the column "v_los_error" to the objects; see `with_reliability`.
+        Add the fields "velocity_error" and "known_fraction", and the columns "v_los_error" and "known_fraction" to the
+        objects; see `with_reliability`.
     amplitude : "mean" or "unbiased"
         Of the velocity: the model's posterior mean, or that divided by the known fraction.
     memory : int or str, optional
         What the process may take [bytes], or "8GB"; what is free where not given. A network that does not fit whole
         goes in tiles, and each field is written as it is made; with errors or an amplitude all are in memory.
+    unseen : "keep" or "nan"
+        Whether objects of a survey that lie where it saw nothing, in the box but not in the mask and the limits, get
+        what the fields extrapolate there; the column "unseen" says which they are.
+    vpec : bool
+        Add the columns "VPEC", "VPEC_ERR" and "zHD" to a survey's objects; see `vpec_columns`.
     shifted : BaoOptions, optional
         Positions shifted for baryon acoustic oscillations to write.
     force : bool
@@ -131,12 +150,19 @@ def reconstruct_file(
         raise InputError(
             "a survey (--sky) takes no --cells: its mesh has the model's cell size, or --cell-size"
         )
+    require_unseen(unseen)
+    if vpec and (options.survey is None or objects is None):
+        raise InputError("--vpec needs a survey (--sky) and --at-objects, whose table gets its columns")
+    if vpec and not errors:
+        warn_no_error()
     assessed = errors or amplitude != "mean"
     if assessed:
         require_edges(options.survey is None and options.periodic)
     table = read_table(source)
     if objects is not None:
-        require_held(table, objects, added=OBJECT_COLUMNS + (("v_los_error",) if errors else ()))
+        told = [*(["v_los_error"] if errors else []), *(["known_fraction"] if assessed else [])]
+        flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
+        require_held(table, objects, added=(*OBJECT_COLUMNS, *told, *flags))
     shifted.check(table, options.survey)
     default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
     reconstructor, card = make_reconstructor(model or default)
@@ -200,7 +226,7 @@ def reconstruct_file(
             if assessed:
                 whole = whole.with_errors(amplitude=amplitude, errors=errors)
             advance(1)
-        outside = 0
+        outside = unseen_rows = 0
         # Every output is whole under its temporary name before the first is renamed.
         with ExitStack() as stack:
             paths = [stack.enter_context(atomic_output(path, overwrite=force)) for path in outputs]
@@ -215,9 +241,16 @@ def reconstruct_file(
             if objects is not None:
                 values = result.at_objects(positions)
                 outside = values.outside
-                added = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
-                if values.v_los_error is not None:
-                    added["v_los_error"] = values.v_los_error
+                if values.unseen is not None:
+                    unseen_rows = int(values.unseen.sum())
+                    values = values.without(values.unseen) if unseen == "nan" else values
+                added: dict[str, np.ndarray] = dict(value_columns(values))
+                if values.unseen is not None:
+                    added["unseen"] = values.unseen
+                if made is not None and vpec:
+                    added |= vpec_columns(
+                        values, (1 + made.redshifts) / (1 + values.v_los / SPEED_OF_LIGHT) - 1
+                    )
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
                 answers = with_columns(table, added)
                 write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
@@ -235,8 +268,13 @@ def reconstruct_file(
                 write_table(temporary, moved, kind=table_format(path), provenance=made_by)
         advance(1)
     written = (*outputs, *([] if objects is None else [Path(objects)]), *shifted.outputs.values())
-    notes = () if made is None else (str(made), *filter(None, [made.weighting]))
-    return Summary(written, objects=len(positions), outside=outside, cells=cells, notes=notes)
+    notes = [] if made is None else [str(made), *filter(None, [made.weighting])]
+    if unseen_rows:
+        values_are = "NaN" if unseen == "nan" else "extrapolated (column unseen)"
+        notes.append(
+            f"{unseen_rows} of {len(positions)} objects lie where the survey saw nothing: values are {values_are}"
+        )
+    return Summary(written, objects=len(positions), outside=outside, cells=cells, notes=tuple(notes))
 
 
 def _check_outputs(

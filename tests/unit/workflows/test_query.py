@@ -151,6 +151,13 @@ def test_no_velocity_below_redshift_0_and_where_the_survey_saw_nothing(tmp_path)
     written = Table.read(tmp_path / "out.ecsv")
     assert np.ma.filled(written["missing"], "").tolist() == ["", "unseen", "z < 0", "outside"]
     assert np.isfinite(np.ma.filled(written["v_los"], np.nan)).tolist() == [True, False, False, False]
+    kept = run(path, "--catalogue", tmp_path / "sn.csv", "--out", tmp_path / "kept.ecsv", "--unseen", "keep")
+    assert kept.exit_code == 0, kept.output
+    assert "1 of 4 objects lie where the survey saw nothing: values are extrapolated" in kept.stderr
+    written = Table.read(tmp_path / "kept.ecsv")
+    assert np.ma.filled(written["missing"], "").tolist() == ["", "unseen", "z < 0", "outside"]
+    np.testing.assert_allclose(np.ma.filled(written["v_los"], np.nan)[:2], [100.0, -100.0], atol=0.01)
+    assert np.isnan(np.ma.filled(written["v_los"], np.nan)[2:]).all()
 
 
 def test_a_table_keeps_its_columns_and_gets_the_answers(tmp_path):
@@ -244,3 +251,39 @@ def test_bad_options_are_refused(tmp_path, options, message):
 def test_the_package_offers_query(tmp_path):
     path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (0.0, 250.0, 0.0)))
     assert peculiar.query(path, ra=90.0, dec=0.0, z=0.02).v_los[0] == pytest.approx(250.0, abs=0.01)
+
+
+def test_supernovae_get_their_columns(tmp_path):
+    sky = sky_field(lambda x, y, z: (300.0, -200.0, 100.0))
+    path = write(tmp_path / "f.zarr", sky)
+    ra, dec, z = [0.0, 90.0, 180.0], [0.0, 0.0, 30.0], [0.02, 0.015, 0.3]
+    table = Table({"CID": ["a", "b", "c"], "RA": ra, "DEC": dec, "zHEL": z, "VPEC": [1.0, 2.0, 3.0]})
+    table.write(tmp_path / "sn.ecsv")
+    done = run(path, "--catalogue", tmp_path / "sn.ecsv", "--out", tmp_path / "o.ecsv", "--column", "z=zHEL",
+               "--frame", "heliocentric", "--vpec")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "the field has no velocity_error" in done.stderr
+    assert "--errors" in done.stderr
+    answers = Table.read(tmp_path / "o.ecsv")
+    assert answers["VPEC_in"].tolist() == [1.0, 2.0, 3.0]
+    assert [answers[name].unit for name in ("VPEC", "VPEC_ERR")] == ["km / s", "km / s"]
+    sight = directions(ra, dec)
+    np.testing.assert_allclose(answers["VPEC"][:2], (sight @ [300.0, -200.0, 100.0])[:2], atol=0.01)
+    cmb = convert_redshift(np.array(z), sight, source="heliocentric")
+    np.testing.assert_allclose(
+        answers["zHD"][:2], ((1 + cmb) / (1 + np.asarray(answers["VPEC"]) / C) - 1)[:2], rtol=1e-9
+    )
+    np.testing.assert_allclose(answers["VPEC_ERR"][:2], 250.0, rtol=1e-3)  # of sigma alone: a uniform flow
+    assert np.isnan([answers[name][2] for name in ("VPEC", "VPEC_ERR", "zHD")]).all()
+    one = run(path, "--ra", 0, "--dec", 0, "--z", 0.02, "--vpec", "--json", "--sigma", 100)
+    assert json.loads(one.stdout)[0]["VPEC_ERR"] == pytest.approx(100.0, rel=1e-3)
+    refused = run(path, "--ra", 0, "--dec", 0, "--z", 0.02, "--vpec")
+    assert refused.exit_code == 2
+
+
+def test_the_error_of_the_field_is_part_of_vpec_err():
+    sky = sky_field(lambda x, y, z: (300.0, 0.0, 0.0))
+    error = Field(torch.full((1, 32, 32, 32), 120.0), BOX, names=("velocity_error",), unit="km/s")
+    known = replace(sky, fields={**sky.fields, "velocity_error": error})
+    result = query(known, ra=0.0, dec=0.0, z=0.02, sigma=150.0)
+    assert result.columns(vpec=True)["VPEC_ERR"] == pytest.approx(np.hypot(120.0, 150.0), rel=1e-3)
