@@ -251,7 +251,7 @@ def test_a_survey_larger_than_memory(refused, survey, monkeypatch):
     assert "a mesh of" in line
     assert "GB needed with 0.001 GB free to this process" in line
     assert "--cell-size" in line
-    assert "in blocks" in line
+    assert "--distances" in line
     monkeypatch.setattr("peculiar.core.memory.free_memory", lambda: 2_000)
     line = refused("reconstruct", "--sky", "galaxies.fits", "--survey", "mine.toml", *OUTPUTS)
     assert "the catalogue must fit in memory" in line
