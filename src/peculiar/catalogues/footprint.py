@@ -78,9 +78,8 @@ class Footprint:
         if self.mask.frame == "galactic":
             sight = sight @ healpy.Rotator(coord=["C", "G"]).mat
         distance = np.linspace(*self.limits, _DRAWN_DISTANCES)
-        middle = (distance[1:] + distance[:-1]) / 2
-        expected = np.cumsum(self.n_of_r.at(middle) * middle**2)
-        places = np.interp(random.random(number), np.append(0.0, expected / expected[-1]), distance)
+        expected = self.n_of_r.cumulative(distance)
+        places = np.interp(random.random(number), expected / expected[-1], distance)
         return sight, places
 
     def best(self, inner: Box) -> tuple[float, float, float]:

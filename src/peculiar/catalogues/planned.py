@@ -150,8 +150,7 @@ def selection_from_table(
     """
     shape = table.selection(cosmology, limits=limits)
     grid = np.linspace(*limits, 4097)
-    middle = (grid[1:] + grid[:-1]) / 2
-    cumulative = np.append(0.0, np.cumsum(shape.at(middle) * middle**2 * np.diff(grid))) * solid_angle
+    cumulative = shape.cumulative(grid) * solid_angle
     edges = np.interp(np.linspace(0, cumulative[-1], _SHELLS + 1), cumulative, grid)
     counts, _ = np.histogram(distances, edges, weights=weights)
     if len(distances) >= 100 * _SHELLS and counts.max() > _LARGEST_RATIO * counts.min():

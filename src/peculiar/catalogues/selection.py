@@ -39,6 +39,11 @@ class RadialSelection:
         """Return n(r) [(h/Mpc)^3]."""
         return np.interp(distance, self.distances, self.density, left=0.0, right=0.0)
 
+    def cumulative(self, distance: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """Return the objects expected per steradian between the first of rising distances [Mpc/h] and each of them."""
+        middle = (distance[1:] + distance[:-1]) / 2
+        return np.append(0.0, np.cumsum(self.at(middle) * middle**2 * np.diff(distance)))
+
     @property
     def peak(self) -> float:
         """Largest density [(h/Mpc)^3]."""

@@ -55,7 +55,7 @@ class BaoShifts:
 
     def data(self) -> Float[np.ndarray, "n 3"]:
         """Return the tracers' shifted positions [Mpc/h]: x - Psi(x), with x the places without distortions."""
-        return self._wrapped(self.real - self._psi_at(self.real))
+        return self.box.wrap(self.real - self._psi_at(self.real))
 
     def randoms(
         self, positions: Float[np.ndarray, "m 3"], convention: Convention = "recsym"
@@ -77,13 +77,10 @@ class BaoShifts:
             sight = self.catalogue.sight_lines(positions)
             along = (shift * sight).sum(axis=1) * at_places(self.growth_rate, positions)
             shift += along[:, None] * sight
-        return self._wrapped(positions - shift)
+        return self.box.wrap(positions - shift)
 
     def _psi_at(self, positions: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
         return readout(self.psi, positions, self.box).numpy().astype(np.float64)
-
-    def _wrapped(self, positions: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
-        return self.box.wrap(positions)
 
 
 def bao_shifts(

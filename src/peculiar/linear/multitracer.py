@@ -27,10 +27,11 @@ from peculiar.linear.smoothing import best_smoothing, flow_bias, slowness
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
 EXCESS_SHARE = 0.25
-"""Of the measured noise beyond Poisson's, what best counts as noise (`benchmarks/smoothing.py`): the rest is growth."""
+"""Of the measured noise beyond Poisson's, what best counts as noise; the rest is growth. Chosen on the boxes of the fit
+of `benchmarks/smoothing.py`, which measures the result on others."""
 SPARSEST = 0.01
 """Expected fraction of the mean density below which a cell counts as not observed."""
-_TOLERANCE = 1e-3  # of the residual's length: the variance of the error is the same to 1 % from 1e-2 on
+_TOLERANCE = 1e-3  # of the residual's length: at 1e-2 the variance of the error is up to 4 % another one
 _BYTES_PER_CELL, _BYTES_OF_SURVEYS = 44, 48
 
 
@@ -75,21 +76,20 @@ class MultiTracerWiener:
 
     def fitted(self, catalogue: Catalogue, *, cosmology: Cosmology) -> MultiTracerWiener:
         """Return the method with the bias, and its evolution, that a catalogue is reconstructed with."""
-        bias, evolution = self.bias, self.evolution
-        if evolution is None:
-            evolution = 1.0 if bias is not None else bias_evolution(catalogue, cosmology=cosmology)
-        if bias is None:
-            bias = measure_clustering(catalogue, cosmology=cosmology).bias
-        return replace(self, bias=bias, evolution=evolution)
+        bias = self.bias or measure_clustering(catalogue, cosmology=cosmology).bias
+        return replace(self, bias=bias, evolution=self._evolution(catalogue, cosmology))
+
+    def _evolution(self, catalogue: Catalogue, cosmology: Cosmology) -> AlongDistance | float:
+        if self.evolution is not None:
+            return self.evolution
+        return 1.0 if self.bias is not None else bias_evolution(catalogue, cosmology=cosmology)
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
         redshift, box = catalogue.redshift, catalogue.box.with_cells(cells)
-        fitted = self.fitted(catalogue, cosmology=cosmology)
-        bias, evolution = fitted.bias, fitted.evolution
-        assert bias is not None
-        assert evolution is not None
+        evolution = self._evolution(catalogue, cosmology)
         of_all = found = measure_clustering(catalogue, cosmology=cosmology)
+        bias = self.bias or of_all.bias
         weights = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
         weighted = catalogue.replace(weights=weights)
         if weights is not catalogue.weights:

@@ -179,7 +179,6 @@ def wiener_weights(
 
     inverse = torch.where(signal > 0, signal, signal.max()).add_(noise.sum() / covered.sum()).reciprocal_()
     residual = density * covered
-    del density
     weights, step = torch.zeros_like(residual), torch.zeros_like(residual)
     length = torch.ones(())
     enough = tolerance**2 * _product(residual, residual)
