@@ -64,10 +64,7 @@ class Sample:
 
     def least(self, smoothing: float | None = None) -> float:
         """Return the least variance, at one smoothing or at any."""
-        x, y = self.surface.get_knots()
-        biases = np.linspace(y[0], y[-1], 80)
-        radii = np.linspace(x[0], x[-1], 120) if smoothing is None else np.log([smoothing])
-        return float(np.exp(self.surface(radii, biases).min()))
+        return least_variance(self.surface, smoothing)
 
 
 def catalogues(box: SimulatedBox) -> Iterator[tuple[str, Catalogue]]:
@@ -99,10 +96,8 @@ def cross_bias(box: SimulatedBox, real: Catalogue) -> float:
     return float(both.cross.power[0] / both.truth.power[0])
 
 
-def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
-    """Measure the variance over the grid."""
-    catalogue = to_redshift_space(real, box.cosmology)
-    found = measure_clustering(catalogue, cosmology=box.cosmology)
+def variance_surface(box: SimulatedBox, catalogue: Catalogue) -> RectBivariateSpline:
+    """Return ln of the velocity's variance left by the iterative FFT, as a function of ln smoothing and ln bias."""
     fitted = IterativeFFT().fitted(catalogue, cosmology=box.cosmology)
     assert fitted.smoothing is not None
     assert fitted.bias is not None
@@ -115,6 +110,22 @@ def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
                 catalogue, cells=box.box.mesh, cosmology=box.cosmology
             )["velocity"]
             variance[i, j] = float((velocity.data - box.velocity.data).square().mean())
+    return RectBivariateSpline(np.log(radii), np.log(biases), np.log(variance))
+
+
+def least_variance(surface: RectBivariateSpline, smoothing: float | None = None) -> float:
+    """Return the least variance of a surface, at one smoothing or at any."""
+    x, y = surface.get_knots()
+    biases = np.linspace(y[0], y[-1], 80)
+    radii = np.linspace(x[0], x[-1], 120) if smoothing is None else np.log([smoothing])
+    return float(np.exp(surface(radii, biases).min()))
+
+
+def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
+    """Measure the variance over the grid."""
+    catalogue = to_redshift_space(real, box.cosmology)
+    found = measure_clustering(catalogue, cosmology=box.cosmology)
+    surface = variance_surface(box, catalogue)
     linear = MultiTracerWiener().reconstruct(catalogue, cells=box.box.mesh, cosmology=box.cosmology)[
         "velocity"
     ]
@@ -125,7 +136,6 @@ def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
         theory_smoothing(**matter),
         lambda smoothing: flow_bias(smoothing, **matter) / FLOW_SHARE,
     )
-    surface = RectBivariateSpline(np.log(radii), np.log(biases), np.log(variance))
     text = f"{label}, {catalogue.number_density:.1g}, z = {box.redshift:g}, {box.box.size:g} Mpc/h, seed {box.seed}"
     return Sample(text, theory, found, cross_bias(box, real), wiener, slope, surface)
 

@@ -29,6 +29,8 @@ LONG_NAMES = {
     "density_least_squares": "overdensity of matter of least mean-square error, its power too low",
     "velocity": "peculiar velocity of matter",
     "velocity_error": "standard error of one component of the velocity, small-scale motions apart",
+    "object_velocity": "peculiar velocity of halos that objects are moved back to",
+    "object_velocity_error": "standard error of it along the line of sight",
     "known_fraction": "share of the velocity's variance that the survey knows, in linear theory",
     "completeness": "fraction of the survey's full density that was observed, in redshift space",
     "momentum": "momentum of matter, (1 + density) * velocity",
@@ -38,6 +40,8 @@ UNITS = {
     "density": "",
     "velocity": "km/s",
     "velocity_error": "km/s",
+    "object_velocity": "km/s",
+    "object_velocity_error": "km/s",
     "known_fraction": "",
     "momentum": "km/s",
 }

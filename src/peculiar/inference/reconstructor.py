@@ -19,6 +19,7 @@ from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_
 from peculiar.inference.card_range import check_range
 from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.model_card import ModelCard, load_model
+from peculiar.inference.own_objects import OBJECTS, OBJECTS_ERROR
 from peculiar.inference.whole import (
     Mesh,
     apply_isolated,
@@ -34,7 +35,11 @@ from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import crop, fourier_box, pad
 from peculiar.models.channels import (
     DENSITY,
+    LIKELIHOOD_OUTPUTS,
+    LOG_VARIANCE,
     MOMENTUM,
+    OBJECT_LOG_VARIANCE,
+    OBJECT_VELOCITY,
     OUTPUTS,
     VELOCITY,
     outputs_of,
@@ -42,6 +47,7 @@ from peculiar.models.channels import (
 )
 
 COMPONENTS = ("x", "y", "z")
+ERROR = "velocity_error"
 Factor = float | Float[torch.Tensor, "x y z"]
 # Measured without tiles: `residual` takes 720 for a periodic mesh and 470 with its margin, `survey` 1100.
 _BYTES_PER_CELL, _BYTES_WITH_MARGIN, _BYTES_OF_SURVEYS = 750, 650, 1150
@@ -199,8 +205,9 @@ def assembled(
     Yields
     ------
     Names and fields: "density" (overdensity, its power unbiased by the card's transfer function),
-    "density_least_squares" (before it), "velocity" and "momentum" [km/s]. From a velocity alone follow only "density"
-    (`continuity_density`), "velocity" and "momentum", (1 + density) times velocity.
+    "density_least_squares" (before it), "velocity" and "momentum" [km/s]; of networks that know them "velocity_error",
+    of one component, "object_velocity" and "object_velocity_error", along the line of sight. From a velocity alone
+    follow only "density" (`continuity_density`), "velocity" and "momentum", (1 + density) times velocity.
     """
 
     def vector(values: torch.Tensor, definition: str) -> Field:
@@ -234,6 +241,15 @@ def assembled(
     for name, channels in (("velocity", VELOCITY), ("momentum", MOMENTUM)):
         values = torch.as_tensor(outputs[channels]).cpu() * velocity_factor
         yield name, vector(values, card.velocity_definition)
+    if outputs.shape[0] < len(LIKELIHOOD_OUTPUTS):
+        return
+    along, across = torch.as_tensor(outputs[LOG_VARIANCE]).cpu().exp()
+    error = (along + 2 * across).div(3).sqrt() * velocity_factor
+    yield ERROR, Field(error[None], box, names=(ERROR,), unit="km/s")
+    values = torch.as_tensor(outputs[OBJECT_VELOCITY]).cpu() * velocity_factor
+    yield OBJECTS, vector(values, "of the halos that objects live in, where they are moved back to")
+    along = torch.as_tensor(outputs[OBJECT_LOG_VARIANCE][:1]).cpu().exp().sqrt() * velocity_factor
+    yield OBJECTS_ERROR, Field(along, box, names=(OBJECTS_ERROR,), unit="km/s")
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

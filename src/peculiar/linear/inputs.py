@@ -23,6 +23,7 @@ from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampl
 from peculiar.linear.survey_inputs import SurveyInputs, sight_lines
 from peculiar.linear.tracer_inputs import CatalogueInputs
 from peculiar.linear.wiener import WienerFilter, WienerSums, WienerTable, shipped_filter
+from peculiar.linear.wiener_inputs import WienerInputs
 
 CLUSTERING_RADIUS = 8.0
 """Gaussian radius [Mpc/h] of the larger of the two scales on which the tracers' variance is measured."""
@@ -101,7 +102,7 @@ class InputSpec(CatalogueInputs):
         return {"wiener": self.filter.checksum} if self.kind == "moved" else {}
 
 
-TracerInputs = InputSpec | SurveyInputs
+TracerInputs = InputSpec | SurveyInputs | WienerInputs
 """All kinds, as recipes and model cards hold them."""
 
 

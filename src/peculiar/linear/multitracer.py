@@ -35,6 +35,56 @@ _TOLERANCE = 1e-3  # of the residual's length: at 1e-2 the variance of the error
 _BYTES_PER_CELL, _BYTES_OF_SURVEYS = 44, 48
 
 
+@dataclass(frozen=True, eq=False)
+class WienerEstimate:
+    """What the Wiener filter finds.
+
+    Attributes
+    ----------
+    density : (1, x, y, z)
+        Overdensity of matter.
+    displacement : (3, x, y, z) [Mpc/h]
+        Of matter: velocity over a H f.
+    positions : (n, 3) [Mpc/h]
+        Of the tracers in real space, see `move_back`.
+    bias : float
+        Of all tracers together.
+    """
+
+    density: Float[torch.Tensor, "1 x y z"]
+    displacement: Float[torch.Tensor, "3 x y z"]
+    positions: Float[np.ndarray, "n 3"]
+    bias: float
+
+
+@dataclass(frozen=True, eq=False)
+class MovedTracers:
+    """Tracers in real space, with what is known of their clustering.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+        In redshift space, weighted with `optimal_weights`.
+    positions : (n, 3) [Mpc/h]
+        In real space, see `move_back`.
+    clustering : Clustering
+        Of the weighted tracers.
+    bias : float
+        Of the weighted tracers.
+    evolution : AlongDistance or float
+        Of the bias along a light cone, over `bias`.
+    bias_of_all : float
+        Of all tracers alike.
+    """
+
+    catalogue: Catalogue
+    positions: Float[np.ndarray, "n 3"]
+    clustering: Clustering
+    bias: float
+    evolution: AlongDistance | float
+    bias_of_all: float
+
+
 @dataclass(frozen=True)
 class MultiTracerWiener:
     """The Wiener filter of tracers in bins of mass: the least-squares linear estimate of matter and of its flow.
@@ -86,10 +136,32 @@ class MultiTracerWiener:
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
+        found = self.estimate(catalogue, cells=cells, cosmology=cosmology)
+        box = catalogue.box.with_cells(cells)
+        velocity = found.displacement.mul_(velocity_factor(catalogue, box, cosmology=cosmology))
+        return linear_fields(found.density, velocity, box)
+
+    def estimate(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> WienerEstimate:
+        """Return what is estimated of matter on the mesh of a catalogue's box, and of the tracers on the way."""
         redshift, box = catalogue.redshift, catalogue.box.with_cells(cells)
-        evolution = self._evolution(catalogue, cosmology)
+        moved = self.moved(catalogue, cells=cells, cosmology=cosmology)
+        fourier = fourier_box(box)
+        painted = painted_power(fourier, cosmology=cosmology, redshift=redshift)
+        filtered_k = to_fourier(_filtered(moved, cells=cells, signal=painted))
+        # What was painted is known with the power painted, the matter itself correlates with it by the mean.
+        matter = matter_power(fourier, cosmology=cosmology, redshift=redshift)
+        filtered_k *= painted.mul_(matter).sqrt_()
+        del painted, matter
+        density = crop(to_real(filtered_k, fourier.shape)[None], box)
+        filtered_k *= k_squared(fourier).sqrt_().mul_(-slowness(cosmology, redshift)).exp_()
+        displacement = displacement_from_fourier(filtered_k, fourier, kept=box)
+        return WienerEstimate(density, displacement, moved.positions, moved.bias_of_all)
+
+    def moved(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> MovedTracers:
+        """Return the weighted tracers of a catalogue, moved back along the line of sight."""
+        redshift, evolution = catalogue.redshift, self._evolution(catalogue, cosmology)
         of_all = found = measure_clustering(catalogue, cosmology=cosmology)
-        bias = self.bias or of_all.bias
+        bias_of_all = bias = self.bias or of_all.bias
         weights = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
         weighted = catalogue.replace(weights=weights)
         if weights is not catalogue.weights:
@@ -104,23 +176,7 @@ class MultiTracerWiener:
             bias=flow_bias(smoothing, found.noise, bias=bias, cosmology=cosmology, redshift=redshift),
             evolution=evolution,
         )
-        fourier = fourier_box(box)
-        painted = painted_power(fourier, cosmology=cosmology, redshift=redshift)
-        filtered_k = to_fourier(
-            _filtered(
-                weighted, positions, cells=cells, signal=painted, bias=bias, evolution=evolution, found=found
-            )
-        )
-        del positions
-        # What was painted is known with the power painted, the matter itself correlates with it by the mean.
-        matter = matter_power(fourier, cosmology=cosmology, redshift=redshift)
-        filtered_k *= painted.mul_(matter).sqrt_()
-        del painted, matter
-        density = crop(to_real(filtered_k, fourier.shape)[None], box)
-        filtered_k *= k_squared(fourier).sqrt_().mul_(-slowness(cosmology, redshift)).exp_()
-        velocity = displacement_from_fourier(filtered_k, fourier, kept=box)
-        velocity *= velocity_factor(catalogue, box, cosmology=cosmology)
-        return linear_fields(density, velocity, box)
+        return MovedTracers(weighted, positions, found, bias, evolution, bias_of_all)
 
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
@@ -129,21 +185,15 @@ class MultiTracerWiener:
 
 
 def _filtered(
-    catalogue: Catalogue,
-    positions: Float[np.ndarray, "n 3"],
-    *,
-    cells: int,
-    signal: Float[torch.Tensor, "kx ky kz"],
-    bias: float,
-    evolution: AlongDistance | float,
-    found: Clustering,
+    moved: MovedTracers, *, cells: int, signal: Float[torch.Tensor, "kx ky kz"]
 ) -> Float[torch.Tensor, "X Y Z"]:
     """Return (M S M^T + N)^-1 of the overdensity of tracers over their bias, on the Fourier mesh."""
+    catalogue, found, bias = moved.catalogue, moved.clustering, moved.bias
     grid = sampling(catalogue, cells, sparsest=SPARSEST)
     fourier, covered = grid.fourier, grid.covered
     share = 1 + EXCESS_SHARE * (found.excess - 1)
-    bias_here = on_mesh(evolution, fourier)
-    delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
+    bias_here = on_mesh(moved.evolution, fourier)
+    delta = overdensity(moved.positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
     if covered is None:
         noise = share * found.noise / found.excess / (bias**2 * fourier.cell_size**3)
         return to_real(to_fourier(delta).div_(painted_noise(fourier).mul_(noise).add_(signal)), fourier.shape)

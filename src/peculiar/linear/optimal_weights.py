@@ -71,20 +71,24 @@ class TracerBins:
 def optimal_weights(
     catalogue: Catalogue, *, bias: float, cosmology: Cosmology
 ) -> Float[np.ndarray, " n"] | None:
-    """Return the catalogue's weights times those of its bins of mass; its own where it has no masses or few objects.
+    """Return the catalogue's weights times those of its bins of mass; its own where `ranked` says no.
 
     Parameters
     ----------
     catalogue : Catalogue
-        With masses, or whatever else ranks its objects.
     bias : float
         Of all objects, see `measure_clustering`.
     cosmology : Cosmology
     """
-    if catalogue.masses is None or len(catalogue) < FEWEST:
+    if not ranked(catalogue):
         return catalogue.weights
     found = measure_bins(catalogue, bias=bias, cosmology=cosmology).weights
     return found if catalogue.weights is None else found * catalogue.weights
+
+
+def ranked(catalogue: Catalogue) -> bool:
+    """Whether a catalogue has masses, or whatever else ranks its objects, and enough of them to be told apart."""
+    return catalogue.masses is not None and len(catalogue) >= FEWEST
 
 
 def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> TracerBins:
@@ -102,7 +106,7 @@ def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> 
         Of all objects.
     cosmology : Cosmology
     """
-    index = _bins(catalogue)
+    index = bin_index(catalogue)
     count = len(FRACTIONS)
     own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
     fractions = np.bincount(index, weights=own, minlength=count) / np.sum(own)
@@ -149,10 +153,14 @@ def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> 
     return TracerBins(index, fractions, relative, noise)
 
 
-def _bins(catalogue: Catalogue) -> Int[np.ndarray, " n"]:
-    """Return the bin of each object by its rank; in a survey among the objects of a shell of distances."""
-    assert catalogue.masses is not None
+def bin_index(catalogue: Catalogue) -> Int[np.ndarray, " n"]:
+    """Return the bin of each object by its rank; in a survey among the objects of a shell of distances.
+
+    All are in the last one where `ranked` says no.
+    """
     number = len(catalogue)
+    if catalogue.masses is None or not ranked(catalogue):
+        return np.full(number, len(FRACTIONS) - 1)
     shells = np.zeros(number, dtype=np.int64)
     if catalogue.completeness is not None and catalogue.observer is not None:
         count = min(max(number // SHELL_OBJECTS, 1), MOST_SHELLS)

@@ -39,21 +39,7 @@ class CatalogueInputs(NetworkInputs):
         InputError
             If mass weighting is wanted of a catalogue without masses.
         """
-        expected, box = sampling(catalogue, cells).expected, catalogue.box.with_cells(cells)
-
-        def cone(function: Callable[[float], float]) -> Float[torch.Tensor, "x y z"] | float:
-            return on_mesh(of_epoch(catalogue, function, cosmology=cosmology), box)
-
-        given = Circumstances(
-            cosmology,
-            catalogue.redshift,
-            box,
-            number_density=catalogue.number_density,
-            completeness=None if expected is None else crop(expected[None], box),
-            bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
-            light_cone=cone if catalogue.light_cone else None,
-        )
-        del expected
+        given = circumstances(catalogue, cells=cells, cosmology=cosmology)
         yield from self.own_channels(catalogue, given)
         for name in self.conditions:
             yield condition_channels((name,), given)
@@ -63,3 +49,21 @@ class CatalogueInputs(NetworkInputs):
     ) -> Float[torch.Tensor, "channel x y z"]:
         """Return all channels at once; see `pieces`."""
         return torch.cat(list(self.pieces(catalogue, cells=cells, cosmology=cosmology)))
+
+
+def circumstances(catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> Circumstances:
+    """Return what conditions are computed from for a mesh of a catalogue's box."""
+    expected, box = sampling(catalogue, cells).expected, catalogue.box.with_cells(cells)
+
+    def cone(function: Callable[[float], float]) -> Float[torch.Tensor, "x y z"] | float:
+        return on_mesh(of_epoch(catalogue, function, cosmology=cosmology), box)
+
+    return Circumstances(
+        cosmology,
+        catalogue.redshift,
+        box,
+        number_density=catalogue.number_density,
+        completeness=None if expected is None else crop(expected[None], box),
+        bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
+        light_cone=cone if catalogue.light_cone else None,
+    )

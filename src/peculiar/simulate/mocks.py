@@ -21,7 +21,7 @@ from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.fields.velocity import from_momentum
 from peculiar.simulate.box_files import SCHEMA, VOLUME_VELOCITY
 from peculiar.simulate.halos import Halos
-from peculiar.simulate.satellites import Members, count_galaxies, draw_satellites
+from peculiar.simulate.satellites import Galaxies, Members, count_galaxies, draw_satellites
 from peculiar.simulate.stored import Attributes, read_array, read_attributes
 
 _MESH = ("cells", "cells", "cells")
@@ -220,14 +220,7 @@ class SimulatedBox:
         seed : int
             Of the satellites (mixed with the box's own seed).
         """
-        galaxies = draw_satellites(
-            self.halos,
-            self.members,
-            box_size=self.box.side,
-            fraction=satellite_fraction,
-            number=self._number(number_density),
-            seed=self.seed * 1_000_003 + seed,
-        )
+        galaxies = self.galaxies(number_density, satellite_fraction=satellite_fraction, seed=seed)
         real = Catalogue(
             positions=galaxies.positions,
             box=Box(self.box.side),
@@ -239,6 +232,19 @@ class SimulatedBox:
             observer=observer,
         )
         return to_redshift_space(real, self.cosmology) if space == "redshift" else real
+
+    def galaxies(
+        self, number_density: float = 3e-3, *, satellite_fraction: float = 0.0, seed: int = 0
+    ) -> Galaxies:
+        """Draw the objects of `catalogue`, in its order, with the halos that they live in."""
+        return draw_satellites(
+            self.halos,
+            self.members,
+            box_size=self.box.side,
+            fraction=satellite_fraction,
+            number=self._number(number_density),
+            seed=self.seed * 1_000_003 + seed,
+        )
 
     def _number(self, number_density: float) -> int:
         return round(number_density * self.box.volume)

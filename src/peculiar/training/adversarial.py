@@ -29,9 +29,8 @@ from peculiar.training.checkpoint import CHECKPOINT, load_checkpoint, restoring,
 from peculiar.training.count_objective import JUDGED, contrast
 from peculiar.training.dataset import Crops, Pair, TrainingPair
 from peculiar.training.loop import learning_rate
-from peculiar.training.losses import Mesh, interior
+from peculiar.training.losses import Mesh, correlation, interior
 from peculiar.training.meshes import MeshSides
-from peculiar.training.objectives import correlation
 from peculiar.training.report import Metrics
 from peculiar.training.settings import AdversarialLoss, TrainSettings
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float16
-from pydantic import Field as Setting
 
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
@@ -25,23 +24,14 @@ from peculiar.core.records import checksum
 from peculiar.linear.inputs import InputSpec
 from peculiar.linear.wiener import WienerFilter
 from peculiar.linear.wiener_training import accumulate, solve
-from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OUTPUTS, encode
+from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OBJECT_TARGETS, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
-from peculiar.training.settings import Frozen
+from peculiar.training.variants import Variant, object_targets, observe
 
 FORMAT = 1
-MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
-
-
-class Variant(Frozen):
-    """One way to observe a box."""
-
-    number_density: float = Setting(3e-3, gt=0, description="(h/Mpc)^3")
-    satellite_fraction: float = Setting(0.0, ge=0, lt=1)
-    line_of_sight: Literal["x", "y", "z", "radial"] = "z"
-    space: Literal["redshift", "real"] = "redshift"
-    ranked: bool = Setting(True, description="whether the catalogue has masses to rank by")
+Inputs = Float[torch.Tensor, "channel x y z"]
+MakeInputs = Callable[[Catalogue, int, Cosmology], tuple[Inputs, Float[np.ndarray, "n 3"] | None]]
 
 
 def cached_pairs(
@@ -51,6 +41,7 @@ def cached_pairs(
     make_inputs: MakeInputs,
     channels: int,
     description: Mapping[str, Any],
+    objects: bool = False,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
     """Return every box in every variant, making what is not there yet.
@@ -64,11 +55,14 @@ def cached_pairs(
         Simulated boxes.
     variants : sequence of Variant
     make_inputs : callable
-        From a catalogue, cells and a cosmology to input channels.
+        From a catalogue, cells and a cosmology to input channels, and to the places of objects whose velocities are
+        targets too (None for networks without them).
     channels : int
         Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
+    objects : bool
+        Whether the velocities of objects are targets (`object_targets`).
     advance : callable
         Told after each variant.
     """
@@ -84,11 +78,25 @@ def cached_pairs(
             physical = (box.density.data, box.velocity.data, box.momentum.data)
             made[targets] = encode(*physical, velocity_factor=factor).half()
         for number, variant in enumerate(variants):
-            inputs = folder / f"inputs-{box_key(path, FORMAT, variant.model_dump(), description, number)}.npy"
-            if not is_mesh(inputs, channels=channels, cells=cells):
+            key = box_key(path, FORMAT, variant.model_dump(), description, number)
+            inputs, of_objects = (folder / f"{what}-{key}.npy" for what in ("inputs", "objects"))
+            wanted = [(inputs, channels), *([(of_objects, len(OBJECT_TARGETS))] if objects else [])]
+            if not all(is_mesh(one, channels=count, cells=cells) for one, count in wanted):
                 catalogue = observe(box, variant, seed=number)
-                made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
-            pairs.append(MeshPair(inputs, targets, factor, f"{path.stem} variant {number}"))
+                mesh, places = make_inputs(catalogue, cells, box.cosmology)
+                made[inputs] = mesh.half()
+                if objects:
+                    assert places is not None
+                    made[of_objects] = object_targets(catalogue, places, box.box, factor=factor).half()
+            pairs.append(
+                MeshPair(
+                    inputs,
+                    (targets, *([of_objects] if objects else [])),
+                    factor,
+                    f"{path.stem} variant {number}",
+                    periodic=variant.region == "whole",
+                )
+            )
             advance(1)
         save_meshes(made)
     return pairs
@@ -136,7 +144,7 @@ def cached_flows(
         if not is_mesh(inputs, channels=channels, cells=cells):
             made[inputs] = make_inputs(box).half()
         save_meshes(made)
-        pairs.append(MeshPair(inputs, targets, factor, path.stem))
+        pairs.append(MeshPair(inputs, (targets,), factor, path.stem))
         advance(1)
     return pairs
 
@@ -179,32 +187,6 @@ def cached_filter(
     with atomic_output(path, overwrite=True) as temporary:
         fitted.save(temporary)
     return fitted
-
-
-def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
-    """Draw a variant's catalogue; a radial observer stands at random, at most one box side outside.
-
-    Parameters
-    ----------
-    box : SimulatedBox
-    variant : Variant
-    seed : int
-        Of satellites and observer, mixed with the box's own.
-    """
-    observer: tuple[float, float, float] | None = None
-    if variant.line_of_sight == "radial":
-        random = np.random.default_rng([box.seed, seed])
-        x, y, z = random.uniform(-box.box.side, 2 * box.box.side, size=3).tolist()
-        observer = (x, y, z)
-    catalogue = box.catalogue(
-        variant.number_density,
-        satellite_fraction=variant.satellite_fraction,
-        line_of_sight=variant.line_of_sight,
-        observer=observer,
-        space=variant.space,
-        seed=seed,
-    )
-    return catalogue if variant.ranked else catalogue.replace(masses=None)
 
 
 def cache_of(box: Path) -> Path:

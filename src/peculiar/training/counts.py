@@ -136,7 +136,7 @@ def cached_counts(
             with atomic_output(density, overwrite=True) as temporary:
                 np.save(temporary, logarithm.to(torch.float16).numpy())
         factor = simulated.cosmology.velocity_factor(simulated.redshift)
-        pairs.append(CountPair(density, targets, factor, path.stem, box=box, mass_edges=edges))
+        pairs.append(CountPair(density, (targets,), factor, path.stem, box=box, mass_edges=edges))
         advance(1)
     return pairs
 

@@ -51,8 +51,10 @@ class MeshPair:
 
     Parameters
     ----------
-    inputs, targets : path
-        .npy files of shape (channel, n, n, n).
+    inputs : path
+        .npy file of shape (channel, n, n, n).
+    targets : tuple of path
+        The same of the targets, whose channels follow one another.
     velocity_factor : float
         a H f of the box [km/s per Mpc/h].
     label : str
@@ -62,7 +64,7 @@ class MeshPair:
     """
 
     inputs: Path
-    targets: Path
+    targets: tuple[Path, ...]
     velocity_factor: float
     label: str = ""
     periodic: bool = True
@@ -90,7 +92,8 @@ class MeshPair:
                 f"corner must lie in 0 to {last} for {size or self.cells} cells of {self.label or 'a box'} that does "
                 f"not wrap, got {tuple(corner)}"
             )
-        return _cut(self.inputs, corner, size), _cut(self.targets, corner, size)
+        targets = torch.cat([_cut(path, corner, size) for path in self.targets])
+        return _cut(self.inputs, corner, size), targets
 
 
 def _cut(path: Path, corner: Sequence[int], size: int) -> torch.Tensor:

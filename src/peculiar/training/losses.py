@@ -195,3 +195,10 @@ def velocity_losses(outputs: Mesh, targets: Mesh, *, scale: float) -> dict[str, 
         "dice": 1 - overlap,
         "weighted": (distances(targets) * error.sum(dim=1)).mean(),
     }
+
+
+def correlation(first: Mesh, second: Mesh) -> torch.Tensor:
+    """Pearson correlation over cells, mean over batch and channels (eq. 10 of Xiao et al. 2024)."""
+    a, b = first.float().flatten(2), second.float().flatten(2)
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return ((a * b).mean(-1) / (a.square().mean(-1) * b.square().mean(-1)).sqrt().clamp(min=1e-12)).mean()

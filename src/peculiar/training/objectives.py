@@ -20,6 +20,7 @@ from peculiar.models.channels import (
 )
 from peculiar.models.xiao2024 import STAGES, Xiao2024
 from peculiar.training.count_objective import Counts
+from peculiar.training.likelihood import Likelihood
 from peculiar.training.losses import (
     DISPLACED,
     DISPLACEMENT_TARGETS,
@@ -27,6 +28,7 @@ from peculiar.training.losses import (
     MOVING,
     Mesh,
     component_losses,
+    correlation,
     density_loss,
     displacement_losses,
     distances,
@@ -41,6 +43,7 @@ from peculiar.training.settings import (
     CountLoss,
     DisplacementLoss,
     FlowLoss,
+    LikelihoodLoss,
     LossSettings,
     PublishedLoss,
     VelocityLoss,
@@ -100,6 +103,8 @@ class Objective(Protocol):
 
 def objectives(settings: LossSettings, *, inputs: Channels) -> list[Objective]:
     """Return the stages of a recipe's loss, in their order, for networks with these input channels."""
+    if isinstance(settings, LikelihoodLoss):
+        return [Likelihood(settings, inputs)]
     if isinstance(settings, PublishedLoss):
         return [PublishedStage(settings, name) for name in STAGES]
     if isinstance(settings, DisplacementLoss):
@@ -362,13 +367,6 @@ class Flows(_Whole):
             "velocity_correlation": correlation(outputs[:, velocity], targets[:, velocity]),
             "momentum_correlation": correlation(outputs[:, momentum], targets[:, momentum]),
         }
-
-
-def correlation(first: Mesh, second: Mesh) -> torch.Tensor:
-    """Pearson correlation over cells, mean over batch and channels (eq. 10 of Xiao et al. 2024)."""
-    a, b = first.float().flatten(2), second.float().flatten(2)
-    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
-    return ((a * b).mean(-1) / (a.square().mean(-1) * b.square().mean(-1)).sqrt().clamp(min=1e-12)).mean()
 
 
 def _rms(error: Mesh, factor: torch.Tensor) -> torch.Tensor:

@@ -18,10 +18,10 @@ from peculiar.linear.inputs import InputSpec, TracerInputs
 from peculiar.linear.survey_inputs import SURROUNDINGS
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.mocks import VelocityRule
-from peculiar.training.cache import Variant
 from peculiar.training.counts import CountInputs
 from peculiar.training.settings import Frozen, LossSettings, TrainSettings
 from peculiar.training.survey_cubes import SurveyVariant, beside
+from peculiar.training.variants import Variant
 
 DEEPEST = 8
 """Tables in one another that a setting may name."""
@@ -36,12 +36,13 @@ class NetworkSettings(Frozen):
 
 
 _LOSSES: dict[Task, tuple[str, ...]] = {
-    "reconstruct": ("components", "published", "velocity"),
+    "reconstruct": ("components", "likelihood", "published", "velocity"),
     "displace": ("displacement",),
     "flow": ("flow",),
     "paint": ("counts", "adversarial"),
 }
 _NETWORKS = {
+    "likelihood": "general",
     "published": "xiao2024",
     "velocity": "wang2024",
     "counts": "painter",

@@ -33,6 +33,22 @@ class ComponentLoss(Frozen):
     margin: int = Field(8, ge=0, le=1024, description="outer cells of a crop that the loss leaves out")
 
 
+class LikelihoodLoss(Frozen):
+    """Errors of density, velocity, momentum and objects, and the likelihood of the velocities' errors.
+
+    See `peculiar.training.likelihood`.
+    """
+
+    kind: Literal["likelihood"] = "likelihood"
+    density: float = Field(0.5, ge=0, le=1e6)
+    velocity: float = Field(1.0, ge=0, le=1e6)
+    momentum: float = Field(0.03, ge=0, le=1e6)
+    objects: float = Field(0.3, ge=0, le=1e6)
+    errors: float = Field(0.1, ge=0, le=1e6)
+    momentum_scale: float = Field(3.0, gt=0, le=1e6, description="typical momentum error [Mpc/h]")
+    margin: int = Field(8, ge=0, le=1024, description="outer cells of a crop that the loss leaves out")
+
+
 class PublishedLoss(Frozen):
     """The stages of Xiao et al. 2024, eqs. 5 and 6."""
 
@@ -113,7 +129,14 @@ class AdversarialLoss(Frozen):
 
 
 LossSettings = Annotated[
-    ComponentLoss | PublishedLoss | DisplacementLoss | FlowLoss | VelocityLoss | CountLoss | AdversarialLoss,
+    ComponentLoss
+    | LikelihoodLoss
+    | PublishedLoss
+    | DisplacementLoss
+    | FlowLoss
+    | VelocityLoss
+    | CountLoss
+    | AdversarialLoss,
     Field(discriminator="kind"),
 ]
 

@@ -299,6 +299,6 @@ def cached_cubes(
                         made[targets] = encode(*physical, velocity_factor=factor).half()
                     save_meshes(made)
                 label = f"{path.stem} {variant.name} {number}"
-                pairs.append(MeshPair(inputs, targets, factor, label, periodic=False))
+                pairs.append(MeshPair(inputs, (targets,), factor, label, periodic=False))
                 advance(1)
     return pairs

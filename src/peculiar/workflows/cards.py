@@ -23,6 +23,7 @@ from peculiar.inference.model_card import (
 )
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.linear.tracer_inputs import CatalogueInputs
+from peculiar.linear.wiener_inputs import WienerInputs
 from peculiar.models import config_keys
 from peculiar.models.channels import DENSITY, DENSITY_FLOOR, overdensity
 from peculiar.models.painter import Painter
@@ -182,6 +183,9 @@ def _reconstructor_entries(
     survey = spec.isolated
     measured = training_range(splits["train"], data)
     low, high = measured["number_density_range"]
+    satellites = {variant.satellite_fraction for variant in data.cubes}
+    if not survey:
+        satellites = {f for variant in data.variants for f in variant.bounds("satellite_fraction")}
     entries: dict[str, Any] = {
         "normalisation": {
             "density_floor": DENSITY_FLOOR,
@@ -193,17 +197,15 @@ def _reconstructor_entries(
         "tracer": settings.card.tracer,
         "space": "redshift" if survey else data.variants[0].space,
         "line_of_sight": "any" if settings.line_of_sight is None else "z",
-        "satellite_fractions": tuple(
-            sorted({variant.satellite_fraction for variant in (data.cubes if survey else data.variants)})
-        ),
+        "satellite_fractions": tuple(sorted(satellites)),
         "smoothing": getattr(spec, "smoothing", 0.0),
         "velocity_definition": box.velocity_definition,
-        "periodic_training": not survey,
+        "periodic_training": not survey and all(variant.region == "whole" for variant in data.variants),
         "splits": {name: tuple(sorted({seed_of(path) for path in paths})) for name, paths in splits.items()},
     }
-    # A network's own density, until its transfer function is known; power is not unbiased where a survey ends.
+    # A network's own density, until its transfer function is known; one for all surveys or densities there is none.
     plain = DensityTransfer(k=(0.0,), transfer=(1.0,))
-    if survey:
+    if survey or isinstance(spec, WienerInputs):
         return entries | {"density_transfer": plain}
     card = ModelCard(**common, **entries, density_transfer=plain, weights_sha256="0" * 64)
     variants = len(validation) // len(splits["validation"])

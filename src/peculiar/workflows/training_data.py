@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from peculiar.core.catalogue import Catalogue
@@ -15,6 +16,7 @@ from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.survey_inputs import SURROUNDINGS
 from peculiar.linear.tracer_inputs import CatalogueInputs
+from peculiar.linear.wiener_inputs import WienerInputs
 from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
@@ -113,7 +115,8 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
         elif isinstance(spec, CountInputs):
             shapes = [MeshShape(box_of_cells(box.side, cell_size=spec.cell_size).mesh, True) for box in boxes]
         else:
-            shapes = [MeshShape(box.mesh, True) for box in boxes]
+            whole = [variant.region == "whole" for variant in settings.data.variants]
+            shapes = [MeshShape(box.mesh, periodic) for box in boxes for periodic in whole]
     return shapes
 
 
@@ -157,8 +160,12 @@ def training_pairs(
 def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.variants
 
-    def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
-        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
+    def make_inputs(
+        catalogue: Catalogue, cells: int, cosmology: Cosmology
+    ) -> tuple[torch.Tensor, np.ndarray | None]:
+        if isinstance(spec, WienerInputs):
+            return spec.with_places(catalogue, cells=cells, cosmology=cosmology)
+        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data, None
 
     with progress_bar("meshes", total=len(paths) * len(variants)) as advance:
         return cached_pairs(
@@ -167,6 +174,7 @@ def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequ
             make_inputs=make_inputs,
             channels=len(spec.names),
             description=spec.model_dump(mode="json") | spec.tables,
+            objects=settings.loss.kind == "likelihood",
             advance=advance,
         )
 

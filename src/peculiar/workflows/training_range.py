@@ -52,7 +52,7 @@ def training_range(paths: Sequence[Path], data: DataSettings) -> dict[str, Any]:
         at one place of a survey.
     """
     boxes = [SimulatedBox.open(path) for path in paths]
-    densities = [variant.number_density for variant in data.variants]
+    densities = [value for variant in data.variants for value in variant.bounds("number_density")]
     selection = None
     if data.cubes:
         seen = []

@@ -18,5 +18,5 @@ def pairs(tmp_path):
         )
         np.save(tmp_path / f"inputs{number}.npy", inputs)
         np.save(tmp_path / f"targets{number}.npy", targets)
-        made.append(MeshPair(tmp_path / f"inputs{number}.npy", tmp_path / f"targets{number}.npy", 63.0))
+        made.append(MeshPair(tmp_path / f"inputs{number}.npy", (tmp_path / f"targets{number}.npy",), 63.0))
     return made

@@ -25,7 +25,7 @@ def pairs(tmp_path):
         rho = random.gamma(4.0, 0.25, size=(1, 28, 28, 28))
         np.save(tmp_path / f"inputs{number}.npy", np.log1p(rho).astype(np.float16))
         np.save(tmp_path / f"targets{number}.npy", random.poisson(2 * rho**2).astype(np.uint8))
-        made.append(MeshPair(tmp_path / f"inputs{number}.npy", tmp_path / f"targets{number}.npy", 63.0))
+        made.append(MeshPair(tmp_path / f"inputs{number}.npy", (tmp_path / f"targets{number}.npy",), 63.0))
     return made
 
 

@@ -96,7 +96,7 @@ def test_boxes_of_other_meshes_are_drawn_alike(pairs, tmp_path):
         mesh = np.zeros((7, side, side, side), np.float16)
         mesh[0] = value
         np.save(tmp_path / f"{name}-large.npy", mesh)
-    large = replace(pairs[0], inputs=tmp_path / "inputs-large.npy", targets=tmp_path / "targets-large.npy")
+    large = replace(pairs[0], inputs=tmp_path / "inputs-large.npy", targets=(tmp_path / "targets-large.npy",))
     data = crops([*pairs, large], batch_size=50)
     batch = data.batch(0)[0]
     assert batch.shape == (50, 7, 8, 8, 8)
@@ -120,8 +120,8 @@ def test_bad_settings_are_refused(pairs):
 
 
 def test_a_damaged_mesh_stops_the_training(pairs):
-    mesh = np.load(pairs[0].targets)
+    mesh = np.load(pairs[0].targets[0])
     mesh[:, 3, 3, 3] = np.nan
-    np.save(pairs[0].targets, mesh)
+    np.save(pairs[0].targets[0], mesh)
     with pytest.raises(InputError, match="meshes for training must be finite, got NaN or infinity in"):
         list(crops(pairs, crop=0, steps=20))

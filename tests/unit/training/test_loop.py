@@ -13,7 +13,8 @@ from peculiar.models.wang2024 import Wang2024
 from peculiar.training.checkpoint import WholeCheckpoints
 from peculiar.training.dataset import Crops
 from peculiar.training.loop import Training, fit, learning_rate
-from peculiar.training.objectives import Components, PublishedStage, Velocities, correlation
+from peculiar.training.losses import correlation
+from peculiar.training.objectives import Components, PublishedStage, Velocities
 from peculiar.training.report import read_metrics
 from peculiar.training.settings import ComponentLoss, PublishedLoss, TrainSettings, VelocityLoss
 

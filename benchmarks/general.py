@@ -1,0 +1,135 @@
+"""How networks do at any density, redshift and cosmology, beside an iterative FFT tuned on the very sample.
+
+    peculiar simulate held-out --seeds 1001 --redshifts 0,0.3,0.59,1,1.5
+    python benchmarks/general.py held-out other-run --models general,residual --docs docs/results/general.md
+
+Of each box the densities are taken that it resolves, ranked (halos, and galaxies with 25 % satellites), ranked and then
+without masses, and thinned at random from the densest, along z. The velocity's variance in cells is given over the
+least one of an iterative FFT on a grid of smoothing and bias for that sample; with it the slope of the true velocity on
+the estimated, r of the line-of-sight velocity at the objects with the object's own and with its halo's, and of stated
+errors the rms of pulls and the share of cells, and of objects, within them (wanted: 1, 0.68).
+What stands between `<!-- general: begin -->` and `<!-- general: end -->` of a page is filled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from reproduction import replace_between
+from smoothing import FEWEST, least_variance, variance_surface
+
+from peculiar.core import Catalogue, OutOfRangeWarning
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.runs import open_run, run_epochs
+from peculiar.workflows.reconstruct import make_reconstructor, reconstructed
+
+DENSITIES = (1e-4, 3e-4, 5e-4, 1e-3, 3e-3)
+SATELLITES = 0.25
+
+
+def samples(box: SimulatedBox) -> Iterator[tuple[str, Catalogue, np.ndarray]]:
+    """Yield labels, catalogues in redshift space, and the velocities of the halos that their objects live in."""
+    volume = box.box.volume
+    usual = [n for n in DENSITIES if n <= len(box.halos) / volume and n * volume >= FEWEST]
+    for satellites in (0.0, SATELLITES):
+        kind = "25 % satellites" if satellites else "halos"
+        for density in usual:
+            drawn = {"satellite_fraction": satellites, "seed": 77}
+            catalogue = box.catalogue(density, **drawn)
+            hosts = box.halos.velocities[box.galaxies(density, **drawn).host]
+            yield f"{kind}, ranked, {density:g}", catalogue, hosts
+            if density == usual[-1]:
+                yield f"{kind}, no masses, {density:g}", catalogue.replace(masses=None), hosts
+                for fewer in usual[:-1]:
+                    random = np.random.default_rng(box.seed)
+                    rows = random.permutation(len(catalogue))[: round(fewer * volume)]
+                    thinned = catalogue.replace(
+                        positions=catalogue.positions[rows],
+                        velocities=catalogue.velocities[rows],
+                        masses=None,
+                    )
+                    yield f"{kind}, thinned, {fewer:g}", thinned, hosts[rows]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Pearson's r."""
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def score(box: SimulatedBox, model: str, catalogue: Catalogue, hosts: np.ndarray) -> dict[str, float]:
+    """Return what the table says of a model on a sample."""
+    reconstructor, _ = make_reconstructor(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)
+        fields = reconstructor.reconstruct(catalogue, cells=box.box.mesh, cosmology=box.cosmology)
+    found = reconstructed(catalogue, fields, by=reconstructor, cosmology=box.cosmology)
+    velocity, truth = found["velocity"].data, box.velocity.data
+    at = found.at_objects()
+    own, host = catalogue.velocities[:, 2], hosts[:, 2]
+    values = {
+        "variance": float((velocity - truth).square().mean()),
+        "slope": float((velocity * truth).sum() / velocity.square().sum()),
+        "own": correlation(at.v_los, own),
+        "host": correlation(at.v_los, host),
+    }
+    if "velocity_error" in found:
+        pull = ((velocity - truth)[2] / found["velocity_error"].data[0]).numpy()
+        values |= {"pull": float(np.sqrt(np.mean(pull**2))), "within": float(np.mean(np.abs(pull) < 1))}
+    if at.v_los_error is not None:
+        pull = (at.v_los - host) / at.v_los_error
+        values |= {"object pull": float(np.sqrt(np.mean(pull**2)))}
+        values |= {"objects within": float(np.mean(np.abs(pull) < 1))}
+    return values
+
+
+def main() -> None:
+    """Score, print and fill the docs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--models", default="iterative,wiener,general")
+    parser.add_argument("--docs", type=Path, help="a page with the marks")
+    parser.add_argument(
+        "--only", default="", help="words that the labels of samples must hold, as halos,0.001"
+    )
+    given = parser.parse_args()
+    models = given.models.split(",")
+    names = [Path(model).stem for model in models]
+    lines = [
+        "| sample, (h/Mpc)^3 | tuned FFT [km/s] | "
+        + " | ".join(f"{name}: variance over it, slope, r own, r host" for name in names)
+        + " | errors: pulls, within; objects |",
+        "| --- | ---: |" + " ---: |" * (len(models) + 1),
+    ]
+    print("\n".join(lines))
+    for run in given.runs:
+        for path in [one for epoch in run_epochs(run) for one in open_run(epoch)]:
+            box = SimulatedBox.open(path)
+            matter = f"Omega_m {box.cosmology.Omega_m:.3g}, sigma8 {box.cosmology.sigma8:.3g}"
+            where = f"z = {box.redshift:g}, {box.box.size:g} Mpc/h, {matter}"
+            for label, catalogue, hosts in samples(box):
+                if not all(word in label for word in filter(None, given.only.split(","))):
+                    continue
+                least = least_variance(variance_surface(box, catalogue))
+                cells, errors = [], ""
+                for model in models:
+                    found = score(box, model, catalogue, hosts)
+                    told = ", ".join(f"{found[name]:.2f}" for name in ("slope", "own", "host"))
+                    cells.append(f"{found['variance'] / least:.3f}, {told}")
+                    if "pull" in found:
+                        errors = f"{found['pull']:.2f}, {found['within']:.2f}"
+                        if "object pull" in found:
+                            errors += f"; {found['object pull']:.2f}, {found['objects within']:.2f}"
+                lines.append(f"| {label}, {where} | {least**0.5:.1f} | {' | '.join(cells)} | {errors} |")
+                print(lines[-1], flush=True)
+    if given.docs:
+        replace_between(given.docs, {"general": "\n".join(lines)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Ways in which simulated boxes are observed for training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field as Setting
+from pydantic import field_validator, model_validator
+
+from peculiar.core.box import Box
+from peculiar.core.catalogue import Catalogue
+from peculiar.core.field import Field
+from peculiar.fields.paint import paint
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.training.settings import Frozen
+
+Range = float | tuple[float, float]
+SMALLEST_REGION, LARGEST_REGION = 0.5, 0.9
+"""Sides of what is seen of a box, over the box's."""
+FAINTEST = 0.02
+"""Expected fraction of the mean density in the farthest cells of a survey."""
+
+
+class Variant(Frozen):
+    """One way to observe a box; of two numbers each box has its own between them."""
+
+    number_density: Range = Setting(3e-3, description="(h/Mpc)^3, drawn evenly in the logarithm")
+    satellite_fraction: Range = 0.0
+    line_of_sight: Literal["x", "y", "z", "radial"] = "z"
+    space: Literal["redshift", "real"] = "redshift"
+    ranked: bool = Setting(True, description="whether the catalogue has masses to rank by")
+    thinned: bool = Setting(False, description="whether objects are chosen at random, not by mass")
+    region: Literal["whole", "faces", "survey"] = Setting(
+        "whole",
+        description="what is seen of the box: all, a block, or a cone from a radial observer that thins with distance",
+    )
+
+    @field_validator("number_density", "satellite_fraction")
+    @classmethod
+    def _range(cls, value: Range, info: object) -> Range:
+        low, high = value if isinstance(value, tuple) else (value, value)
+        if getattr(info, "field_name", "") == "number_density":
+            if not 0 < low <= high:
+                raise ValueError("number_density must be > 0, and rise")
+        elif not 0 <= low <= high < 1:
+            raise ValueError("satellite_fraction must lie in [0, 1), and rise")
+        return value
+
+    @model_validator(mode="after")
+    def _observed(self) -> Variant:
+        if self.region == "survey" and self.line_of_sight != "radial":
+            raise ValueError("region 'survey' must have line_of_sight 'radial'")
+        return self
+
+    def bounds(self, name: Literal["number_density", "satellite_fraction"]) -> tuple[float, float]:
+        """Return the least and the greatest value of a setting."""
+        value = getattr(self, name)
+        return value if isinstance(value, tuple) else (value, value)
+
+
+def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
+    """Draw a variant's catalogue, with the velocities of the halos that its objects live in.
+
+    A radial observer stands at random, at most one box side outside. Of a range of densities those count that the box
+    holds.
+
+    Parameters
+    ----------
+    box : SimulatedBox
+    variant : Variant
+    seed : int
+        Of all that is drawn, mixed with the box's own.
+    """
+    random = np.random.default_rng([box.seed, seed])
+    observer: tuple[float, float, float] | None = None
+    if variant.line_of_sight == "radial":
+        x, y, z = random.uniform(-box.box.side, 2 * box.box.side, size=3).tolist()
+        observer = (x, y, z)
+    drawn = np.random.default_rng([box.seed, seed, round(1000 * box.redshift)])
+    low, high = variant.bounds("number_density")
+    satellites = float(drawn.uniform(*variant.bounds("satellite_fraction")))
+    density = low
+    if low < high:
+        high = min(high, len(box.halos) / box.box.volume)
+        density = float(np.exp(drawn.uniform(np.log(min(low, high / 2)), np.log(high))))
+        density, satellites = float(f"{density:.4g}"), round(satellites, 4)
+    catalogue = box.catalogue(
+        high if variant.thinned else density,
+        satellite_fraction=satellites,
+        line_of_sight=variant.line_of_sight,
+        observer=observer,
+        space=variant.space,
+        seed=seed,
+    )
+    hosts = box.galaxies(high if variant.thinned else density, satellite_fraction=satellites, seed=seed).host
+    catalogue = catalogue.replace(velocities=box.halos.velocities[hosts])
+    if variant.thinned:
+        catalogue = chosen(catalogue, drawn.random(len(catalogue)) < density / high)
+    if not variant.ranked:
+        catalogue = catalogue.replace(masses=None)
+    return catalogue if variant.region == "whole" else _seen(catalogue, box.box, variant, drawn)
+
+
+def chosen(catalogue: Catalogue, rows: np.ndarray) -> Catalogue:
+    """Return a catalogue with some of its objects."""
+    return catalogue.replace(
+        positions=catalogue.positions[rows],
+        **{
+            name: values[rows]
+            for name in ("velocities", "masses", "weights")
+            if (values := getattr(catalogue, name)) is not None
+        },
+    )
+
+
+def _seen(catalogue: Catalogue, box: Box, variant: Variant, random: np.random.Generator) -> Catalogue:
+    """Return what a survey sees of a periodic box: its completeness is on the box's mesh."""
+    lower = random.uniform(SMALLEST_REGION, LARGEST_REGION, size=3)
+    corner = random.uniform(0, 1 - lower)
+    places = [(np.arange(box.mesh) + 0.5) / box.mesh] * 3
+    inside = [(x >= start) & (x < start + size) for x, start, size in zip(places, corner, lower, strict=True)]
+    seen = (inside[0][:, None, None] & inside[1][:, None] & inside[2]).astype(np.float32)
+    if variant.region == "survey":
+        observer = catalogue.observer
+        assert observer is not None
+        x, y, z = ((place * box.side - at) ** 2 for place, at in zip(places, observer, strict=True))
+        distance = np.sqrt(x[:, None, None] + y[:, None] + z)
+        near, far = distance[seen > 0].min(), distance[seen > 0].max()
+        seen *= np.exp((distance - near) / (far - near) * np.log(random.uniform(FAINTEST, 1))).clip(max=1)
+    region = Box(box.side, box.mesh, periodic=False)
+    index = np.minimum((catalogue.positions / box.cell_size).astype(int), box.mesh - 1)
+    rows = random.random(len(catalogue)) < seen[tuple(index.T)]
+    completeness = Field(torch.from_numpy(seen)[None], region, ["completeness"], space="redshift")
+    return chosen(catalogue, rows).replace(box=region, completeness=completeness)
+
+
+def object_targets(
+    catalogue: Catalogue, positions: Float[np.ndarray, "n 3"], box: Box, *, factor: float
+) -> Float[torch.Tensor, "4 x y z"]:
+    """Return how many objects were moved back to each cell, and the sum of their velocities.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        With velocities.
+    positions : (n, 3) [Mpc/h]
+        Where its objects were moved back to.
+    box : Box
+        With its mesh.
+    factor : float
+        a H f [km/s per Mpc/h], by which the velocities are divided.
+    """
+    assert catalogue.velocities is not None
+    weights = np.column_stack([np.ones(len(catalogue)), catalogue.velocities / factor])
+    return paint(positions, box, weights=weights, scheme="ngp")
