@@ -29,7 +29,8 @@ from peculiar.fields.paint import paint
 from peculiar.linear import IterativeFFT
 from peculiar.linear.light_cone import of_epoch
 from peculiar.simulate.light_cone import LightCone, open_light_cones
-from peculiar.workflows.mock import MockSettings, make_mocks
+from peculiar.workflows.mock import make_mocks
+from peculiar.workflows.mock_settings import MockSettings
 from peculiar.workflows.reconstruct import reconstruct
 
 BINS = np.arange(0.4, 1.1, 0.1)

@@ -2,6 +2,24 @@
 
 import os
 
+import pytest
+
 # Before numba or torch are imported: workers of pytest-xdist share the cores.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+
+@pytest.fixture(scope="session")
+def scheduler():
+    """Address of a scheduler on loopback with two workers, as another process would have started them."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=2,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        silence_logs=50,
+        scheduler_kwargs={"allowed_failures": 1},
+    ) as cluster:
+        yield cluster.scheduler_address

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from peculiar.workflows.figures import draw_figures
     from peculiar.workflows.flow import flow, flow_file
     from peculiar.workflows.groups import find_groups_file
-    from peculiar.workflows.mock import MockSettings, make_mocks
+    from peculiar.workflows.mock import make_mocks
+    from peculiar.workflows.mock_settings import MockSettings
     from peculiar.workflows.paint import PaintOptions, paint, paint_file
     from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
@@ -128,10 +129,8 @@ _ROOMS = {
         "flow_file",
     ),
     "peculiar.workflows.groups": ("find_groups_file",),
-    "peculiar.workflows.mock": (
-        "MockSettings",
-        "make_mocks",
-    ),
+    "peculiar.workflows.mock": ("make_mocks",),
+    "peculiar.workflows.mock_settings": ("MockSettings",),
     "peculiar.workflows.paint": (
         "PaintOptions",
         "paint",

@@ -19,11 +19,12 @@ from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.linear.reliability import Amplitude
 from peculiar.simulate.mocks import VelocityRule
 from peculiar.simulate.particle_mesh import Steps
-from peculiar.workflows.mock import CUBE, SATELLITES, Pattern
+from peculiar.workflows.mock_settings import CUBE, SATELLITES, Pattern
 
 COMMANDS = typer.main.get_command(app).commands
 SURVEY = (peculiar.Survey, peculiar.resolve_survey)
 COLUMNS = {"column": "columns"}
+CREW = {"scheduler": "workers"}
 # What does as a command does, where its settings are, options by other names, and options of the command line alone.
 FACE = {
     "cite": ((peculiar.cite,), {}, {"bibtex"}),
@@ -50,7 +51,7 @@ FACE = {
     "groups": ((peculiar.find_groups_file, *SURVEY), COLUMNS | {"galaxies": "source"}, {"survey"}),
     "mock": (
         (peculiar.make_mocks, peculiar.MockSettings, *SURVEY),
-        COLUMNS | {"sky": "galaxies"},
+        COLUMNS | CREW | {"sky": "galaxies"},
         set(),
     ),
     "models": ((peculiar.available_models,), {}, set()),
@@ -68,7 +69,7 @@ FACE = {
     "report": ((peculiar.report,), {}, set()),
     "simulate": (
         (peculiar.simulate_run, peculiar.BoxSettings, peculiar.PairSettings, peculiar.PaintedSettings),
-        {"box": "size"},
+        CREW | {"box": "size"},
         {"kind"},
     ),
     "train": ((peculiar.train,), {"change": "changes"}, set()),

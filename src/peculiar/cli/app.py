@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -117,6 +117,38 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 _MOST = 1_000_000
 
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="What networks and meshes are computed on; auto takes a GPU where torch sees one."),
+]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Options of commands whose work others may do."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that share the work and this machine's cores.", show_default="none"),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Dask scheduler whose workers do the work, as tcp://host:8786; they see the same files.",
+            show_default="none",
+        ),
+    ] = None
+
+    def chosen(self) -> int | str | None:
+        """Return who works."""
+        if self.workers is not None and self.scheduler is not None:
+            from peculiar.core.errors import InputError
+
+            raise InputError(
+                f"--workers must not be given with --scheduler, whose workers work, got {self.workers} and "
+                f"{self.scheduler}: leave one out"
+            )
+        return self.scheduler if self.workers is None else self.workers
 
 
 def ranges(option: str, text: str) -> list[int]:

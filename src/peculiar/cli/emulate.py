@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Force, app
+from peculiar.cli.app import Device, Force, app
 
 
 @app.command()
@@ -31,9 +31,7 @@ def emulate(
             show_default="the model's",
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
-    ] = None,
+    device: Device = "auto",
     force: Force = False,
 ) -> None:
     """Emulate an N-body run: positions in Mpc/h and velocities in km/s of its particles."""
@@ -75,9 +73,7 @@ def flow(
     redshift: Annotated[
         float | None, typer.Option(help="Redshift.", show_default="the file's, else the model's")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
-    ] = None,
+    device: Device = "auto",
     force: Force = False,
 ) -> None:
     """Velocity and momentum of a density of dark matter in a periodic box."""

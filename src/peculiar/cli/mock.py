@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from peculiar.cli.app import Force, app, ranges, spread
+from peculiar.cli.app import Crew, Force, app, ranges, spread
 from peculiar.cli.surveys import Columns, WithMargin
 
 
@@ -64,10 +64,12 @@ def mock(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of places, observers and objects.")] = 0,
     column: Columns = None,
+    crew: Crew,
     force: Force = False,
 ) -> None:
     """Make mock surveys, or isolated cubes in redshift space, from simulated boxes, with their truth."""
-    from peculiar.workflows.mock import MockSettings, make_mocks
+    from peculiar.workflows.mock import make_mocks
+    from peculiar.workflows.mock_settings import MockSettings
 
     summary = make_mocks(
         run,
@@ -87,6 +89,7 @@ def mock(
         survey=footprint.resolve(column),
         galaxies=sky,
         seeds=None if seeds is None else ranges("--seeds", seeds),
+        workers=crew.chosen(),
         force=force,
     )
     for line in summary.told:

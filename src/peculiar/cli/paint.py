@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Axis, Force, Space, app
+from peculiar.cli.app import Axis, Device, Force, Space, app
 
 
 @app.command()
@@ -32,9 +32,7 @@ def paint(
         typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="the model's"),
     ] = None,
     redshift: Annotated[float | None, typer.Option(help="Redshift.", show_default="the model's")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
-    ] = None,
+    device: Device = "auto",
     force: Force = False,
 ) -> None:
     """Paint halos on a 2LPT density: x, y, z in Mpc/h, vx, vy, vz in km/s and mass in Msun/h."""

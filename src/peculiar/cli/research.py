@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from peculiar.cli.app import Axis, Force, announce, app, numbers, ranges
+from peculiar.cli.app import Axis, Crew, Device, Force, announce, app, numbers, ranges, spread
 
 
 @app.command()
+@spread
 def simulate(
     out: Annotated[
         Path, typer.Argument(help="Directory: run.json and one box-SEED.h5 or pair-SEED.h5 per seed.")
@@ -80,9 +81,9 @@ def simulate(
         float | None,
         typer.Option(help="Lightest painted halo that satellites may live in, Msun/h.", show_default="0"),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="cuda where torch sees a GPU")
-    ] = None,
+    device: Device = "auto",
+    *,
+    crew: Crew,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what is there, make the others.")] = False,
     force: Force = False,
 ) -> None:
@@ -128,6 +129,7 @@ def simulate(
         settings=settings,
         cosmology=chosen,
         device=device,
+        workers=crew.chosen(),
         resume=resume,
         force=force,
     ):

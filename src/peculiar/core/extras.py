@@ -12,7 +12,7 @@ Extra = Literal["train", "cluster", "report"]
 
 EXTRAS: dict[Extra, tuple[str, tuple[str, ...]]] = {
     "train": ("`peculiar train` and `peculiar tune` need", ("lightning", "optuna")),
-    "cluster": ("`peculiar.inference.cluster` needs", ("dask", "dask_jobqueue", "distributed")),
+    "cluster": ("`--workers` and `--scheduler` need", ("dask", "dask_jobqueue", "distributed")),
     "report": (
         "`peculiar report`, `figures`, `evaluate` and `demo` need",
         ("jinja2", "matplotlib", "plotly"),

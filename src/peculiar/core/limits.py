@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 
 from peculiar.core.errors import InputError
 
+Device = Literal["auto", "cpu", "cuda"]
 _SEED_END = 2**32
 
 
@@ -40,8 +42,8 @@ def require_density(number_density: float | None) -> None:
         raise InputError(f"number_density must be > 0 (h/Mpc)^3 and finite, got {number_density:g}")
 
 
-def choose_device(device: str | None) -> str:
-    """Return the device to compute on: "cpu" or "cuda", by default a GPU if torch sees one.
+def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Return the device to compute on: "cpu" or "cuda"; "auto" is a GPU where torch sees one.
 
     Raises
     ------
@@ -49,6 +51,8 @@ def choose_device(device: str | None) -> str:
         If it is another, or torch sees no GPU.
     """
     seen = torch.cuda.is_available()
-    if device not in (None, "cpu", "cuda") or (device == "cuda" and not seen):
-        raise InputError(f"device must be cpu, or cuda where torch sees a GPU, got {device!r}: leave it out")
-    return device or ("cuda" if seen else "cpu")
+    if device not in get_args(Device) or (device == "cuda" and not seen):
+        raise InputError(
+            f"device must be auto, cpu, or cuda where torch sees a GPU, got {device!r}: leave it out"
+        )
+    return "cuda" if seen and device != "cpu" else "cpu"

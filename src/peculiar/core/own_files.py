@@ -142,6 +142,16 @@ def clear_leftovers(directory: Path) -> None:
                 remove(path)
 
 
+@contextmanager
+def cleared_after(*directories: Path) -> Iterator[None]:
+    """Clear directories when the block ends of what processes that it started and stopped left there."""
+    try:
+        yield
+    finally:
+        for directory in directories:
+            clear_leftovers(directory)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, where there is one."""
     if path.is_dir() and not path.is_symlink():

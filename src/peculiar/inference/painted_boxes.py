@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.limits import require_redshift
@@ -173,7 +172,7 @@ def paint_box(
 
 
 def prepared_painter(
-    settings: PaintedSettings, cosmology: Cosmology | None, *, seeds: Sequence[int], device: str
+    settings: PaintedSettings, cosmology: Cosmology | None, *, seeds: Sequence[int]
 ) -> tuple[HaloPainter, PaintedSettings, Cosmology]:
     """Load the painter, and fill in its redshift and cosmology where none are given.
 
@@ -183,7 +182,6 @@ def prepared_painter(
         If the model is no painter, the box does not fit its cells, or the matter is not of its kind.
     """
     painter = HaloPainter.load(settings.model)
-    painter.module.to(torch.device(device))
     card = painter.card
     if settings.matter is not None:
         settings, cosmology = _of_matter(settings, painter, cosmology, seeds=seeds)

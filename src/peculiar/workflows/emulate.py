@@ -11,7 +11,7 @@ import torch
 from peculiar.core import Box, Cosmology, InputError
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.hdf5 import add_array, new_hdf5
-from peculiar.core.limits import choose_device, require_seeds
+from peculiar.core.limits import Device, choose_device, require_seeds
 from peculiar.core.memory import require_memory
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
@@ -64,7 +64,7 @@ def emulate(
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
     symmetries: int | None = None,
-    device: str | None = None,
+    device: Device = "auto",
 ) -> EmulatedParticles:
     """Emulate an N-body run of a periodic box.
 
@@ -83,8 +83,8 @@ def emulate(
     symmetries : int, optional
         Symmetries of the cube to average over, 1 to 48: less error, so many times the network's time. Default: the
         model's.
-    device : str, optional
-        "cpu" or "cuda"; default: a GPU if torch sees one.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where torch sees one.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def emulate_file(
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
     symmetries: int | None = None,
-    device: str | None = None,
+    device: Device = "auto",
     force: bool = False,
 ) -> Path:
     """Emulate an N-body run and write its particles.

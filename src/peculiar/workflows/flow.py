@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peculiar.core import Cosmology, Field
 from peculiar.core.cosmologies import cosmology_settings
-from peculiar.core.limits import choose_device, require_redshift
+from peculiar.core.limits import Device, choose_device, require_redshift
 from peculiar.core.memory import require_memory
 from peculiar.core.output import check_output, require_space
 from peculiar.core.provenance import provenance
@@ -29,7 +29,7 @@ def flow(
     model: str | Path = DEFAULT_FLOW,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
-    device: str | None = None,
+    device: Device = "auto",
 ) -> dict[str, Field]:
     """Return the velocity and momentum of a density.
 
@@ -43,8 +43,8 @@ def flow(
         Gives H and f. Default: the model's.
     redshift : float, optional
         Default: the model's.
-    device : str, optional
-        "cpu" or "cuda"; default: a GPU if torch sees one.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where torch sees one.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def flow_file(
     model: str | Path = DEFAULT_FLOW,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
-    device: str | None = None,
+    device: Device = "auto",
     force: bool = False,
 ) -> Path:
     """Find the velocity and momentum of a density in a file and write them beside it.
@@ -146,7 +146,7 @@ def flow_file(
     return target
 
 
-def _load(model: str | Path, device: str | None) -> FlowEmulator:
+def _load(model: str | Path, device: Device) -> FlowEmulator:
     chosen = choose_device(device)
     emulator = FlowEmulator.load(model)
     emulator.module.to(chosen)

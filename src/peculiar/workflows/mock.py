@@ -7,18 +7,19 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from peculiar.catalogues import Survey, write_table
 from peculiar.catalogues.survey import SurveyBox
-from peculiar.core import Catalogue, Field, InputError
+from peculiar.core import Box, Catalogue, Field, InputError
 from peculiar.core.cosmologies import cosmology_settings
-from peculiar.core.limits import require_density, require_seeds
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
+from peculiar.core.workers import Advance, Workers, crew
 from peculiar.fields.files import write_fields
 from peculiar.simulate.light_cone import LightCone, open_light_cones
 from peculiar.simulate.mocks import SimulatedBox
@@ -32,110 +33,13 @@ from peculiar.workflows.mock_light_cone import (
     require_cone,
     seen_limits,
 )
+from peculiar.workflows.mock_settings import CUBE, MockSettings
 from peculiar.workflows.mock_survey import observe_sky, plan_survey, survey_text
 from peculiar.workflows.mock_table import SurveyPlan
 from peculiar.workflows.progress import progress_bar
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-Pattern = Literal["survey", "axis", "centre", "random"]
-PATTERNS: tuple[Pattern, ...] = ("survey", "axis", "centre", "random")
-CUBE = 300.0  # Mpc/h, of Wang et al. 2024
-SATELLITES = 0.25
-"""Share of satellites in a sample chosen by mass, where none is given."""
-
-
-@dataclass(frozen=True)
-class MockSettings:
-    """What is observed, and how.
-
-    Parameters
-    ----------
-    pattern : "survey", "axis", "centre" or "random"
-        A survey on the sky; or a cube with the three patterns of redshift space of Wang et al. (2024, section 3): along
-        z, radial from its centre, radial from a random observer in the box.
-    choice : "massive" or "random"
-        The most massive objects, or halos at random.
-    number_density : float, optional
-        Largest n(r) of a survey, its own where not given; density of a cube [(h/Mpc)^3], all halos where not given.
-    satellites : float, optional
-        Share of satellites among "massive" objects; 0.25 where not given.
-    least_mass : float
-        Of halos chosen at "random" [Msun/h].
-    masses : bool
-        Whether catalogues have a column "mass" that readers use.
-    cube : float, optional
-        Side of a cube [Mpc/h]; 300 where not given.
-    seed : int
-        Of places, observers and objects; the boxes' seeds are mixed with it.
-    light_cone : bool
-        A survey of a run of several epochs: at each distance it sees the nearest epoch, and the box repeats.
-    randoms : float, optional
-        Random points of a survey, times the mean number of its objects; 10 on a light cone, else 0, where not given.
-
-    Raises
-    ------
-    InputError
-        If a setting is out of range, or belongs to another pattern or choice.
-    """
-
-    pattern: Pattern = "survey"
-    choice: Literal["massive", "random"] = "massive"
-    number_density: float | None = None
-    satellites: float | None = None
-    least_mass: float = 0.0
-    masses: bool = False
-    cube: float | None = None
-    seed: int = 0
-    light_cone: bool = False
-    randoms: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.pattern not in PATTERNS:
-            raise InputError(f"pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
-        if self.choice not in ("massive", "random"):
-            raise InputError(f"choice must be massive or random, got {self.choice!r}")
-        require_density(self.number_density)
-        if self.choice == "massive" and self.least_mass:
-            raise InputError(
-                "least mass must not be given for massive objects, which the number density limits, got "
-                f"{self.least_mass:g}: choose halos at random (--choice random)"
-            )
-        if self.choice == "random" and self.satellites:
-            raise InputError(
-                f"satellites must not be given for halos at random, got {self.satellites:g}: give --choice massive"
-            )
-        require_seeds([self.seed], name="seed")
-        if not 0 <= self.satellite_fraction < 1 or not self.least_mass >= 0:
-            raise InputError(
-                "satellites must lie in [0, 1) and least mass be >= 0, got "
-                f"{self.satellite_fraction:g} and {self.least_mass:g}"
-            )
-        if self.pattern == "survey" and self.cube is not None:
-            raise InputError(f"cube must not be given for a survey, got {self.cube:g}: give --pattern axis")
-        if self.pattern != "survey" and self.choice == "massive" and self.number_density is None:
-            raise InputError("massive objects in a cube need --number-density, got none")
-        if self.pattern != "survey" and (self.light_cone or self.randoms is not None):
-            raise InputError(
-                f"light cone and randoms must not be given for a cube, got pattern {self.pattern}: observe a survey"
-            )
-        if not 0 <= self.random_share < math.inf:
-            raise InputError(
-                f"randoms must be >= 0 times the objects, got {self.random_share:g}: 10 are usual"
-            )
-
-    @property
-    def satellite_fraction(self) -> float:
-        """The share of satellites, whether given or not."""
-        if self.satellites is not None:
-            return self.satellites
-        return SATELLITES if self.choice == "massive" else 0.0
-
-    @property
-    def random_share(self) -> float:
-        """Random points times objects, whether given or not."""
-        return float(10 * self.light_cone) if self.randoms is None else self.randoms
 
 
 @dataclass(frozen=True)
@@ -158,6 +62,7 @@ def make_mocks(
     survey: Survey | None = None,
     galaxies: str | Path | None = None,
     seeds: Sequence[int] | None = None,
+    workers: Workers = None,
     force: bool = False,
 ) -> MockSummary:
     """Observe the boxes of a run and write one catalogue and its truth per box, all or none.
@@ -176,6 +81,9 @@ def make_mocks(
         The survey's own catalogue, see `plan_survey`; the one that the survey names where not given.
     seeds : sequence of int, optional
         Boxes to observe; all where not given.
+    workers : int or str, optional
+        Processes of this machine, or the address of a dask scheduler whose workers see `run` and `out`: each observes
+        and writes whole boxes (`peculiar.core.workers.crew`).
     force : bool
         Replace an earlier output.
 
@@ -242,35 +150,23 @@ def make_mocks(
         described["survey"] = survey.model_dump(mode="json", exclude_none=True)
     record = provenance(described, inputs=inputs, seed=[scene.seed for scene in scenes])
     with (
+        crew(workers, tasks=len(scenes), what="mocks") as hands,
         atomic_output(out, overwrite=force) as temporary,
         progress_bar("mocks", total=len(scenes)) as advance,
     ):
         temporary.mkdir()
-        for scene in scenes:
-            name = f"mock-{scene.seed:05d}.fits"
-            simulated = scene.boxes[0] if isinstance(scene, LightCone) else SimulatedBox.open(scene.path)
-            if plan is not None:
-                seen = scene if isinstance(scene, LightCone) else simulated
-                table, fields, facts = _observe_survey(seen, plan, settings)
-            else:
-                assert settings.pattern != "survey"
-                table, fields, facts = mock_cube(
-                    simulated,
-                    _tracers(simulated, settings, density),
-                    region,
-                    pattern=settings.pattern,
-                    masses=settings.masses,
-                    seed=settings.seed,
-                )
-            facts["halos"] = _origin_of_halos(simulated.path)
-            write_fields(
-                temporary / f"{Path(name).stem}.zarr",
-                fields,
-                attributes=_attributes(simulated, facts, record),
-            )
-            write_table(temporary / name, table, kind="fits", provenance=record)
-            objects[name], made[name] = len(table), facts | {"objects": len(table)}
-            advance(1)
+        write = partial(
+            _write_mock,
+            directory=temporary,
+            settings=settings,
+            plan=plan,
+            region=region,
+            density=density,
+            record=record,
+        )
+        tasks = {f"seed {scene.seed}": scene for scene in scenes}
+        for name, facts in hands.each(write, tasks, advance=advance):
+            objects[name], made[name] = facts["objects"], facts
         if plan is not None:
             _write_survey(temporary, plan)
             if settings.random_share:
@@ -282,6 +178,46 @@ def make_mocks(
         )
     told = [described_cone(facts) for facts in made.values() if "epochs" in facts]
     return MockSummary(Path(out), objects, tuple(told))
+
+
+def _write_mock(
+    scene: LightCone | SimulatedBox,
+    advance: Advance,
+    *,
+    directory: Path,
+    settings: MockSettings,
+    plan: SurveyPlan | None,
+    region: Box,
+    density: float | None,
+    record: Mapping[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    """Observe one box, or its epochs, and write the catalogue and its truth; return its name and what is told of it."""
+    name = f"mock-{scene.seed:05d}.fits"
+    simulated = scene.boxes[0] if isinstance(scene, LightCone) else SimulatedBox.open(scene.path)
+    if plan is not None:
+        seen = scene if isinstance(scene, LightCone) else simulated
+        table, fields, facts = _observe_survey(seen, plan, settings)
+    else:
+        assert settings.pattern != "survey"
+        table, fields, facts = mock_cube(
+            simulated,
+            _tracers(simulated, settings, density),
+            region,
+            pattern=settings.pattern,
+            masses=settings.masses,
+            seed=settings.seed,
+        )
+    facts["halos"] = _origin_of_halos(simulated.path)
+    write_fields(
+        directory / f"{Path(name).stem}.zarr",
+        fields,
+        attributes=_attributes(simulated, facts, record),
+        overwrite=True,
+    )
+    (directory / name).unlink(missing_ok=True)  # of a worker that was killed
+    write_table(directory / name, table, kind="fits", provenance=record)
+    advance(1)
+    return name, facts | {"objects": len(table)}
 
 
 def _tracers(simulated: SimulatedBox, settings: MockSettings, density: float | None) -> Catalogue:

@@ -14,7 +14,7 @@ from peculiar.core import Box, Catalogue, Cosmology, InputError, OutOfRangeWarni
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.field import Space
-from peculiar.core.limits import choose_device, require_density, require_redshift, require_seeds
+from peculiar.core.limits import Device, choose_device, require_density, require_redshift, require_seeds
 from peculiar.core.output import check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import read_fields
@@ -49,8 +49,8 @@ class PaintOptions:
         Of the positions.
     line_of_sight : "x", "y" or "z"
         Of redshift space.
-    device : str, optional
-        "cpu" or "cuda"; default: a GPU if torch sees one.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where torch sees one.
     """
 
     seed: int
@@ -60,7 +60,7 @@ class PaintOptions:
     number_density: float | None = None
     space: Space = "real"
     line_of_sight: LineOfSight = "z"
-    device: str | None = None
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         if self.space not in ("real", "redshift"):

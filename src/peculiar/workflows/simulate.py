@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from pydantic import Field
 from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.hdf5 import is_whole
-from peculiar.core.limits import choose_device, require_seeds
-from peculiar.core.memory import require_memory
+from peculiar.core.limits import Device, choose_device, require_seeds
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
+from peculiar.core.own_files import cleared_after
 from peculiar.core.provenance import provenance
 from peculiar.core.records import Record, StoredCosmology, checked, read_json
+from peculiar.core.workers import Advance, Workers, crew
 from peculiar.inference.painted_boxes import PaintedSettings, paint_box, prepared_painter
+from peculiar.inference.painting import HaloPainter
 from peculiar.simulate.boxes import BoxSettings, simulate_box
 from peculiar.simulate.initial import require_particles
 from peculiar.simulate.mocks import SimulatedBox
@@ -38,7 +41,8 @@ def simulate_run(
     seeds: Sequence[int],
     settings: BoxSettings | PairSettings | PaintedSettings | None = None,
     cosmology: Cosmology | None = None,
-    device: str | None = None,
+    device: Device = "auto",
+    workers: Workers = None,
     resume: bool = False,
     force: bool = False,
 ) -> list[Path]:
@@ -54,8 +58,11 @@ def simulate_run(
         What is made. Default: boxes of 225 Mpc/h, 256^3 particles, 96^3 mesh, z = 0.59, 12 steps.
     cosmology : Cosmology, optional
         Default: that of Xiao et al. 2024 for boxes, of He et al. 2019 for pairs, of the painter for painted halos.
-    device : str, optional
-        "cpu" or "cuda"; default: a GPU if torch sees one.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where torch sees one.
+    workers : int or str, optional
+        Processes of this machine, or the address of a dask scheduler whose workers see `out`: each makes and writes
+        whole files (`peculiar.core.workers.crew`), which are the same whoever makes them.
     resume : bool
         Keep boxes that are there and make the others; the run must have the same settings.
     force : bool
@@ -79,16 +86,16 @@ def simulate_run(
     settings = settings or BoxSettings()
     pairs = isinstance(settings, PairSettings)
     require_seeds(seeds)
-    chosen = choose_device(device)
+    if not isinstance(workers, str):
+        choose_device(device)
     plan: dict[str, Any] = {}
     painter = None
     if isinstance(settings, PaintedSettings):
         refuse_inputs(out, {"--matter": settings.matter}, option="out")
-        painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds, device=chosen)
+        painter, settings, cosmology = prepared_painter(settings, cosmology, seeds=seeds)
         plan["painter"] = {"name": painter.card.name, "weights_sha256": painter.card.weights_sha256}
     cosmology = cosmology or PRESETS["he2019" if pairs else "xiao2024"]
     require_particles(cosmology)
-    require_memory(settings.memory, what=settings.what, remedy="take fewer particles or cells")
     cosmology.linear_power(np.array([0.1]))  # CAMB refuses what it cannot compute
     if not isinstance(settings, PaintedSettings):
         settings.check_cosmologies(cosmology)
@@ -121,43 +128,68 @@ def simulate_run(
         )
     for one in plans:
         check_output(one / RECORD, overwrite=True)
-    for one, planned in plans.items():
-        one.mkdir(parents=True, exist_ok=True)
-        known = sorted({*earlier[one], *seeds})
-        with atomic_output(one / RECORD, overwrite=True) as temporary:
-            temporary.write_text(
-                json.dumps(planned | {"provenance": provenance(planned, seed=known)}, indent=1)
-            )
     todo = {
-        seed: missing
+        f"seed {seed}": (seed, missing)
         for seed, made in files.items()
         if (missing := {redshift: path for redshift, path in made.items() if force or not _is_whole(path)})
     }
-    if isinstance(settings, BoxSettings):
-        units = sum(settings.epoch_steps.values()) + 2
-        with progress_bar("boxes", total=units * len(todo)) as advance:
-            for seed, missing in todo.items():
-                simulate_box(
-                    missing,
-                    settings,
-                    cosmology,
-                    seed=seed,
-                    device=chosen,
-                    overwrite=True,
-                    progress=lambda _done, _steps: advance(1),
+    units = sum(settings.epoch_steps.values()) + 2 if isinstance(settings, BoxSettings) else 1
+    make = partial(_make, settings=settings, cosmology=cosmology, painter=painter, device=device)
+    with (
+        cleared_after(*plans),
+        crew(
+            workers,
+            tasks=len(todo),
+            memory=settings.memory,
+            what=settings.what,
+            remedy="take fewer particles or cells",
+        ) as hands,
+    ):
+        for one, planned in plans.items():
+            one.mkdir(parents=True, exist_ok=True)
+            known = sorted({*earlier[one], *seeds})
+            with atomic_output(one / RECORD, overwrite=True) as temporary:
+                temporary.write_text(
+                    json.dumps(planned | {"provenance": provenance(planned, seed=known)}, indent=1)
                 )
-                advance(1)
-        return paths
-    with progress_bar("pairs" if pairs else "boxes", total=len(todo)) as advance:
-        for seed, missing in todo.items():
-            (path,) = missing.values()
-            if isinstance(settings, PairSettings):
-                simulate_pair(path, settings, cosmology, seed=seed, device=chosen, overwrite=True)
-            else:
-                assert painter is not None
-                paint_box(path, settings, painter, cosmology, seed=seed, overwrite=True)
-            advance(1)
+        with progress_bar("pairs" if pairs else "boxes", total=units * len(todo)) as advance:
+            for _ in hands.each(make, todo, units=units, advance=advance):
+                pass
     return paths
+
+
+def _make(
+    task: tuple[int, Mapping[float, Path]],
+    advance: Advance,
+    *,
+    settings: BoxSettings | PairSettings | PaintedSettings,
+    cosmology: Cosmology,
+    painter: HaloPainter | None,
+    device: Device,
+) -> None:
+    """Make the files of one seed, by redshift, on the device of whoever does."""
+    seed, paths = task
+    chosen = choose_device(device)
+    if isinstance(settings, BoxSettings):
+        simulate_box(
+            paths,
+            settings,
+            cosmology,
+            seed=seed,
+            device=chosen,
+            overwrite=True,
+            progress=lambda _done, _steps: advance(1),
+        )
+        advance(1)
+        return
+    (path,) = paths.values()
+    if isinstance(settings, PairSettings):
+        simulate_pair(path, settings, cosmology, seed=seed, device=chosen, overwrite=True)
+    else:
+        assert painter is not None
+        painter.module.to(chosen)
+        paint_box(path, settings, painter, cosmology, seed=seed, overwrite=True)
+    advance(1)
 
 
 def run_cosmology(run: str | Path) -> Cosmology:

@@ -35,9 +35,9 @@ def test_densities_that_no_objects_have(density):
 
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device(None) == choose_device("cpu") == "cpu"
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
     for device in ("cuda", "gpu", ""):
-        with pytest.raises(InputError, match="device must be cpu"):
+        with pytest.raises(InputError, match="device must be auto, cpu"):
             choose_device(device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device(None) == choose_device("cuda") == "cuda"
+    assert choose_device("auto") == choose_device("cuda") == "cuda"

@@ -13,7 +13,8 @@ from peculiar.cli import app
 from peculiar.core import PRESETS, InputError, OutputExistsError
 from peculiar.fields.files import read_fields
 from peculiar.workflows.catalogue_options import CatalogueOptions
-from peculiar.workflows.mock import MockSettings, make_mocks
+from peculiar.workflows.mock import make_mocks
+from peculiar.workflows.mock_settings import MockSettings
 from peculiar.workflows.reconstruct_file import reconstruct_file
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -178,3 +179,40 @@ def test_the_commands_of_the_documentation(box_run, cap_survey, tmp_path, monkey
     assert result.exit_code == 2
     assert "galactic" in result.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_workers_observe_the_same_mocks(box_run, cap_survey, tmp_path, scheduler):
+    common = {"settings": MockSettings(number_density=4e-3), "survey": described(cap_survey)}
+    make_mocks(box_run, out=tmp_path / "alone", **common)
+    made = make_mocks(box_run, out=tmp_path / "many", workers=scheduler, **common)
+    assert list(made.objects) == ["mock-01001.fits", "mock-01002.fits"]
+    names = sorted(path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*"))
+    assert names == sorted(path.relative_to(tmp_path / "many") for path in (tmp_path / "many").rglob("*"))
+    records = [json.loads((tmp_path / place / "run.json").read_text()) for place in ("alone", "many")]
+    assert records[0]["mocks"] == records[1]["mocks"]
+    for name in made.objects:
+        alone, many = (Table.read(tmp_path / place / name) for place in ("alone", "many"))
+        assert all(np.array_equal(alone[column], many[column]) for column in alone.colnames)
+        true, found = (
+            read_fields((tmp_path / place / name).with_suffix(".zarr")) for place in ("alone", "many")
+        )
+        assert all(np.array_equal(true[one].numpy(), found[one].numpy()) for one in true)
+
+
+def test_mocks_of_which_one_fails_leave_nothing(box_run, cap_survey, tmp_path, scheduler, monkeypatch):
+    def broken(path, advance, **plan):
+        raise InputError("table must be short, got 7 rows")
+
+    monkeypatch.setattr("peculiar.workflows.mock._write_mock", broken)
+    settings = MockSettings(number_density=4e-3)
+    before = set(tmp_path.iterdir())
+    for workers in (None, scheduler):
+        with pytest.raises(InputError, match=r"seed 100.: table must be short"):
+            make_mocks(
+                box_run,
+                out=tmp_path / "out",
+                settings=settings,
+                survey=described(cap_survey),
+                workers=workers,
+            )
+        assert set(tmp_path.iterdir()) == before

@@ -9,7 +9,8 @@ from astropy.table import Table
 from peculiar.catalogues import read_catalogue
 from peculiar.core import Box
 from peculiar.fields.files import read_fields
-from peculiar.workflows.mock import MockSettings, make_mocks
+from peculiar.workflows.mock import make_mocks
+from peculiar.workflows.mock_settings import MockSettings
 
 
 @pytest.mark.parametrize("pattern", ["axis", "centre", "random"])

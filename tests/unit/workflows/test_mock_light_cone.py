@@ -15,7 +15,8 @@ from peculiar.core import PRESETS, InputError
 from peculiar.fields.files import read_fields
 from peculiar.simulate.light_cone import open_light_cones
 from peculiar.simulate.mocks import SimulatedBox
-from peculiar.workflows.mock import MockSettings, make_mocks
+from peculiar.workflows.mock import make_mocks
+from peculiar.workflows.mock_settings import MockSettings
 
 COSMOLOGY = PRESETS["wang2024"]
 N_OF_Z = {"redshift": (0.0, 0.05, 0.1, 0.12), "density": (4e-3, 4e-3, 1e-3, 0.0)}
@@ -50,6 +51,16 @@ def test_what_is_written(mock):
     growth, velocity = (facts["steps_between_epochs"][name] for name in ("growth", "velocity"))
     assert growth == pytest.approx(np.log(1 / COSMOLOGY.growth(0.05)), rel=0.1)
     assert f"growth steps by up to {growth:.1%}, linear velocities by {velocity:.1%}" in told
+
+
+def test_workers_observe_the_same_light_cone(mock, epoch_run, tmp_path, scheduler):
+    out, summary = mock
+    settings = MockSettings(light_cone=True, satellites=0.0)
+    made = make_mocks(epoch_run, out=tmp_path / "many", survey=SURVEY, settings=settings, workers=scheduler)
+    assert (made.objects, made.told) == (summary.objects, summary.told)
+    for name in ("mock-01001.fits", "randoms.fits"):
+        alone, many = (Table.read(place / name) for place in (out, tmp_path / "many"))
+        assert all(np.array_equal(alone[column], many[column]) for column in alone.colnames)
 
 
 def test_shells_have_the_objects_of_their_epoch(mock, epoch_run):

@@ -11,7 +11,8 @@ from peculiar.catalogues.luminosity import FluxLimit, Schechter
 from peculiar.core import PRESETS, Box
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.fields.files import read_fields
-from peculiar.workflows.mock import MockSettings, make_mocks
+from peculiar.workflows.mock import make_mocks
+from peculiar.workflows.mock_settings import MockSettings
 from peculiar.workflows.mock_survey import survey_text
 
 COSMOLOGY = PRESETS["wang2024"]

@@ -15,6 +15,7 @@ from peculiar.core.cosmology import PRESETS, Cosmology
 from peculiar.core.errors import InputError
 from peculiar.simulate.boxes import DRAWN, BoxSettings
 from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.pairs import PairSettings
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.runs import open_run, run_epochs
 from peculiar.workflows import simulate as workflow
@@ -222,7 +223,7 @@ def test_records_and_boxes_that_are_no_files_are_refused(run, made, make, name):
 
 @pytest.mark.parametrize("device", ["tpu", *([] if torch.cuda.is_available() else ["cuda"])])
 def test_unknown_or_absent_device_is_refused(tmp_path, device):
-    with pytest.raises(InputError, match="device must be cpu"):
+    with pytest.raises(InputError, match="device must be auto, cpu"):
         simulate_run(tmp_path / "run", seeds=[1], device=device)
     assert not (tmp_path / "run").exists()
 
@@ -413,3 +414,30 @@ def test_drawn_cosmologies_are_a_latin_hypercube(first):
         parts = np.sort([(getattr(cosmology, name) - low) / (high - low) for cosmology in drawn])
         assert np.floor(16 * parts).tolist() == list(range(16))
     assert {cosmology.Omega_b for cosmology in drawn} == {PRESETS["xiao2024"].Omega_b}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        EPOCHS,
+        dataclasses.replace(SETTINGS, cosmologies="latin"),
+        PairSettings(size=32.0, particles=8, steps=Steps(count=2)),
+    ],
+)
+def test_workers_make_the_same_files(tmp_path, scheduler, settings):
+    alone, many = (
+        simulate_run(tmp_path / name, seeds=[1, 2, 3], settings=settings, workers=workers)
+        for name, workers in (("alone", None), ("many", scheduler))
+    )
+    assert [path.name for path in alone] == [path.name for path in many]
+    assert [path.read_bytes() for path in alone] == [path.read_bytes() for path in many]
+    written = {path for path in (tmp_path / "many").rglob("*") if path.is_file()}
+    assert written == {*many, *(path.parent / "run.json" for path in many), tmp_path / "many" / "run.json"}
+
+
+def test_a_scheduler_that_is_not_there_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("peculiar.core.workers.CONNECT", 0.5)
+    with pytest.raises(InputError, match="scheduler must be the address"):
+        simulate_run(tmp_path / "run", seeds=[1], settings=SETTINGS, workers="tcp://127.0.0.1:9")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,349 @@
+"""Where tasks run: in this process, in others of this machine, or on the workers of a dask scheduler."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from peculiar.core.errors import InputError, InputWarning
+from peculiar.core.extras import extra
+from peculiar.core.memory import free_memory, require_memory
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Workers = int | str | None
+"""Processes of this machine, or the address of a dask scheduler; None works in this process."""
+Advance = Callable[[int], None]
+"""Is told how many units of progress were made."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+CONNECT = 10.0  # s to find a scheduler
+_LOOPBACK = "127.0.0.1"
+_BYTES_OF_A_PROCESS = 350_000_000
+"""Measured: 326 MB of a worker that has loaded the package."""
+_ONE_AT_A_TIME = threading.Lock()
+"""dask gives a worker of several threads as many tasks at once; one takes all the threads."""
+
+
+class Crew(Protocol):
+    """Those who work."""
+
+    def each(
+        self,
+        function: Callable[[T, Advance], R],
+        tasks: Mapping[str, T],
+        *,
+        units: int = 1,
+        advance: Advance,
+    ) -> Iterator[R]:
+        """Apply a function to every task; yield the results in the order of the tasks.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a task and what tells its progress. It travels once to each worker, a task to one of them: both
+            can be pickled. What it writes, it writes for good: a task whose worker is killed runs again.
+        tasks : mapping
+            By the name that an error begins with.
+        units : int
+            Of progress in a task.
+        advance : callable
+            Is told each unit in this process, and a whole task of other workers.
+
+        Raises
+        ------
+        InputError
+            If a task fails for it, or its workers are killed again and again.
+        """
+
+
+class Alone:
+    """The process itself: one task after another."""
+
+    def each(
+        self,
+        function: Callable[[T, Advance], R],
+        tasks: Mapping[str, T],
+        *,
+        units: int = 1,
+        advance: Advance,
+    ) -> Iterator[R]:
+        """See `Crew.each`; a task begins when the result before it was taken."""
+        for name, task in tasks.items():
+            yield _named(function, task, name=name, advance=advance)
+
+
+class Cluster:
+    """The workers of a dask scheduler.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    threads : int, optional
+        Of a task; by default those of its worker.
+    """
+
+    def __init__(self, client: Client, *, threads: int | None = None) -> None:
+        self._client, self._threads = client, threads
+
+    def each(
+        self,
+        function: Callable[[T, Advance], R],
+        tasks: Mapping[str, T],
+        *,
+        units: int = 1,
+        advance: Advance,
+    ) -> Iterator[R]:
+        """See `Crew.each`; tasks that wait are given up when one fails."""
+        from distributed import as_completed
+
+        import peculiar
+
+        options = {"version": peculiar.__version__, "threads": self._threads, "pure": False}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # once
+            shared = self._client.submit(_itself, function, pure=False)
+        futures = [
+            self._client.submit(_perform, shared, task, name=name, **options) for name, task in tasks.items()
+        ]
+        numbers = {future: number for number, future in enumerate(futures)}
+        names = list(tasks)
+        told: set[str] = set()
+        waiting: dict[int, R] = {}
+        following = 0
+        try:
+            for future in as_completed(futures):
+                with _failures(names[numbers[future]]):
+                    result, caught = future.result()
+                future.release()
+                for warning in caught:
+                    if str(warning) not in told:
+                        told.add(str(warning))
+                        warnings.warn(warning, stacklevel=2)
+                advance(units)
+                waiting[numbers[future]] = result
+                while following in waiting:
+                    yield waiting.pop(following)
+                    following += 1
+        finally:
+            if following < len(futures):
+                self._client.cancel(futures)
+
+
+@contextmanager
+def crew(
+    workers: Workers = None,
+    *,
+    tasks: int,
+    memory: int = 0,
+    what: str = "the work",
+    remedy: str = "ask for less",
+) -> Iterator[Crew]:
+    """Have workers while the block runs; open it before anything is written.
+
+    Parameters
+    ----------
+    workers : int, str or None
+        Processes of this machine, at most one for each task, which share its cores and listen on loopback alone; the
+        address of a scheduler ("tcp://host:8786"), whose workers have this version of the package and see the same
+        files; or None, for this process.
+    tasks : int
+        How many there will be.
+    memory : int
+        What one takes [bytes], where it is known.
+    what, remedy : str
+        See `peculiar.core.memory.require_memory`.
+
+    Raises
+    ------
+    InputError
+        If there is no memory for the workers, or the scheduler is not there or has workers of another version.
+
+    Examples
+    --------
+    >>> with crew(tasks=2) as workers:
+    ...     list(workers.each(lambda task, advance: 2 * task, {"a": 1, "b": 2}, advance=print))
+    [2, 4]
+    """
+    if workers is None or not tasks:
+        require_memory(memory, what=what, remedy=remedy)
+        yield Alone()
+    elif isinstance(workers, str):
+        with _connected(workers) as client:
+            _require_alike(client, workers)
+            _require_memory_of(client, tasks=tasks, memory=memory, what=what, remedy=remedy)
+            yield Cluster(client)
+    else:
+        if workers < 1:
+            raise InputError(
+                f"workers must be at least 1, got {workers}: leave it out to work in one process"
+            )
+        number = max(1, min(workers, tasks))
+        require_memory(
+            number * (memory + _BYTES_OF_A_PROCESS),
+            what=f"{what}, by {number} workers at once,",
+            remedy=f"{remedy}, or take fewer workers",
+        )
+        with _local(number) as client:
+            yield Cluster(client, threads=_threads_of(number))
+
+
+def _itself(function: R) -> R:
+    """Return a function: as the result of a task it is sent once to each worker, and made again where it is lost."""
+    return function
+
+
+def _perform(
+    function: Callable[[T, Advance], R], task: T, *, name: str, version: str, threads: int | None
+) -> tuple[R, list[Warning]]:
+    """Do a task on a worker; return its result, and its warnings for the user."""
+    import peculiar
+
+    if peculiar.__version__ != version:  # of one that came after the others were asked
+        raise InputError(
+            f"workers must have peculiar {version}, got one with {peculiar.__version__}: install it there"
+        )
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        _take_threads(threads)
+        result = _named(function, task, name=name, advance=lambda units: None)
+    return result, [warning.message for warning in caught if isinstance(warning.message, Warning)]
+
+
+def _named(function: Callable[[T, Advance], R], task: T, *, name: str, advance: Advance) -> R:
+    try:
+        return function(task, advance)
+    except InputError as error:
+        raise error.within(name) from error
+
+
+def _threads_of(number: int) -> int:
+    import torch
+
+    return max(1, torch.get_num_threads() // number)
+
+
+def _take_threads(threads: int | None) -> None:
+    import numba
+    import torch
+    from distributed import get_worker
+
+    taken = get_worker().state.nthreads if threads is None else threads
+    torch.set_num_threads(taken)
+    numba.set_num_threads(min(taken, numba.config.NUMBA_NUM_THREADS))
+
+
+@contextmanager
+def _failures(name: str) -> Iterator[None]:
+    """Tell of workers that went in the words of a user; what a task raised stays as it is."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise InputError(
+            f"{name}: its worker must live, got several that were killed, the last one {error.last_worker.address}: "
+            "is there memory enough for so many?"
+        ) from error
+    except CancelledError as error:
+        raise InputError(
+            f"{name}: the scheduler must stay, got it gone before the end: start it again"
+        ) from error
+
+
+@contextmanager
+def _local(number: int) -> Iterator[Client]:
+    with extra("cluster"):
+        import dask
+        from distributed import Client, LocalCluster
+    with (
+        TemporaryDirectory(prefix="peculiar-workers-") as place,
+        dask.config.set({"temporary-directory": place}),
+    ):
+        with _deaf():
+            cluster = LocalCluster(
+                n_workers=number,
+                threads_per_worker=1,
+                host=_LOOPBACK,
+                dashboard_address=f"{_LOOPBACK}:0",
+                worker_dashboard_address=f"{_LOOPBACK}:0",
+                memory_limit=0,  # it was asked for before
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let threads that begin meanwhile, and processes that they start, not hear Ctrl-C: the command stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    with extra("cluster"):
+        from distributed import Client
+    try:
+        client = Client(address, timeout=CONNECT)
+    except Exception as error:  # another server may answer anything
+        raise InputError(
+            f"scheduler must be the address of a dask scheduler that runs, as tcp://host:8786, got {address!r} "
+            f"({error}): start it, or correct the address"
+        ) from None
+    with client:
+        yield client
+
+
+def _require_alike(client: Client, address: str) -> None:
+    """Refuse workers that have another version of the package, or none."""
+    import peculiar
+
+    found = client.get_versions(packages=["peculiar"])["workers"]
+    if not found:
+        warnings.warn(
+            InputWarning(f"the scheduler {address} has no workers yet: the work waits for them"), stacklevel=4
+        )
+    others = {
+        worker: stated["packages"].get("peculiar")
+        for worker, stated in found.items()
+        if stated["packages"].get("peculiar") != peculiar.__version__
+    }
+    if others:
+        worker, version = min(others.items())
+        raise InputError(
+            f"workers must have peculiar {peculiar.__version__}, got {version or 'none'} at {worker} "
+            f"({len(others)} of {len(found)} workers): install this version there"
+        )
+
+
+def _require_memory_of(client: Client, *, tasks: int, memory: int, what: str, remedy: str) -> None:
+    """Refuse work that all the workers of one machine do not have the memory for at once."""
+    from distributed.comm import get_address_host
+
+    free: dict[str, Any] = client.run(free_memory)
+    hosts = Counter(get_address_host(worker) for worker in free)
+    for worker, left in free.items():
+        host = get_address_host(worker)
+        needed = min(hosts[host], tasks) * memory
+        if needed > left:
+            raise InputError(
+                f"{what} must fit in the memory of the workers, got {needed / 1e9:.3g} GB needed by {hosts[host]} of "
+                f"them with {left / 1e9:.3g} GB free at {host}: {remedy}, or start fewer workers"
+            )
