@@ -37,7 +37,8 @@ FACE = {
     "emulate": ((peculiar.emulate_file,), {"box": "size"}, set()),
     "evaluate": (
         (peculiar.evaluate, TracerTask, FlowTask),
-        {
+        CREW
+        | {
             "boxes": "seeds",
             "model": "models",
             "sample": "samples",

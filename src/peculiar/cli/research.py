@@ -215,6 +215,7 @@ def tune(
 
 
 @app.command()
+@spread
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Directory of `peculiar simulate`, or one box file.")],
     out: Annotated[Path, typer.Option(help="Directory: scores.json, scores.md, arrays.npz, figures/.")],
@@ -263,6 +264,8 @@ def evaluate(
         ),
     ] = None,
     figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
+    *,
+    crew: Crew,
     force: Force = False,
 ) -> None:
     """Compare models with the truth of simulations, all baselines in one table."""
@@ -282,6 +285,7 @@ def evaluate(
         velocity=velocity,
         samples=sample or None,
         figures=figures,
+        workers=crew.chosen(),
         force=force,
     )
     typer.echo((directory / "scores.md").read_text(encoding="utf-8"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from peculiar.core import InputError
+from peculiar.core.workers import Advance, Alone, Crew
 from peculiar.evaluation.record import SCHEMA, Arrays, Collected, Evaluation, Kind, Measured
 from peculiar.evaluation.scores import Score, average
 from peculiar.figures.report import Headline, Section, Table
@@ -16,7 +18,6 @@ from peculiar.figures.style import Plot
 from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.mocks import SimulatedBox
 
-Advance = Callable[[int], None]
 C = TypeVar("C", bound="Case")
 
 
@@ -80,8 +81,16 @@ class Task(ABC, Generic[C]):
         """Files whose checksums the record holds."""
         return [*self.paths, *self.tune_on]
 
+    @property
+    def memory(self) -> int:
+        """What a prediction takes at most [bytes], where it is known."""
+        return 0
+
     def tune(self, progress: Progress) -> None:
         """Tune the baselines on other boxes than those that are evaluated."""
+
+    def prepare(self) -> None:
+        """Take from the first file what all are measured with, as edges of histograms."""
 
     @property
     @abstractmethod
@@ -89,8 +98,8 @@ class Task(ABC, Generic[C]):
         """Predictions that will be made."""
 
     @abstractmethod
-    def cases(self) -> Iterator[C]:
-        """Open the cases one after another; only one is held."""
+    def cases(self, path: Path) -> Iterator[C]:
+        """Open the cases of a file one after another; only one is held."""
 
     @abstractmethod
     def truth(self, case: C) -> dict[tuple[str, str], Measured]:
@@ -208,23 +217,22 @@ def open_boxes(
     return boxes, tuning
 
 
-def evaluate(task: Task[C], *, progress: Progress = silent) -> Evaluation:
+def evaluate(task: Task[C], *, progress: Progress = silent, crew: Crew | None = None) -> Evaluation:
     """Judge every contestant of a task on every case.
 
-    Cases are opened one at a time: the memory is that of one case and one prediction.
+    Cases are opened one at a time: the memory is that of one case and one prediction, for each of those who work.
     """
     task.tune(progress)
+    task.prepare()
     collected = Collected()
+    files = {path.name: path for path in task.paths}
     with progress(task.unit, total=task.steps) as advance:
-        for case in task.cases():
-            for (sample, name), one in task.truth(case).items():
-                collected.add(one, name, sample=sample, box=case.box)
-            measured = {}
-            for name, predict in task.contestants(case).items():
-                measured[name] = task.measure(case, name, predict())
-                advance(1)
-            for name, one in task.compare(measured).items():
-                collected.add(one, name, sample=case.sample, box=case.box)
+        judged = (crew or Alone()).each(
+            partial(_judge, by=task), files, units=task.steps // len(files), advance=advance
+        )
+        for found in judged:
+            for one, name, sample, box in found:
+                collected.add(one, name, sample=sample, box=box)
     arrays = collected.arrays()
     results = list(_results(task, arrays, collected))
     record = {
@@ -239,6 +247,19 @@ def evaluate(task: Task[C], *, progress: Progress = silent) -> Evaluation:
         **task.record(arrays, results),
     }
     return Evaluation(record, arrays)
+
+
+def _judge(path: Path, advance: Advance, *, by: Task[Any]) -> list[tuple[Measured, str, str, str]]:
+    """Return what is measured in the cases of one file, with the model, sample and box of each."""
+    found = []
+    for case in by.cases(path):
+        found += [(one, name, sample, case.box) for (sample, name), one in by.truth(case).items()]
+        measured = {}
+        for name, predict in by.contestants(case).items():
+            measured[name] = by.measure(case, name, predict())
+            advance(1)
+        found += [(one, name, case.sample, case.box) for name, one in by.compare(measured).items()]
+    return found
 
 
 def _results(task: Task[Any], arrays: Arrays, collected: Collected) -> Iterator[dict[str, Any]]:

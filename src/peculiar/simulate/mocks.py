@@ -85,6 +85,9 @@ class SimulatedBox:
             velocity_definition=found.velocity_definition,
         )
 
+    def __reduce__(self) -> tuple[Callable[[Path], SimulatedBox], tuple[Path]]:
+        return SimulatedBox.open, (self.path,)  # other processes read the arrays that they need
+
     def _read(self, name: str) -> np.ndarray:
         return read_array(self.path, name)
 

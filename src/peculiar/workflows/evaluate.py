@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from peculiar.core import Catalogue, Field, InputError
+from peculiar.core import Catalogue, InputError
 from peculiar.core.output import check_output
+from peculiar.core.workers import Workers
 from peculiar.evaluation.counts.task import CountTask
 from peculiar.evaluation.cubes.contestants import Observe
 from peculiar.evaluation.cubes.samples import choose_samples
@@ -57,6 +58,7 @@ def evaluate(
     velocity: VelocityRule | None = None,
     samples: Sequence[str] | None = None,
     figures: bool = True,
+    workers: Workers = None,
     force: bool = False,
 ) -> Path:
     """Evaluate models on a run: on tracers, isolated cubes, displacements, flows or painted halos, as models ask for.
@@ -89,6 +91,9 @@ def evaluate(
         How isolated cubes are observed; asks for the protocol of surveys.
     figures : bool
         Also draw the figures, as PDF and PNG.
+    workers : int or str, optional
+        Processes of this machine, or the address of a dask scheduler whose workers see `run`: each judges whole boxes
+        (`peculiar.core.workers.crew`).
     force : bool
         Replace an evaluation that is there.
 
@@ -117,7 +122,7 @@ def evaluate(
         rule = f"must not be given for models of the task {kind!r}, got {given[name]!r}: leave it out"
         raise InputError(f"{name} {rule}", command=f"--{flag} {rule}")
     task = make(_Request(run, models, seeds, given))
-    return judge(task, out=out, figures=figures, force=force)
+    return judge(task, out=out, figures=figures, workers=workers, force=force)
 
 
 @dataclass(frozen=True)
@@ -230,12 +235,26 @@ _TASKS: dict[Kind, tuple[Callable[[_Request], Task[Any]], tuple[str, ...]]] = {
 """How each evaluation is made, and what it may be told beside run, models, seeds and figures."""
 
 
+class _Last:
+    """A function that keeps its last result; it travels to other processes without."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._found: tuple[tuple[Any, ...], Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._found is None or self._found[0] != arguments:
+            self._found = None  # before the next takes its memory
+            self._found = arguments, self._function(*arguments)
+        return self._found[1]
+
+    def __reduce__(self) -> tuple[type[_Last], tuple[Callable[..., Any]]]:
+        return _Last, (self._function,)
+
+
 def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predictor]:
     """Fields of least error and of unbiased power; both are asked for one density after the other."""
-
-    @lru_cache(maxsize=1)
-    def flow(density: Field) -> Mapping[str, Field]:
-        return emulator.flow(density, box.cosmology, redshift=box.redshift)
+    flow = _Last(partial(emulator.flow, cosmology=box.cosmology, redshift=box.redshift))
 
     def predictor(suffix: str) -> Predictor:
         return lambda density: {name: flow(density)[name + suffix] for name in ("velocity", "momentum")}
@@ -247,9 +266,10 @@ def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predicto
 def _samples(names: Sequence[str] | None) -> dict[str, Observe]:
     """Return how the cubes of each sample are observed; of all samples without names."""
 
-    @lru_cache(maxsize=1)  # those of one box may fill a gigabyte
-    def tracers(simulated: SimulatedBox, settings: TracerSettings) -> Catalogue:
+    def box_objects(simulated: SimulatedBox, settings: TracerSettings) -> Catalogue:
         return box_tracers(simulated, settings, seed=simulated.seed)
+
+    tracers = _Last(box_objects)  # those of one box may fill a gigabyte
 
     def observe(variant: SurveyVariant) -> Observe:
         def cube(simulated: SimulatedBox, number: int) -> MockSurvey:

@@ -7,12 +7,20 @@ from typing import Any
 
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
+from peculiar.core.workers import Workers, crew
 from peculiar.evaluation.page import draw, scores_page
 from peculiar.evaluation.protocol import Task, evaluate
 from peculiar.workflows.progress import progress_bar
 
 
-def judge(task: Task[Any], *, out: str | Path, figures: bool = True, force: bool = False) -> Path:
+def judge(
+    task: Task[Any],
+    *,
+    out: str | Path,
+    figures: bool = True,
+    workers: Workers = None,
+    force: bool = False,
+) -> Path:
     """Run a task and write what was found.
 
     Parameters
@@ -24,6 +32,8 @@ def judge(task: Task[Any], *, out: str | Path, figures: bool = True, force: bool
         ``arrays.npz`` (spectra, joint distributions, slabs), and ``figures/``.
     figures : bool
         Also draw the figures, as PDF and PNG.
+    workers : int or str, optional
+        Who judges the files; see `peculiar.core.workers.crew`.
     force : bool
         Replace an evaluation that is there.
 
@@ -33,7 +43,8 @@ def judge(task: Task[Any], *, out: str | Path, figures: bool = True, force: bool
         The directory.
     """
     target = check_output(out, overwrite=force, inputs={"paths": task.paths, "tune_on": task.tune_on})
-    evaluation = evaluate(task, progress=progress_bar)
+    with crew(workers, tasks=len(task.paths), memory=task.memory, what="an evaluation") as hands:
+        evaluation = evaluate(task, progress=progress_bar, crew=hands)
     evaluation.record["provenance"] = provenance(task.settings, inputs=task.inputs, seed=task.seed)
     with atomic_output(target, overwrite=force) as temporary:
         evaluation.save(temporary)

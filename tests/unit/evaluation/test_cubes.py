@@ -28,7 +28,7 @@ from peculiar.simulate.boxes import BoxSettings, simulate_box
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
 from peculiar.simulate.regions import TracerSettings, box_tracers, observe_region
-from peculiar.workflows.evaluate import evaluate
+from peculiar.workflows.evaluate import _Last, _samples, evaluate
 from peculiar.workflows.judge import judge
 from peculiar.workflows.report import report
 
@@ -317,3 +317,14 @@ def test_the_true_density_tells_of_its_surroundings(evaluation):
     )
     assert not np.allclose(plain, extended)
     assert np.square(extended).sum() < 1.05 * np.square(plain).sum()  # waves of 120 Mpc/h tell little
+
+
+def test_samples_travel_to_other_processes_without_the_objects_that_they_keep():
+    cloudpickle = pytest.importorskip("cloudpickle")
+    samples = _samples(["simulation"])
+    assert list(cloudpickle.loads(cloudpickle.dumps(samples))) == ["simulation"]
+    kept = _Last(lambda number: np.full(100_000, number))
+    assert kept(3) is kept(3)
+    travelled = cloudpickle.dumps(kept)
+    assert len(travelled) < 10_000
+    assert cloudpickle.loads(travelled)(4)[0] == 4

@@ -20,6 +20,7 @@ from peculiar.linear.matter import linear_flow
 from peculiar.simulate.boxes import BoxSettings, simulate_box
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
+from peculiar.workflows.evaluate import _TASKS, _Request
 from peculiar.workflows.judge import judge
 
 BOX = Box(64.0, 32)
@@ -221,3 +222,15 @@ def test_refuses_before_it_works(paths, half, tmp_path):
     out.write_text("something else")
     with pytest.raises(OutputExistsError):
         judge(FlowTask(paths, {}, settings={}), out=out)
+
+
+def test_a_task_with_networks_travels_to_other_processes(paths):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    make, _ = _TASKS["flow"]
+    task = make(_Request(paths[0].parent, ["flow"], [1], {}))
+    other = cloudpickle.loads(cloudpickle.dumps(task))
+    (case,) = task.cases(paths[0])
+    expected, found = (
+        one.contestants(case)["flow, unbiased power"]()["velocity"].data for one in (task, other)
+    )
+    torch.testing.assert_close(found, expected)

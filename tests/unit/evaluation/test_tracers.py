@@ -311,3 +311,16 @@ def test_damaged_evaluation_is_refused(tmp_path):
 def test_object_scores_without_velocities_are_left_out():
     catalogue = Catalogue(np.full((3, 3), 5.0), Box(10.0), redshift=0.0)
     assert object_scores(catalogue, np.zeros(3)) == {}
+
+
+def test_workers_find_the_same(run, evaluated, tmp_path, scheduler):
+    options = {"satellite_fraction": (0.0,), "number_density": 8e-4, "figures": False}
+    out = evaluate(run, out=tmp_path / "out", models=["linear"], workers=scheduler, **options)
+    alone, many = Evaluation.open(evaluated), Evaluation.open(out)
+    assert list(alone.arrays) == list(many.arrays)
+    for name, values in alone.arrays.items():
+        np.testing.assert_allclose(many.arrays[name], values, rtol=1e-5, atol=1e-5 * np.abs(values).max())
+    assert alone.record["boxes"] == many.record["boxes"]
+    for mine, theirs in zip(alone.record["results"], many.record["results"], strict=True):
+        assert mine["model"] == theirs["model"]
+        assert list(mine["scores"]) == list(theirs["scores"])

@@ -51,6 +51,8 @@ from peculiar.figures.report import Headline, Table
 from peculiar.figures.style import Plot
 from peculiar.inference.painting import HaloPainter, most_massive
 from peculiar.linear.local_bias import LocalBias
+from peculiar.simulate.matter import box_of_cells
+from peculiar.simulate.mocks import SimulatedBox
 
 DRAWS = 4
 CATALOGUES = 2
@@ -135,13 +137,13 @@ class CountTask(Task[CountCase]):
         self.painters, self.draws, self.number_density = dict(painters), draws, number_density
         self.models = [*painters, *self.baselines]
         self.settings = {"draws": draws, "number_density": number_density, **settings}
-        self._boxes, self._tuning = boxes, tuning
+        self._first = boxes[0]
         lightest = max(float(one.halos.masses.min()) for one in (*boxes, *tuning))
         edges = [painter.card.mass_edges for painter in painters.values()]
         self.ranges = mass_ranges(edges, resolved=lightest)
         self._tuned: list[tuple[LocalBias, float]] = []
-        self._limits: dict[str, tuple[int, ...]] = {}
-        self._mass_edges: np.ndarray | None = None
+        self._limits: list[tuple[int, ...]] = []
+        self._mass_edges: np.ndarray = np.empty(0)
 
     @property
     def _painter(self) -> HaloPainter:
@@ -160,20 +162,34 @@ class CountTask(Task[CountCase]):
 
     def tune(self, progress: Progress) -> None:
         """Fit local and linear bias of each range."""
-        with progress("baselines tuned", total=len(self._tuning) + len(self.ranges)) as advance:
-            self._tuned = fit_baselines(self._tuning, self.ranges, self._painter, advance)
+        with progress("baselines tuned", total=len(self.tune_on) + len(self.ranges)) as advance:
+            tuning = [SimulatedBox.open(path) for path in self.tune_on]
+            self._tuned = fit_baselines(tuning, self.ranges, self._painter, advance)
 
-    def cases(self) -> Iterator[CountCase]:
-        """Open the ranges of one box after another, then its catalogue."""
-        for simulated in self._boxes:
-            theory = coarser_twin(simulated, self._painter)
-            seeds = [simulated.seed * 1000 + i for i in range(self.draws)]
-            twin = TwinBox(simulated, theory, self.painters, seeds, simulated is self._boxes[0])
-            counted = halos_in_cells(simulated, theory.density.box, self.ranges)
-            for one, truth, (local, bias) in zip(self.ranges, counted, self._tuned, strict=True):
-                limits = self._limits.setdefault(one.label, count_limit(truth))
-                yield CountCase(twin, one.label, one, truth, local, bias, limits)
-            yield CountCase(twin, CATALOGUE)
+    def prepare(self) -> None:
+        """Choose the limits of counts, and the edges of mass functions."""
+        first = SimulatedBox.open(self.paths[0])
+        cells = box_of_cells(first.box.side, cell_size=self._painter.card.cell_size)
+        self._limits = [count_limit(counts) for counts in halos_in_cells(first, cells, self.ranges)]
+        drawn = [painter for painter in self.painters.values() if painter.stochastic]
+        if drawn:
+            low, high = drawn[0].card.mass_edges[0], drawn[0].card.mass_edges[-1]
+            masses = first.halos.masses
+            top = min(high, 1.3 * float(masses.max()))
+            self._mass_edges = mass_edges_of(low, top, particle=float(masses[0] / first.halos.counts[0]))
+
+    def cases(self, path: Path) -> Iterator[CountCase]:
+        """Open the ranges of a box, then its catalogue."""
+        simulated = SimulatedBox.open(path)
+        theory = coarser_twin(simulated, self._painter)
+        seeds = [simulated.seed * 1000 + i for i in range(self.draws)]
+        twin = TwinBox(simulated, theory, self.painters, seeds, path == self.paths[0])
+        counted = halos_in_cells(simulated, theory.density.box, self.ranges)
+        for one, truth, (local, bias), limits in zip(
+            self.ranges, counted, self._tuned, self._limits, strict=True
+        ):
+            yield CountCase(twin, one.label, one, truth, local, bias, limits)
+        yield CountCase(twin, CATALOGUE)
 
     def truth(self, case: CountCase) -> dict[tuple[str, str], Measured]:
         """Statistics of the halos, and slices of the first box."""
@@ -253,7 +269,7 @@ class CountTask(Task[CountCase]):
 
     def record(self, arrays: Arrays, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Mass ranges, what the baselines were fitted to, and the goals."""
-        first, labels = self._boxes[0], [one.label for one in self.ranges]
+        first, labels = self._first, [one.label for one in self.ranges]
         return {
             "samples": labels,
             "baseline_settings": {
@@ -355,9 +371,6 @@ class CountTask(Task[CountCase]):
         )
         fewest = min(len(truth), *(len(catalogue) for catalogue in painted))
         number = min(round(self.number_density * simulated.box.volume), fewest)
-        if self._mass_edges is None:
-            top = min(high, 1.3 * float(halos.masses.max()))
-            self._mass_edges = mass_edges_of(low, top, particle=float(halos.masses[0] / halos.counts[0]))
         edges = self._mass_edges
         cells = 2 * round(FINER * twin.theory.density.box.mesh / 2)
 

@@ -43,6 +43,7 @@ class Tuned:
     responses: dict[str, float]
     settings: dict[str, dict[str, Any]]
     left_out: dict[str, str]
+    radial: bool
 
 
 def tune_sample(
@@ -105,7 +106,8 @@ def tune_sample(
         for name, one in classical.items()
     }
     found |= {name: {"smoothing": smoothing} for name, smoothing in smoothings.items()}
-    return Tuned(predictors, responses, found, left_out)
+    radial = cut[0][1].from_observer is not None
+    return Tuned(predictors, responses, found, left_out, radial)
 
 
 def _observed(reconstructor: Reconstructor | SurveyBaseline) -> Predict:

@@ -163,9 +163,9 @@ class CubeTask(Task[CubeCase]):
         self.models = [*networks, *BASELINES]
         self.settings = {"cube": cube, "tuning_cubes": tuning_cubes, **settings}
         self.cube, self.tuning_cubes = cube, tuning_cubes
-        self.radial: dict[str, bool] = {}
         self._first = first
         self._tuned: dict[str, Tuned] = {}
+        self._fractions: dict[bytes, torch.Tensor] = {}
 
     @property
     def steps(self) -> int:
@@ -180,22 +180,19 @@ class CubeTask(Task[CubeCase]):
                     self.tune_on, self.networks, observe, cubes=self.tuning_cubes, advance=advance
                 )
 
-    def cases(self) -> Iterator[CubeCase]:
-        """Observe the cubes of each sample of one box after another."""
-        fractions: dict[bytes, torch.Tensor] = {}
-        for path in self.paths:
-            simulated = SimulatedBox.open(path)  # with its halos in memory; the last one's are gone by now
-            for name, observe in self.samples.items():
-                smoothing = self._tuned[name].settings[TRUE_PADDED]["smoothing"]
-                for number in range(CUBES):
-                    survey = observe(simulated, number)
-                    truth = observed_cube(simulated, survey, smoothing=smoothing)
-                    fraction = survey_fraction(survey, cosmology=simulated.cosmology, found=fractions)
-                    yield CubeCase(simulated, name, survey, truth, fraction)
+    def cases(self, path: Path) -> Iterator[CubeCase]:
+        """Observe the cubes of each sample of a box."""
+        simulated = SimulatedBox.open(path)  # with its halos in memory; the last one's are gone by now
+        for name, observe in self.samples.items():
+            smoothing = self._tuned[name].settings[TRUE_PADDED]["smoothing"]
+            for number in range(CUBES):
+                survey = observe(simulated, number)
+                truth = observed_cube(simulated, survey, smoothing=smoothing)
+                fraction = survey_fraction(survey, cosmology=simulated.cosmology, found=self._fractions)
+                yield CubeCase(simulated, name, survey, truth, fraction)
 
     def truth(self, case: CubeCase) -> dict[tuple[str, str], Measured]:
         """A row of cells, a slice of velocity and potential, and the edges of histograms."""
-        self.radial.setdefault(case.sample, case.truth.from_observer is not None)
         velocity = case.truth.velocity
         potential = case.truth.potential[middle(velocity)].mean(-1).numpy()
         edges = {
@@ -251,7 +248,7 @@ class CubeTask(Task[CubeCase]):
                 "cells": round(self.cube / first.box.cell_size),
                 "number": CUBES * len(self.paths),
             },
-            "radial": self.radial,
+            "radial": {name: own.radial for name, own in tuned.items()},
         }
 
     @classmethod

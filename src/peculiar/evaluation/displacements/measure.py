@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Field
-from peculiar.evaluation.record import Arrays, Measured
+from peculiar.evaluation.record import TRUTH, Arrays, Measured
 from peculiar.evaluation.scores import Score, alone
 from peculiar.fields.paint import paint
 from peculiar.simulate.lpt import lattice
@@ -117,9 +117,17 @@ def spectrum_scores(arrays: Arrays, model: str) -> dict[str, Score]:
     return scores
 
 
-def three_point_score(predicted: np.ndarray, true: np.ndarray, like: ThreePoint) -> Score:
+def three_point_bins(found: ThreePoint) -> dict[str, np.ndarray]:
+    """Return the arrays of a three-point function that all pairs share."""
+    return {f"three_point/{name}": getattr(found, name) for name in ("r", "edges", "separations")}
+
+
+def three_point_score(arrays: Arrays, model: str) -> Score:
     """Eq. 8 for the multipoles averaged over pairs: those of one box pass zero, where a ratio says nothing."""
-    own, truth = (replace(like, multipoles=rows.mean(axis=0)) for rows in (predicted, true))
+    own, truth = (
+        ThreePoint(multipoles=arrays.of("zeta", name).mean(axis=0), unit="", **arrays.below("three_point"))
+        for name in (model, TRUTH)
+    )
     return alone(three_point_residual(own, truth))
 
 

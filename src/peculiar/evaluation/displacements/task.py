@@ -19,6 +19,7 @@ from peculiar.evaluation.displacements.measure import (
     measure_displacement,
     sheet,
     spectrum_scores,
+    three_point_bins,
     three_point_score,
 )
 from peculiar.evaluation.displacements.plots import displacement_plots
@@ -43,7 +44,6 @@ from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import second_order_velocity
 from peculiar.simulate.pairs import DisplacementPair, displacement_of
 from peculiar.simulate.particle_mesh import Steps, evolve
-from peculiar.statistics import ThreePoint
 
 Method = Callable[[DisplacementPair], tuple[Mesh, Mesh]]
 
@@ -125,7 +125,6 @@ class DisplacementTask(Task[PairCase]):
         self.settings = {
             "models": self.networks, "mesh_steps": list(mesh_steps), "three_point": self.three_point, **settings
         }  # fmt: skip
-        self._like: ThreePoint | None = None
 
     @property
     def inputs(self) -> list[Path]:
@@ -137,21 +136,23 @@ class DisplacementTask(Task[PairCase]):
         """Every method on every pair."""
         return len(self.paths) * len(self.methods)
 
-    def cases(self) -> Iterator[PairCase]:
-        """Open the pairs one after another."""
-        for number, path in enumerate(self.paths):
-            pair = DisplacementPair.open(path)
-            yield PairCase(path.name, pair, PairTruth.of(pair, three_point=number < self.three_point))
+    def cases(self, path: Path) -> Iterator[PairCase]:
+        """Open the pair."""
+        pair = DisplacementPair.open(path)
+        three_point = path in self.paths[: self.three_point]
+        yield PairCase(path.name, pair, PairTruth.of(pair, three_point=three_point))
 
     def truth(self, case: PairCase) -> dict[tuple[str, str], Measured]:
         """The true three-point multipoles, and a sheet of particles."""
         found = case.truth.three_point
-        self._like = found or self._like
         return {
             ("", TRUTH): Measured(
                 rows={} if found is None else {"zeta": found.multipoles},
                 once={"sheet": sheet(case.truth.displacement)},
-                shared={"size": np.array(case.truth.box.side)},
+                shared={
+                    "size": np.array(case.truth.box.side),
+                    **({} if found is None else three_point_bins(found)),
+                },
             )
         }
 
@@ -180,9 +181,8 @@ class DisplacementTask(Task[PairCase]):
             for key in RATIOS
         }
         scores |= spectrum_scores(arrays, model)
-        if self._like is not None:
-            predicted, true = (arrays.of("zeta", name) for name in (model, TRUTH))
-            scores["three_point_residual"] = three_point_score(predicted, true, self._like)
+        if arrays.has("zeta", TRUTH):
+            scores["three_point_residual"] = three_point_score(arrays, model)
         return scores
 
     def record(self, arrays: Arrays, results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -111,18 +111,20 @@ class FlowTask(Task[FlowCase]):
                 velocity_factor=self._first.cosmology.velocity_factor(self._first.redshift),
             )
 
-    def cases(self) -> Iterator[FlowCase]:
-        """Open the boxes one after another."""
-        for path in self.paths:
-            box = SimulatedBox.open(path)
-            truth = derived_flow({"velocity": box.velocity_by(self.velocity), "momentum": box.momentum})
-            windows = choose_windows(box.density) if path == self.paths[0] else ()
-            yield FlowCase(path.name, box.density, truth, windows)
+    def prepare(self) -> None:
+        """Choose the edges of histograms."""
+        for case in self.cases(self.paths[0]):
+            self._edges = choose_edges(case.truth, case.density)
+
+    def cases(self, path: Path) -> Iterator[FlowCase]:
+        """Open the box."""
+        box = SimulatedBox.open(path)
+        truth = derived_flow({"velocity": box.velocity_by(self.velocity), "momentum": box.momentum})
+        windows = choose_windows(box.density) if path == self.paths[0] else ()
+        yield FlowCase(path.name, box.density, truth, windows)
 
     def truth(self, case: FlowCase) -> dict[tuple[str, str], Measured]:
         """Histograms of the truth, the edges of all histograms, and slices of the first box."""
-        if not self._edges:
-            self._edges = choose_edges(case.truth, case.density)
         return {
             ("", TRUTH): Measured(
                 sums=true_counts(case.truth, case.density, edges=self._edges),

@@ -170,6 +170,11 @@ class TracerTask(Task[TracerCase]):
         """Every model at every fraction of every box."""
         return len(self.paths) * len(self.fractions) * len(self.models)
 
+    @property
+    def memory(self) -> int:
+        """That of the largest reconstruction."""
+        return max(one.memory(self._first.box) for one in self._tuned[self.fractions[0]])
+
     def tune(self, progress: Progress) -> None:
         """Tune smoothing and bias of the classical ones, at each fraction by itself."""
         if not self.tune_on:
@@ -189,21 +194,23 @@ class TracerTask(Task[TracerCase]):
                 ]
                 advance(1)
 
-    def cases(self) -> Iterator[TracerCase]:
-        """Open the fractions of one box after another."""
-        for path in self.paths:
-            box = SimulatedBox.open(path)
-            truth = derived({"density": box.density, "velocity": box.velocity, "momentum": box.momentum})
-            for fraction in self.fractions:
-                observed, real = (
-                    box.catalogue(satellite_fraction=fraction, space=space, **self._observation)  # type: ignore[arg-type]
-                    for space in ("redshift", "real")
-                )
-                yield TracerCase(box, fraction, observed, real, truth, first=fraction == self.fractions[0])
+    def prepare(self) -> None:
+        """Choose the edges of histograms."""
+        self._edges = joint_edges(_true_fields(SimulatedBox.open(self.paths[0])))
+
+    def cases(self, path: Path) -> Iterator[TracerCase]:
+        """Open the fractions of a box."""
+        box = SimulatedBox.open(path)
+        truth = _true_fields(box)
+        for fraction in self.fractions:
+            observed, real = (
+                box.catalogue(satellite_fraction=fraction, space=space, **self._observation)  # type: ignore[arg-type]
+                for space in ("redshift", "real")
+            )
+            yield TracerCase(box, fraction, observed, real, truth, first=fraction == self.fractions[0])
 
     def truth(self, case: TracerCase) -> dict[tuple[str, str], Measured]:
         """Multipoles of matter and tracers, correlations of the tracers, slabs, and what all share."""
-        self._edges = self._edges or joint_edges(case.truth)
         cells = case.simulated.box.mesh
         modes = catalogue_modes(case.observed, cells)
         counts = paint(case.observed.positions, case.observed.box.with_cells(cells))
@@ -392,3 +399,7 @@ class TracerTask(Task[TracerCase]):
         start = max(0, (data.shape[-1] - layers) // 2)
         thin = 1 + "xyz".index(thin_axis(self.line_of_sight))
         return half(np.moveaxis(data, thin, -1)[..., start : start + layers])
+
+
+def _true_fields(box: SimulatedBox) -> Mapping[str, Field]:
+    return derived({"density": box.density, "velocity": box.velocity, "momentum": box.momentum})
