@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from peculiar.workflows.groups import find_groups_file
     from peculiar.workflows.mock import make_mocks
     from peculiar.workflows.mock_settings import MockSettings
-    from peculiar.workflows.paint import PaintOptions, paint, paint_file
+    from peculiar.workflows.paint import PaintOptions, paint, paint_file, paint_files
     from peculiar.workflows.query import query, query_file
     from peculiar.workflows.reconstruct import reconstruct
     from peculiar.workflows.reconstruct_file import reconstruct_file
@@ -135,6 +135,7 @@ _ROOMS = {
         "PaintOptions",
         "paint",
         "paint_file",
+        "paint_files",
     ),
     "peculiar.workflows.query": (
         "query",
@@ -190,6 +191,7 @@ __all__ = [
     "make_mocks",
     "paint",
     "paint_file",
+    "paint_files",
     "parse_cosmology",
     "query",
     "query_file",

@@ -56,7 +56,7 @@ FACE = {
         set(),
     ),
     "models": ((peculiar.available_models,), {}, set()),
-    "paint": ((peculiar.paint_file, peculiar.PaintOptions), {"box": "size"}, set()),
+    "paint": ((peculiar.paint_files, peculiar.PaintOptions), CREW | {"box": "size"}, set()),
     "query": (
         (peculiar.query_file,),
         COLUMNS,

@@ -7,13 +7,22 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Axis, Device, Force, Space, app
+from peculiar.cli.app import Axis, Crew, Device, Force, Space, app, ranges, spread
 
 
 @app.command()
+@spread
 def paint(
-    out: Annotated[Path, typer.Option(help="Catalogue: .h5, .fits, .parquet, .ecsv or .csv.")],
-    seed: Annotated[int, typer.Option(help="Of the halos, and of the initial conditions of --box.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Catalogue: .h5, .fits, .parquet, .ecsv or .csv; halos-{seed}.h5 for several seeds."
+        ),
+    ],
+    seed: Annotated[
+        str,
+        typer.Option(help="Of the halos, and of the initial conditions of --box; or several, as 1-8,12."),
+    ],
     box: Annotated[float | None, typer.Option(help="Side of a box with its own 2LPT field [Mpc/h].")] = None,
     density: Annotated[
         Path | None, typer.Option(help="Zarr with your 'density' and, in most cases, 'velocity' in km/s.")
@@ -33,14 +42,17 @@ def paint(
     ] = None,
     redshift: Annotated[float | None, typer.Option(help="Redshift.", show_default="the model's")] = None,
     device: Device = "auto",
+    *,
+    crew: Crew,
     force: Force = False,
 ) -> None:
     """Paint halos on a 2LPT density: x, y, z in Mpc/h, vx, vy, vz in km/s and mass in Msun/h."""
     from peculiar.core.cosmologies import parse_cosmology
-    from peculiar.workflows.paint import PaintOptions, paint_file
+    from peculiar.workflows.paint import PaintOptions, paint_files
 
+    seeds = ranges("--seed", seed)
     options = PaintOptions(
-        seed=seed,
+        seed=seeds[0],
         model=model,
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         redshift=redshift,
@@ -49,4 +61,7 @@ def paint(
         line_of_sight=line_of_sight,
         device=device,
     )
-    typer.echo(f"{paint_file(out, options, size=box, density=density, force=force)}")
+    for path in paint_files(
+        out, options, seeds=seeds, size=box, density=density, workers=crew.chosen(), force=force
+    ):
+        typer.echo(f"{path}")

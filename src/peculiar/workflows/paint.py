@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.field import Space
 from peculiar.core.limits import Device, choose_device, require_density, require_redshift, require_seeds
 from peculiar.core.output import check_output, require_space
+from peculiar.core.own_files import cleared_after
 from peculiar.core.provenance import provenance
+from peculiar.core.workers import Advance, Workers, crew
 from peculiar.fields.files import read_fields
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.inference.painting import HaloPainter
@@ -26,6 +29,7 @@ from peculiar.workflows.density_files import pick_density
 from peculiar.workflows.progress import progress_bar
 
 DEFAULT_PAINTER = "painter"
+_SEED = "{seed}"
 _BYTES_PER_HALO = 7 * 8
 
 
@@ -105,7 +109,9 @@ def paint(
     --------
     >>> halos = paint(225.0, PaintOptions(seed=3))  # doctest: +SKIP
     """
-    return _painted(source, options, *_prepared(options), advance=advance)
+    painter, cosmology, redshift = _prepared(options)
+    painter.check(_mesh(source, painter), cosmology, redshift=redshift)
+    return _painted(source, options, painter, cosmology, redshift, advance=advance)
 
 
 def paint_file(
@@ -144,10 +150,60 @@ def paint_file(
     OutputExistsError
         If the file exists and was not to be replaced.
     """
+    (path,) = paint_files(out, options, seeds=[options.seed], size=size, density=density, force=force)
+    return path
+
+
+def paint_files(
+    out: str | Path,
+    options: PaintOptions,
+    *,
+    seeds: Sequence[int],
+    size: float | None = None,
+    density: str | Path | None = None,
+    workers: Workers = None,
+    force: bool = False,
+) -> list[Path]:
+    """Paint halos with several seeds and write a catalogue for each.
+
+    Parameters
+    ----------
+    out, size, density, force : as in `paint_file`
+        With ``{seed}`` in its name for more than one seed, as ``halos-{seed}.h5``: it becomes ``halos-00001.h5``.
+    options : PaintOptions
+        Its seed is not used.
+    seeds : sequence of int
+        Each paints its own box of `size`, or the one density.
+    workers : int or str, optional
+        Processes of this machine, or the address of a dask scheduler whose workers see `out`: each paints and writes
+        whole catalogues (`peculiar.core.workers.crew`).
+
+    Returns
+    -------
+    list of Path, one per seed.
+
+    Raises
+    ------
+    InputError
+        As in `paint_file`; if seeds would share a file.
+    OutputExistsError
+        If a file exists and was not to be replaced.
+    """
     if (size is None) == (density is None):
         raise InputError("box or density must be given, and not both: --box 500, or --density field.zarr")
     table_format(out)
-    target = check_output(out, overwrite=force, inputs={"--density": density})
+    require_seeds(seeds)
+    if len(seeds) > 1 and _SEED not in Path(out).name:
+        raise InputError(
+            f"out must have {_SEED} in its name for {len(seeds)} seeds, got {out}: "
+            f"give {Path(out).with_stem(f'{Path(out).stem}-{_SEED}')}"
+        )
+    targets = [
+        check_output(str(out).replace(_SEED, f"{seed:05d}"), overwrite=force, inputs={"--density": density})
+        for seed in seeds
+    ]
+    if not isinstance(workers, str):  # whose workers have devices of their own
+        choose_device(options.device)
     painter, cosmology, redshift = _prepared(options)
     source: float | MatterFields
     if density is not None:
@@ -156,13 +212,48 @@ def paint_file(
     else:
         assert size is not None
         source = side = Box(size).side
+    painter.check(_mesh(source, painter), cosmology, redshift=redshift)
     number = options.number_density or painter.card.number_density
-    require_space(target, size=round(_BYTES_PER_HALO * number * side**3))
-    with progress_bar("painting", total=painter.passes + 1) as advance:
-        halos = _painted(source, options, painter, cosmology, redshift, advance=advance)
+    require_space(targets[0], size=round(len(seeds) * _BYTES_PER_HALO * number * side**3))
+    write = partial(
+        _write,
+        source=source,
+        density=None if density is None else str(density),
+        options=options,
+        painter=painter,
+        cosmology=cosmology,
+        redshift=redshift,
+        force=force,
+    )
+    tasks = {f"seed {seed}": (seed, target) for seed, target in zip(seeds, targets, strict=True)}
+    units = painter.passes + 1
+    with (
+        cleared_after(targets[0].parent),
+        crew(workers, tasks=len(tasks), what="painting") as hands,
+        progress_bar("painting", total=units * len(tasks)) as advance,
+    ):
+        return list(hands.each(write, tasks, units=units, advance=advance))
+
+
+def _write(
+    task: tuple[int, Path],
+    advance: Advance,
+    *,
+    source: float | MatterFields,
+    density: str | None,
+    options: PaintOptions,
+    painter: HaloPainter,
+    cosmology: Cosmology,
+    redshift: float,
+    force: bool,
+) -> Path:
+    """Paint the halos of one seed and write their catalogue."""
+    seed, path = task
+    options = replace(options, seed=seed)
+    halos = _painted(source, options, painter, cosmology, redshift, advance=advance)
     settings: dict[str, Any] = {
-        "box_size": side,
-        "density": None if density is None else str(density),
+        "box_size": halos.box.side,
+        "density": density,
         "model": painter.card.name,
         "cosmology": cosmology_settings(cosmology),
         "redshift": redshift,
@@ -170,7 +261,7 @@ def paint_file(
         "space": options.space,
         "line_of_sight": options.line_of_sight,
     }
-    return write_catalogue(target, halos, provenance=provenance(settings, seed=options.seed), overwrite=force)
+    return write_catalogue(path, halos, provenance=provenance(settings, seed=seed), overwrite=force)
 
 
 def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> MatterFields:
@@ -197,7 +288,6 @@ def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> 
 
 
 def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
-    device = choose_device(options.device)
     painter = HaloPainter.load(options.model)
     card = painter.card
     # Boxes scatter about the mean; what is far beyond it needs no painting to be refused.
@@ -206,9 +296,14 @@ def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
             f"number_density must be at most about {card.number_density:.3g} (h/Mpc)^3, what model {card.name!r} "
             f"paints, got {options.number_density:g}"
         )
-    painter.module.to(device)
     redshift = card.redshift if options.redshift is None else options.redshift
     return painter, options.cosmology or card.training_cosmology, redshift
+
+
+def _mesh(source: float | MatterFields, painter: HaloPainter) -> Box:
+    if isinstance(source, MatterFields):
+        return source.density.box
+    return box_of_cells(source, cell_size=painter.card.cell_size)
 
 
 def _painted(
@@ -220,20 +315,19 @@ def _painted(
     *,
     advance: Callable[[int], None],
 ) -> Catalogue:
+    device = choose_device(options.device)
+    painter.module.to(device)
     if isinstance(source, MatterFields):
-        painter.check(source.density.box, cosmology, redshift=redshift)
         fields = source
     else:
-        box = box_of_cells(source, cell_size=painter.card.cell_size)
-        painter.check(box, cosmology, redshift=redshift)
         fields = matter_fields(
-            box,
+            _mesh(source, painter),
             cosmology,
             seed=options.seed,
             redshift=redshift,
             per_cell=painter.card.particles_per_cell,
             dynamics=painter.card.dynamics,
-            device=next(painter.module.parameters()).device,
+            device=device,
         )
     advance(1)
     halos = painter.catalogue(

@@ -86,7 +86,7 @@ def simulate_run(
     settings = settings or BoxSettings()
     pairs = isinstance(settings, PairSettings)
     require_seeds(seeds)
-    if not isinstance(workers, str):
+    if not isinstance(workers, str):  # whose workers have devices of their own
         choose_device(device)
     plan: dict[str, Any] = {}
     painter = None

@@ -12,7 +12,7 @@ from peculiar.fields.files import write_fields
 from peculiar.inference.model_card import PainterCard, load_model, task_of
 from peculiar.inference.painting import HaloPainter, most_massive
 from peculiar.simulate.matter import matter_fields
-from peculiar.workflows.paint import PaintOptions, paint, paint_file
+from peculiar.workflows.paint import PaintOptions, paint, paint_file, paint_files
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,26 @@ def test_paint_writes_a_catalogue_that_can_be_read(tiny_painter, tmp_path):
     assert table.meta["box_size"] == 64.0
     with pytest.raises(OutputExistsError, match="--force"):
         paint_file(out, PaintOptions(seed=3, model=tiny_painter), size=64.0)
+
+
+def test_several_seeds_and_workers_paint_what_each_seed_paints(tiny_painter, density, tmp_path, scheduler):
+    options = PaintOptions(seed=0, model=tiny_painter)
+    made = paint_files(
+        tmp_path / "halos-{seed}.h5", options, seeds=[3, 11], density=density, workers=scheduler
+    )
+    assert [path.name for path in made] == ["halos-00003.h5", "halos-00011.h5"]
+    assert sorted(tmp_path.iterdir()) == made
+    for seed, path in zip((3, 11), made, strict=True):
+        alone = paint_file(
+            tmp_path / "alone.h5", PaintOptions(seed=seed, model=tiny_painter), density=density, force=True
+        )
+        several, one = (
+            peculiar.read_catalogue(name, box=Box(64.0), space="real", redshift=0.5) for name in (path, alone)
+        )
+        assert np.array_equal(several.positions, one.positions)
+        assert np.array_equal(several.masses, one.masses)
+    with pytest.raises(InputError, match=r"must have {seed} in its name for 2 seeds.*give .*halos-{seed}.h5"):
+        paint_files(tmp_path / "halos.h5", options, seeds=[3, 11], density=density)
 
 
 def test_a_density_of_the_users_gives_the_same_halos_as_the_box_it_came_from(tiny_painter, density, tmp_path):
@@ -111,7 +131,7 @@ def test_boxes_that_cannot_be_made_are_refused_before_work(tiny_painter, tmp_pat
         ({"redshift": float("nan")}, "redshift must be >= 0"),
         ({"redshift": -1.0}, "redshift must be >= 0"),
         ({"seed": -1}, "seed must lie in 0 to"),
-        ({"device": "tpu"}, "device must be cpu"),
+        ({"device": "tpu"}, "device must be auto, cpu"),
         ({"model": "wu2021"}, "must be"),
     ],
 )
