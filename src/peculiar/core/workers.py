@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from peculiar.core.errors import InputError, InputWarning
 from peculiar.core.extras import extra
 from peculiar.core.memory import free_memory, require_memory
+from peculiar.core.provenance import package_version
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -106,9 +107,7 @@ class Cluster:
         """See `Crew.each`; tasks that wait are given up when one fails."""
         from distributed import as_completed
 
-        import peculiar
-
-        options = {"version": peculiar.__version__, "threads": self._threads, "pure": False}
+        options = {"version": package_version(), "threads": self._threads, "pure": False}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph")  # once
             shared = self._client.submit(_itself, function, pure=False)
@@ -206,11 +205,9 @@ def _perform(
     function: Callable[[T, Advance], R], task: T, *, name: str, version: str, threads: int | None
 ) -> tuple[R, list[Warning]]:
     """Do a task on a worker; return its result, and its warnings for the user."""
-    import peculiar
-
-    if peculiar.__version__ != version:  # of one that came after the others were asked
+    if package_version() != version:  # of one that came after the others were asked
         raise InputError(
-            f"workers must have peculiar {version}, got one with {peculiar.__version__}: install it there"
+            f"workers must have peculiar {version}, got one with {package_version()}: install it there"
         )
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -313,8 +310,6 @@ def _connected(address: str) -> Iterator[Client]:
 
 def _require_alike(client: Client, address: str) -> None:
     """Refuse workers that have another version of the package, or none."""
-    import peculiar
-
     found = client.get_versions(packages=["peculiar"])["workers"]
     if not found:
         warnings.warn(
@@ -323,12 +318,12 @@ def _require_alike(client: Client, address: str) -> None:
     others = {
         worker: stated["packages"].get("peculiar")
         for worker, stated in found.items()
-        if stated["packages"].get("peculiar") != peculiar.__version__
+        if stated["packages"].get("peculiar") != package_version()
     }
     if others:
         worker, version = min(others.items())
         raise InputError(
-            f"workers must have peculiar {peculiar.__version__}, got {version or 'none'} at {worker} "
+            f"workers must have peculiar {package_version()}, got {version or 'none'} at {worker} "
             f"({len(others)} of {len(found)} workers): install this version there"
         )
 
