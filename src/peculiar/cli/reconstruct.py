@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from peculiar.cli.app import Force, Sight, Space, announce, app, numbers, pairs, spread
+from peculiar.cli.app import Device, Force, Sight, Space, announce, app, numbers, pairs, spread
 from peculiar.cli.surveys import Columns, WithMargin, WithRandoms
 
 
@@ -152,6 +152,7 @@ def reconstruct(
             show_default="what is free",
         ),
     ] = None,
+    device: Device = "auto",
     force: Force = False,
 ) -> None:
     """Reconstruct density, velocity and momentum from a catalogue."""
@@ -194,6 +195,7 @@ def reconstruct(
         unseen=unseen,
         vpec=vpec,
         shifted=BaoOptions(**asdict(shifted)),
+        device=device,
         force=force,
         announce=announce,
     )

@@ -160,6 +160,7 @@ def train(
     profile: Profile = "cpu",
     change: Changes = None,
     seed: Annotated[int, typer.Option(help="Of weights, crops and symmetries.")] = 0,
+    device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Start again in a directory that holds a run.")
@@ -177,6 +178,7 @@ def train(
         resume=resume,
         force=force,
         seed=seed,
+        device=device,
         announce=announce,
     )
     for name, value in card.metrics.items():
@@ -194,6 +196,7 @@ def tune(
     repeats: Annotated[int, typer.Option(help="Trainings of each set.")] = 1,
     change: Changes = None,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a search.")] = False,
 ) -> None:
     """Search learning rate, dropout, number of boxes, channels and batch size."""
@@ -209,6 +212,7 @@ def tune(
         changes=change or (),
         resume=resume,
         seed=seed,
+        device=device,
         announce=announce,
     )
     typer.echo(" ".join(f"--set {setting}" for setting in best))
@@ -264,6 +268,7 @@ def evaluate(
         ),
     ] = None,
     figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
+    device: Device = "auto",
     *,
     crew: Crew,
     force: Force = False,
@@ -285,6 +290,7 @@ def evaluate(
         velocity=velocity,
         samples=sample or None,
         figures=figures,
+        device=device,
         workers=crew.chosen(),
         force=force,
     )

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from peculiar.core import Catalogue, InputError
+from peculiar.core.limits import Device, choose_device
 from peculiar.core.output import check_output
 from peculiar.core.workers import Workers
 from peculiar.evaluation.counts.task import CountTask
@@ -39,6 +40,7 @@ from peculiar.workflows.judge import judge
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 from peculiar.workflows.simulate import run_cosmology
 
+N = TypeVar("N", DisplacementEmulator, FlowEmulator, HaloPainter, NeuralReconstructor)
 _FLAGS = {"satellite_fraction": "satellites", "line_of_sight": "los", "samples": "sample"}
 """Options that the command line calls otherwise."""
 
@@ -58,6 +60,7 @@ def evaluate(
     velocity: VelocityRule | None = None,
     samples: Sequence[str] | None = None,
     figures: bool = True,
+    device: Device = "auto",
     workers: Workers = None,
     force: bool = False,
 ) -> Path:
@@ -91,6 +94,8 @@ def evaluate(
         How isolated cubes are observed; asks for the protocol of surveys.
     figures : bool
         Also draw the figures, as PDF and PNG.
+    device : "auto", "cpu" or "cuda"
+        Of networks: "auto" takes a GPU where torch sees one. The workers' are of its kind.
     workers : int or str, optional
         Processes of this machine, or the address of a dask scheduler whose workers see `run`: each judges whole boxes
         (`peculiar.core.workers.crew`).
@@ -121,7 +126,7 @@ def evaluate(
         name, flag = foreign[0], _FLAGS.get(foreign[0], foreign[0]).replace("_", "-")
         rule = f"must not be given for models of the task {kind!r}, got {given[name]!r}: leave it out"
         raise InputError(f"{name} {rule}", command=f"--{flag} {rule}")
-    task = make(_Request(run, models, seeds, given))
+    task = make(_Request(run, models, seeds, choose_device(device), given))
     return judge(task, out=out, figures=figures, workers=workers, force=force)
 
 
@@ -132,6 +137,7 @@ class _Request:
     run: str | Path
     models: Sequence[str] | None
     seeds: Sequence[int] | None
+    device: Literal["cpu", "cuda"]
     options: Mapping[str, Any]
 
     @property
@@ -145,6 +151,11 @@ class _Request:
         seeds = self.options.get("tune_on")
         return [] if seeds is None else open_run(self.options.get("tune_run", self.run), seeds)
 
+    def placed(self, model: N) -> N:
+        """Move a network to the device."""
+        model.module.to(self.device)
+        return model
+
     def settings(self, models: Sequence[str]) -> dict[str, Any]:
         """Where boxes and models come from, for the record."""
         return {"run": str(self.run), "models": list(models)}
@@ -157,7 +168,10 @@ class _Request:
 def _tracers(request: _Request) -> TracerTask:
     models = request.models or [*_shipped("reconstruct"), *CLASSICAL]
     # The iterative FFT comes first: the others are compared with it.
-    made = {name: make_reconstructor(name)[0] for name in dict.fromkeys(["iterative", *models])}
+    made = {
+        name: make_reconstructor(name, device=request.device)[0]
+        for name in dict.fromkeys(["iterative", *models])
+    }
     return TracerTask(
         request.boxes,
         list(made.values()),
@@ -179,7 +193,7 @@ def _displacements(request: _Request) -> DisplacementTask:
                 f"seeds must be those of {request.run}, got {missing or 'none'}: it holds {len(found)}"
             )
         paths = [found[seed] for seed in request.seeds]
-    emulators = [DisplacementEmulator.load(name) for name in names]
+    emulators = [request.placed(DisplacementEmulator.load(name)) for name in names]
     cosmology = run_cosmology(request.run)
     return DisplacementTask(paths, emulators, cosmology=cosmology, settings={"run": str(request.run)})
 
@@ -190,7 +204,7 @@ def _flows(request: _Request) -> FlowTask:
     box = SimulatedBox.open(paths[0])
     predictors: dict[str, Predictor] = {}
     for name in models:
-        predictors |= _predictors(FlowEmulator.load(name), box)
+        predictors |= _predictors(request.placed(FlowEmulator.load(name)), box)
     return FlowTask(
         paths,
         predictors,
@@ -202,7 +216,7 @@ def _flows(request: _Request) -> FlowTask:
 
 def _counts(request: _Request) -> CountTask:
     models = request.models or _shipped("paint")
-    painters = [HaloPainter.load(name) for name in models]
+    painters = [request.placed(HaloPainter.load(name)) for name in models]
     return CountTask(
         request.boxes,
         {painter.card.name: painter for painter in painters},
@@ -214,7 +228,7 @@ def _counts(request: _Request) -> CountTask:
 
 def _cubes(request: _Request) -> CubeTask:
     models = _shipped("survey") if request.models is None else request.models
-    networks = [NeuralReconstructor.load(name) for name in models]
+    networks = [request.placed(NeuralReconstructor.load(name)) for name in models]
     samples = _samples(request.options.get("samples"))
     return CubeTask(
         request.boxes,
@@ -257,7 +271,9 @@ def _predictors(emulator: FlowEmulator, box: SimulatedBox) -> dict[str, Predicto
     flow = _Last(partial(emulator.flow, cosmology=box.cosmology, redshift=box.redshift))
 
     def predictor(suffix: str) -> Predictor:
-        return lambda density: {name: flow(density)[name + suffix] for name in ("velocity", "momentum")}
+        return lambda density: {
+            name: flow(density)[name + suffix].to("cpu") for name in ("velocity", "momentum")
+        }
 
     name = emulator.card.name
     return {name: predictor(""), f"{name}, unbiased power": predictor("_unbiased")}

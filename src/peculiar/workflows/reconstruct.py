@@ -18,6 +18,7 @@ from peculiar.core import (
     OutOfRangeWarning,
     Reconstructor,
 )
+from peculiar.core.limits import Device, choose_device
 from peculiar.core.memory import allowed_memory, require_memory
 from peculiar.inference.model_card import (
     DEFAULT_MODEL,
@@ -33,21 +34,26 @@ CELL_SIZE = 225 / 96
 """Cell of Xiao et al. 2024, for reconstructors without a card [Mpc/h]."""
 
 
-def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | None]:
+def make_reconstructor(
+    model: str | Path, *, device: Device = "cpu"
+) -> tuple[Reconstructor, ModelCard | None]:
     """Return a reconstructor by name, and its card if it has one.
 
     Parameters
     ----------
     model : str or path
         "linear", "iterative", "wiener", a model that comes with the package, or a .safetensors file.
+    device : "auto", "cpu" or "cuda"
+        Of a network; the meshes of its inputs and of classical reconstructors are on the CPU.
 
     Raises
     ------
     InputError
-        If there is no such model, or its files are damaged or of another version.
+        If there is no such model or device, or the model's files are damaged or of another version.
     """
     from peculiar.linear import IterativeFFT, LinearTheory, MultiTracerWiener
 
+    chosen = choose_device(device)
     if model == "linear":
         return LinearTheory(), None
     if model == "iterative":
@@ -66,6 +72,7 @@ def make_reconstructor(model: str | Path) -> tuple[Reconstructor, ModelCard | No
     from peculiar.inference.reconstructor import NeuralReconstructor
 
     reconstructor = NeuralReconstructor.load(model)
+    reconstructor.module.to(chosen)
     return reconstructor, reconstructor.card
 
 
@@ -144,6 +151,7 @@ def reconstruct(
     cells: int | None = None,
     cosmology: Cosmology | None = None,
     memory: int | str | None = None,
+    device: Device = "auto",
 ) -> Reconstruction:
     """Reconstruct the real-space fields of matter from a catalogue.
 
@@ -163,6 +171,8 @@ def reconstruct(
         What the process may take [bytes], or "8GB"; what is free where not given. A network that does not fit whole
         goes in tiles, with its meshes in temporary files; the fields are in memory all the same (32 bytes a cell):
         `reconstruct_file` keeps them on the disk.
+    device : "auto", "cpu" or "cuda"
+        Of a network that is named: "auto" takes a GPU where torch sees one.
 
     Returns
     -------
@@ -184,7 +194,7 @@ def reconstruct(
     card: ModelCard | None = None
     if model is None or isinstance(model, (str, Path)):
         default = DEFAULT_MODEL if catalogue.completeness is None else SURVEY_MODEL
-        reconstructor, card = make_reconstructor(model or default)
+        reconstructor, card = make_reconstructor(model or default, device=device)
     else:
         reconstructor, card = model, getattr(model, "card", None)
     if cells is None:

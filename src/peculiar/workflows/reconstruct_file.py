@@ -27,6 +27,7 @@ from peculiar.catalogues.tables import table_files, table_format
 from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.cosmology import SPEED_OF_LIGHT
+from peculiar.core.limits import Device
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.fields.files import HDF5
@@ -89,6 +90,7 @@ def reconstruct_file(
     unseen: Unseen = "keep",
     vpec: bool = False,
     shifted: BaoOptions | None = None,
+    device: Device = "auto",
     force: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Summary:
@@ -127,6 +129,8 @@ def reconstruct_file(
         Add the columns "VPEC", "VPEC_ERR" and "zHD" to a survey's objects; see `vpec_columns`.
     shifted : BaoOptions, optional
         Positions shifted for baryon acoustic oscillations to write.
+    device : "auto", "cpu" or "cuda"
+        Of networks: "auto" takes a GPU where torch sees one.
     force : bool
         Replace outputs that are there.
     announce : callable, optional
@@ -165,7 +169,7 @@ def reconstruct_file(
         require_held(table, objects, added=(*OBJECT_COLUMNS, *told, *flags))
     shifted.check(table, options.survey)
     default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
-    reconstructor, card = make_reconstructor(model or default)
+    reconstructor, card = make_reconstructor(model or default, device=device)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     cell_size = card.cell_size if card else CELL_SIZE
     catalogue, made, limits = _read(

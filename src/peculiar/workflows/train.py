@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.core.limits import Device, choose_device
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.core.provenance import provenance
 from peculiar.core.records import read_json
@@ -42,6 +43,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     seed: int = 0,
+    device: Device = "auto",
     announce: Callable[[str], None] = print,
 ) -> AnyCard:
     """Train a network and write its weights and card.
@@ -65,6 +67,8 @@ def train(
         Start again in a directory that holds a run.
     seed : int
         Of the initial weights, crops, symmetries and dropout.
+    device : "auto", "cpu" or "cuda"
+        In place of the recipe's `train.accelerator`; "auto" leaves that, which is a GPU where there is one.
     announce : callable
         Takes lines of progress.
 
@@ -77,7 +81,7 @@ def train(
     runs = run_paths(run)
     for one in runs:
         refuse_inputs(out, {"--run": one})
-    settings = load_recipe(recipe, profile=profile, changes=changes)
+    settings = load_recipe(recipe, profile=profile, changes=[*changes, *device_changes(device)])
     splits = split_files(runs, settings)
     check_plan(settings, splits, seed=seed)
     network = build_network(settings, seed=seed)
@@ -120,6 +124,12 @@ def train(
     for folder in _folders(out, settings):
         draw_curves(folder / "metrics.csv")
     return card
+
+
+def device_changes(device: Device) -> list[str]:
+    """Return the settings of a recipe that put a training on a device; InputError if there is none such."""
+    chosen = choose_device(device)
+    return [] if device == "auto" else [f"train.accelerator={'gpu' if chosen == 'cuda' else 'cpu'}"]
 
 
 def draw_curves(metrics: Path) -> list[Path]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from peculiar.core.errors import InputError, OutputExistsError
+from peculiar.core.limits import Device
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.core.provenance import provenance
 from peculiar.training.loop import fit
 from peculiar.training.objectives import objectives
 from peculiar.training.recipe import load_recipe
 from peculiar.training.tune import search
-from peculiar.workflows.train import build_network
+from peculiar.workflows.train import build_network, device_changes
 from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import Runs, run_paths, split_files, training_pairs, with_tables
 
@@ -31,6 +32,7 @@ def tune(
     changes: Sequence[str] = (),
     resume: bool = False,
     seed: int = 0,
+    device: Device = "auto",
     announce: Callable[[str], None] = print,
 ) -> list[str]:
     """Search learning rate, dropout, number of boxes, channels and batch size for the least validation loss.
@@ -39,7 +41,7 @@ def tune(
 
     Parameters
     ----------
-    recipe, profile, run, changes, announce
+    recipe, profile, run, changes, device, announce
         As in `peculiar.workflows.train.train`; each trial is as long as the profile says.
     out : path
         Directory for the study, its trials, and ``best.json``.
@@ -59,6 +61,7 @@ def tune(
     """
     for one in run_paths(run):
         refuse_inputs(out, {"--run": one})
+    changes = [*changes, *device_changes(device)]
     settings = load_recipe(recipe, profile=profile, changes=changes)
     everything = settings.data.model_copy(update={"boxes": None})
     splits = split_files(run, settings.model_copy(update={"data": everything}))

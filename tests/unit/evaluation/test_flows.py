@@ -227,7 +227,7 @@ def test_refuses_before_it_works(paths, half, tmp_path):
 def test_a_task_with_networks_travels_to_other_processes(paths):
     cloudpickle = pytest.importorskip("cloudpickle")
     make, _ = _TASKS["flow"]
-    task = make(_Request(paths[0].parent, ["flow"], [1], {}))
+    task = make(_Request(paths[0].parent, ["flow"], [1], "cpu", {}))
     other = cloudpickle.loads(cloudpickle.dumps(task))
     (case,) = task.cases(paths[0])
     expected, found = (

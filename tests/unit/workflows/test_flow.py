@@ -140,6 +140,8 @@ def test_what_is_no_overdensity_is_refused(tiny, wave, change, match):
 
 
 def test_bad_requests_end_in_one_line_before_any_work(tiny, wave, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
     def work(*_, **__):
         raise AssertionError("work began")
 
@@ -164,7 +166,7 @@ def test_bad_requests_end_in_one_line_before_any_work(tiny, wave, tmp_path, monk
         ("density.zarr", ["--redshift", -1], "redshift must be >= 0"),
         ("density.zarr", ["--redshift", 1e9], "redshift must lie in"),
         ("early.zarr", [], "redshift must be >= 0"),
-        ("density.zarr", ["--device", "tpu"], "device must be cpu"),
+        ("density.zarr", ["--device", "cuda"], "device must be auto, cpu, or cuda where torch sees a GPU"),
         ("density.zarr", ["--cosmology", "nothing"], "cosmology must be one of"),
         ("density.zarr", ["--out", tmp_path / "density.zarr"], "Output must not hold an input"),
     ]:
