@@ -29,7 +29,7 @@ LONG_NAMES = {
     "density_least_squares": "overdensity of matter of least mean-square error, its power too low",
     "velocity": "peculiar velocity of matter",
     "velocity_error": "standard error of one component of the velocity, small-scale motions apart",
-    "object_velocity": "peculiar velocity of halos that objects are moved back to",
+    "object_velocity": "peculiar velocity of the halos of objects that are observed there, in redshift space",
     "object_velocity_error": "standard error of it along the line of sight",
     "known_fraction": "share of the velocity's variance that the survey knows, in linear theory",
     "completeness": "fraction of the survey's full density that was observed, in redshift space",

@@ -32,7 +32,6 @@ from peculiar.fields.objects import (
     unseen_places,
 )
 from peculiar.fields.sight import SkySight, in_box
-from peculiar.inference.own_objects import at_own_objects
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
 from peculiar.linear.reliability import Amplitude, with_reliability
 
@@ -184,8 +183,7 @@ class Reconstruction(Mapping[str, Field]):
         Parameters
         ----------
         positions : Catalogue or (n, 3) [Mpc/h], optional
-            In the space of the catalogue's; by default the catalogue's own, of which networks that have learned it
-            tell the velocities of the halos that they live in. Objects outside the box have NaN.
+            In the space of the catalogue's; by default the catalogue's own. Objects outside the box have NaN.
 
         Raises
         ------
@@ -193,9 +191,8 @@ class Reconstruction(Mapping[str, Field]):
             If the positions have another shape, or the file knows no objects and none are given.
         """
         if positions is None:
-            catalogue = self._known_catalogue("positions")
-            return at_own_objects(catalogue, self.fields, cosmology=self._known_cosmology())
-        if isinstance(positions, Catalogue):
+            positions = self._known_catalogue("positions").positions
+        elif isinstance(positions, Catalogue):
             positions = positions.positions
         elif np.ndim(positions) != 2 or np.shape(positions)[1] != 3:
             raise InputError(f"positions must have shape (n, 3), got {np.shape(positions)}")

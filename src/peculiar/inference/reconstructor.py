@@ -15,11 +15,11 @@ from jaxtyping import Float
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.objects import OBJECTS, OBJECTS_ERROR
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.model_card import ModelCard, load_model
-from peculiar.inference.own_objects import OBJECTS, OBJECTS_ERROR
 from peculiar.inference.whole import (
     Mesh,
     apply_isolated,
@@ -32,7 +32,7 @@ from peculiar.inference.whole import (
 )
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
-from peculiar.linear.overdensity import crop, fourier_box, pad
+from peculiar.linear.overdensity import crop, fourier_box, larger_box, pad, surrounded
 from peculiar.models.channels import (
     DENSITY,
     LIKELIHOOD_OUTPUTS,
@@ -107,10 +107,12 @@ class NeuralReconstructor:
             If the network needs masses and the catalogue has none.
         """
         check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
-        inputs = network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=self.card.inputs)
+        seen, margin = self.seen(catalogue, cells=cells)
+        inputs = network_inputs(seen, cells=cells + 2 * margin, cosmology=cosmology, spec=self.card.inputs)
         outputs = self.outputs(
             inputs.data, line_of_sight=catalogue.line_of_sight, periodic=catalogue.box.periodic
         )
+        outputs = interior(outputs, margin)
         return assemble(
             outputs,
             card=self.card,
@@ -118,10 +120,19 @@ class NeuralReconstructor:
             velocity_factor=velocity_factor(catalogue, catalogue.box.with_cells(cells), cosmology=cosmology),
         )
 
+    def seen(self, catalogue: Catalogue, *, cells: int) -> tuple[Catalogue, int]:
+        """Return what the network sees of a catalogue, and how many cells of it lie beyond the catalogue's faces."""
+        margin = 0 if catalogue.box.periodic else self.card.inputs.margin
+        return (surrounded(catalogue, cells=cells, margin=margin) if margin else catalogue), margin
+
+    def mesh(self, box: Box) -> Box:
+        """Return the box that the network sees of another, with its mesh."""
+        return larger_box(box, self.card.inputs.margin)
+
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, with the margin that it may need."""
-        multiple, shape = total_stride(self.module), box.shape
-        if self.card.inputs.isolated and not box.periodic:
+        multiple, shape = total_stride(self.module), self.mesh(box).shape
+        if self.card.inputs.ends and not box.periodic:
             return _BYTES_OF_SURVEYS * math.prod(-(-side // multiple) * multiple for side in shape)
         if box.periodic and fits(shape, multiple):
             return _BYTES_PER_CELL * math.prod(shape)
@@ -144,7 +155,7 @@ class NeuralReconstructor:
             Whether opposite faces of the mesh are one.
         """
         card = self.card
-        isolated = card.inputs.isolated and not periodic
+        isolated = card.inputs.ends and not periodic
         vectors = outputs_of(self.module).vectors
         turn, elements = self.symmetries(line_of_sight)
 
@@ -175,6 +186,12 @@ class NeuralReconstructor:
         along = "z" if self.card.line_of_sight == "z" else None
         turn = _TURNS.get(line_of_sight, IDENTITY) if along else IDENTITY
         return turn, spread_symmetries(self.card.symmetry_average, line_of_sight=along)
+
+
+def interior(mesh: Any, margin: int) -> Any:
+    """Return a mesh (channel, x, y, z) without so many cells beyond each face."""
+    inner = slice(margin, -margin or None)
+    return mesh[:, inner, inner, inner]
 
 
 def assemble(
@@ -247,7 +264,7 @@ def assembled(
     error = (along + 2 * across).div(3).sqrt() * velocity_factor
     yield ERROR, Field(error[None], box, names=(ERROR,), unit="km/s")
     values = torch.as_tensor(outputs[OBJECT_VELOCITY]).cpu() * velocity_factor
-    yield OBJECTS, vector(values, "of the halos that objects live in, where they are moved back to")
+    yield OBJECTS, vector(values, "of the halos that objects live in, where these are observed")
     along = torch.as_tensor(outputs[OBJECT_LOG_VARIANCE][:1]).cpu().exp().sqrt() * velocity_factor
     yield OBJECTS_ERROR, Field(along, box, names=(OBJECTS_ERROR,), unit="km/s")
 

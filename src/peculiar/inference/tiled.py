@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import uuid
 import weakref
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import zarr
@@ -68,13 +68,14 @@ class TiledReconstructor:
 
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that the meshes of the inputs take at most, or the least tiles if that is more."""
+        box = self.network.mesh(box)
         meshes = _CELL_BYTES * box.cell_count + _TRANSFORM_BYTES * fourier_box(box).cell_count
         tiles = (_tile_bytes(stage, _least_core(stage)) for stage in stages_of(self.network.module))
         return int(max(meshes, *tiles))
 
     def scratch(self, box: Box) -> int:
         """Return the room [bytes] that the temporary meshes take on the disk at most."""
-        return _SCRATCH_BYTES * math.prod(box.shape)
+        return _SCRATCH_BYTES * self.network.mesh(box).cell_count
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return what the network's `reconstruct` does."""
@@ -96,8 +97,9 @@ class TiledReconstructor:
         """
         check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
         box = catalogue.box.with_cells(cells)
-        inputs = self._inputs(catalogue, box, cosmology, scratch)
-        outputs = self._outputs(inputs, catalogue, scratch)
+        seen, margin = self.network.seen(catalogue, cells=cells)
+        inputs = self._inputs(seen, seen.box.with_cells(cells + 2 * margin), cosmology, scratch)
+        outputs = _Interior(self._outputs(inputs, catalogue, scratch), margin)
         del inputs
         factor = velocity_factor(catalogue, box, cosmology=cosmology)
         yield from assembled(outputs, card=self.card, box=box, velocity_factor=factor)
@@ -111,7 +113,7 @@ class TiledReconstructor:
         for piece in spec.pieces(catalogue, cells=max(box.shape), cosmology=cosmology):
             stop = start + len(piece)
             array[start:stop] = piece.numpy()
-            if not spec.isolated:
+            if not spec.ends:
                 beyond[start:stop] = piece.mean(dim=(1, 2, 3))
             start = stop
         return View(array, vectors=spec.vectors, beyond=None if box.periodic else beyond)
@@ -143,7 +145,7 @@ class TiledReconstructor:
                     [shape[axis] for axis in symmetry.permutation],
                     multiple=total_stride(module),
                     periodic=periodic,
-                    isolated=self.card.inputs.isolated and not periodic,
+                    isolated=self.card.inputs.ends and not periodic,
                 ),
                 core=self._core,
                 make=make,
@@ -156,6 +158,23 @@ class TiledReconstructor:
         """Return the cells of a tile that are kept, along a side."""
         side = int((self.allowed / (_NUMBER_BYTES * stage.numbers)) ** (1 / 3))
         return max((side - 2 * stage.halo) // stage.unit * stage.unit, _least_core(stage))
+
+
+@dataclass(frozen=True, eq=False)
+class _Interior:
+    """The channels of an array on the disk without so many cells beyond each face."""
+
+    array: zarr.Array
+    margin: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        channels, *sides = self.array.shape
+        return channels, *(side - 2 * self.margin for side in sides)
+
+    def __getitem__(self, channels: slice) -> Any:
+        inner = slice(self.margin, -self.margin or None)
+        return self.array[channels, inner, inner, inner]
 
 
 def _least_core(stage: Stage) -> int:

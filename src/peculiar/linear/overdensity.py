@@ -148,6 +148,36 @@ def _on_mesh(field: Field | None, box: Box) -> Float[torch.Tensor, "x y z"]:
     return torch.as_tensor(values.reshape(box.shape), dtype=torch.float32)
 
 
+def larger_box(box: Box, margin: int) -> Box:
+    """Return a box that is not periodic with some more cells beyond each face."""
+    if box.periodic or not margin:
+        return box
+    wide = margin * box.cell_size
+    x, y, z = (side + 2 * wide for side in box.sides)
+    left, front, bottom = (corner - wide for corner in box.origin)
+    return Box((x, y, z), max(box.shape) + 2 * margin, origin=(left, front, bottom), periodic=False)
+
+
+def surrounded(catalogue: Catalogue, *, cells: int, margin: int) -> Catalogue:
+    """Return a catalogue in a larger box, of which it sees nothing beyond its own.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        In a box that is not periodic.
+    cells : int
+        Mesh cells along its longest side.
+    margin : int
+        Cells beyond each face.
+    """
+    box = catalogue.box.with_cells(cells)
+    larger = larger_box(box, margin)
+    inside = _on_mesh(catalogue.completeness, box)[None]
+    seen = torch.nn.functional.pad(inside, (margin,) * 6)
+    completeness = Field(seen, larger, ("completeness",), space="redshift")
+    return catalogue.replace(box=larger, completeness=completeness)
+
+
 def overdensity(
     positions: Float[np.ndarray, "n 3"],
     grid: Sampling,

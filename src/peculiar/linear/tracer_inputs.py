@@ -17,11 +17,20 @@ from peculiar.linear.overdensity import crop, sampling
 
 
 class CatalogueInputs(NetworkInputs):
-    """Inputs that are made of a catalogue; `isolated` ones are trained on regions that end at their faces."""
+    """Inputs that are made of a catalogue; `isolated` ones are trained on regions that end at their faces.
+
+    Of a box that is not periodic the meshes of others reach `margin` cells beyond its faces (`surrounded`).
+    """
 
     task = "reconstruct"
     isolated: ClassVar[bool] = False
+    margin: ClassVar[int] = 0
     weighting: Literal["number", "mass"] = "number"
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing need be made up beyond the meshes of a box that is not periodic."""
+        return self.isolated or self.margin > 0
 
     def own_channels(
         self, catalogue: Catalogue, given: Circumstances

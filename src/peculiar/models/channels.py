@@ -26,9 +26,9 @@ LIKELIHOOD_OUTPUTS = Channels(
     )
 )
 """Those, with the logarithm of the velocity's variance along the line of sight and along each axis across it; and the
-same of objects: the velocity of the halo that one lives in which was moved back to a place."""
+same of objects: the velocity of the halo that one lives in which is observed at a place."""
 OBJECT_TARGETS = Channels(("objects", *vector("object_velocity")))
-"""Objects that were moved back to each cell, and the sum of their halos' velocities / (a H f) [Mpc/h]."""
+"""Objects that are observed in each cell, and the sum of their halos' velocities / (a H f) [Mpc/h]."""
 
 FLOW_OUTPUTS = Channels((*vector("velocity"), *vector("momentum")))
 """The same of networks that are given the density."""

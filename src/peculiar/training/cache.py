@@ -30,8 +30,7 @@ from peculiar.training.dataset import MeshPair
 from peculiar.training.variants import Variant, object_targets, observe
 
 FORMAT = 1
-Inputs = Float[torch.Tensor, "channel x y z"]
-MakeInputs = Callable[[Catalogue, int, Cosmology], tuple[Inputs, Float[np.ndarray, "n 3"] | None]]
+MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
 
 
 def cached_pairs(
@@ -55,8 +54,7 @@ def cached_pairs(
         Simulated boxes.
     variants : sequence of Variant
     make_inputs : callable
-        From a catalogue, cells and a cosmology to input channels, and to the places of objects whose velocities are
-        targets too (None for networks without them).
+        From a catalogue, cells and a cosmology to input channels.
     channels : int
         Of the inputs.
     description : mapping
@@ -83,11 +81,9 @@ def cached_pairs(
             wanted = [(inputs, channels), *([(of_objects, len(OBJECT_TARGETS))] if objects else [])]
             if not all(is_mesh(one, channels=count, cells=cells) for one, count in wanted):
                 catalogue = observe(box, variant, seed=number)
-                mesh, places = make_inputs(catalogue, cells, box.cosmology)
-                made[inputs] = mesh.half()
+                made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
                 if objects:
-                    assert places is not None
-                    made[of_objects] = object_targets(catalogue, places, box.box, factor=factor).half()
+                    made[of_objects] = object_targets(catalogue, box.box, factor=factor).half()
             pairs.append(
                 MeshPair(
                     inputs,

@@ -137,17 +137,13 @@ def _seen(catalogue: Catalogue, box: Box, variant: Variant, random: np.random.Ge
     return chosen(catalogue, rows).replace(box=region, completeness=completeness)
 
 
-def object_targets(
-    catalogue: Catalogue, positions: Float[np.ndarray, "n 3"], box: Box, *, factor: float
-) -> Float[torch.Tensor, "4 x y z"]:
-    """Return how many objects were moved back to each cell, and the sum of their velocities.
+def object_targets(catalogue: Catalogue, box: Box, *, factor: float) -> Float[torch.Tensor, "4 x y z"]:
+    """Return how many objects are observed in each cell, and the sum of their velocities.
 
     Parameters
     ----------
     catalogue : Catalogue
         With velocities.
-    positions : (n, 3) [Mpc/h]
-        Where its objects were moved back to.
     box : Box
         With its mesh.
     factor : float
@@ -155,4 +151,4 @@ def object_targets(
     """
     assert catalogue.velocities is not None
     weights = np.column_stack([np.ones(len(catalogue)), catalogue.velocities / factor])
-    return paint(positions, box, weights=weights, scheme="ngp")
+    return paint(catalogue.positions, box, weights=weights, scheme="ngp")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from peculiar.core.catalogue import Catalogue
@@ -16,7 +15,6 @@ from peculiar.linear.density_inputs import DensityInputs, density_inputs
 from peculiar.linear.inputs import InputSpec, network_inputs
 from peculiar.linear.survey_inputs import SURROUNDINGS
 from peculiar.linear.tracer_inputs import CatalogueInputs
-from peculiar.linear.wiener_inputs import WienerInputs
 from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.lagrangian import LagrangianInputs
 from peculiar.simulate.matter import box_of_cells
@@ -160,12 +158,8 @@ def training_pairs(
 def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.variants
 
-    def make_inputs(
-        catalogue: Catalogue, cells: int, cosmology: Cosmology
-    ) -> tuple[torch.Tensor, np.ndarray | None]:
-        if isinstance(spec, WienerInputs):
-            return spec.with_places(catalogue, cells=cells, cosmology=cosmology)
-        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data, None
+    def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
+        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
 
     with progress_bar("meshes", total=len(paths) * len(variants)) as advance:
         return cached_pairs(

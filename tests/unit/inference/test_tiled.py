@@ -9,6 +9,7 @@ from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.inference.tiled import TiledReconstructor
 from peculiar.linear.survey_inputs import SurveyInputs
+from peculiar.linear.wiener_inputs import WienerInputs
 from peculiar.models import build
 
 COSMOLOGY = PRESETS["xiao2024"]
@@ -31,6 +32,15 @@ def survey_model(model):
     spec = SurveyInputs()
     config = {"inputs": list(spec.own), "velocity": "flow", "gains": ["flow"], "width": 4, "blocks": [1]}
     network = build("residual", config).eval()
+    torch.nn.init.normal_(network.head.conv.weight, std=0.05)
+    return NeuralReconstructor(network, model.card.model_copy(update={"inputs": spec}))
+
+
+@pytest.fixture
+def general_model(model):
+    torch.manual_seed(6)
+    spec = WienerInputs(conditions=("growth",))
+    network = build("general", {"inputs": list(spec.names), "width": 4, "blocks": [1]}).eval()
     torch.nn.init.normal_(network.head.conv.weight, std=0.05)
     return NeuralReconstructor(network, model.card.model_copy(update={"inputs": spec}))
 
@@ -70,6 +80,17 @@ def test_tiles_of_a_survey_equal_the_whole(survey_model):
         box, line_of_sight="radial", observer=(30.0, 20.0, -200.0), completeness=completeness, redshift=0.1
     )
     require_equal(survey_model, catalogue, 30, allowed=1e7)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_tiles_tell_the_errors_of_the_whole(general_model, periodic):
+    """A box with faces is seen with a margin, which the fields do not have."""
+    catalogue = tracers(Box((120.0, 120.0, 60.0), periodic=periodic))
+    require_equal(general_model, catalogue, 32, allowed=1e7)
+    fields = general_model.reconstruct(catalogue, cells=32, cosmology=COSMOLOGY)
+    assert {field.box for field in fields.values()} == {catalogue.box.with_cells(32)}
+    assert {"velocity_error", "object_velocity", "object_velocity_error"} <= set(fields)
+    assert float(fields["velocity_error"].data.min()) > 0
 
 
 def test_tiles_are_as_large_as_the_memory_lets_them_be(model):

@@ -11,6 +11,7 @@ from peculiar.linear.overdensity import (
     overdensity,
     pad,
     sampling,
+    surrounded,
     tracer_weights,
 )
 
@@ -91,3 +92,16 @@ def test_bad_input_is_named():
     nothing = Field(torch.zeros(1, 4, 4, 4), Box(100.0, 4), names=("completeness",))
     with pytest.raises(InputError, match="completeness must be > 0"):
         sampling(catalogue.replace(completeness=nothing), 4)
+
+
+def test_a_catalogue_is_surrounded_by_what_it_does_not_see():
+    box = Box((100.0, 100.0, 50.0), 20, origin=(1.0, 2.0, 3.0), periodic=False)
+    catalogue = Catalogue(np.full((1, 3), 30.0), box, redshift=0.5)
+    larger = surrounded(catalogue, cells=20, margin=4)
+    assert larger.box.with_cells(28).shape == (28, 28, 18)
+    assert larger.box.cell_size == pytest.approx(5.0)
+    assert larger.box.origin == (-19.0, -18.0, -17.0)
+    assert larger.number_density == pytest.approx(catalogue.number_density)
+    seen = larger.completeness.data[0]
+    assert torch.equal(seen[4:-4, 4:-4, 4:-4], torch.ones(20, 20, 10))
+    assert float(seen.sum()) == 20 * 20 * 10

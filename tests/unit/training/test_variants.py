@@ -101,7 +101,7 @@ def test_regions_see_objects_as_their_completeness_says(simulated, region, sight
 
 def test_objects_are_summed_in_their_cells(simulated):
     catalogue = observe(simulated, Variant(number_density=3e-4), seed=0)
-    targets = object_targets(catalogue, catalogue.positions, simulated.box, factor=50.0)
+    targets = object_targets(catalogue, simulated.box, factor=50.0)
     assert float(targets[0].sum()) == len(catalogue)
     total = targets[1:].double().sum(dim=(1, 2, 3)).numpy()
     assert total == pytest.approx(catalogue.velocities.sum(axis=0) / 50, rel=1e-4)
@@ -113,7 +113,7 @@ def test_objects_stand_beside_the_fields_of_their_box(simulated):
     pairs = cached_pairs(
         [simulated.path],
         variants,
-        make_inputs=lambda c, n, cosmology: spec.with_places(c, cells=n, cosmology=cosmology),
+        make_inputs=lambda c, n, cosmology: spec.channels(c, cells=n, cosmology=cosmology),
         channels=len(spec.names),
         description=spec.model_dump(),
         objects=True,
