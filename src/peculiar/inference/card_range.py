@@ -42,6 +42,8 @@ class Tolerance:
 BOXES = Tolerance((1 - DENSITY_TOLERANCE, 1 + DENSITY_TOLERANCE))
 SURVEYS = Tolerance((0.1, 1.1))
 """Networks that see the expected number of tracers, and a flow with a measured bias, follow sparser samples."""
+ANY = Tolerance((0.9, 1.1), redshift=0.05, Omega_m=(1.0, 1.0), sigma8=(1.0, 1.0))
+"""Networks whose training spans the use."""
 
 
 def card_limits(card: ModelCard) -> dict[str, tuple[float, float]]:
@@ -49,8 +51,7 @@ def card_limits(card: ModelCard) -> dict[str, tuple[float, float]]:
 
     What it was trained on, and beyond that as far as networks were measured to win (`Tolerance`).
     """
-    survey = card.inputs.kind == "survey"
-    tolerance = SURVEYS if survey else BOXES
+    tolerance = {"survey": SURVEYS, "wiener": ANY}.get(card.inputs.kind, BOXES)
     low, high = card.redshift_range
 
     def scaled(trained: tuple[float, float], factors: tuple[float, float]) -> tuple[float, float]:

@@ -33,6 +33,7 @@ from peculiar.inference.whole import (
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import crop, fourier_box, larger_box, pad, surrounded
+from peculiar.linear.reliability import long_wave_dispersion, reach
 from peculiar.models.channels import (
     DENSITY,
     LIKELIHOOD_OUTPUTS,
@@ -118,6 +119,7 @@ class NeuralReconstructor:
             card=self.card,
             box=catalogue.box.with_cells(cells),
             velocity_factor=velocity_factor(catalogue, catalogue.box.with_cells(cells), cosmology=cosmology),
+            long_waves=unseen_waves(catalogue, cosmology=cosmology),
         )
 
     def seen(self, catalogue: Catalogue, *, cells: int) -> tuple[Catalogue, int]:
@@ -195,14 +197,21 @@ def interior(mesh: Any, margin: int) -> Any:
 
 
 def assemble(
-    outputs: Float[torch.Tensor, "channel x y z"], *, card: ModelCard, box: Box, velocity_factor: Factor
+    outputs: Float[torch.Tensor, "channel x y z"],
+    *,
+    card: ModelCard,
+    box: Box,
+    velocity_factor: Factor,
+    long_waves: float = 0.0,
 ) -> dict[str, Field]:
     """Turn a network's output channels into fields; see `assembled`."""
-    return dict(assembled(outputs, card=card, box=box, velocity_factor=velocity_factor))
+    return dict(
+        assembled(outputs, card=card, box=box, velocity_factor=velocity_factor, long_waves=long_waves)
+    )
 
 
 def assembled(
-    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor
+    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor, long_waves: float = 0.0
 ) -> Iterator[tuple[str, Field]]:
     """Turn a network's output channels into fields, one at a time.
 
@@ -218,6 +227,8 @@ def assembled(
         With the outputs' mesh.
     velocity_factor : float or Tensor (x, y, z)
         a H f [km/s per Mpc/h], of each cell on a light cone.
+    long_waves : float [km/s]
+        Dispersion of a velocity component that waves longer than the transform's box cause, for errors.
 
     Yields
     ------
@@ -260,13 +271,26 @@ def assembled(
         yield name, vector(values, card.velocity_definition)
     if outputs.shape[0] < len(LIKELIHOOD_OUTPUTS):
         return
+
+    def error(variance: torch.Tensor, name: str) -> Field:
+        found = (variance.sqrt() * velocity_factor).square().add_(long_waves**2).sqrt_()
+        return Field(found[None], box, names=(name,), unit="km/s")
+
     along, across = torch.as_tensor(outputs[LOG_VARIANCE]).cpu().exp()
-    error = (along + 2 * across).div(3).sqrt() * velocity_factor
-    yield ERROR, Field(error[None], box, names=(ERROR,), unit="km/s")
+    yield ERROR, error((along + 2 * across).div_(3), ERROR)
     values = torch.as_tensor(outputs[OBJECT_VELOCITY]).cpu() * velocity_factor
     yield OBJECTS, vector(values, "of the halos that objects live in, where these are observed")
-    along = torch.as_tensor(outputs[OBJECT_LOG_VARIANCE][:1]).cpu().exp().sqrt() * velocity_factor
-    yield OBJECTS_ERROR, Field(along, box, names=(OBJECTS_ERROR,), unit="km/s")
+    yield OBJECTS_ERROR, error(torch.as_tensor(outputs[OBJECT_LOG_VARIANCE][0]).cpu().exp(), OBJECTS_ERROR)
+
+
+def unseen_waves(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
+    """Return the dispersion of a velocity component [km/s] that waves cause which a catalogue's box does not hold.
+
+    0 in a periodic box: it has no others.
+    """
+    if catalogue.box.periodic:
+        return 0.0
+    return long_wave_dispersion(reach(catalogue), cosmology=cosmology, redshift=catalogue.redshift)
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

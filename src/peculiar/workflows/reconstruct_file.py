@@ -164,14 +164,16 @@ def reconstruct_file(
         require_edges(options.survey is None and options.periodic)
     table = read_table(source)
     if objects is not None:
-        told = [*(["v_los_error"] if errors else []), *(["known_fraction"] if assessed else [])]
+        told = ["v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
         require_held(table, objects, added=(*OBJECT_COLUMNS, *told, *flags))
     shifted.check(table, options.survey)
     default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
     reconstructor, card = make_reconstructor(model or default, device=device)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
-    cell_size = card.cell_size if card else CELL_SIZE
+    # Surveys are wide: of the cells that a network knows they have the largest.
+    known = (card.cell_size, card.cell_size_range[1]) if card else (CELL_SIZE, CELL_SIZE)
+    cell_size = known[options.survey is not None]
     catalogue, made, limits = _read(
         table,
         options,
