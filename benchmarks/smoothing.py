@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from reproduction import replace_between
 from scipy.interpolate import RectBivariateSpline
 
-from peculiar.core import Catalogue, Field
+from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.fields.paint import paint
 from peculiar.fields.redshift_space import to_redshift_space
 from peculiar.linear import IterativeFFT, MultiTracerWiener
@@ -96,21 +97,21 @@ def cross_bias(box: SimulatedBox, real: Catalogue) -> float:
     return float(both.cross.power[0] / both.truth.power[0])
 
 
-def variance_surface(box: SimulatedBox, catalogue: Catalogue) -> RectBivariateSpline:
+def variance_surface(
+    catalogue: Catalogue, variance: Callable[[torch.Tensor], float], *, cells: int, cosmology: Cosmology
+) -> RectBivariateSpline:
     """Return ln of the velocity's variance left by the iterative FFT, as a function of ln smoothing and ln bias."""
-    fitted = IterativeFFT().fitted(catalogue, cosmology=box.cosmology)
+    fitted = IterativeFFT().fitted(catalogue, cosmology=cosmology)
     assert fitted.smoothing is not None
     assert fitted.bias is not None
     radii = [factor * fitted.smoothing for factor in SMOOTHING]
     biases = [factor * fitted.bias for factor in BIAS]
-    variance = np.empty((len(radii), len(biases)))
+    found = np.empty((len(radii), len(biases)))
     for i, smoothing in enumerate(radii):
         for j, divisor in enumerate(biases):
-            velocity = IterativeFFT(smoothing, divisor).reconstruct(
-                catalogue, cells=box.box.mesh, cosmology=box.cosmology
-            )["velocity"]
-            variance[i, j] = float((velocity.data - box.velocity.data).square().mean())
-    return RectBivariateSpline(np.log(radii), np.log(biases), np.log(variance))
+            fields = IterativeFFT(smoothing, divisor).reconstruct(catalogue, cells=cells, cosmology=cosmology)
+            found[i, j] = variance(fields["velocity"].data)
+    return RectBivariateSpline(np.log(radii), np.log(biases), np.log(found))
 
 
 def least_variance(surface: RectBivariateSpline, smoothing: float | None = None) -> float:
@@ -125,7 +126,12 @@ def measure(box: SimulatedBox, label: str, real: Catalogue) -> Sample:
     """Measure the variance over the grid."""
     catalogue = to_redshift_space(real, box.cosmology)
     found = measure_clustering(catalogue, cosmology=box.cosmology)
-    surface = variance_surface(box, catalogue)
+    surface = variance_surface(
+        catalogue,
+        lambda velocity: float((velocity - box.velocity.data).square().mean()),
+        cells=box.box.mesh,
+        cosmology=box.cosmology,
+    )
     linear = MultiTracerWiener().reconstruct(catalogue, cells=box.box.mesh, cosmology=box.cosmology)[
         "velocity"
     ]
