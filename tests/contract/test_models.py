@@ -27,6 +27,13 @@ def reconstruction(*velocity):
     return targets
 
 
+def with_errors(inputs):
+    """Targets of a network that also tells log variances, and the velocities of objects with theirs."""
+    fields = reconstruction(1, 2, 3)(inputs)
+    variance = torch.tanh(inputs[:, :1]).expand(-1, 2, -1, -1, -1)
+    return torch.cat([fields, variance, 0.8 * fields[:, 1:4], variance], dim=1)
+
+
 def displacement(inputs):
     """Targets of an emulator of displacements: the first ones, some of them further."""
     return 1.3 * inputs[:, :3] + torch.tanh(inputs[:, :3].roll(1, 2))
@@ -92,6 +99,17 @@ CASES = {
         6,
         corrected_flow,
         1e-2,
+    ),
+    "general": Case(
+        {
+            "inputs": ("tracers", *vector("wiener_velocity"), *vector("sight")),
+            "width": 8,
+            "blocks": [1, 2],
+        },
+        7,
+        14,
+        with_errors,
+        3e-3,
     ),
     "he2019": Case({"widths": [6, 8, 10], "scale": 2.0}, 3, 3, displacement),
     "painter": Case({"bins": 2, "width": 8, "blocks": 2, "hidden": 4}, 1, 2, log_counts, apart="stages."),

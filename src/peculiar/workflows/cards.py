@@ -191,7 +191,7 @@ def _reconstructor_entries(
             "density_floor": DENSITY_FLOOR,
             "velocity_factor": box.cosmology.velocity_factor(box.redshift),
         },
-        "cosmology": cosmology_settings(box.cosmology),
+        "cosmology": cosmology_settings(run_cosmology(splits["train"][0].parent)),
         **measured,
         "number_density": low if low == high else (low * high) ** 0.5,
         "tracer": settings.card.tracer,
