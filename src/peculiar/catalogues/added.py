@@ -26,6 +26,7 @@ COLUMNS = {
     "known_fraction": ("", "share of the velocity's variance that the survey knows, in linear theory"),
     "unseen": ("", "whether the survey saw nothing there: values are extrapolated"),
     "v_los_scatter": ("km / s", "scatter of v_los over the object's possible places"),
+    "v_los_total_error": ("km / s", "error of v_los, of the field, the place on the sight line and motions"),
     "z_cosmological": ("", "redshift without the peculiar velocity"),
     "VPEC": ("km / s", "peculiar velocity along the line of sight in the frame of the CMB, positive away"),
     "VPEC_ERR": ("km / s", "error of VPEC, with that of the field and motions about it"),
@@ -73,8 +74,13 @@ def renamed(table: Table, added: Collection[str]) -> dict[str, str]:
     return names
 
 
-def with_columns(table: Table, columns: Mapping[str, Shaped[np.ndarray, " n"]]) -> Table:
-    """Return a copy of the table with columns of `COLUMNS` added.
+def with_columns(
+    table: Table,
+    columns: Mapping[str, Shaped[np.ndarray, " n"]],
+    *,
+    meanings: Mapping[str, str] | None = None,
+) -> Table:
+    """Return a copy of the table with columns of `COLUMNS` added, described as there or by `meanings`.
 
     Columns of the table with their names get those of `renamed`, which the table's comments tell.
 
@@ -93,6 +99,7 @@ def with_columns(table: Table, columns: Mapping[str, Shaped[np.ndarray, " n"]]) 
     for name, values in columns.items():
         if len(values) != len(table):
             raise InputError(f"{name} must have one row per object ({len(table)}), got {len(values)}")
-        unit, meaning = COLUMNS[name]
+        unit, usual = COLUMNS[name]
+        meaning = (meanings or {}).get(name, usual)
         result[name] = Column(values, unit=u.Unit(unit) if unit else None, description=meaning)
     return result

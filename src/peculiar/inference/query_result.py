@@ -22,7 +22,7 @@ NO_VELOCITY = {
     "unseen": "lie where the survey saw nothing",
 }
 """Why an object has no velocity, and how that is said of several."""
-OWN_COLUMNS = ("v_los_scatter", "z_cosmological", "solutions", "missing")
+OWN_COLUMNS = ("v_los_scatter", "v_los_total_error", "z_cosmological", "solutions", "missing")
 FIELD_COLUMNS = dict(zip(TOLD, ("v_los_error", "known_fraction"), strict=True))
 """Columns of fields that not every reconstruction has."""
 VPEC_COLUMNS = ("VPEC", "VPEC_ERR", "zHD")
@@ -52,9 +52,26 @@ class QueryResult(ObjectValues):
     def __len__(self) -> int:
         return len(self.v_los)
 
+    @property
+    def v_los_total_error(self) -> Float[np.ndarray, " n"]:
+        """Error of `v_los` [km/s] of all that is known of, see `meanings`; NaN where the survey saw nothing."""
+        return np.where(self.missing == "", total_error(self, sigma=self.sigma), np.nan)
+
+    def meanings(self) -> dict[str, str]:
+        """Return what is in columns that do not hold the same for all fields."""
+        parts = f"the place on the sight line (v_los_scatter) and motions ({self.sigma:g} km/s)"
+        if self.v_los_error is None:
+            meaning = f"error of v_los, of {parts}; none of the field, which tells none"
+        else:
+            meaning = f"error of v_los, of the field (v_los_error), {parts}"
+        return {"v_los_total_error": meaning}
+
     def columns(self, *, vpec: bool = False) -> dict[str, Shaped[np.ndarray, " n"]]:
         """Return what a table gets, of `peculiar.catalogues.added.COLUMNS`; with `vpec_columns` if they are wanted."""
-        own = (self.v_los_scatter, self.z_cosmological, self.solutions, self.missing)
+        own = (
+            *(self.v_los_scatter, self.v_los_total_error),
+            *(self.z_cosmological, self.solutions, self.missing),
+        )
         columns = value_columns(self) | dict(zip(OWN_COLUMNS, own, strict=True))
         return columns | vpec_columns(self, self.z_cosmological, sigma=self.sigma) if vpec else columns
 
@@ -84,8 +101,7 @@ def vpec_columns(
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return `VPEC_COLUMNS` of objects.
 
-    VPEC is `v_los`, zHD the redshift without it, and VPEC_ERR^2 = v_los_error^2 + v_los_scatter^2 + sigma^2: the error
-    of the field, where it has one, the spread over the object's possible places, and motions about the field.
+    VPEC is `v_los`, zHD the redshift without it, and VPEC_ERR the `total_error`.
 
     Parameters
     ----------
@@ -93,9 +109,18 @@ def vpec_columns(
     z_cosmological : (n,)
     sigma : float [km/s]
     """
-    field = 0.0 if values.v_los_error is None else values.v_los_error
-    error = np.sqrt(field**2 + values.v_los_scatter**2 + sigma**2)
+    error = total_error(values, sigma=sigma)
     return dict(zip(VPEC_COLUMNS, (values.v_los, error, z_cosmological), strict=True))
+
+
+def total_error(values: ObjectValues, *, sigma: float) -> Float[np.ndarray, " n"]:
+    """Return the error of `v_los` [km/s], sqrt(v_los_error^2 + v_los_scatter^2 + sigma^2).
+
+    That is the error of the field, where it has one, the spread over the object's possible places, and motions about
+    the field with the error of c z.
+    """
+    field = 0.0 if values.v_los_error is None else values.v_los_error
+    return np.asarray(np.sqrt(field**2 + values.v_los_scatter**2 + sigma**2))
 
 
 def warn_no_error() -> None:

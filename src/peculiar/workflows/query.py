@@ -133,6 +133,6 @@ def query_file(
         inputs=table_files(catalogue),
     )
     with atomic_output(out, overwrite=force) as temporary:
-        made = with_columns(table, result.columns(vpec=vpec))
-        write_table(temporary, made, kind=table_format(out), provenance=record)
+        answers = with_columns(table, result.columns(vpec=vpec), meanings=result.meanings())
+        write_table(temporary, answers, kind=table_format(out), provenance=record)
     return result

@@ -287,3 +287,32 @@ def test_the_error_of_the_field_is_part_of_vpec_err():
     known = replace(sky, fields={**sky.fields, "velocity_error": error})
     result = query(known, ra=0.0, dec=0.0, z=0.02, sigma=150.0)
     assert result.columns(vpec=True)["VPEC_ERR"] == pytest.approx(np.hypot(120.0, 150.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("suffix", ["fits", "ecsv"])
+def test_the_total_error_says_what_is_in_it_and_is_nan_where_nothing_was_seen(tmp_path, suffix):
+    # An outflow, so that the places on a sight line differ in velocity.
+    sky = sky_field(lambda x, y, z: (20.0 * x, 20.0 * y, 20.0 * z))
+    seen = np.where(BOX.coordinates(0) > 0, 1.0, 0.0)[:, None, None] * np.ones((32, 32, 32))
+    completeness = Field(
+        torch.from_numpy(seen[None].astype(np.float32)), BOX, names=("completeness",), space="redshift"
+    )
+    error = Field(torch.full((1, 32, 32, 32), 120.0), BOX, names=("velocity_error",), unit="km/s")
+    table = Table({"ra": [0.0, 180.0, 0.0], "dec": np.zeros(3), "z": [0.01, 0.01, 0.5]})
+    table.write(tmp_path / "sn.ecsv")
+    known = replace(sky, fields={**sky.fields, "completeness": completeness, "velocity_error": error})
+    for field, parts in ((known, "of the field (v_los_error), the place"), (sky, "none of the field")):
+        out = tmp_path / f"out-{len(field)}.{suffix}"
+        query_file(field, tmp_path / "sn.ecsv", out=out, sigma=150.0, unseen="keep")
+        column = Table.read(out)["v_los_total_error"]
+        assert parts in column.description
+        assert "motions (150 km/s)" in column.description
+        values = np.ma.filled(column, np.nan)
+        scatter = Table.read(out)["v_los_scatter"][0]
+        assert scatter > 15
+        own = 120.0 if field is known else 0.0
+        assert values[0] == pytest.approx(np.sqrt(own**2 + scatter**2 + 150.0**2), rel=1e-5)
+        assert np.isnan(values).tolist() == [False, field is known, True]
+    done = run(write(tmp_path / "f.zarr", sky), "--ra", 0, "--dec", 0, "--z", 0.01)
+    assert "total: error of v_los, of the place on the sight line" in done.stderr
+    assert done.stdout.split()[:4] == ["v_los", "scatter", "total", "vx"]
