@@ -15,10 +15,12 @@ What stands between `<!-- general: begin -->` and `<!-- general: end -->` of a p
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,6 +140,22 @@ def tuned(box: SimulatedBox, sample: Sample) -> float:
     )
 
 
+class Scores:
+    """Scores by sample and model, kept in a file so that what was measured is not measured again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def of(self, sample: str, model: str, measure: Callable[[], Any]) -> Any:
+        """Return a model's scores on a sample, measuring them where they are not there."""
+        scores = self.found.setdefault(sample, {})
+        if model not in scores:
+            scores[model] = measure()
+            self.path.write_text(json.dumps(self.found, indent=1))
+        return scores[model]
+
+
 def main() -> None:
     """Score, print and fill the docs."""
     parser = argparse.ArgumentParser(
@@ -145,41 +163,41 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--models", default="iterative,wiener,general")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of boxes, all where not given")
+    parser.add_argument("--scores", type=Path, default=Path("scores.json"), help="kept from call to call")
     parser.add_argument("--docs", type=Path, help="a page with the marks")
     parser.add_argument(
         "--only", default="", help="words that the labels of samples must hold, as halos,0.001"
     )
     given = parser.parse_args()
     models = given.models.split(",")
-    names = [Path(model).stem for model in models]
+    kept = Scores(given.scores)
     lines = [
         "| sample, (h/Mpc)^3 | tuned FFT [km/s] | "
-        + " | ".join(f"{name}: variance over it, slope, r own, r host" for name in names)
+        + " | ".join(f"`{Path(model).stem}`: variance over it, slope, r own, r host" for model in models)
         + " | errors: pulls, within; objects |",
         "| --- | ---: |" + " ---: |" * (len(models) + 1),
     ]
     print("\n".join(lines))
     for run in given.runs:
-        for path in [one for epoch in run_epochs(run) for one in open_run(epoch)]:
+        for path in [one for epoch in run_epochs(run) for one in open_run(epoch, given.seeds)]:
             box = SimulatedBox.open(path)
             matter = f"Omega_m {box.cosmology.Omega_m:.3g}, sigma8 {box.cosmology.sigma8:.3g}"
-            where = f"z = {box.redshift:g}, {box.box.size:g} Mpc/h, {matter}"
+            where = f"z = {box.redshift:g}, {box.box.size:g} Mpc/h, {matter}, seed {box.seed}"
             for sample in samples(box):
                 if not all(word in sample.label for word in filter(None, given.only.split(","))):
                     continue
-                least = tuned(box, sample)
+                name = f"{sample.label}, {where}"
+                least = kept.of(name, "tuned FFT", lambda one=sample, of=box: tuned(of, one))
                 cells, errors = [], ""
                 for model in models:
-                    found = score(box, model, sample)
-                    told = ", ".join(f"{found[name]:.2f}" for name in ("slope", "own", "host"))
+                    found = kept.of(name, model, lambda one=sample, of=box, by=model: score(of, by, one))
+                    told = ", ".join(f"{found[what]:.2f}" for what in ("slope", "own", "host"))
                     cells.append(f"{found['variance'] / least:.3f}, {told}")
                     if "pull" in found:
                         errors = f"{found['pull']:.2f}, {found['within']:.2f}"
-                        if "object pull" in found:
-                            errors += f"; {found['object pull']:.2f}, {found['objects within']:.2f}"
-                lines.append(
-                    f"| {sample.label}, {where} | {least**0.5:.1f} | {' | '.join(cells)} | {errors} |"
-                )
+                        errors += f"; {found['object pull']:.2f}, {found['objects within']:.2f}"
+                lines.append(f"| {name} | {least**0.5:.1f} | {' | '.join(cells)} | {errors} |")
                 print(lines[-1], flush=True)
     if given.docs:
         replace_between(given.docs, {"general": "\n".join(lines)})

@@ -30,9 +30,9 @@ from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
-DEFAULT_MODEL = "residual"
+DEFAULT_MODEL = "general"
 """Of boxes."""
-SURVEY_MODEL = "survey"
+SURVEY_MODEL = "general"
 """The default of surveys."""
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 

@@ -33,6 +33,10 @@ class NetworkSettings(Frozen):
 
     architecture: str
     settings: dict[str, JsonValue] = Field(default_factory=dict)
+    start: str | None = Field(None, description="model whose weights training begins with, see `start_from`")
+    channels: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="of `start`: input channels that stand for others of its own"
+    )
 
 
 _LOSSES: dict[Task, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ from peculiar.core.limits import Device, choose_device
 from peculiar.core.output import atomic_output, check_output, refuse_inputs
 from peculiar.core.provenance import provenance
 from peculiar.core.records import read_json
-from peculiar.inference.model_card import AnyCard
+from peculiar.inference.model_card import AnyCard, load_model
 from peculiar.models import build
 from peculiar.models.ramanah2019 import Ramanah2019
 from peculiar.training.adversarial import fit_adversarial
@@ -26,6 +26,7 @@ from peculiar.training.objectives import objectives
 from peculiar.training.recipe import Recipe, load_recipe
 from peculiar.training.report import read_metrics
 from peculiar.training.settings import AdversarialLoss
+from peculiar.training.start import start_from
 from peculiar.workflows.cards import network_settings, write_model
 from peculiar.workflows.train_plan import check_plan
 from peculiar.workflows.training_data import Runs, run_paths, split_files, training_pairs, with_tables
@@ -150,10 +151,14 @@ def draw_curves(metrics: Path) -> list[Path]:
 
 
 def build_network(settings: Recipe, *, seed: int) -> torch.nn.Module:
-    """Build the recipe's network with weights drawn from a seed."""
+    """Build the recipe's network with weights drawn from a seed, or of the model that it starts from."""
+    given = settings.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(settings.network.architecture, network_settings(settings))
+        network = build(given.architecture, network_settings(settings))
+    if given.start is not None:
+        start_from(network, load_model(given.start)[0], given.channels)
+    return network
 
 
 def _plan(settings: Recipe, splits: dict[str, list[Path]], *, profile: str, seed: int) -> dict[str, Any]:

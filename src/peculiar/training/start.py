@@ -1,0 +1,85 @@
+"""Networks that begin with the weights of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import cast
+
+import torch
+
+from peculiar.core.channels import Channels
+from peculiar.core.errors import InputError
+from peculiar.models.channels import outputs_of
+from peculiar.models.unet import ResidualUNet, UNetShape
+
+
+def start_from(
+    network: torch.nn.Module, other: torch.nn.Module, channels: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Give a network the weights of another one of the same shape, whose channels may differ.
+
+    Input channels of one name, or of `channels`, act as in the other network, whatever their scales; others have no
+    effect at first. Outputs of one name are the same, others are 0.
+
+    Parameters
+    ----------
+    network, other : ResidualUNet
+        With `config.inputs`, and `input_scale`.
+    channels : mapping of str to sequence of str
+        Channels of the network that stand for the mean of some of the other's.
+
+    Raises
+    ------
+    InputError
+        If one of them is no such network, their shapes differ, or a channel is unknown.
+    """
+    if not (isinstance(network, ResidualUNet) and isinstance(other, ResidualUNet)):
+        raise InputError(
+            f"network.start must be of residual U-Nets, got {type(other).__name__} for {type(network).__name__}"
+        )
+    shape, old_shape = (_shape(one.shape) for one in (network, other))
+    if shape != old_shape:
+        raise InputError(f"network.start must have {shape}, got {old_shape}")
+    inputs, old_inputs = _inputs(network), _inputs(other)
+    outputs, old_outputs = outputs_of(network), outputs_of(other)
+    same = {name: (name,) for name in inputs if name in old_inputs}
+    stands = same | {name: tuple(others) for name, others in (channels or {}).items()}
+    for name, others in stands.items():
+        if name not in inputs or not others or not set(others) <= set(old_inputs):
+            raise InputError(
+                f"network.channels must map {', '.join(inputs)} to some of {', '.join(old_inputs)}, got {name} to "
+                f"{', '.join(others) or 'none'}"
+            )
+    own, given = network.state_dict(), other.state_dict()
+    scale, old_scale = (cast(torch.Tensor, one.input_scale).flatten() for one in (network, other))
+    for key, values in own.items():
+        if key == "stem.conv.weight":
+            values.zero_()
+            for name, others in stands.items():
+                row = inputs.index(name)
+                for old in (old_inputs.index(one) for one in others):
+                    share = scale[row] / old_scale[old] / len(others)
+                    values[:, row] += share * given[key][:, old]
+        elif key.startswith("head.conv"):
+            values.zero_()
+            for row, name in enumerate(outputs):
+                if name in old_outputs:
+                    values[row] = given[key][old_outputs.index(name)]
+        else:
+            values.copy_(given[key])
+
+
+def _shape(shape: UNetShape) -> str:
+    return ", ".join(
+        f"{one.name} {getattr(shape, one.name)}" for one in fields(UNetShape) if one.name != "dropout"
+    )
+
+
+def _inputs(network: ResidualUNet) -> Channels:
+    names = getattr(getattr(network, "config", None), "inputs", None)
+    if names is None:
+        raise InputError(
+            f"network.start must be a network with names of channels, got {type(network).__name__}"
+        )
+    return Channels(names)

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from peculiar.core.channels import vector
+from peculiar.core.errors import InputError
+from peculiar.models import build
+from peculiar.models.channels import LIKELIHOOD_OUTPUTS, OUTPUTS
+from peculiar.training.start import start_from
+
+OLD = ("count", *vector("wiener_velocity"), "gone")
+NEW = ("few", "many", *vector("wiener_velocity"), "bias")
+
+
+def networks(**changes):
+    old = build(
+        "residual",
+        {"inputs": OLD, "width": 4, "levels": 2, "input_scale": {"count": 0.5, "wiener_velocity": 4.0}},
+    )
+    torch.nn.init.normal_(old.head.conv.weight, generator=torch.Generator().manual_seed(1))
+    settings = {"inputs": NEW, "width": 4, "levels": 2, "input_scale": {"few": 0.1, "wiener_velocity": 2.0}}
+    return build("general", settings | changes), old
+
+
+@torch.no_grad()
+def test_channels_act_as_in_the_other_network():
+    new, old = networks()
+    start_from(new, old, {"few": ["count"]})
+    random = torch.Generator().manual_seed(2)
+    given = torch.randn(1, len(NEW), 8, 8, 8, generator=random)
+    same = torch.cat([given[:, :1], given[:, 2:5], torch.zeros(1, 1, 8, 8, 8)], dim=1)
+    found, expected = new(given), old(same)
+    assert torch.allclose(found[:, : len(OUTPUTS)], expected, atol=1e-3)
+    started = new.correction(new.seen(given))
+    assert torch.equal(started[:, len(OUTPUTS) :], torch.zeros(1, len(LIKELIHOOD_OUTPUTS) - 7, 8, 8, 8))
+
+
+@torch.no_grad()
+def test_a_channel_may_stand_for_the_mean_of_several():
+    new, old = networks()
+    start_from(new, old, {"few": ["count", "gone"]})
+    weights = 0.5 * (0.1 / 0.5 * old.stem.conv.weight[:, 0] + 0.1 * old.stem.conv.weight[:, 4])
+    assert torch.allclose(new.stem.conv.weight[:, 0], weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels", "match"),
+    [
+        ({"width": 8}, {}, "must have width 8"),
+        ({}, {"few": ["nothing"]}, "must map few, many"),
+        ({}, {"unknown": ["count"]}, "got unknown to count"),
+        ({}, {"few": []}, "got few to none"),
+    ],
+)
+def test_other_networks_and_channels_are_refused(changes, channels, match):
+    with pytest.raises(InputError, match=match):
+        start_from(*networks(**changes), channels)
+
+
+def test_only_residual_networks_start_so():
+    new, _ = networks()
+    with pytest.raises(InputError, match="must be of residual U-Nets, got Linear"):
+        start_from(new, torch.nn.Linear(2, 2))
