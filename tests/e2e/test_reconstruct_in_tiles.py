@@ -77,3 +77,42 @@ def test_a_classical_method_is_refused_below_its_memory(network, run, catalogue)
     assert result.exit_code == 2
     assert "a mesh of 17^3 cells" in result.stderr
     assert "least tiles" not in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore::peculiar.core.OutOfRangeWarning")
+def test_the_result_does_not_depend_on_the_workers(network, tmp_path, scheduler):
+    found = []
+    for options in (("--workers", 1), ("--scheduler", scheduler)):
+        result = network(*options)
+        assert result.exit_code == 0, result.output
+        with xarray.open_zarr(tmp_path / "out.zarr") as fields:
+            found.append(fields.load())
+    xarray.testing.assert_equal(*found)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--workers", 0), "workers must be at least 1, got 0"),
+        (("--scheduler", "tcp://127.0.0.1:9"), "scheduler must be the address of a dask scheduler that runs"),
+        (
+            ("--workers", 2, "--scheduler", "tcp://127.0.0.1:9"),
+            "--workers must not be given with --scheduler",
+        ),
+    ],
+)
+def test_workers_that_cannot_be_are_refused_before_the_work(network, tmp_path, monkeypatch, options, words):
+    monkeypatch.setattr("peculiar.core.workers.CONNECT", 0.5)
+    before = sorted(tmp_path.iterdir())
+    result = network(*options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_workers_cannot_share_is_told(run, catalogue):
+    command = ("reconstruct", catalogue, "--box", 40, "--redshift", 0.59, "--model", "iterative")
+    result = run(*command, "--out", "out.zarr", "--workers", 2)
+    assert result.exit_code == 0
+    assert "sees the whole mesh, which workers cannot share" in result.stderr

@@ -64,7 +64,9 @@ FACE = {
     ),
     "reconstruct": (
         (peculiar.reconstruct_file, peculiar.CatalogueOptions, peculiar.BaoOptions, *SURVEY),
-        COLUMNS | {"catalogue": "source", "box": "box_size", "los": "line_of_sight", "at_objects": "objects"},
+        COLUMNS
+        | CREW
+        | {"catalogue": "source", "box": "box_size", "los": "line_of_sight", "at_objects": "objects"},
         {"sky"},
     ),
     "report": ((peculiar.report,), {}, set()),

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from peculiar.cli.app import Device, Force, Sight, Space, announce, app, numbers, pairs, spread
+from peculiar.cli.app import Crew, Device, Force, Sight, Space, announce, app, numbers, pairs, spread
 from peculiar.cli.surveys import Columns, WithMargin, WithRandoms
 
 
@@ -153,6 +153,7 @@ def reconstruct(
         ),
     ] = None,
     device: Device = "auto",
+    crew: Crew,
     force: Force = False,
 ) -> None:
     """Reconstruct density, velocity and momentum from a catalogue."""
@@ -196,6 +197,7 @@ def reconstruct(
         vpec=vpec,
         shifted=BaoOptions(**asdict(shifted)),
         device=device,
+        workers=crew.chosen(),
         force=force,
         announce=announce,
     )

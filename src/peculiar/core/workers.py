@@ -27,9 +27,9 @@ Advance = Callable[[int], None]
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONNECT = 10.0  # s to find a scheduler
+CONNECT = 20.0  # s to find a scheduler
 _LOOPBACK = "127.0.0.1"
-_BYTES_OF_A_PROCESS = 350_000_000
+BYTES_OF_A_PROCESS = 350_000_000
 """Measured: 326 MB of a worker that has loaded the package."""
 _ONE_AT_A_TIME = threading.Lock()
 """dask gives a worker of several threads as many tasks at once; one takes all the threads."""
@@ -120,7 +120,7 @@ class Cluster:
         waiting: dict[int, R] = {}
         following = 0
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self._client.loop):
                 with _failures(names[numbers[future]]):
                     result, caught = future.result()
                 future.release()
@@ -178,22 +178,30 @@ def crew(
         yield Alone()
     elif isinstance(workers, str):
         with _connected(workers) as client:
-            _require_alike(client, workers)
             _require_memory_of(client, tasks=tasks, memory=memory, what=what, remedy=remedy)
             yield Cluster(client)
     else:
-        if workers < 1:
-            raise InputError(
-                f"workers must be at least 1, got {workers}: leave it out to work in one process"
-            )
+        require_workers(workers)
         number = max(1, min(workers, tasks))
         require_memory(
-            number * (memory + _BYTES_OF_A_PROCESS),
+            number * (memory + BYTES_OF_A_PROCESS),
             what=f"{what}, by {number} workers at once,",
             remedy=f"{remedy}, or take fewer workers",
         )
         with _local(number) as client:
             yield Cluster(client, threads=_threads_of(number))
+
+
+def require_workers(workers: Workers) -> None:
+    """Refuse less than one worker, or a scheduler that is not there or has workers of another version.
+
+    Call it before work that comes before theirs; `crew` asks by itself.
+    """
+    if isinstance(workers, str):
+        with _connected(workers):
+            pass
+    elif workers is not None and workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}: leave it out to work in one process")
 
 
 def _itself(function: R) -> R:
@@ -279,7 +287,7 @@ def _local(number: int) -> Iterator[Client]:
                 memory_limit=0,  # it was asked for before
                 silence_logs=logging.CRITICAL,
             )
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster, set_as_default=False) as client:
             yield client
 
 
@@ -298,13 +306,14 @@ def _connected(address: str) -> Iterator[Client]:
     with extra("cluster"):
         from distributed import Client
     try:
-        client = Client(address, timeout=CONNECT)
+        client = Client(address, timeout=CONNECT, set_as_default=False)
     except Exception as error:  # another server may answer anything
         raise InputError(
             f"scheduler must be the address of a dask scheduler that runs, as tcp://host:8786, got {address!r} "
             f"({error}): start it, or correct the address"
         ) from None
     with client:
+        _require_alike(client, address)
         yield client
 
 

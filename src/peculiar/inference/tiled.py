@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 import zarr
 from zarr.codecs import BloscCodec
 
 from peculiar.core import Box, Catalogue, Cosmology, Field
-from peculiar.fields.symmetry import Symmetry, compose
+from peculiar.core.workers import BYTES_OF_A_PROCESS, Workers, crew
+from peculiar.fields.symmetry import compose, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.model_card import ModelCard
 from peculiar.inference.reconstructor import NeuralReconstructor, assembled, unseen_waves
@@ -29,9 +34,12 @@ from peculiar.models.stages import OUTPUTS, Stage
 
 _CELL_BYTES, _TRANSFORM_BYTES = 24, 36
 """Of the meshes that the inputs are made with, for each cell, and for each of the transforms'."""
-_SCRATCH_BYTES = 130  # 15 inputs and 7 outputs, and at most 42 of the meshes between a network's parts
+_SCRATCH_BYTES = 140
+"""Of 15 inputs, 7 outputs of the mean, 7 of a symmetry, and what is left between a network's parts."""
 _NUMBER_BYTES = 4.5  # float32, and what an allocation leaves over
 _CHUNK = 64
+_SHARED = 2e9
+"""Memory of a tile that others evaluate: tiles are the same however many they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +51,9 @@ class TiledReconstructor:
     network : NeuralReconstructor
     allowed : float
         Memory that the work may take, but for the catalogue [bytes]: the tiles are as large as it lets them be.
+    workers : int or str, optional
+        Processes of this machine, which share that memory, or the address of a dask scheduler, each of whose workers
+        has it: they evaluate the tiles. See `peculiar.core.workers.crew`.
 
     Raises
     ------
@@ -52,6 +63,7 @@ class TiledReconstructor:
 
     network: NeuralReconstructor
     allowed: float
+    workers: Workers = None
 
     def __post_init__(self) -> None:
         stages_of(self.network.module)
@@ -70,8 +82,10 @@ class TiledReconstructor:
         """Return the memory [bytes] that the meshes of the inputs take at most, or the least tiles if that is more."""
         box = self.network.mesh(box)
         meshes = _CELL_BYTES * box.cell_count + _TRANSFORM_BYTES * fourier_box(box).cell_count
-        tiles = (_tile_bytes(stage, _least_core(stage)) for stage in stages_of(self.network.module))
-        return int(max(meshes, *tiles))
+        tile = max(_tile_bytes(stage, _least_core(stage)) for stage in stages_of(self.network.module))
+        if isinstance(self.workers, int):
+            tile = self.workers * (tile + BYTES_OF_A_PROCESS)
+        return int(max(meshes, tile))
 
     def scratch(self, box: Box) -> int:
         """Return the room [bytes] that the temporary meshes take on the disk at most."""
@@ -127,43 +141,60 @@ class TiledReconstructor:
     def _outputs(self, inputs: View, catalogue: Catalogue, scratch: Path) -> zarr.Array:
         """Write the network's outputs, the mean over the card's symmetries."""
         module, periodic = self.network.module, catalogue.box.periodic
-        vectors = outputs_of(module).vectors
+        vectors, stages = outputs_of(module).vectors, stages_of(module)
         shape = inputs.array.shape[1:]
         turn, elements = self.network.symmetries(catalogue.line_of_sight)
-        outputs: zarr.Array | None = None
-        for number, element in enumerate(elements):
-            symmetry = compose(turn, element)
+        mean: zarr.Array | None = None
 
-            def make(
-                name: str, sides: tuple[int, ...], symmetry: Symmetry = symmetry, adds: bool = number > 0
-            ) -> View:
-                nonlocal outputs
-                if name != OUTPUTS:
-                    return View(_array(scratch, sides, chunk=_CHUNK // 2, together=True))
-                if outputs is None:
-                    outputs = _array(scratch, (sides[0], *shape))
-                return View(outputs, symmetry, vectors, share=1 / len(elements), adds=adds)
+        def make(stage: Stage, sides: tuple[int, ...], chunks: tuple[int, ...]) -> zarr.Array:
+            return _array(scratch, sides, chunks=chunks, together=stage.writes != OUTPUTS)
 
-            apply_stages(
-                stages_of(module),
-                View(inputs.array, symmetry, inputs.vectors, inputs.beyond),
-                frame=Frame.of(
-                    [shape[axis] for axis in symmetry.permutation],
-                    multiple=total_stride(module),
-                    periodic=periodic,
-                    isolated=self.card.inputs.ends and not periodic,
-                ),
-                core=self._core,
-                make=make,
-                device=self.network.device,
-            )
-        assert outputs is not None  # there is a symmetry
-        return outputs
+        core = partial(self._core, side=max(shape))
+        largest = max(_tile_bytes(stage, core(stage)) for stage in stages)
+        with crew(
+            self.workers,
+            tasks=math.prod(-(-side // core(stages[-1])) for side in shape),
+            memory=int(largest) if isinstance(self.workers, str) else 0,
+            what="a tile",
+            remedy="give a smaller --memory",
+        ) as hands:
+            for element in elements:
+                symmetry = compose(turn, element)
+                made = apply_stages(
+                    stages,
+                    View(inputs.array, symmetry, inputs.vectors, inputs.beyond),
+                    frame=Frame.of(
+                        [shape[axis] for axis in symmetry.permutation],
+                        multiple=total_stride(module),
+                        periodic=periodic,
+                        isolated=self.card.inputs.ends and not periodic,
+                    ),
+                    core=core,
+                    make=make,
+                    device=self.network.device,
+                    crew=hands,
+                )
+                turned = View(made, invert_symmetry(symmetry), vectors)
+                if mean is None:
+                    mean = _array(scratch, (made.shape[0], *shape))
+                for low in product(*(range(0, side, _CHUNK) for side in shape)):
+                    high = [min(start + _CHUNK, side) for start, side in zip(low, shape, strict=True)]
+                    there = (slice(None), *(slice(*ends) for ends in zip(low, high, strict=True)))
+                    mean[there] = np.asarray(mean[there]) + turned.read(low, high).numpy() / len(elements)
+        assert mean is not None  # there is a symmetry
+        return mean
 
-    def _core(self, stage: Stage) -> int:
-        """Return the cells of a tile that are kept, along a side."""
-        side = int((self.allowed / (_NUMBER_BYTES * stage.numbers)) ** (1 / 3))
-        return max((side - 2 * stage.halo) // stage.unit * stage.unit, _least_core(stage))
+    def _core(self, stage: Stage, *, side: int) -> int:
+        """Return the cells of a tile that are kept, along a side, of a mesh of some cells along its longest."""
+        allowed = self.allowed
+        if self.workers is not None:
+            if isinstance(self.workers, int):
+                allowed = allowed / self.workers - BYTES_OF_A_PROCESS
+            allowed = min(allowed, _SHARED)
+        most = int((max(allowed, 0) / (_NUMBER_BYTES * stage.numbers)) ** (1 / 3)) - 2 * stage.halo
+        if self.workers is not None:  # eight tiles at least
+            most = min(most, -(-side // 2))
+        return max(most // stage.unit * stage.unit, _least_core(stage))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +223,9 @@ def _tile_bytes(stage: Stage, core: int) -> float:
     return _NUMBER_BYTES * stage.numbers * (core + 2 * stage.halo) ** 3
 
 
-def _array(place: Path, shape: tuple[int, ...], *, chunk: int = _CHUNK, together: bool = False) -> zarr.Array:
+def _array(
+    place: Path, shape: tuple[int, ...], *, chunks: tuple[int, ...] = (_CHUNK,) * 3, together: bool = False
+) -> zarr.Array:
     """Return a new array (channel, x, y, z) on the disk, which is removed when nothing refers to it any more.
 
     Its chunks hold one channel, or all of them `together`.
@@ -201,7 +234,7 @@ def _array(place: Path, shape: tuple[int, ...], *, chunk: int = _CHUNK, together
     array = zarr.create_array(
         str(path),
         shape=shape,
-        chunks=(shape[0] if together else 1, *(min(chunk, side) for side in shape[1:])),
+        chunks=(shape[0] if together else 1, *map(min, chunks, shape[1:])),
         dtype="float32",
         compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
         fill_value=0.0,

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
+import zarr
 from jaxtyping import Float
 
 from peculiar.core import InputError
-from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
+from peculiar.core.workers import Advance, Alone, Crew
+from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry
 from peculiar.inference.whole import apply_whole, extended_sides, filled_sides, fits, run, total_stride
+from peculiar.models.channels import outputs_of
 from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 MAX_SIDE = 256
 """Largest side [cells] of one evaluation: 5 GB for a network of 16 channels on its finest mesh."""
+_CHUNK = 32
+"""Least side of what a tile writes at once, where the tile is larger [cells of its mesh]."""
 _NUMBERS = 190
 """Numbers that an evaluation holds at once for each cell, of networks that do not say it."""
 
@@ -78,7 +85,8 @@ def stages_of(module: torch.nn.Module) -> tuple[Stage, ...]:
     halo = tile_halo(module)
     if hasattr(module, "stages"):
         return module.stages()  # type: ignore[operator, no-any-return]
-    return (Stage((INPUTS,), OUTPUTS, 1, total_stride(module), halo, _NUMBERS, module),)
+    outputs = len(outputs_of(module))
+    return (Stage((INPUTS,), OUTPUTS, outputs, 1, total_stride(module), halo, _NUMBERS, module),)
 
 
 @dataclass(frozen=True)
@@ -120,23 +128,17 @@ class View:
     ----------
     array : Array
     symmetry : Symmetry
-        Turns what is read, and back what is written.
+        Turns what is read.
     vectors : sequence of (i, j, k)
         Channels that turn along.
     beyond : Tensor (channel,), optional
         What the array's channels are beyond its faces; its own far side where not given.
-    share : float
-        What is written counts as much, in a mean of several.
-    adds : bool
-        Whether what is written is added to what is there.
     """
 
     array: Array
     symmetry: Symmetry = IDENTITY
     vectors: Sequence[Sequence[int]] = ()
     beyond: torch.Tensor | None = None
-    share: float = 1.0
-    adds: bool = False
 
     def read(self, low: Sequence[int], high: Sequence[int]) -> Mesh:
         """Return the cells from `low` to before `high` of the turned mesh, which may lie beyond its faces."""
@@ -155,15 +157,15 @@ class View:
         assert mesh is not None  # a region has cells
         return mesh
 
-    def write(self, region: Sequence[slice], values: Mesh) -> None:
-        """Put values into the array, turned back."""
-        there = (slice(None), *self._region(region))
-        turned: Array = (
-            apply_symmetry(values, invert_symmetry(self.symmetry), vectors=self.vectors) * self.share
-        )
-        if not isinstance(self.array, torch.Tensor):
-            turned = turned.numpy(force=True)
-        self.array[there] = self.array[there] + turned if self.adds else turned
+    def require(self) -> None:
+        """Refuse an array on a disk that this process does not see, whose cells would be read as empty."""
+        if isinstance(self.array, zarr.Array):
+            place = Path(str(self.array.store_path).removeprefix("file://"))
+            if not place.exists():
+                raise InputError(
+                    f"workers must see the files of the command, got one without {place.parent}: put the output (with "
+                    "--errors TMPDIR) on a disk that they share"
+                )
 
     def _turned(self, mesh: Mesh) -> Mesh:
         return apply_symmetry(mesh, self.symmetry, vectors=self.vectors)
@@ -183,13 +185,15 @@ def apply_stages(
     *,
     frame: Frame,
     core: Callable[[Stage], int],
-    make: Callable[[str, tuple[int, ...]], View],
+    make: Callable[[Stage, tuple[int, ...], tuple[int, ...]], Array],
     device: torch.device | str = "cpu",
-) -> View:
+    crew: Crew | None = None,
+) -> Array:
     """Evaluate a network tile by tile, one of its parts after the other; equal to the whole to float tolerance.
 
     Tiles start at multiples of a part's unit and carry a halo as wide as its reach, taken from the far side of a
-    mesh that wraps, and cut at the faces of any other.
+    mesh that wraps, and cut at the faces of any other. Each writes whole chunks: the result does not depend on who
+    evaluates which, in what order, and how often.
 
     Parameters
     ----------
@@ -201,45 +205,73 @@ def apply_stages(
     core : callable
         Cells of a part's tiles that are kept, along a side, at most: a multiple of its unit.
     make : callable
-        From a name and a shape, (channel, x, y, z), to where a mesh is kept.
+        From a part, a shape, (channel, x, y, z), and the sides of chunks that tiles are made of, to a new array.
     device : torch.device or str
         Where the network is.
+    crew : Crew, optional
+        Who evaluates the tiles of a part; this process where not given. Others share files with this one.
 
     Returns
     -------
-    View
-        What was made for the outputs.
+    Array
+        The outputs.
     """
     meshes, coarseness = {INPUTS: source}, {INPUTS: 1}
-    made: View | None = None
+    hands = Alone() if crew is None else crew
+    made: Array = None
     for number, stage in enumerate(stages):
         last, step = stage.writes == OUTPUTS, stage.coarseness
         extent, below = (frame.shape, frame.below) if last else (frame.sides, 0)
-        made = None
-        for tile in _tiles(stage, core(stage), extent, frame, below=below):
-            read = []
-            for name in stage.reads:
-                before = frame.below if name == INPUTS else 0
-                low, high = (
-                    [(end - before) // coarseness[name] for end in ends]
-                    for ends in ([one.low for one in tile], [one.high for one in tile])
-                )
-                read.append(meshes[name].read(low, high).to(device))
-            values = run(stage.apply, *read, periodic=False)
-            inner = (
-                slice((one.start + below - one.low) // step, (one.stop + below - one.low) // step)
-                for one in tile
-            )
-            values = values[(slice(None), *inner)]
-            if made is None:
-                made = make(stage.writes, (len(values), *(cells // step for cells in extent)))
-            made.write([slice(one.start // step, one.stop // step) for one in tile], values)
-        assert made is not None  # a mesh has cells
+        grid = _Grid.of(stage, core(stage), extent)
+        made = make(stage, (stage.channels, *(cells // step for cells in extent)), grid.chunks)
+        evaluate = partial(
+            _evaluate,
+            stage=stage,
+            sources=[
+                (meshes[name], coarseness[name], frame.below if name == INPUTS else 0) for name in stage.reads
+            ],
+            target=View(made),
+            below=below,
+            device=device,
+        )
+        tiles = enumerate(_tiles(stage, grid, extent, frame, below=below), 1)
+        tasks = {f"tile {place} of the mesh {stage.writes!r}": tile for place, tile in tiles}
+        for _ in hands.each(evaluate, tasks, advance=lambda units: None):
+            pass
         later = {name for one in stages[number + 1 :] for name in one.reads}
-        meshes = {name: view for name, view in (meshes | {stage.writes: made}).items() if name in later}
+        meshes = {name: view for name, view in (meshes | {stage.writes: View(made)}).items() if name in later}
         coarseness[stage.writes] = step
-    assert made is not None  # there is a part
     return made
+
+
+def _evaluate(
+    tile: Sequence[_Line],
+    advance: Advance,
+    *,
+    stage: Stage,
+    sources: Sequence[tuple[View, int, int]],
+    target: View,
+    below: int,
+    device: torch.device | str,
+) -> None:
+    """Make a tile of a part's mesh of its sources, each with its coarseness and the cells of the frame below it."""
+    read = []
+    for view, coarseness, before in sources:
+        view.require()
+        low, high = (
+            [(end - before) // coarseness for end in ends]
+            for ends in ([one.low for one in tile], [one.high for one in tile])
+        )
+        read.append(view.read(low, high).to(device))
+    values = run(stage.apply, *read, periodic=False)
+    step = stage.coarseness
+    inner = (
+        slice((one.start + below - one.low) // step, (one.stop + below - one.low) // step) for one in tile
+    )
+    kept = values[(slice(None), *inner)]
+    there = (slice(None), *(slice(one.start // step, one.stop // step) for one in tile))
+    target.array[there] = kept if isinstance(target.array, torch.Tensor) else kept.numpy(force=True)
+    advance(1)
 
 
 def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: bool = True) -> Mesh:
@@ -273,10 +305,10 @@ def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: b
         View(inputs, beyond=None if periodic else inputs.mean(dim=(1, 2, 3))),
         frame=Frame.of(inputs.shape[1:], multiple=multiple, periodic=periodic),
         core=lambda stage: core,
-        make=lambda name, shape: View(torch.empty(shape, device=inputs.device)),
+        make=lambda stage, shape, chunks: torch.empty(shape, device=inputs.device),
         device=inputs.device,
     )
-    return torch.as_tensor(outputs.array)
+    return torch.as_tensor(outputs)
 
 
 @dataclass(frozen=True)
@@ -289,15 +321,35 @@ class _Line:
     high: int
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """How tiles divide a mesh: the cells that each keeps, and the chunks [cells of what is made] that make it up."""
+
+    own: tuple[int, ...]
+    chunks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, stage: Stage, core: int, extent: Sequence[int]) -> _Grid:
+        """Tiles of about one size, as small as their number allows."""
+        own, chunks = [], []
+        unit, least = stage.unit, max(stage.coarseness * _CHUNK, stage.unit)
+        for cells in extent:
+            kept = -(-cells // -(-cells // core))
+            pieces = max(kept // least, 1)
+            grain = pieces * unit
+            count = -(-cells // (core // grain * grain))
+            chunk = -(-cells // (count * grain)) * unit
+            own.append(chunk * pieces)
+            chunks.append(min(chunk, cells) // stage.coarseness)
+        return cls(tuple(own), tuple(chunks))
+
+
 def _tiles(
-    stage: Stage, core: int, extent: Sequence[int], frame: Frame, *, below: int
+    stage: Stage, grid: _Grid, extent: Sequence[int], frame: Frame, *, below: int
 ) -> Iterator[tuple[_Line, ...]]:
-    """Tiles of about one size, as small as their number allows."""
     unit, halo = stage.unit, stage.halo
     lines = []
-    for cells, side in zip(extent, frame.sides, strict=True):
-        count = -(-cells // core)
-        own = -(-cells // (count * unit)) * unit
+    for cells, side, own in zip(extent, frame.sides, grid.own, strict=True):
         line = []
         for start in range(0, cells, own):
             stop = min(start + own, cells)

@@ -21,6 +21,8 @@ class Stage:
         Meshes that it is made of.
     writes : str
         The mesh that it makes.
+    channels : int
+        Of that mesh.
     coarseness : int
         Cells of the network along a side of one of that mesh's.
     unit : int
@@ -35,6 +37,7 @@ class Stage:
 
     reads: tuple[str, ...]
     writes: str
+    channels: int
     coarseness: int
     unit: int
     reach: int

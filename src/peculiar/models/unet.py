@@ -21,6 +21,7 @@ from peculiar.models.blocks import (
     chain,
     require_divisible,
 )
+from peculiar.models.channels import outputs_of
 from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 
@@ -177,8 +178,9 @@ class ResidualUNet(nn.Module):
         """
         width, deepest = self.shape.width, self.shape.levels - 1
         fine = 3 * self.in_channels + 6 * width  # numbers for each cell of the finest level
+        outputs = len(outputs_of(self))
         if deepest == 0:
-            return (Stage((INPUTS,), OUTPUTS, 1, 1, self.reach, fine, self),)
+            return (Stage((INPUTS,), OUTPUTS, outputs, 1, 1, self.reach, fine, self),)
 
         def first(inputs: Mesh, *, periodic: bool) -> Mesh:
             return cast(Mesh, self.down[0](self._enter(self.seen(inputs), periodic=periodic)))
@@ -192,10 +194,11 @@ class ResidualUNet(nn.Module):
             finest = level - 1 if level > 1 and len(reads) == 1 else level  # of what is read
             numbers = 6 * width / 4**level + 4 * width / 4**finest
             unit = 2 ** min(level + (len(reads) > 1), deepest)  # up from a coarser mesh
-            made.append(Stage(reads, writes, 2**level, unit, self._reach_at(level), numbers, apply))
+            channels = width * 2**level
+            made.append(Stage(reads, writes, channels, 2**level, unit, self._reach_at(level), numbers, apply))
             return writes
 
-        made = [Stage((INPUTS,), "entered", 2, 2, 1 + self._reach_at(0), fine, first)]
+        made = [Stage((INPUTS,), "entered", 2 * width, 2, 2, 1 + self._reach_at(0), fine, first)]
         skips = [add(("entered",), "skip 1", 1, partial(chain, self._blocks(self.encoder, 1)))]
         for level in range(2, deepest + 1):
             skips.append(add((skips[-1],), f"skip {level}", level, partial(self._descend, level)))
@@ -203,7 +206,7 @@ class ResidualUNet(nn.Module):
         for level in range(deepest - 1, 0, -1):
             mesh = add((skips.pop(), mesh), f"up {level}", level, partial(self._ascend, level))
         reach = 2 + 2 * self._reach_at(0)  # 2: stem and head
-        return (*made, Stage((INPUTS, mesh), OUTPUTS, 1, 2, reach, fine + 3 * width, last))
+        return (*made, Stage((INPUTS, mesh), OUTPUTS, outputs, 1, 2, reach, fine + 3 * width, last))
 
     def _reach_at(self, level: int) -> int:
         """Cells of the finest mesh that the blocks of a level see to each side, on one way."""

@@ -15,11 +15,13 @@ from peculiar.core import (
     Cosmology,
     Field,
     InputError,
+    InputWarning,
     OutOfRangeWarning,
     Reconstructor,
 )
 from peculiar.core.limits import Device, choose_device
 from peculiar.core.memory import allowed_memory, require_memory
+from peculiar.core.workers import Workers
 from peculiar.inference.model_card import (
     DEFAULT_MODEL,
     SURVEY_MODEL,
@@ -258,8 +260,13 @@ def tuned(reconstructor: Reconstructor) -> dict[str, Any]:
     }
 
 
-def fitting(reconstructor: Reconstructor, box: Box, *, memory: int | str | None = None) -> Reconstructor:
+def fitting(
+    reconstructor: Reconstructor, box: Box, *, memory: int | str | None = None, workers: Workers = None
+) -> Reconstructor:
     """Return what reconstructs on a mesh within some memory: a network in tiles where it does not fit whole.
+
+    Tiles are what workers share: with them a network always goes in tiles. What sees the whole mesh, a classical
+    reconstructor or a network of layers that are not local, does without them, and a warning says so.
 
     Parameters
     ----------
@@ -268,6 +275,8 @@ def fitting(reconstructor: Reconstructor, box: Box, *, memory: int | str | None 
         With its mesh.
     memory : int or str, optional
         See `peculiar.core.memory.allowed_memory`.
+    workers : int or str, optional
+        See `TiledReconstructor`.
 
     Raises
     ------
@@ -275,7 +284,7 @@ def fitting(reconstructor: Reconstructor, box: Box, *, memory: int | str | None 
         If the least tiles do not fit either, or there are none, with the numbers and the remedy.
     """
     allowed = allowed_memory(memory)
-    if reconstructor.memory(box) <= allowed.size:
+    if workers is None and reconstructor.memory(box) <= allowed.size:
         return reconstructor
     from peculiar.inference.reconstructor import NeuralReconstructor
     from peculiar.inference.tiled import TiledReconstructor
@@ -284,13 +293,19 @@ def fitting(reconstructor: Reconstructor, box: Box, *, memory: int | str | None 
     remedy = (
         "take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file"
     )
-    if isinstance(reconstructor, NeuralReconstructor):
-        if hasattr(reconstructor.module, "reach"):
-            reconstructor = TiledReconstructor(reconstructor, allowed.size)
-            what += ", in the least tiles,"
-        else:
+    if isinstance(reconstructor, NeuralReconstructor) and hasattr(reconstructor.module, "reach"):
+        reconstructor = TiledReconstructor(reconstructor, allowed.size, workers)
+        what += ", in the least tiles,"
+    else:
+        if isinstance(reconstructor, NeuralReconstructor):
             what += (
                 f" of model {reconstructor.name!r}, whose layers see the whole mesh and cannot go in tiles,"
+            )
+        if workers is not None:
+            warnings.warn(
+                f"{reconstructor.name!r} sees the whole mesh, which workers cannot share: it works in this process",
+                InputWarning,
+                stacklevel=2,
             )
     require_memory(reconstructor.memory(box), what=what, remedy=remedy, allowed=allowed)
     return reconstructor

@@ -30,6 +30,7 @@ from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.limits import Device
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
+from peculiar.core.workers import Workers, require_workers
 from peculiar.fields.files import HDF5
 from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
 from peculiar.inference.query_result import (
@@ -91,6 +92,7 @@ def reconstruct_file(
     vpec: bool = False,
     shifted: BaoOptions | None = None,
     device: Device = "auto",
+    workers: Workers = None,
     force: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Summary:
@@ -131,6 +133,9 @@ def reconstruct_file(
         Positions shifted for baryon acoustic oscillations to write.
     device : "auto", "cpu" or "cuda"
         Of networks: "auto" takes a GPU where torch sees one.
+    workers : int or str, optional
+        Who shares a network's tiles: processes of this machine, or the address of a dask scheduler whose workers see
+        the place of `out` (with errors or an amplitude, that of temporary files).
     force : bool
         Replace outputs that are there.
     announce : callable, optional
@@ -155,6 +160,7 @@ def reconstruct_file(
             "a survey (--sky) takes no --cells: its mesh has the model's cell size, or --cell-size"
         )
     require_unseen(unseen)
+    require_workers(workers)
     if vpec and (options.survey is None or objects is None):
         raise InputError("--vpec needs a survey (--sky) and --at-objects, whose table gets its columns")
     if vpec and not errors:
@@ -199,7 +205,7 @@ def reconstruct_file(
     reconstructor, outside_range = settle(
         reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
     )
-    reconstructor = fitting(reconstructor, mesh, memory=memory)
+    reconstructor = fitting(reconstructor, mesh, memory=memory, workers=workers)
     tiled = reconstructor if isinstance(reconstructor, TiledReconstructor) else None
     for path in outputs:
         require_space(path, size=FIELD_BYTES * mesh.cell_count + (tiled.scratch(mesh) if tiled else 0))

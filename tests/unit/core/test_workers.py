@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+import dask
 import pytest
 
 from peculiar.core import InputError, OutOfRangeWarning
@@ -105,6 +106,7 @@ def test_a_scheduler_that_is_not_there(address, monkeypatch):
     ):
         pass
     assert address in str(found.value)
+    assert dask.config.get("scheduler", None) is None  # else all that dask does later would fail
 
 
 def test_workers_of_another_version_are_refused_before_and_in_the_work(scheduler, monkeypatch):

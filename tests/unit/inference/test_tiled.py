@@ -52,8 +52,8 @@ def tracers(box, **changes):
     return Catalogue(random.uniform(0, box.sides, (count, 3)), box, **settings)
 
 
-def require_equal(network, catalogue, cells, *, allowed):
-    tiled = TiledReconstructor(network, allowed)
+def require_equal(network, catalogue, cells, *, allowed, workers=None):
+    tiled = TiledReconstructor(network, allowed, workers)
     whole = network.reconstruct(catalogue, cells=cells, cosmology=COSMOLOGY)
     found = tiled.reconstruct(catalogue, cells=cells, cosmology=COSMOLOGY)
     assert list(found) == list(whole)
@@ -93,10 +93,33 @@ def test_tiles_tell_the_errors_of_the_whole(general_model, periodic):
     assert float(fields["velocity_error"].data.min()) > 0
 
 
+def in_single_precision():
+    from contextlib import nullcontext
+
+    from peculiar.inference import whole
+
+    whole.half_precision = lambda device: nullcontext()
+
+
+def test_tiles_of_workers_equal_the_whole(model, scheduler):
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(scheduler) as client:
+        client.run(in_single_precision)
+    require_equal(model, tracers(Box((60.0, 60.0, 30.0))), 32, allowed=1e9, workers=scheduler)
+
+
+def test_layout_of_tiles_does_not_depend_on_the_number_of_workers(model):
+    one, eight = (TiledReconstructor(model, 64e9, workers) for workers in (1, 8))
+    for stage in model.module.stages():
+        assert one._core(stage, side=900) == eight._core(stage, side=900)
+        assert one._core(stage, side=64) == 32
+    assert TiledReconstructor(model, 64e9, 8).memory(Box(20.0, 8)) > 8 * 350_000_000
+
+
 def test_tiles_are_as_large_as_the_memory_lets_them_be(model):
     stages = model.module.stages()
     for stage in stages:
-        small, large = (TiledReconstructor(model, allowed)._core(stage) for allowed in (1e8, 8e8))
+        small, large = (TiledReconstructor(model, allowed)._core(stage, side=1000) for allowed in (1e8, 8e8))
         assert small % stage.unit == large % stage.unit == 0
         for core, allowed in ((small, 1e8), (large, 8e8)):
             taken = 4 * stage.numbers * (core + 2 * stage.halo) ** 3

@@ -1,13 +1,17 @@
 import pytest
 import torch
+import zarr
 
 from peculiar.core import InputError
 from peculiar.core.channels import vector
-from peculiar.fields.symmetry import IDENTITY, apply_symmetry, invert_symmetry, symmetries
+from peculiar.core.workers import crew
+from peculiar.fields.symmetry import IDENTITY, apply_symmetry, symmetries
 from peculiar.inference import tiles as tiles_module
 from peculiar.inference.tiles import (
+    _CHUNK,
     Frame,
     View,
+    _Grid,
     apply_network,
     apply_stages,
     apply_tiles,
@@ -58,21 +62,77 @@ def test_turned_tiles_of_a_survey_equal_the_turned_whole(symmetry):
     network, vectors = deep(3, [1, 2, 1]), ((1, 2, 3), (4, 5, 6))
     inputs = torch.randn(7, 20, 17, 30, generator=torch.Generator().manual_seed(1))
     turned = apply_symmetry(inputs, symmetry, vectors=vectors)
-    whole = apply_symmetry(apply_isolated(network, turned), invert_symmetry(symmetry), vectors=vectors)
-    outputs = torch.zeros(7, 20, 17, 30)
-    for number in range(2):
-        apply_stages(
-            stages_of(network),
-            View(inputs, symmetry, vectors, beyond=torch.zeros(7)),
-            frame=Frame.of(turned.shape[1:], multiple=4, periodic=False, isolated=True),
-            core=lambda stage: 8,
-            make=lambda name, shape, adds=number > 0: (
-                View(outputs, symmetry, vectors, share=0.5, adds=adds)
-                if name == "outputs"
-                else View(torch.empty(shape))
-            ),
-        )
+    outputs = apply_stages(
+        stages_of(network),
+        View(inputs, symmetry, vectors, beyond=torch.zeros(7)),
+        frame=Frame.of(turned.shape[1:], multiple=4, periodic=False, isolated=True),
+        core=lambda stage: 8,
+        make=lambda stage, shape, chunks: torch.empty(shape),
+    )
+    whole = apply_isolated(network, turned)
     torch.testing.assert_close(outputs, whole, rtol=1e-5, atol=1e-5 * whole.abs().max().item())
+
+
+def deadly(network, mark):
+    """A network that kills the first worker that evaluates it, once half of the mesh is there."""
+
+    def apply(inputs, *, periodic):
+        import os
+        import signal
+        from pathlib import Path
+
+        count = len(list(Path(mark).parent.glob("outputs/c/**/*")))
+        if count > 20 and not Path(mark).exists():
+            Path(mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return network(inputs, periodic=periodic)
+
+    return apply
+
+
+def test_a_killed_worker_changes_no_tile(network, mesh, tmp_path, scheduler):
+    inputs = zarr.create_array(tmp_path / "inputs", data=mesh(24).numpy(), chunks=(7, 10, 10, 10))
+    found = []
+    for name in ("calm", "deadly"):
+        (tmp_path / name).mkdir()
+        mark = tmp_path / name / "killed"
+        if name == "calm":
+            mark.touch()
+        stage = Stage(("inputs",), "outputs", 7, 1, 2, tile_halo(network), 100, deadly(network, mark))
+        with crew(scheduler, tasks=8) as hands:
+            outputs = apply_stages(
+                [stage],
+                View(inputs),
+                frame=Frame.of((24, 24, 24), multiple=2, periodic=True),
+                core=lambda stage: 12,
+                make=lambda stage, shape, chunks, place=mark.parent / "outputs": zarr.create_array(
+                    place, shape=shape, chunks=(1, *chunks), dtype="float32"
+                ),
+                crew=hands,
+            )
+        assert mark.exists()
+        found.append(torch.from_numpy(outputs[:]))
+    assert torch.equal(*found)
+    assert (found[0] != 0).all()
+
+
+def test_a_worker_that_does_not_see_the_files_is_told(network, mesh, tmp_path):
+    inputs = zarr.create_array(tmp_path / "inputs", data=mesh(8).numpy())
+    (tmp_path / "inputs").rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"workers must see .*, got one without {tmp_path}"):
+        View(inputs).require()
+
+
+@pytest.mark.parametrize("core", [32, 34, 36, 70, 100, 180, 250])
+@pytest.mark.parametrize("side", [24, 96, 100, 450, 768])
+def test_tiles_are_whole_chunks(core, side):
+    for stage in stages_of(deep(3, [1, 2, 2])):
+        cells = -(-side // 4) * 4
+        grid = _Grid.of(stage, core // stage.unit * stage.unit, (cells,) * 3)
+        (own,), (chunk,) = set(grid.own), set(grid.chunks)
+        assert own <= core
+        assert chunk < 2 * _CHUNK
+        assert own // stage.coarseness % chunk == 0 or own >= cells
 
 
 def test_no_part_sees_beyond_a_level():
