@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.catalogues.sky import FULL_SKY, SkyMask
+from peculiar.catalogues.sky_counts import in_pixels
 from peculiar.core import Box
 from peculiar.core.box import Sides
 
@@ -77,8 +78,7 @@ def warn_unfilled_sky(
     positions: Float[np.ndarray, "n 3"],
     mask: SkyMask,
     *,
-    randoms: Float[np.ndarray, "m 3"] | None = None,
-    weights: Float[np.ndarray, " m"] | None = None,
+    randoms: Float[np.ndarray, " pixel"] | None = None,
 ) -> None:
     """Warn where a disc of the sky holds far fewer objects than the mask, or the randoms, expect.
 
@@ -89,18 +89,18 @@ def warn_unfilled_sky(
     positions : (n, 3) [Mpc/h]
         Of the objects in the mask, observer at the origin.
     mask : SkyMask
-    randoms, weights : (m, 3), (m,), optional
-        Random points in place of the mask.
+    randoms : (pixel,), optional
+        Weighted number of random points in place of the mask, in pixels of `sky_counts`.
     """
     import healpy
 
     pixels = 12 * _NSIDE**2
     centres = np.stack(healpy.pix2vec(_NSIDE, np.arange(pixels)), axis=1)
-    points = randoms
-    if points is None:
+    if randoms is None:
         points = np.stack(healpy.pix2vec(4 * _NSIDE, np.arange(16 * pixels)), axis=1)
-        weights = mask.at(points)
-    expected = np.bincount(healpy.vec2pix(_NSIDE, *points.T), weights, pixels)
+        expected = np.bincount(healpy.vec2pix(_NSIDE, *points.T), mask.at(points), pixels)
+    else:
+        expected = in_pixels(randoms, _NSIDE)
     expected = expected * (len(positions) / expected.sum())
     counts = np.bincount(healpy.vec2pix(_NSIDE, *positions.T), minlength=pixels)
     # Half of the objects lie within the median distance, flux-limited or not.

@@ -2,19 +2,97 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from astropy.io.fits import BinTableHDU
+    from astropy.io.fits import BinTableHDU, Header
     from astropy.table import MaskedColumn, Table
 
 _UNDEFINED = 0
 """The byte of a logical that is neither T nor F."""
+_BLOCK = 2880  # bytes, of which FITS files are made
+_MOST = 1 << 26  # bytes of a piece
+
+
+def tables(path: Path) -> dict[int, str]:
+    """Return the numbers and names of the HDUs that are tables."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        return {i: hdu.name or str(i) for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}
+
+
+def read(path: Path, number: int) -> Table:
+    """Return an HDU of a file as a table."""
+    from astropy.io import fits
+
+    with fits.open(path, memmap=False, character_as_bytes=True) as hdus:
+        return from_hdu(hdus[number])
+
+
+def pieces(path: Path, number: int, columns: Sequence[str] | None = None, *, rows: int) -> Iterator[Table]:
+    """Yield some rows of an HDU after the other, without the columns of lists that differ in length.
+
+    The bytes are read, not mapped: what is mapped counts as memory of the process.
+    """
+    from astropy.io import fits
+
+    with fits.open(path, lazy_load_hdus=True) as hdus:
+        hdu = hdus[number]
+        whole, header, start = None, hdu.header.copy(), hdu.fileinfo()["datLoc"]
+        if isinstance(hdu, fits.TableHDU):  # numbers as text
+            whole = from_hdu(hdu)
+        names, kind = list(hdu.columns.names), hdu.columns.dtype.newbyteorder(">")
+        single = [column.name for column in hdu.columns if not set("PQ") & set(column.format)]
+    if whole is not None:
+        yield from (whole[first : first + rows] for first in range(0, len(whole), rows))
+        return
+    chosen = [name for name in single if columns is None or name in columns]
+    packed = np.dtype([(name, kind[name]) for name in chosen])
+    count = max(1, min(rows, _MOST // max(kind.itemsize, 1)))
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        file.seek(start)
+        for first in range(0, header["NAXIS2"], count):
+            wanted = min(count, header["NAXIS2"] - first) * kind.itemsize
+            block = file.read(wanted)
+            if len(block) < wanted:
+                raise OSError(
+                    f"{header['NAXIS2']} rows are stated, {first + len(block) // kind.itemsize} there"
+                )
+            raw = np.frombuffer(block, kind)
+            values = np.empty(len(raw), packed)
+            for name in chosen:
+                values[name] = raw[name]
+            own = _header_of(header, [names.index(name) + 1 for name in chosen], len(raw), packed.itemsize)
+            data = values.tobytes()
+            yield from_hdu(
+                fits.BinTableHDU.fromstring(
+                    own.tostring().encode("ascii") + data + bytes(-len(data) % _BLOCK),
+                    character_as_bytes=True,
+                )
+            )
+
+
+def _header_of(header: Header, numbers: list[int], rows: int, width: int) -> Header:
+    """Return the header of a table of some columns, by their numbers from 1 on."""
+    from astropy.io import fits
+    from astropy.io.fits.column import KEYWORD_NAMES
+
+    made = fits.Header(
+        [("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", width), ("NAXIS2", rows)]
+        + [("PCOUNT", 0), ("GCOUNT", 1), ("TFIELDS", len(numbers))]
+    )
+    for new, old in enumerate(numbers, start=1):
+        made.update(
+            {f"{key}{new}": header[f"{key}{old}"] for key in KEYWORD_NAMES if f"{key}{old}" in header}
+        )
+    return made
 
 
 def from_hdu(hdu: BinTableHDU) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from peculiar.core import InputError
 if TYPE_CHECKING:
     from astropy.table import Column, Table
 
+_TABLE = ""  # a name that no column has
+_MOST = 1 << 26  # bytes of a piece
 _WANTED = {"x", "position", "positions", "pos", "coordinates", "ra"}
 """Datasets that tell which group holds the catalogue, in any case."""
 _FILTERS = {
@@ -49,35 +51,92 @@ def read(path: Path, part: str | None, *, check: Callable[[float], None]) -> Tab
     InputError
         If there is no such part, several may be meant, or nothing in it can be decompressed.
     """
+    with _opened(path) as file:
+        found = _columns(file, path, part)
+        check(sum(_bytes(dataset) for dataset in found.values()))
+        return _rows(found, slice(None))
+
+
+def pieces(
+    path: Path, part: str | None, columns: Sequence[str] | None = None, *, rows: int
+) -> Iterator[Table]:
+    """Yield some rows of a table of an HDF5 file after the other; see `read`."""
+    with _opened(path) as file:
+        found = _columns(file, path, part)
+        if columns is not None and _TABLE not in found:
+            found = {name: dataset for name, dataset in found.items() if name in columns}
+        length = min((len(dataset) for dataset in found.values()), default=0)
+        width = sum(_bytes(dataset) for dataset in found.values()) / max(length, 1)
+        count = max(1, min(rows, int(_MOST / max(width, 1))))
+        for first in range(0, length, count):
+            yield _rows(found, slice(first, first + count))
+
+
+def _opened(path: Path) -> Any:
     import h5py
-    from astropy.table import Table
 
     with suppress(ImportError):  # its filters are then known to h5py
         importlib.import_module("hdf5plugin")
-    with h5py.File(path, "r") as file:
-        top = _part(file, path, part)
-        found = {"": top} if isinstance(top, h5py.Dataset) else _datasets(top)
-        tables = [name for name, dataset in found.items() if dataset.dtype.fields]
-        if len(tables) > 1:
-            raise InputError(
-                f"catalogue must be an HDF5 file with one table, got {', '.join(tables)}: name one of them, "
-                f"{path.name}[{tables[0]}]"
-            )
-        if not tables:
-            return _plain_datasets(found, path, check=check)
-        dataset = found[tables[0]]
-        _readable({dataset.name: dataset}, path)
-        check(_bytes(dataset))
-        table = Table.read(path, format="hdf5", path=dataset.name)
-        for name in table.colnames:
-            kind = getattr(table[name], "dtype", np.dtype(float))
-            if kind.kind == "S" or h5py.check_string_dtype(kind):
-                table[name] = _decoded(table[name])
-        names = dataset.dtype.names
-        units = np.atleast_1d(_unit(dataset))
-        if len(units) == len(names):  # one attribute for all columns
-            for name, unit in zip(names, units, strict=True):
-                table[name].unit = table[name].unit or _text(unit) or None
+    return h5py.File(path, "r")
+
+
+def _columns(file: Any, path: Path, part: str | None) -> dict[str, Any]:
+    """Return the datasets of columns by name, or the one dataset that is a table under the name `_TABLE`."""
+    import h5py
+
+    top = _part(file, path, part)
+    found = {"": top} if isinstance(top, h5py.Dataset) else _datasets(top)
+    tables = [name for name, dataset in found.items() if dataset.dtype.fields]
+    if len(tables) > 1:
+        raise InputError(
+            f"catalogue must be an HDF5 file with one table, got {', '.join(tables)}: name one of them, "
+            f"{path.name}[{tables[0]}]"
+        )
+    if not tables:
+        return _plain_datasets(found, path)
+    dataset = found[tables[0]]
+    _readable({dataset.name: dataset}, path)
+    return {_TABLE: dataset}
+
+
+def _rows(found: dict[str, Any], rows: slice) -> Table:
+    """Return rows of what `_columns` found as a table."""
+    from astropy.table import Table
+
+    if _TABLE in found:
+        return _table_rows(found[_TABLE], rows)
+    table = Table({leaf: _values(dataset, rows) for leaf, dataset in found.items()})
+    for leaf, dataset in found.items():
+        unit = _unit(dataset)
+        table[leaf].unit = None if isinstance(unit, list) else _text(unit) or None
+    return table
+
+
+def _table_rows(dataset: Any, rows: slice) -> Table:
+    """Return rows of a table, with what astropy wrote beside it."""
+    import h5py
+    from astropy.table import Table, meta, serialize
+
+    table = Table(np.asarray(dataset[rows]), copy=False)
+    beside = f"{dataset.name}.{_META}"
+    own = dataset.file[beside][()] if beside in dataset.file else dataset.attrs.get(_META)
+    if own is None:
+        table.meta.update(dataset.attrs)
+    else:
+        header = meta.get_header_from_yaml(line.decode("utf-8") for line in own)
+        table.meta = header.get("meta", table.meta)
+        for described in header["datatype"]:
+            for attribute in {"description", "format", "unit", "meta"} & set(described):
+                setattr(table[described["name"]], attribute, described[attribute])
+        table = serialize._construct_mixins_from_columns(table)
+    for name in table.colnames:
+        kind = getattr(table[name], "dtype", np.dtype(float))
+        if kind.kind == "S" or h5py.check_string_dtype(kind):
+            table[name] = _decoded(table[name])
+    names, units = dataset.dtype.names, np.atleast_1d(_unit(dataset))
+    if len(units) == len(names):  # one attribute for all columns
+        for name, unit in zip(names, units, strict=True):
+            table[name].unit = table[name].unit or _text(unit) or None
     return table
 
 
@@ -119,10 +178,8 @@ def _datasets(top: Any) -> dict[str, Any]:
     return found
 
 
-def _plain_datasets(found: dict[str, Any], path: Path, *, check: Callable[[float], None]) -> Table:
-    """Return the datasets beside the positions as a table; those of other lengths are no columns."""
-    from astropy.table import Table
-
+def _plain_datasets(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the datasets beside the positions; those of other lengths are no columns."""
     folders: dict[str, dict[str, Any]] = {}
     for name, dataset in found.items():
         folder, _, leaf = name.rpartition("/")
@@ -139,13 +196,7 @@ def _plain_datasets(found: dict[str, Any], path: Path, *, check: Callable[[float
     columns = folders[matches[0]]
     anchor = next((leaf for leaf in columns if leaf.lower() in _WANTED), next(iter(columns)))
     length = len(columns[anchor])
-    columns = _readable({leaf: data for leaf, data in columns.items() if len(data) == length}, path)
-    check(sum(_bytes(dataset) for dataset in columns.values()))
-    table = Table({leaf: _values(dataset) for leaf, dataset in columns.items()})
-    for leaf, dataset in columns.items():
-        unit = _unit(dataset)
-        table[leaf].unit = None if isinstance(unit, list) else _text(unit) or None
-    return table
+    return _readable({leaf: data for leaf, data in columns.items() if len(data) == length}, path)
 
 
 def _readable(columns: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -180,12 +231,12 @@ def _bytes(dataset: Any) -> float:
     return float(np.prod(dataset.shape, dtype=np.float64) * width)
 
 
-def _values(dataset: Any) -> np.ndarray:
+def _values(dataset: Any, rows: slice) -> np.ndarray:
     import h5py
 
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return np.asarray(dataset.asstr()[()], dtype=str)
-    return np.asarray(dataset[()])
+        return np.asarray(dataset.asstr()[rows], dtype=str)
+    return np.asarray(dataset[rows])
 
 
 def _unit(dataset: Any) -> Any:

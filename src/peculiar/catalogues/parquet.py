@@ -41,6 +41,8 @@ def from_arrow(stored: pyarrow.Table) -> Table:
             for attribute in {"description", "format", "unit", "meta"} & set(described):
                 if described["name"] in table.colnames:
                     setattr(table[described["name"]], attribute, described[attribute])
+        if {described["name"] for described in header["datatype"]} - set(table.colnames):
+            table.meta.pop("__serialized_columns__", None)  # parts of a column are not there
     return serialize._construct_mixins_from_columns(table)
 
 

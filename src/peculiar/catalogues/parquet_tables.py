@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from peculiar.catalogues.parquet import from_arrow
 if TYPE_CHECKING:
     from astropy.table import Table
 
+_BUFFER = 1 << 20  # bytes of a column that are read at once
 _TEXT_BYTES = 64  # of a text, or of anything else without a fixed width, in memory
 
 
@@ -29,6 +30,18 @@ def read(path: Path, *, check: Callable[[float], None]) -> Table:
     dataset = pads.dataset(path, format="parquet", partitioning="hive")
     check(dataset.count_rows() * sum(_width(field.type) for field in dataset.schema))
     return from_arrow(pq.read_table(path, partitioning="hive" if path.is_dir() else None))
+
+
+def pieces(files: list[Path], columns: Sequence[str] | None = None, *, rows: int) -> Iterator[Table]:
+    """Yield some rows of Parquet files after the other; names of folders are no columns here."""
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    for path in files:
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+            own = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+            for batch in file.iter_batches(rows, columns=own, use_threads=False):
+                yield from_arrow(pyarrow.Table.from_batches([batch]))
 
 
 def _width(kind: Any) -> float:

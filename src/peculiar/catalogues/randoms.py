@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from peculiar.catalogues.selection import RadialSelection, completeness, radial_selection
-from peculiar.catalogues.sky import SkyMask
+from peculiar.catalogues.selection import (
+    RadialSelection,
+    completeness,
+    measured_shells,
+    smoothed_selection,
+)
+from peculiar.catalogues.sky_counts import SKY_PIXELS, footprint, sky_counts
 from peculiar.core import Box, Field, InputError
 from peculiar.fields.paint import paint
 
-PER_PIXEL = 50
-"""Random points per pixel of the footprint: with fewer, some pixels inside it would be empty by chance."""
 LEAST_PER_CELL = 0.05
 """Random points per cell where the survey is densest: with fewer, the smoothing is wider than four cells."""
 PER_KERNEL = 100
@@ -23,46 +29,96 @@ _LARGEST_RATIO = 2.5
 _LARGEST_WEIGHT_RATIO = 1.5
 
 
-def footprint(directions: Float[np.ndarray, "n 3"]) -> SkyMask:
-    """Return the pixels that random points fall in as a mask of 0 and 1, at the finest resolution they fill.
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Some random points: positions (n, 3) [Mpc/h], observer at the origin, and optional weights (n,)."""
+
+    positions: Float[np.ndarray, "n 3"]
+    weights: Float[np.ndarray, " n"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ShellCounts:
+    """Random points between two distances, counted.
+
+    Attributes
+    ----------
+    limits : (2,) [Mpc/h]
+    numbers, weighted : (shell,)
+        Points, and sums of their weights, in eight shells of one volume.
+    radial : (shell,)
+        Sums of weights in shells of one thickness.
+    sky : (pixel,)
+        Sums of weights in pixels of `sky_counts`.
+    """
+
+    limits: tuple[float, float]
+    numbers: Float[np.ndarray, " shell"]
+    weighted: Float[np.ndarray, " shell"]
+    radial: Float[np.ndarray, " fine"]
+    sky: Float[np.ndarray, " pixel"]
+
+    @property
+    def total(self) -> float:
+        """Weighted number of the points."""
+        return float(self.radial.sum())
+
+
+def shell_counts(points: Iterable[Points], limits: tuple[float, float]) -> ShellCounts:
+    """Count random points piece by piece.
 
     Parameters
     ----------
-    directions : (n, 3)
-        Vectors of any length in celestial axes.
-    """
-    import healpy
+    points : iterable of Points
+        Within the limits.
+    limits : (2,) [Mpc/h]
 
-    best = np.ones(12)
-    for nside in (2**k for k in range(9)):
-        pixels = healpy.vec2pix(nside, *np.asarray(directions, np.float64).T)
-        hit = np.bincount(pixels, minlength=12 * nside**2) > 0
-        if nside > 1 and len(directions) < PER_PIXEL * hit.sum():
-            break
-        best = hit.astype(np.float64)
-    return SkyMask(best)
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    low, high = limits
+    numbers, weighted = np.zeros(_SHELLS), np.zeros(_SHELLS)
+    radial = np.zeros(measured_shells(low, high, smoothing=_SMOOTHING))
+    sky = np.zeros(SKY_PIXELS)
+    for some in points:
+        distance = np.linalg.norm(some.positions, axis=1)
+        shell = _index((distance**3 - low**3) / (high**3 - low**3), _SHELLS)
+        numbers += np.bincount(shell, minlength=_SHELLS)
+        weighted += np.bincount(shell, some.weights, _SHELLS)
+        radial += np.bincount(_index((distance - low) / (high - low), len(radial)), some.weights, len(radial))
+        sky += sky_counts(some.positions, some.weights)
+    if not numbers.any():
+        raise InputError(
+            f"randoms must lie in the survey, got none in the mask from {low:.5g} to {high:.5g} Mpc/h: are they "
+            "another survey's?"
+        )
+    return ShellCounts(limits, numbers, weighted, radial, sky)
+
+
+def _index(share: Float[np.ndarray, " n"], count: int) -> Int[np.ndarray, " n"]:
+    """Return which of so many equal parts a share from 0 to 1 lies in."""
+    return np.clip((share * count).astype(np.int64), 0, count - 1)
 
 
 def selection_of_randoms(
-    randoms: Float[np.ndarray, " m"],
+    randoms: ShellCounts,
     distances: Float[np.ndarray, " n"],
     *,
     solid_angle: float,
-    distance_range: tuple[float, float],
-    weights: Float[np.ndarray, " m"] | None = None,
     galaxy_weights: Float[np.ndarray, " n"] | None = None,
 ) -> RadialSelection:
     """Return the galaxies' n(r) with the shape of the randoms' and the galaxies' weighted number.
 
     Parameters
     ----------
-    randoms, distances : (m,), (n,) [Mpc/h]
-        Of the random points and of the galaxies, within the limits.
+    randoms : ShellCounts
+    distances : (n,) [Mpc/h]
+        Of the galaxies, within the limits of the randoms.
     solid_angle : float
         Area of the footprint [steradian].
-    distance_range : (2,) [Mpc/h]
-    weights, galaxy_weights : (m,), (n,), optional
-        Of the random points and of the galaxies.
+    galaxy_weights : (n,), optional
 
     Raises
     ------
@@ -70,12 +126,11 @@ def selection_of_randoms(
         If the galaxies' weighted density over the randoms' changes by more than 2.5 times along the line of sight, or
         by more than 1.5 times as much as the ratio of their numbers: the weights of one side are then not the other's.
     """
-    low, high = distance_range
+    low, high = randoms.limits
     edges = np.linspace(low**3, high**3, _SHELLS + 1) ** (1 / 3)
     numbers, _ = np.histogram(distances, edges)
-    points, _ = np.histogram(randoms, edges)
     galaxies, _ = np.histogram(distances, edges, weights=galaxy_weights)
-    expected, _ = np.histogram(randoms, edges, weights=weights)
+    points, expected = randoms.numbers, randoms.weighted
     total = float(galaxies.sum())
     # Shells of few galaxies tell nothing; a shell without randoms but with galaxies does.
     told = np.maximum(numbers, expected * (len(distances) / max(float(expected.sum()), 1e-300))) >= 50
@@ -98,16 +153,8 @@ def selection_of_randoms(
             f"in {where} with weights, and a change of {plain_change:.2g} without: give both the same "
             "weights, as of FKP, or none"
         )
-    shape = radial_selection(
-        randoms,
-        solid_angle=solid_angle,
-        weights=weights,
-        distance_range=distance_range,
-        radial="measured",
-        smoothing=_SMOOTHING,
-    )
-    count = float(len(randoms)) if weights is None else float(weights.sum())
-    return RadialSelection(shape.distances, shape.density * (total / count))
+    shape = smoothed_selection(randoms.radial, randoms.limits, solid_angle=solid_angle, smoothing=_SMOOTHING)
+    return shape.scaled(total / randoms.total)
 
 
 def _ratio(
@@ -118,13 +165,7 @@ def _ratio(
     return (observed + 1) / (expected + 1)
 
 
-def completeness_from_randoms(
-    positions: Float[np.ndarray, "n 3"],
-    box: Box,
-    *,
-    peak: float,
-    weights: Float[np.ndarray, " n"] | None = None,
-) -> Field:
+def completeness_from_randoms(points: Iterable[Points], box: Box, *, peak: float) -> Field:
     """Return the expected fraction of the densest sampling in each cell, from random points.
 
     Counts in cells are smoothed with a Gaussian wide enough for 100 points; the smoothing stays within the cells that
@@ -133,12 +174,11 @@ def completeness_from_randoms(
 
     Parameters
     ----------
-    positions : (n, 3) [Mpc/h]
+    points : iterable of Points
     box : Box
         With a mesh.
     peak : float
         Density of the (weighted) random points that stands for completeness 1 [(h/Mpc)^3].
-    weights : (n,), optional
 
     Returns
     -------
@@ -156,25 +196,31 @@ def completeness_from_randoms(
     if expected < LEAST_PER_CELL:
         problem = (
             f"randoms must be at least {LEAST_PER_CELL} per cell where the survey is densest, got {expected:.2g} in "
-            f"cells of {box.cell_size:.4g} Mpc/h ({len(positions)} points in all): give more randoms, larger cells"
+            f"cells of {box.cell_size:.4g} Mpc/h: give more randoms, larger cells"
         )
         raise InputError(
             f"{problem} (cell_size), or a mask in place of randoms",
             command=f"{problem} (--cell-size), or a mask in place of randoms",
         )
-    contained = box.contains(positions)
-    inside = np.asarray(positions)[contained]
-    counts = paint(inside, box, scheme="ngp")[0].numpy()
-    seen = counts > 0
+    painted = torch.zeros(2, *box.shape)  # points, and their weights
+    sky, near, far = np.zeros(SKY_PIXELS), np.inf, 0.0
+    for some in points:
+        inside = box.contains(some.positions)
+        weights = np.ones((len(some.positions), 2))
+        if some.weights is not None:
+            weights[:, 1] = some.weights
+        paint(some.positions[inside], box, weights=weights[inside], scheme="ngp", onto=painted)
+        if expected < 1:
+            distance = np.linalg.norm(some.positions, axis=1)
+            near, far = min(near, float(distance.min())), max(far, float(distance.max()))
+            sky += sky_counts(some.positions)
+    seen, counts = painted[0].numpy() > 0, painted[1].numpy()
     if expected >= 1:
         # A hole of one cell is chance; cells beyond the faces count as seen, or the closing would eat the survey there.
         seen |= binary_closing(np.pad(seen, 1), structure=np.ones((3, 3, 3), dtype=bool))[1:-1, 1:-1, 1:-1]
     else:
-        distance = np.linalg.norm(positions, axis=1)
-        limits = RadialSelection(np.array([distance.min(), distance.max()]), np.ones(2))
-        seen |= completeness(box, footprint(positions), n_of_r=limits, samples=1).data[0].numpy() > 0
-    if weights is not None:
-        counts = paint(inside, box, weights=np.asarray(weights)[contained], scheme="ngp")[0].numpy()
+        limits = RadialSelection(np.array([near, far]), np.ones(2))
+        seen |= completeness(box, footprint(sky), n_of_r=limits, samples=1).data[0].numpy() > 0
     # In cells; a Gaussian averages over the volume (2 sqrt(pi) width)^3.
     width = max((PER_KERNEL / expected) ** (1 / 3), 1.0) / (2 * np.sqrt(np.pi))
     total = gaussian_filter(np.where(seen, counts, 0).astype(np.float32), width, mode="constant")

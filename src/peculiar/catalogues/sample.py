@@ -26,7 +26,8 @@ from peculiar.catalogues.luminosity import (
     selection_from_luminosity,
 )
 from peculiar.catalogues.planned import selection_from_table
-from peculiar.catalogues.randoms import footprint, selection_of_randoms
+from peculiar.catalogues.random_points import Randoms, SeenRandoms
+from peculiar.catalogues.randoms import selection_of_randoms
 from peculiar.catalogues.selection import (
     Radial,
     RadialSelection,
@@ -34,7 +35,8 @@ from peculiar.catalogues.selection import (
     selection_of_column,
 )
 from peculiar.catalogues.sky import SkyMask, survey_box
-from peculiar.catalogues.sky_table import Randoms, read_randoms, sky_places
+from peculiar.catalogues.sky_counts import footprint
+from peculiar.catalogues.sky_table import sky_places
 from peculiar.catalogues.survey import Survey
 from peculiar.catalogues.tables import read_table
 from peculiar.catalogues.units import rank
@@ -69,7 +71,7 @@ class SurveySample:
         Luminosities in units of absolute magnitude 0.
     weighting : str
         What the weights are, in words.
-    randoms : Randoms or None
+    randoms : SeenRandoms or None
     luminosity_function : Schechter or None
         Of a flux-limited sample.
     """
@@ -85,7 +87,7 @@ class SurveySample:
     weights: Float[np.ndarray, " n"] | None = None
     luminosities: Float[np.ndarray, " n"] | None = None
     weighting: str = ""
-    randoms: Randoms | None = None
+    randoms: SeenRandoms | None = None
     luminosity_function: Schechter | None = None
 
     @property
@@ -184,14 +186,13 @@ def read_survey(
     density = _stated_density(table, survey, weighted)
     magnitudes = _magnitudes(table, survey)
     mask = mask or survey.sky_mask()
-    randoms = None
-    if survey.randoms:
-        randoms = read_randoms(survey, objects=weighted, cosmology=cosmology)
-    mask, kept = _covered(positions, known, mask, randoms)
+    every = Randoms(survey, weighted, cosmology) if survey.randoms else None
+    own_mask, seen = mask, None if every is None else footprint(every.sky())
+    mask, kept = _covered(positions, known, mask, seen)
     distances = np.linalg.norm(positions, axis=1)
     limits = _limits(survey, distances[kept], cosmology=cosmology)
     kept &= (distances >= limits[0]) & (distances <= limits[1])
-    randoms = None if randoms is None else randoms.within(mask, limits)
+    randoms = None if every is None else every.within(own_mask, limits)
     luminosities, shape = None, None
     if magnitudes is not None:
         # Without a flux limit magnitudes only rank groups.
@@ -213,12 +214,7 @@ def read_survey(
                 cosmology=cosmology,
                 limits=limits,
             )
-    warn_unfilled_sky(
-        positions[kept],
-        mask,
-        randoms=None if randoms is None else randoms.positions,
-        weights=None if randoms is None else randoms.weights,
-    )
+    warn_unfilled_sky(positions[kept], mask, randoms=None if randoms is None else randoms.counts.sky)
     n_of_r = _selection(
         survey,
         distances[kept],
@@ -281,10 +277,9 @@ def _covered(
     positions: Float[np.ndarray, "n 3"],
     known: Bool[np.ndarray, " n"],
     mask: SkyMask | None,
-    randoms: Randoms | None,
+    seen: SkyMask | None,
 ) -> tuple[SkyMask, Bool[np.ndarray, " n"]]:
     """Return the mask, or the randoms' footprint where there is none, and the known rows that lie in both."""
-    seen = None if randoms is None else footprint(randoms.positions)
     everywhere = mask if mask is not None else seen
     if everywhere is None:
         problem = "a survey must have a mask or randoms, got neither: give"
@@ -329,7 +324,7 @@ def _selection(
     limits: tuple[float, float],
     mask: SkyMask,
     weights: Float[np.ndarray, " n"] | None,
-    randoms: Randoms | None,
+    randoms: SeenRandoms | None,
     shape: Schechter | None,
     expected: Float[np.ndarray, " n"] | None,
     cosmology: Cosmology,
@@ -341,12 +336,7 @@ def _selection(
         )
     if randoms is not None:
         return selection_of_randoms(
-            np.linalg.norm(randoms.positions, axis=1),
-            distances,
-            solid_angle=mask.solid_angle,
-            distance_range=limits,
-            weights=randoms.weights,
-            galaxy_weights=weights,
+            randoms.counts, distances, solid_angle=mask.solid_angle, galaxy_weights=weights
         )
     if shape is not None and survey.flux_limit is not None:
         return selection_from_luminosity(

@@ -147,11 +147,28 @@ def radial_selection(
     if radial != "measured":
         raise InputError(f"radial must be 'flat' or 'measured', got {radial!r}")
 
+    edges = np.linspace(low, high, measured_shells(low, high, smoothing=smoothing) + 1)
+    counts, _ = np.histogram(distances[inside], edges, weights=counted)
+    return smoothed_selection(counts, (low, high), solid_angle=solid_angle, smoothing=smoothing)
+
+
+def measured_shells(low: float, high: float, *, smoothing: float) -> int:
+    """Return the number of shells of one thickness between two distances [Mpc/h], a quarter of the smoothing each."""
+    return max(8, round((high - low) / (smoothing / 4)))
+
+
+def smoothed_selection(
+    counts: Float[np.ndarray, " shell"],
+    distance_range: tuple[float, float],
+    *,
+    solid_angle: float,
+    smoothing: float,
+) -> RadialSelection:
+    """Return n(r) of weighted numbers in shells of one thickness, smoothed as the shells' volumes are."""
     from scipy.ndimage import gaussian_filter1d
 
-    shells = max(8, round((high - low) / (smoothing / 4)))
-    edges = np.linspace(low, high, shells + 1)
-    counts, _ = np.histogram(distances[inside], edges, weights=counted)
+    low, high = distance_range
+    edges = np.linspace(low, high, len(counts) + 1)
     volumes = solid_angle * np.diff(edges**3) / 3
     width = smoothing / (edges[1] - edges[0])
     smooth_counts, smooth_volumes = (gaussian_filter1d(a, width, mode="constant") for a in (counts, volumes))

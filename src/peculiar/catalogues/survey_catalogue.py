@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.groups import Groups
-from peculiar.catalogues.randoms import completeness_from_randoms
+from peculiar.catalogues.randoms import Points, completeness_from_randoms
 from peculiar.catalogues.sample import CELL_SIZE, SurveySample, read_survey
 from peculiar.catalogues.selection import Radial, RadialSelection, Seen, completeness, radial_selection
 from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask
@@ -284,12 +284,16 @@ def _completeness(sample: SurveySample, box: Box, *, n_of_r: RadialSelection, ev
     randoms = sample.randoms
     if randoms is None:
         return completeness(box, sample.mask, n_of_r=even)
-    distance = np.linalg.norm(randoms.positions, axis=1)
-    own = np.ones(len(distance)) if randoms.weights is None else randoms.weights
-    per_galaxy = own.sum() / sample.total
+    per_galaxy = randoms.counts.total / sample.total
     return completeness_from_randoms(
-        randoms.positions,
+        (_thinned(points, n_of_r, even) for points in randoms.points()),
         box,
         peak=sample.n_of_r.peak * per_galaxy * even.peak / n_of_r.peak,
-        weights=own * even.at(distance) / np.maximum(n_of_r.at(distance), 1e-300),
     )
+
+
+def _thinned(points: Points, n_of_r: RadialSelection, even: RadialSelection) -> Points:
+    """Return random points of `n_of_r` weighted as those of `even`."""
+    distance = np.linalg.norm(points.positions, axis=1)
+    thinned = even.at(distance) / np.maximum(n_of_r.at(distance), 1e-300)
+    return Points(points.positions, thinned if points.weights is None else thinned * points.weights)

@@ -1,14 +1,16 @@
-"""Table files: what the ending of a name means, one part of a file by name, and files read as they stand."""
+"""Table files: what the ending of a name means, one part of a file by name, and files read whole or in pieces."""
 
 from __future__ import annotations
 
 import gzip
 import os.path
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peculiar.catalogues.fits import from_hdu
+from peculiar.catalogues import fits
 from peculiar.core import InputError, memory
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ _COPIES = {"fits": 4, "hdf5": 4, "parquet": 6, "ascii.ecsv": 12, "ascii.csv": 6}
 _REMEDY = "keep only the columns and rows that are used, or cut it into regions"
 _BLOCK = 1 << 20
 _IN_FOLDER = "**/*.parquet"
+ROWS = 1 << 18
+"""Of a piece: enough that the work on each does not count, few enough for the memory of any machine."""
 
 
 def table_format(path: str | Path) -> str:
@@ -80,6 +84,62 @@ def read_table(path: str | Path) -> Table:
     InputError
         If the file is missing, of an unknown kind, damaged, truncated, without rows, or too large for the memory.
     """
+    file, kind, part = _known(path)
+    with _whole_file(file, kind):
+        table = _read(file, kind, part)
+    if len(table) == 0:
+        raise _no_rows(file)
+    return table
+
+
+def read_pieces(
+    path: str | Path, columns: Sequence[str] | None = None, *, rows: int = ROWS
+) -> Iterator[Table]:
+    """Read a table file some rows at a time, in their order: what is in memory does not grow with the file.
+
+    Parameters
+    ----------
+    path : path
+        As of `read_table`.
+    columns : sequence of str, optional
+        The file's own names of those that are needed; all where not given. Others may come with them.
+    rows : int
+        Of a piece, at most.
+
+    Raises
+    ------
+    InputError
+        As `read_table`, when the piece is reached that is damaged.
+    """
+    from peculiar.catalogues import hdf5_tables, parquet_tables, text_tables
+
+    file, kind, part = _known(path)
+    if kind == "fits":
+        with _whole_file(file, kind):
+            hdu = _hdu(file, part)
+        pieces = fits.pieces(file, hdu, columns, rows=rows)
+    elif kind == "hdf5":
+        pieces = hdf5_tables.pieces(file, part, columns, rows=rows)
+    elif kind == "parquet":
+        pieces = parquet_tables.pieces(table_files(file), columns, rows=rows)
+    else:
+        read = text_tables.pieces if kind == "ascii.csv" else text_tables.ecsv_pieces
+        pieces = read(file, columns, rows=rows)
+    found = False
+    while True:
+        with _whole_file(file, kind):
+            piece = next(pieces, None)
+        if piece is None:
+            break
+        if len(piece):
+            found = True
+            yield piece
+    if not found:
+        raise _no_rows(file)
+
+
+def _known(path: str | Path) -> tuple[Path, str, str | None]:
+    """Return the file, its format and the part of it; refuse what is no table file."""
     path, part = split_part(path)
     folder = os.path.isdir(path)
     if folder and not any(path.glob(_IN_FOLDER)):
@@ -93,11 +153,17 @@ def read_table(path: str | Path) -> Table:
         raise InputError(f"catalogue must be a file that exists, got {str(path)!r}: check the path")
     if path.stat().st_size == 0:
         raise InputError(f"catalogue must hold a table, got {str(path)!r} of 0 bytes: copy the file again")
+    return path, kind, part
+
+
+@contextmanager
+def _whole_file(path: Path, kind: str) -> Iterator[None]:
+    """Turn what readers raise for files that are damaged into one error."""
     try:
         with warnings.catch_warnings():
             # astropy reads on after this one, and would deliver rows that are not there
             warnings.filterwarnings("error", message=".*truncated.*")
-            table = _read(path, kind, part)
+            yield
     except InputError:
         raise
     except MemoryError:
@@ -112,11 +178,12 @@ def read_table(path: str | Path) -> Table:
             f"catalogue must be a whole {kind.removeprefix('ascii.').upper()} file, got {str(path)!r}, which cannot be "
             f"read ({type(error).__name__}: {reason}): it is truncated, damaged or of another format; copy it again"
         ) from error
-    if len(table) == 0:
-        raise InputError(
-            f"catalogue must hold at least one object, got {str(path)!r} with no rows: check the selection"
-        )
-    return table
+
+
+def _no_rows(path: Path) -> InputError:
+    return InputError(
+        f"catalogue must hold at least one object, got {str(path)!r} with no rows: check the selection"
+    )
 
 
 def _kind(path: str | Path, formats: dict[str, str]) -> str:
@@ -140,7 +207,7 @@ def _read(path: Path, kind: str, part: str | None) -> Table:
         return parquet_tables.read(path, check=lambda size: _require(path, kind, size))
     _require(path, kind, _inflated(path, kind) if path.suffix.lower() == ".gz" else path.stat().st_size)
     if kind == "fits":
-        return _read_fits(path, part)
+        return fits.read(path, _hdu(path, part))
     if kind == "ascii.csv":
         from peculiar.catalogues import text_tables
 
@@ -166,12 +233,9 @@ def _inflated(path: Path, kind: str) -> int:
     return size
 
 
-def _read_fits(path: Path, part: str | None) -> Table:
-    """Read the first table of a FITS file, or the HDU of a name or number."""
-    from astropy.io import fits
-
-    with fits.open(path) as hdus:
-        tables = {i: hdu.name or str(i) for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}
+def _hdu(path: Path, part: str | None) -> int:
+    """Return the number of the first table of a FITS file, or of the HDU of a name or number."""
+    tables = fits.tables(path)
     if not tables:
         raise InputError(f"catalogue must be a FITS file with a table, got none in {str(path)!r}")
     chosen = next(iter(tables))
@@ -189,5 +253,4 @@ def _read_fits(path: Path, part: str | None) -> Table:
             f"{path.name} holds several tables: {tables[chosen]} is read, {others} not, as {path.name}[NAME] is",
             stacklevel=5,
         )
-    with fits.open(path, memmap=False, character_as_bytes=True) as hdus:
-        return from_hdu(hdus[chosen])
+    return chosen

@@ -1,4 +1,4 @@
-"""Text tables: any delimiter, comments, headers in a comment (NumPy, Rockstar, consistent-trees, AHF)."""
+"""Text tables: any delimiter, comments, headers in one (NumPy, Rockstar, consistent-trees, AHF); and ECSV in pieces."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import csv
 import gzip
 import io
 import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from peculiar.core import InputError
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 _DELIMITERS = (",", ";", "|", "\t", " ")  # the blank stands for any run of blanks and tabs
+_HEAD = 4096  # lines, of which the header is a part
 _NUMBERED = re.compile(r"\(\d+\)$")  # AHF and consistent-trees number their columns: Mvir(4)
 _AHF_UNITS = {
     "xc": "kpc / h",
@@ -36,31 +39,71 @@ def read(path: Path) -> Table:
     InputError
         If no line names the columns.
     """
+    with _opened(path) as file:
+        text = file.read()
+    names, delimiter, start = _header(text, path)
+    return _table(text[start:], names, delimiter)
+
+
+def pieces(path: Path, columns: Sequence[str] | None = None, *, rows: int) -> Iterator[Table]:
+    """Yield some rows of a text table after the other; see `read`."""
+    with _opened(path) as file:
+        text = "".join(islice(file, max(rows, _HEAD)))
+        names, delimiter, start = _header(text, path)
+        text = text[start:]
+        while text:
+            yield _table(text, names, delimiter, columns)
+            text = "".join(islice(file, rows))
+
+
+def ecsv_pieces(path: Path, columns: Sequence[str] | None = None, *, rows: int) -> Iterator[Table]:
+    """Yield some rows of an ECSV file after the other; all columns are read, with any choice of them."""
     from astropy.table import Table
 
-    text = _decoded(path)
-    names, delimiter, start = _header(text, path)
-    body = text[start:].rstrip() + "\n"
+    with _opened(path) as file:
+        head = ""
+        for line in file:
+            head += line
+            if not line.startswith("#"):  # the names of the columns end the header
+                break
+        while body := "".join(islice(file, rows)):
+            yield Table.read(head + body, format="ascii.ecsv")
+
+
+def _opened(path: Path) -> IO[str]:
+    """Open a text file, unpacked and without its byte-order mark."""
+    packed = path.suffix.lower() == ".gz"
+    with gzip.open(path) if packed else path.open("rb") as raw:
+        wide = raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if wide else "utf-8-sig"
+    return gzip.open(path, "rt", encoding=encoding) if packed else path.open(encoding=encoding)
+
+
+def _table(body: str, names: list[str], delimiter: str, columns: Sequence[str] | None = None) -> Table:
+    from astropy.table import Table
+
+    body = body.rstrip() + "\n"
     if delimiter == " ":
         body = body.replace("\t", " ")
     # astropy's fast reader knows ASCII alone
     kind = "ascii.fast_no_header" if body.isascii() else "ascii.no_header"
     table = (
-        Table.read(body, format=kind, names=names, delimiter=delimiter, comment="#", guess=False)
+        Table.read(
+            body,
+            format=kind,
+            names=names,
+            delimiter=delimiter,
+            comment="#",
+            guess=False,
+            include_names=None if columns is None else [name for name in names if name in columns],
+        )
         if body.strip()
         else Table(names=names)
     )
     if "hosthalo" in {name.lower() for name in names}:
-        for name in names:
+        for name in table.colnames:
             table[name].unit = _AHF_UNITS.get(name.lower())
     return table
-
-
-def _decoded(path: Path) -> str:
-    """Return the text without its byte-order mark."""
-    raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return raw.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _header(text: str, path: Path) -> tuple[list[str], str, int]:

@@ -107,7 +107,7 @@ def weigh_objects(
             counts = np.ones(len(relative)) if values is None else values
             relative *= counts.sum() / max((counts * relative).sum(), 1e-300)
             values = counts * relative
-    used = {name.lower() for factor in found for name in _names(factor)}
+    used = {name.lower() for name in names_in(found)}
     unused = tuple(
         name for name in table.colnames if name.lower().startswith("weight_fkp") and name.lower() not in used
     )
@@ -122,7 +122,7 @@ def weigh_randoms(
     given: bool,
     columns: Mapping[str, str] | None = None,
 ) -> Float[np.ndarray, " n"] | None:
-    """Return the weights of random points, None where all are one.
+    """Return the weights of random points, or of some of them, None where all are one.
 
     Parameters
     ----------
@@ -156,8 +156,6 @@ def weigh_randoms(
         values = _product(table, objects.factors) if _has_published(table) else None
     else:
         values = optional_numbers(table, "weight", columns)
-    if values is not None:
-        _refuse_huge(values)
     return values
 
 
@@ -212,7 +210,7 @@ def _checked(values: Float[np.ndarray, " n"] | None) -> Float[np.ndarray, " n"] 
     """
     if values is None:
         return None
-    _refuse_huge(values)
+    refuse_huge(float(values.mean()), float(values.max()), row=int(values.argmax()), count=len(values))
     mean = float(values.mean())
     if len(values) > 1 and np.ptp(values) == 0:
         if mean != 1:
@@ -230,17 +228,24 @@ def _checked(values: Float[np.ndarray, " n"] | None) -> Float[np.ndarray, " n"] 
     return values
 
 
-def _refuse_huge(weights: Float[np.ndarray, " n"]) -> None:
-    """Refuse weights that cannot be of completeness: all 0, or one of them a hundred times the mean."""
-    mean = float(weights.mean())
+def refuse_huge(mean: float, largest: float, *, row: int, count: int) -> None:
+    """Refuse weights that cannot be of completeness: all 0, or one of them a hundred times the mean.
+
+    Parameters
+    ----------
+    mean, largest : float
+    row : int
+        Of the largest.
+    count : int
+        Of all.
+    """
     if mean == 0:
         raise InputError(
-            f"weight must be > 0 for some rows, got 0 in all {len(weights)}: leave the column out or repair it"
+            f"weight must be > 0 for some rows, got 0 in all {count}: leave the column out or repair it"
         )
-    if len(weights) > _LARGEST_WEIGHT and weights.max() > _LARGEST_WEIGHT * mean:
-        row = int(weights.argmax())
+    if count > _LARGEST_WEIGHT and largest > _LARGEST_WEIGHT * mean:
         raise InputError(
-            f"weight must be at most {_LARGEST_WEIGHT} times the mean of {mean:.4g}, got {weights[row]:.6g} at row "
+            f"weight must be at most {_LARGEST_WEIGHT} times the mean of {mean:.4g}, got {largest:.6g} at row "
             f"{row}: weights count objects that were missed, about 1 for each; repair it"
         )
 
@@ -269,6 +274,11 @@ def _multiplied(tree: ast.expr) -> list[ast.expr]:
 
 def _names(factor: str) -> list[str]:
     return [node.id for node in ast.walk(_parsed(factor)) if isinstance(node, ast.Name)]
+
+
+def names_in(factors: Factors) -> set[str]:
+    """Return the columns that factors name."""
+    return {name for factor in factors for name in _names(factor)}
 
 
 def _is_relative(factor: str) -> bool:

@@ -150,6 +150,7 @@ def paint_kernel(
     order: int = 2,
     shift: float = 0.0,
     periodic: bool = True,
+    onto: Float[np.ndarray, "channel x y z"] | None = None,
 ) -> Float[np.ndarray, "channel x y z"]:
     """Sum particle weights onto a mesh.
 
@@ -164,6 +165,8 @@ def paint_kernel(
         Shift of the mesh in cells (1/2 for the second mesh of an interlaced pair).
     periodic : bool
         Otherwise what falls beyond a face is dropped.
+    onto : (channel, x, y, z) float32, optional
+        The mesh that is added to, and returned.
 
     Returns
     -------
@@ -175,7 +178,7 @@ def paint_kernel(
         np.zeros((0, 1), np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
     )
     shape = (cells,) * 3 if isinstance(cells, int) else cells
-    mesh = np.zeros((channels, *shape), np.float32)
+    mesh = np.zeros((channels, *shape), np.float32) if onto is None else onto
     corner = np.asarray(origin, dtype=np.float32)
     inverse_cell = np.float32(shape[0] / size)
     offset = np.float32(0.5 + shift)

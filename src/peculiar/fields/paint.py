@@ -34,6 +34,7 @@ def paint(
     weights: Float[np.ndarray, "n ..."] | Float[Tensor, "n ..."] | None = None,
     scheme: Scheme = "cic",
     shift: float = 0.0,
+    onto: Float[Tensor, "channel x y z"] | None = None,
 ) -> Float[Tensor, "channel x y z"]:
     """Sum particle weights onto a mesh.
 
@@ -49,6 +50,8 @@ def paint(
         Nearest grid point, cloud in cell, triangular-shaped cloud.
     shift : float
         Move the mesh by this many cells along each axis (1/2 for the second mesh of an interlaced pair).
+    onto : Tensor (channel, x, y, z) float32, optional
+        The mesh that is added to, and returned: what was painted before of the same particles, some at a time.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def paint(
     points = position_tensor(positions)
     values = _weights(weights, points)
     if points.device.type == "cpu":
-        mesh = paint_kernel(
+        painted = paint_kernel(
             points.numpy(),
             None if values is None else values.numpy(),
             box.shape,
@@ -72,9 +75,11 @@ def paint(
             order=order,
             shift=shift,
             periodic=box.periodic,
+            onto=None if onto is None else onto.numpy(),
         )
-        return torch.from_numpy(mesh)
-    return _paint_with_torch(points, box, values, order, shift)
+        return torch.from_numpy(painted)
+    mesh = _paint_with_torch(points, box, values, order, shift)
+    return mesh if onto is None else onto.add_(mesh)
 
 
 def paint_interlaced_fourier(

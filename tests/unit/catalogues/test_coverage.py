@@ -6,6 +6,7 @@ import pytest
 
 from peculiar.catalogues import SkyMask
 from peculiar.catalogues.coverage import warn_unfilled_box, warn_unfilled_sky
+from peculiar.catalogues.sky_counts import sky_counts
 from peculiar.core import Box, Cosmology, Field
 from peculiar.fields.smooth import gaussian
 from peculiar.simulate.initial import linear_field
@@ -84,9 +85,8 @@ def test_a_mask_of_more_than_the_sample():
 def test_randoms_of_more_than_the_sample():
     points, randoms = halos(5, 1e-3) - SIZE / 2, np.random.default_rng(1).normal(size=(50000, 3))
     north = points[:, 2] > 0
-    assert warned(warn_unfilled_sky, points, FULL, randoms=randoms) == []
-    assert (
-        "randoms must be of the sample" in warned(warn_unfilled_sky, points[north], FULL, randoms=randoms)[0]
-    )
+    assert warned(warn_unfilled_sky, points, FULL, randoms=sky_counts(randoms)) == []
+    (text,) = warned(warn_unfilled_sky, points[north], FULL, randoms=sky_counts(randoms))
+    assert "randoms must be of the sample" in text
     weights = (randoms[:, 2] > 0).astype(float)
-    assert warned(warn_unfilled_sky, points[north], FULL, randoms=randoms, weights=weights) == []
+    assert warned(warn_unfilled_sky, points[north], FULL, randoms=sky_counts(randoms, weights)) == []

@@ -4,7 +4,8 @@ import pytest
 from astropy.table import Table
 
 from peculiar.catalogues import SkyMask, completeness, read_survey, to_catalogue, to_sky
-from peculiar.catalogues.randoms import completeness_from_randoms, footprint
+from peculiar.catalogues.randoms import Points, completeness_from_randoms
+from peculiar.catalogues.sky_counts import footprint, sky_counts
 from peculiar.catalogues.survey import make_survey
 from peculiar.core import Box, Cosmology, InputError
 
@@ -50,7 +51,7 @@ def described(randoms):
 
 
 def test_the_footprint_of_randoms():
-    mask = footprint(cap(100000, 2))
+    mask = footprint(sky_counts(cap(100000, 2)))
     area = 2 * np.pi * (1 - np.cos(np.radians(30)))
     assert area < mask.solid_angle < 1.15 * area  # pixels that the edge cuts count
     assert mask.at(np.array([[1.0, 0, 0], [-1.0, 0, 0]])).tolist() == [1.0, 0.0]
@@ -85,7 +86,7 @@ def test_edges_stay_sharp():
     box = Box(64.0, 32, periodic=False)
     rng = np.random.default_rng(1)
     points = rng.uniform((10, 0, 0), (40, 64, 64), (30 * 64 * 64, 3))
-    values = completeness_from_randoms(points, box, peak=1.0).data[0].numpy()
+    values = completeness_from_randoms([Points(points)], box, peak=1.0).data[0].numpy()
     assert (values[:5] == 0).all()
     assert (values[20:] == 0).all()
     assert values[5].mean() == pytest.approx(1.0, rel=0.05)
@@ -101,7 +102,7 @@ def test_sparse_points_fill_their_footprint():
     directions = directions[directions[:, 2] > 0]
     points = directions * (rng.uniform(20**3, 55**3, len(directions)) ** (1 / 3))[:, None]
     points = points[: int(0.25 * 2 * np.pi / 3 * (55**3 - 20**3) / 2**3)]
-    values = completeness_from_randoms(points, box, peak=0.25 / 2**3).data[0].numpy()
+    values = completeness_from_randoms([Points(points)], box, peak=0.25 / 2**3).data[0].numpy()
     centres = np.stack(np.meshgrid(*[box.coordinates(0)] * 3, indexing="ij"), axis=-1)
     distance = np.linalg.norm(centres, axis=-1)
     assert (values[(distance > 60) | (distance < 15) | (centres[..., 2] < -20)] == 0).all()
@@ -134,7 +135,8 @@ def test_a_mask_beside_randoms_cuts(described):
     mask = SkyMask((dec > -10).astype(float))
     sample = read_survey(table_of(galaxies), described(), cosmology=COSMOLOGY, mask=mask)
     assert (sample.kept == (mask.at(galaxies) > 0)).mean() > 0.999
-    assert (mask.at(sample.randoms.positions) > 0).all()
+    for points in sample.randoms.points():
+        assert (mask.at(points.positions) > 0).all()
 
 
 def test_randoms_elsewhere(described, tmp_path):
@@ -142,7 +144,7 @@ def test_randoms_elsewhere(described, tmp_path):
     with pytest.raises(InputError, match="randoms must cover the survey, got .* objects outside"):
         read_survey(table, described(), cosmology=COSMOLOGY)
     table = table_of(cap(5000, 3, near=120.0, far=150.0))
-    with pytest.raises(InputError, match="randoms must lie in the survey, got none of"):
+    with pytest.raises(InputError, match="randoms must lie in the survey, got none in"):
         read_survey(table, described(), cosmology=COSMOLOGY)
 
 

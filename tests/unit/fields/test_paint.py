@@ -44,6 +44,14 @@ def test_a_particle_at_a_cell_centre_fills_that_cell_alone():
     assert moved[0, 1, 4, 5] == 1.0
 
 
+def test_particles_some_at_a_time_add_up():
+    positions = np.random.default_rng(3).uniform(0, 12, (500, 3))
+    mesh = torch.zeros(1, 6, 6, 6)
+    for some in np.split(positions, 5):
+        assert paint(some, Box(12.0, 6), onto=mesh).data_ptr() == mesh.data_ptr()
+    torch.testing.assert_close(mesh, paint(positions, Box(12.0, 6)))
+
+
 def test_beyond_the_faces_mass_wraps_or_is_dropped():
     outside = np.array([[-0.25, 4.5, 4.5]])
     wrapped, walled = paint(outside, Box(8.0, 8)), paint(outside, Box(8.0, 8, periodic=False))
