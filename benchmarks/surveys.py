@@ -29,7 +29,15 @@ from peculiar.figures.distributions import Histogram2D
 from peculiar.figures.style import save
 from peculiar.figures.survey_scores import velocity_contours
 
-IN_PARTS = ("slope", "within_residual", "within_magnitude", "cosine", "coherence", "rms_error")
+IN_PARTS = (
+    "slope",
+    "within_residual",
+    "within_component",
+    "within_magnitude",
+    "cosine",
+    "coherence",
+    "rms_error",
+)
 """Scores of the tables of parts."""
 
 
@@ -54,7 +62,7 @@ def survey_text(evaluations: Sequence[Evaluation]) -> str:
                     score_table(
                         ROWS,
                         evaluation.columns(sample=sample, part=EVERYWHERE),
-                        beside=beside(sample, EVERYWHERE),
+                        beside=beside(sample, EVERYWHERE, redshift=box["redshift"]),
                     )
                 ),
                 "",

@@ -274,5 +274,15 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
     )
 
 
+def monopole_bias(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
+    """Return the root of the power of tracers where they stand over that of matter in real space, on large scales.
+
+    It is the beta of eq. 4 of Xiao et al. 2024 without its shot noise, from the tracers alone: the measured bias with
+    Kaiser's boost.
+    """
+    bias = measure_clustering(catalogue, cosmology=cosmology).bias
+    return float(boosted_power(bias, redshift_growth(catalogue, cosmology)) ** 0.5)
+
+
 def _logarithms(ends: tuple[float, float], count: int) -> Float[np.ndarray, " value"]:
     return np.linspace(np.log(ends[0]), np.log(ends[1]), count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from peculiar.fields.conditions import Circumstances
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.paint import ABUNDANCES, paint, paint_bins
 from peculiar.fields.smooth import gaussian_window
+from peculiar.linear.clustering import monopole_bias
 from peculiar.linear.iterative import move_back
 from peculiar.linear.linear_theory import LinearTheory
-from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling
+from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling, tracer_weights
 from peculiar.linear.survey_inputs import SurveyInputs, sight_lines
 from peculiar.linear.tracer_inputs import CatalogueInputs
 from peculiar.linear.wiener import WienerFilter, WienerSums, WienerTable, shipped_filter
@@ -48,7 +49,9 @@ class InputSpec(CatalogueInputs):
     kind: Literal["moved", "published"] = "moved"
     abundances: tuple[float, ...] = ABUNDANCES
     smoothing: float = Setting(3.0, ge=0, description="of the iterative FFT [Mpc/h]")
-    bias: float = Setting(1.5, gt=0, description="of the iterative FFT; for 'published' the beta of eq. 4")
+    bias: Annotated[float, Setting(gt=0)] | Literal["measured"] = Setting(
+        1.5, description="of the iterative FFT; for 'published' the beta of eq. 4, which may be 'measured'"
+    )
     iterations: int = Setting(6, ge=1)
     clustering_reference: tuple[float, float] = (2.5, -1.3)
     flow_response: float = -0.86
@@ -61,6 +64,8 @@ class InputSpec(CatalogueInputs):
     def _of_moved(self) -> Self:
         if self.kind != "moved" and self.wiener != "package":
             raise ValueError(f"wiener belongs to kind 'moved', got {self.kind!r}")
+        if self.kind == "moved" and self.bias == "measured":
+            raise ValueError("bias must be a number for kind 'moved', got 'measured'")
         return self
 
     @property
@@ -135,6 +140,7 @@ def network_inputs(catalogue: Catalogue, *, cells: int, cosmology: Cosmology, sp
 def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec) -> Iterator[torch.Tensor]:
     if spec.weighting == "mass":
         raise InputError("weighting must be 'number' for inputs of kind 'moved', got 'mass'")
+    assert spec.bias != "measured"
     positions = move_back(
         catalogue,
         cells=cells,
@@ -199,7 +205,11 @@ def _published(
     catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec
 ) -> Iterator[torch.Tensor]:
     yield paint_bins(catalogue, cells, weighting=spec.weighting, abundances=spec.abundances).data
-    linear = LinearTheory(smoothing=0.0, bias=spec.bias, weighting=spec.weighting).reconstruct(
+    beta = spec.bias
+    if beta == "measured":
+        weighted = catalogue.replace(weights=tracer_weights(catalogue, spec.weighting))
+        beta = monopole_bias(weighted, cosmology=cosmology)
+    linear = LinearTheory(smoothing=0.0, bias=beta, weighting=spec.weighting).reconstruct(
         catalogue, cells=cells, cosmology=cosmology
     )
     scale = cosmology.velocity_factor(catalogue.redshift)

@@ -18,6 +18,7 @@ from peculiar.evaluation.cubes.rows import (
     SURROUNDINGS,
     TRUE_PADDED,
     TRUE_SURROUNDINGS,
+    beside,
 )
 from peculiar.evaluation.cubes.task import CUBES, CubeTask
 from peculiar.evaluation.record import Evaluation
@@ -154,6 +155,13 @@ def test_published_values_and_goals_stand_beside_ours(out):
     assert dict(zip(heading, slope, strict=True))["published U-Net"] == "0.81"
     assert heading[-1] == "goal"
     assert heading[1 : 2 + len(BASELINES)] == ["blend", *BASELINES]
+
+
+def test_at_another_redshift_stands_what_is_printed_of_it():
+    """Wang et al. 2024, section 5: a slope of 0.66 at z = 0.21 of the network of z = 0, whose own is 0.81."""
+    assert beside("simulation", "all", redshift=0.21) == {"published U-Net": {"slope": "0.66"}}
+    assert beside("simulation", "all")["published U-Net"]["slope"] == "0.81"
+    assert beside("galaxies", "all", redshift=0.21) == {}
 
 
 def test_baselines_are_those_of_the_tuned_settings(evaluation, paths, samples):

@@ -80,6 +80,15 @@ def test_errors_are_found_where_they_were_put(cube):
     assert np.isnan(by_distance.bias[-1])
 
 
+def test_components_are_counted_each_by_itself(cube):
+    # One component in three is 250 km/s off: so is every vector.
+    data = cube.velocity.data.clone()
+    data[0] += 250.0
+    scores = velocity_scores(cube.velocity.replace(data=data), cube.velocity, cube.parts[EVERYWHERE])
+    assert scores["within_component"] == pytest.approx(2 / 3)
+    assert scores["within_residual"] == 0
+
+
 def test_error_and_magnitude_are_counted_apart(cube):
     # A vector that is turned round has the right length everywhere.
     back = cube.velocity.replace(data=-cube.velocity.data)

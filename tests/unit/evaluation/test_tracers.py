@@ -22,7 +22,7 @@ from peculiar.evaluation.tracers.measure import (
     object_scores,
     with_residual_ratios,
 )
-from peculiar.evaluation.tracers.rows import ROWS, range_scores
+from peculiar.evaluation.tracers.rows import ROWS, multipole_scores, range_scores
 from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.fields.calculus import displacement
 from peculiar.figures.volume import coarsen
@@ -139,6 +139,25 @@ def test_noise_gives_its_own_rms_error_and_its_own_power():
     assert excess[6:] == pytest.approx(np.full(len(excess) - 6, white), rel=0.2)
 
 
+def test_smoothed_scores_are_those_of_fields_smoothed_by_5_mpc():
+    """White noise keeps a^3 / (8 pi^1.5 R^3) of its variance."""
+    fields = truth_fields(2)
+    truth = derived(fields)
+    scores = measure(derived(scaled(fields, 1.0, noise=30.0)), truth, edges=joint_edges(truth)).scores
+    kept = (BOX.cell_size**3 / (8 * np.pi**1.5 * 5.0**3)) ** 0.5
+    assert scores["rms_error_velocity_smoothed"] == pytest.approx(30 * kept, rel=0.03)
+    assert scores["correlation_velocity_smoothed"] > scores["correlation_velocity"]
+
+
+def test_multipoles_are_held_against_the_errors_of_our_boxes_and_of_the_papers():
+    """At k = 0.1 and 0.2 one standard deviation off: within two of ours, and beyond 2 x 0.4 (225 / 600)^1.5 of it."""
+    k = np.array([0.1, 0.2])
+    truth = {order: np.array([[0.0, 0.0], [2.0, 2.0]]) for order in (2, 4)}
+    predicted = {2: truth[2] + np.sqrt(2), 4: truth[4] + 0.01}
+    found = {name: one["mean"] for name, one in multipole_scores(k, predicted, truth, side=225.0).items()}
+    assert found == {"within_2": 1, "within_2_published": 0, "within_4": 1, "within_4_published": 1}
+
+
 def test_joint_counts_hold_nearly_every_voxel():
     truth = derived(truth_fields(3))
     counts = measure(truth, truth, edges=joint_edges(truth)).sums
@@ -212,7 +231,7 @@ def test_score_table_has_the_published_column(evaluated):
     (table,) = TracerTask.tables(Evaluation.open(evaluated))
     assert len(table.columns) == 5
     by_name = {cells[0]: cells for _, cells in table.rows}
-    assert by_name["1 - cos φ, velocity"][-1].startswith("0.01 ± 0.06")
+    assert by_name["1 - cos φ of the velocity"][-1].startswith("0.01 ± 0.06")
 
 
 def test_report_is_one_file_without_links(evaluated, tmp_path):

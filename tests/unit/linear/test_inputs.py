@@ -7,8 +7,9 @@ import torch
 from peculiar.core import PRESETS, Box, Catalogue, Field
 from peculiar.core.errors import InputError
 from peculiar.fields.symmetry import Symmetry, apply_symmetry
-from peculiar.linear.clustering import linear_bias
+from peculiar.linear.clustering import linear_bias, monopole_bias
 from peculiar.linear.inputs import InputSpec, network_inputs
+from peculiar.linear.overdensity import tracer_weights
 from peculiar.linear.wiener import shipped_filter
 
 COSMOLOGY = PRESETS["xiao2024"]
@@ -95,6 +96,27 @@ def test_a_survey_is_filled_with_random_tracers_where_it_has_not_seen():
     assert unseen == pytest.approx(SPEC.abundances[-1] * 2.34375**3, rel=0.3)
     assert found.data[3, :10].std() > 0.01
     torch.testing.assert_close(found.data, inputs(survey).data)
+
+
+@pytest.mark.filterwarnings("ignore:bias of 530 objects")
+@pytest.mark.parametrize("weighting", ["number", "mass"])
+def test_measured_beta_is_that_of_the_weighted_tracers(weighting):
+    """v_lin goes with 1 / beta (eq. 2), and m_lin is (1 + delta / beta) v_lin (eq. 3)."""
+    catalogue = clustered()
+    plain, measured = (
+        inputs(catalogue, InputSpec(kind="published", weighting=weighting, bias=bias))
+        for bias in (1.0, "measured")
+    )
+    weights = tracer_weights(catalogue, weighting)
+    beta = monopole_bias(catalogue.replace(weights=weights), cosmology=COSMOLOGY)
+    assert beta > 1
+    torch.testing.assert_close(beta * measured.data[4:7], plain.data[4:7], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(beta * measured.data[7:10], plain.data[7:10], rtol=1e-2)
+
+
+def test_measured_bias_is_not_of_inputs_that_are_moved_back():
+    with pytest.raises(ValueError, match="bias must be a number for kind 'moved', got 'measured'"):
+        InputSpec(bias="measured")
 
 
 def test_mass_weighting_needs_the_published_inputs():

@@ -200,9 +200,11 @@ def velocity_scores(predicted: Field, truth: Field, mask: Bool[torch.Tensor, "x 
     vector = compare_vectors(predicted, truth, threshold=THRESHOLD, mask=mask)
     components = compare(predicted, truth, mask=mask)
     sizes = (magnitude(predicted).data - magnitude(truth).data)[0][mask]
+    residuals = (predicted.data - truth.data)[:, mask]
     return {
         "slope": float(components.slope.mean()),
         "within_residual": vector.within,
+        "within_component": float((residuals.abs() < THRESHOLD).double().mean()),
         "within_magnitude": float((sizes.abs() < THRESHOLD).double().mean()),
         "cosine": vector.cosine,
         "coherence": vector.coherence,

@@ -23,6 +23,7 @@ OUTSIDE = Row("outside_share", "share of the squared error that the flow from ou
 ROWS: tuple[Row, ...] = (
     Row("slope", "fitting slope of v_p on v_t", target=1.0),
     Row("within_residual", "share with |v_p - v_t| < 200 km/s", target=1.0),
+    Row("within_component", "share of components with |v_p - v_t| < 200 km/s", target=1.0),
     Row("within_magnitude", "share with | |v_p| - |v_t| | < 200 km/s", target=1.0),
     Row("cosine", "mean cos θ", target=1.0),
     Row("coherence", "average coherence Γ", target=1.0),
@@ -48,10 +49,15 @@ GOALS: Mapping[str, Mapping[str, str]] = {
 """Sample -> score -> what our network is to reach over all voxels."""
 
 
-def beside(sample: str, part: str) -> dict[str, Mapping[str, str]]:
-    """Return what stands beside our scores: printed values and goals, which are of all voxels."""
+def beside(sample: str, part: str, *, redshift: float = 0.0) -> dict[str, Mapping[str, str]]:
+    """Return what stands beside our scores: printed values and goals, which are of all voxels and of z = 0.
+
+    At another redshift stands what is printed of that.
+    """
     if part not in (EVERYWHERE, UNBIASED):
         return {}
+    if redshift:
+        return dict(PUBLISHED.get(f"{sample}, z = {redshift:g}", {}))
     goals = {"goal": GOALS[sample]} if sample in GOALS else {}
     return {**PUBLISHED.get(sample, {}), **goals}
 

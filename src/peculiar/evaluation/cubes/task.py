@@ -274,10 +274,9 @@ class CubeTask(Task[CubeCase]):
                 columns = evaluation.columns(sample=sample, part=part)
                 if columns:
                     note = "; ".join(tuned_text(evaluation.record, sample)) if part == EVERYWHERE else ""
+                    others = beside(sample, part, redshift=evaluation.record["box"]["redshift"])
                     found.append(
-                        score_table(
-                            ROWS, columns, title=f"{sample}, {title}", note=note, beside=beside(sample, part)
-                        )
+                        score_table(ROWS, columns, title=f"{sample}, {title}", note=note, beside=others)
                     )
         return found
 

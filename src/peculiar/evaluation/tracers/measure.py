@@ -12,11 +12,20 @@ from jaxtyping import Float
 from peculiar.core import Catalogue, Field
 from peculiar.evaluation.record import Measured
 from peculiar.fields.calculus import divergence
+from peculiar.fields.smooth import gaussian
 from peculiar.statistics.pointwise import compare, compare_vectors
 from peculiar.statistics.power import compare_power
 
 FIELDS = ("density", "velocity", "momentum", "velocity_divergence", "momentum_divergence")
 R_K_AT = (0.1, 0.3)
+SMOOTHING = 5.0
+"""Gaussian radius [Mpc/h] at which cells are compared once more.
+
+Xiao et al. 2024 print |m| = 309.5 +- 213.4 km/s and a divergence of momentum 1.47 times that of velocity. Cells of
+2.34 Mpc/h scatter more, and their ratio is 7; those smoothed by 4 to 6 Mpc/h have what is printed.
+"""
+SMOOTHED = "_smoothed"
+"""Ends the names of those scores."""
 JOINTS = ("speed", "momentum_magnitude", "velocity_divergence", "momentum_divergence")
 KEPT = {"speed": 99.8, "momentum_magnitude": 98.5, "velocity_divergence": 99.5, "momentum_divergence": 98.0}
 """Percentage of voxels that a histogram's range holds: momenta have long tails where halos are."""
@@ -68,26 +77,19 @@ def measure(
     InputError
         If boxes disagree or a value is not finite.
     """
-    scores: dict[str, float] = {}
+    scores = _pointwise(predicted, truth)
+    smooth, smooth_truth = (
+        {name: gaussian(fields[name], SMOOTHING) for name in FIELDS} for fields in (predicted, truth)
+    )
+    scores |= {f"{key}{SMOOTHED}": value for key, value in _pointwise(smooth, smooth_truth).items()}
     spectra: dict[str, np.ndarray] = {}
     k = np.empty(0)
     for name in FIELDS:
-        agreement = compare(predicted[name], truth[name])
-        scores[f"correlation_{name}"] = float(agreement.correlation.mean())
-        scores[f"slope_{name}"] = float(agreement.slope.mean())
-        if len(agreement.names) == 3:
-            for axis, value in zip("xyz", agreement.correlation, strict=True):
-                scores[f"correlation_{name}_{axis}"] = float(value)
-        else:
-            for label in ("mean", "std", "true_mean", "true_std"):
-                scores[f"{name}_{label}"] = float(getattr(agreement, label)[0])
         spectrum = compare_power(predicted[name], truth[name])
         k = spectrum.k
         spectra[f"power/{name}"] = spectrum.predicted.power
         spectra[f"true_power/{name}"] = spectrum.truth.power
         spectra[f"cross/{name}"] = spectrum.cross.power
-    for name in ("velocity", "momentum"):
-        scores |= _vector_scores(predicted[name], truth[name], name)
     for at in R_K_AT:
         r_k = spectra["cross/density"] / np.sqrt(spectra["power/density"] * spectra["true_power/density"])
         if k[0] <= at <= k[-1]:
@@ -113,6 +115,24 @@ def with_residual_ratios(measured: Mapping[str, Measured]) -> dict[str, Measured
         )
         for name, one in measured.items()
     }
+
+
+def _pointwise(predicted: Mapping[str, Field], truth: Mapping[str, Field]) -> dict[str, float]:
+    """Compare every field cell by cell."""
+    scores: dict[str, float] = {}
+    for name in FIELDS:
+        agreement = compare(predicted[name], truth[name])
+        scores[f"correlation_{name}"] = float(agreement.correlation.mean())
+        scores[f"slope_{name}"] = float(agreement.slope.mean())
+        if len(agreement.names) == 3:
+            for axis, value in zip("xyz", agreement.correlation, strict=True):
+                scores[f"correlation_{name}_{axis}"] = float(value)
+        else:
+            for label in ("mean", "std", "true_mean", "true_std"):
+                scores[f"{name}_{label}"] = float(getattr(agreement, label)[0])
+    for name in ("velocity", "momentum"):
+        scores |= _vector_scores(predicted[name], truth[name], name)
+    return scores
 
 
 def _vector_scores(predicted: Field, truth: Field, name: str) -> dict[str, float]:

@@ -270,7 +270,7 @@ class TracerTask(Task[TracerCase]):
             for rows in (arrays.of("multipoles", model, sample=sample), arrays.of("multipoles", TRUTH))
         )
         return range_scores(arrays.of("k"), power, true) | multipole_scores(
-            arrays.of("multipole_k"), predicted, truth
+            arrays.of("multipole_k"), predicted, truth, side=self._first.box.side
         )
 
     def record(self, arrays: Arrays, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
