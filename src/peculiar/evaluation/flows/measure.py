@@ -14,6 +14,7 @@ from peculiar.fields.calculus import curl, divergence
 from peculiar.statistics.distributions import joint_distribution, one_point_distribution
 from peculiar.statistics.pointwise import compare, compare_vectors, magnitude
 from peculiar.statistics.power import compare_power
+from peculiar.statistics.uncertainty import sub_boxes
 
 PRINTED = ("speed", "momentum_size", "velocity_divergence", "momentum_curl_size")
 """Fields whose power tables 1 to 4 of the paper have."""
@@ -22,6 +23,8 @@ POWERS = (*PRINTED, "momentum", "momentum_curl", "vorticity")
 K_AT = (0.2, 0.6, 1.0)
 """Wavenumbers of the paper's tables [h/Mpc]."""
 BIN_WIDTH = 0.05  # h/Mpc, as the paper's boxes of 120 Mpc/h have
+CUBE = 120.0
+"""Side of the paper's boxes [Mpc/h], which are cut from larger ones: powers are also compared in cubes like that."""
 JOINTS = ("velocity_divergence", "momentum_curl_x")
 HISTOGRAMS = ("speed", "residual_share", "cosine")
 _BINS = 60
@@ -128,6 +131,8 @@ def measure_flow(
         for at in K_AT:
             if k[0] <= at <= k[-1]:
                 scores[f"ratio_{name}_{at:g}"] = float(np.interp(at, k, spectrum.power_ratio))
+    for name in PRINTED:
+        scores |= _cube_ratios(predicted[name], truth[name], name)
     true_speed = truth["speed"].data[0]
     shares = residual / true_speed.clamp(min=1e-6)
     product = predicted["speed"].data[0] * true_speed
@@ -145,6 +150,20 @@ def measure_flow(
     }
     counts |= _joint_counts(predicted, density, edges)
     return Measured(scores, rows=spectra, sums=counts, shared={"k": k})
+
+
+def _cube_ratios(predicted: Field, truth: Field, name: str) -> dict[str, float]:
+    """Ratios of the powers in cubes of 120 Mpc/h side by side, which count as periodic: of sums over all cubes."""
+    cells = round(CUBE / truth.box.cell_size)
+    if cells > truth.box.mesh:
+        return {}
+    pairs = zip(*(sub_boxes(field, cells, step=cells) for field in (predicted, truth)), strict=True)
+    spectra = [compare_power(*pair, edges=wavenumber_edges(pair[0].box)) for pair in pairs]
+    ratio = sum(one.predicted.power for one in spectra) / sum(one.truth.power for one in spectra)
+    k = spectra[0].k
+    return {
+        f"ratio_{name}_cubes_{at:g}": float(np.interp(at, k, ratio)) for at in K_AT if k[0] <= at <= k[-1]
+    }
 
 
 def true_counts(

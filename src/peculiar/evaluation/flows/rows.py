@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peculiar.evaluation.flows.measure import K_AT, POWERS
+from peculiar.evaluation.flows.measure import CUBE, K_AT, POWERS, PRINTED
 from peculiar.evaluation.table import Row, published_figures
 
 SOURCE = "Wu et al. 2021"
@@ -25,6 +25,12 @@ RATIOS: tuple[Row, ...] = tuple(
     for name in POWERS
     for at in K_AT
 )
+CUBES: tuple[Row, ...] = tuple(
+    Row(f"ratio_{name}_cubes_{at:g}", f"{POWER_NAMES[name]}, k = {at:g}", target=1.0)
+    for name in PRINTED
+    for at in K_AT
+)
+"""The paper's tables 1 to 4, in cubes of its size."""
 VOXELS: tuple[Row, ...] = (
     Row("residual_speed_median", "median |v - v_true| [km/s]", decimals=1, target=0.0),
     Row("median_ratio", "median |v - v_true| over that of linear theory", target=0.0),
@@ -45,4 +51,9 @@ VOXELS: tuple[Row, ...] = (
     Row("slope_momentum", "slope of predicted on true momentum", target=1.0),
     Row("rms_error_velocity", "rms error of a velocity component [km/s]", decimals=1, target=0.0),
 )  # fmt: skip
-"""Every row of the two score tables: power ratios, and cell by cell."""
+"""With the others every row of the score tables: power ratios, and cell by cell."""
+TABLES = {
+    "P(k) / P_true(k), k in h/Mpc": RATIOS,
+    f"The same in cubes of {CUBE:g} Mpc/h": CUBES,
+    "Cell by cell": VOXELS,
+}

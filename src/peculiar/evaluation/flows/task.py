@@ -13,7 +13,7 @@ import numpy as np
 from peculiar.core import Field, InputError
 from peculiar.evaluation.flows.measure import choose_edges, derived_flow, measure_flow, true_counts
 from peculiar.evaluation.flows.plots import flow_plots
-from peculiar.evaluation.flows.rows import LINEAR, PUBLISHED, RATIOS, SMOOTHED, SOURCE, VOXELS
+from peculiar.evaluation.flows.rows import CUBES, LINEAR, PUBLISHED, SMOOTHED, SOURCE, TABLES
 from peculiar.evaluation.protocol import Progress, Task, open_boxes
 from peculiar.evaluation.record import TRUTH, Arrays, Evaluation, Measured
 from peculiar.evaluation.table import score_table
@@ -191,10 +191,10 @@ class FlowTask(Task[FlowCase]):
     def tables(cls, evaluation: Evaluation) -> list[Table]:
         """Ratios of powers, and what is measured cell by cell."""
         columns = evaluation.columns()
-        parts = {"P(k) / P_true(k), k in h/Mpc": RATIOS, "Cell by cell": VOXELS}
         return [
             score_table(rows, columns, title=title, truth=True, beside=PUBLISHED)
-            for title, rows in parts.items()
+            for title, rows in TABLES.items()
+            if rows != CUBES or any(row.key in scores for scores in columns.values() for row in CUBES)
         ]
 
     @classmethod
