@@ -2,6 +2,8 @@
 # make test   lint, format, types, import contract, tests
 # make lint   the checks without the tests
 # make docs   build the documentation into site/
+# make weights  make every shipped network from nothing, simulations included: some 12 hours; MODEL=he2019 makes one,
+#               PROFILE=gpu on a GPU (runs/weights)
 #
 # A bare Python >= 3.11 is enough: every target makes .venv first when it is missing or out of date.
 # Another interpreter:  make PYTHON=python3.12 test
@@ -11,6 +13,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST_WORKERS ?= 2
+MODEL ?= all
+PROFILE ?= cpu
 TORCH_PIN = $(shell grep -E '^torch==' constraints.txt)
 
 BIN = $(VENV)/bin
@@ -21,7 +25,7 @@ INSTALLED = $(VENV)/.installed
 ONE_THREAD = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs weights clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -52,6 +56,9 @@ test: lint
 docs: $(INSTALLED)
 	@$(BIN)/python -c 'import material, mkdocs_jupyter, mkdocstrings' 2>/dev/null || $(PIP) install -qq -c constraints.txt -e ".[dev,docs]"
 	$(BIN)/mkdocs build --strict --site-dir site
+
+weights: $(INSTALLED)
+	$(BIN)/python benchmarks/weights.py $(MODEL) --profile $(PROFILE)
 
 clean:
 	rm -rf site .cache build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
