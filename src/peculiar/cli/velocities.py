@@ -31,6 +31,11 @@ def _place(observer: str | None, cosmology: str | None) -> dict[str, Any]:
     }
 
 
+def _external(text: str | None) -> Any:
+    """Return three numbers, or the path that it is."""
+    return text if text is None or Path(text).exists() else numbers("--external", text, 3)
+
+
 @app.command()
 def query(
     field: FieldPath,
@@ -53,6 +58,14 @@ def query(
         Literal["nan", "keep"],
         typer.Option(help="Values where the survey saw nothing: none, or what the field extrapolates."),
     ] = "nan",
+    external: Annotated[
+        str | None,
+        typer.Option(
+            help="V_ext added to the field: celestial X,Y,Z in km/s, or the output of compare.",
+            metavar="X,Y,Z|PATH",
+            show_default="none",
+        ),
+    ] = None,
     vpec: Annotated[
         bool,
         typer.Option("--vpec", help="Add VPEC, VPEC_ERR and zHD, as catalogues of supernovae have them."),
@@ -89,6 +102,7 @@ def query(
         "space": space,
         "sigma": DISPERSION if sigma is None else sigma,
         "unseen": unseen,
+        "external": _external(external),
     }
     if catalogue is not None and out is not None:
         columns = pairs("--column", column)
@@ -128,7 +142,13 @@ def compare(
     distances: Annotated[
         Path, typer.Argument(help="Table with ra, dec or l, b; cz in km/s or z; mu and mu_error in mag.")
     ],
-    field: Annotated[Path, typer.Option(help="zarr of `peculiar reconstruct`.")],
+    field: Annotated[
+        list[Path],
+        typer.Option(
+            help="zarr of `peculiar reconstruct`; several are compared on the same objects.",
+            show_default=False,
+        ),
+    ],
     frame: Annotated[Frame, typer.Option(help="Rest frame of cz or z.")],
     out: Annotated[
         Path | None, typer.Option(help="Directory: comparison.json, the figure, the objects with velocities.")
@@ -147,7 +167,7 @@ def compare(
     sigma_v: Annotated[
         float | None, typer.Option(help="Scatter about the field in km/s.", show_default="fitted")
     ] = None,
-    bootstraps: Annotated[int, typer.Option(help="Sets of objects drawn with replacement.")] = 100,
+    bootstraps: Annotated[int, typer.Option(help="Sets of blocks of the sky drawn with replacement.")] = 100,
     seed: Annotated[int, typer.Option(help="Of those sets.")] = 0,
     observer: ObserverText = None,
     cosmology: CosmologyText = None,
@@ -155,8 +175,9 @@ def compare(
     json: Json = False,
     force: Force = False,
 ) -> None:
-    """Test the velocities of a field against measured distances: beta, dipole, scatter, correlations."""
-    from peculiar.workflows.compare import CompareOptions, compare_file, summary
+    """Test the velocities of fields against measured distances: beta, dipole, scatter, correlations, evidence."""
+    from peculiar.workflows.compare import CompareOptions, compare_file
+    from peculiar.workflows.comparison import summary
 
     options = CompareOptions(
         frame=frame,

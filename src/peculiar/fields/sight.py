@@ -132,6 +132,10 @@ class SightLines:
     density: Float[np.ndarray, "n m"]
     needed: Float[np.ndarray, "n m"]
 
+    def among(self, rows: Bool[np.ndarray, " n"]) -> SightLines:
+        """Return those of some of the objects."""
+        return SightLines(self.distances[rows], self.velocity[rows], self.density[rows], self.needed[rows])
+
     def log_prior(self, bias: float = 1.0) -> Float[np.ndarray, "n m"]:
         """Log of how many objects stand at each place; see `log_prior`."""
         return log_prior(self.distances, self.density, bias=bias)

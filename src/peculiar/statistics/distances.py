@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.fields.sight import distance_modulus
+from peculiar.statistics.resampling import Resampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,8 @@ class ShellCorrelation:
         Pearson's, and the scatter of it over objects drawn with replacement; NaN with fewer than 5 objects.
     expected : (shell,)
         Mean correlation if the prediction were right up to sigma_v and the distance errors as stated.
+    samples : (bootstrap, shell)
+        The correlation of objects drawn with replacement.
     """
 
     edges: Float[np.ndarray, " edge"]
@@ -93,6 +96,7 @@ class ShellCorrelation:
     correlation: Float[np.ndarray, " shell"]
     error: Float[np.ndarray, " shell"]
     expected: Float[np.ndarray, " shell"]
+    samples: Float[np.ndarray, "bootstrap shell"]
 
 
 def log_distance_velocities(
@@ -121,6 +125,7 @@ def shell_correlation(
     *,
     edges: Float[np.ndarray, " edge"],
     sigma_v: float,
+    blocks: Int[np.ndarray, " n"] | None = None,
     bootstraps: int = 100,
     seed: int = 0,
 ) -> ShellCorrelation:
@@ -134,16 +139,19 @@ def shell_correlation(
         The last shell includes its upper edge.
     sigma_v : float
         Scatter about the prediction [km/s].
+    blocks : (n,) int, optional
     bootstraps, seed : int
         As in `fit_velocities`.
     """
     edges = np.asarray(edges, dtype=np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise InputError(f"shells must be two or more increasing limits in km/s, got {edges.tolist()}")
-    rng = np.random.default_rng(seed)
+    alone = np.arange(len(cz)) if blocks is None else blocks
+    resampling = Resampling.draw(alone, sets=bootstraps, seed=seed)
     shell = np.searchsorted(edges, cz, side="right") - 1
     shell[cz == edges[-1]] = len(edges) - 2
     rows = []
+    samples = np.full((bootstraps, len(edges) - 1), np.nan)
     for index in range(len(edges) - 1):
         chosen = np.flatnonzero(shell == index)
         if len(chosen) < 5:
@@ -151,18 +159,16 @@ def shell_correlation(
             continue
         x, y = velocities.predicted[chosen], velocities.measured[chosen]
         noise = velocities.error[chosen] ** 2 + sigma_v**2
-        draws = rng.integers(0, len(chosen), size=(bootstraps, len(chosen)))
-        spread = (
-            weighted_correlation(x[draws], y[draws], 1 / noise[draws]) if bootstraps else np.array([np.nan])
-        )
+        with np.errstate(invalid="ignore", divide="ignore"):  # a set may hold too few objects of the shell
+            samples[:, index] = [weighted_correlation(x, y, w[chosen] / noise) for w in resampling.weights()]
+        found = samples[:, index][np.isfinite(samples[:, index])]
         signal = np.average((x - np.average(x, weights=1 / noise)) ** 2, weights=1 / noise)
         mean_noise = len(chosen) / (1 / noise).sum()
         expected = np.sqrt(signal / (signal + mean_noise))
-        rows.append(
-            (len(chosen), float(weighted_correlation(x, y, 1 / noise)), float(spread.std()), expected)
-        )
+        error = float(found.std()) if len(found) > 1 else np.nan
+        rows.append((len(chosen), float(weighted_correlation(x, y, 1 / noise)), error, expected))
     counts, correlation, error, expected = np.array(rows, dtype=np.float64).T
-    return ShellCorrelation(edges, counts, correlation, error, expected)
+    return ShellCorrelation(edges, counts, correlation, error, expected, samples)
 
 
 def weighted_correlation(

@@ -15,12 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.fields.sight import SightLines, distance_modulus
 from peculiar.statistics.distances import DistanceSample, RadialVelocities, log_distance_velocities
+from peculiar.statistics.resampling import Resampling
 
 PARAMETERS = ("beta", "V_x", "V_y", "V_z", "sigma_v", "zero_point")
 SIGMA_RANGE = (50.0, 1000.0)
@@ -32,6 +33,9 @@ _SCALES = np.array(
 )  # of the minimiser's variables, sigma_v as its logarithm
 _NEWTON_STEPS = 8
 _SIGMA = 4  # its place among the parameters
+_EXTERNAL = (1, 2, 3)
+PRIOR_WIDTHS = np.array([4.0, 2000.0, 2000.0, 2000.0, np.log(SIGMA_RANGE[1] / SIGMA_RANGE[0]), 2.0])
+"""Of the flat priors of the evidence: beta, V_ext [km/s], ln sigma_v, zero point [mag]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +48,13 @@ class VelocityFit:
         `PARAMETERS`: beta; the external velocity V_ext [km/s] in the axes of the field; sigma_v [km/s]; zero point
         [mag]. The errors are the scatter of the bootstrap samples, or from `covariance` where there are none.
     covariance : (6, 6)
-        Inverse of the observed information; zero for a sigma_v that was given or is at an end of its range.
+        Inverse of the observed information; zero for what was held or a sigma_v at an end of its range.
     samples : (bootstrap, 6)
         Fits to objects drawn with replacement.
     sigma_at_limit : bool
         Whether sigma_v is at an end of `SIGMA_RANGE`, so that it has no error.
-    log_likelihood : float
-        Sum of ln P(mu | z) at the maximum.
+    log_likelihoods : (n,)
+        ln P(mu | z) of each object at the maximum.
     """
 
     values: Float[np.ndarray, "6"]
@@ -58,7 +62,25 @@ class VelocityFit:
     covariance: Float[np.ndarray, "6 6"]
     samples: Float[np.ndarray, "bootstrap 6"]
     sigma_at_limit: bool
-    log_likelihood: float
+    log_likelihoods: Float[np.ndarray, " n"]
+
+    @property
+    def log_likelihood(self) -> float:
+        """Sum of ln P(mu | z) at the maximum."""
+        return float(self.log_likelihoods.sum())
+
+    @property
+    def log_evidence(self) -> float:
+        """Log of the mean likelihood over flat priors of `PRIOR_WIDTHS`, the likelihood taken as Gaussian (Laplace).
+
+        Parameters that were held, and a sigma_v at an end of its range, have no prior.
+        """
+        free = np.diag(self.covariance) > 0
+        unit = np.ones(len(self.values))
+        unit[_SIGMA] = self.sigma_v  # of ln sigma_v
+        covariance = (self.covariance / np.outer(unit, unit))[np.ix_(free, free)]
+        volume = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1] - np.log(PRIOR_WIDTHS[free]).sum()
+        return float(self.log_likelihood + volume)
 
     @property
     def beta(self) -> float:
@@ -87,6 +109,8 @@ def fit_velocities(
     *,
     log_prior: Float[np.ndarray, "n m"] | None = None,
     sigma_v: float | None = None,
+    external: bool = True,
+    blocks: Int[np.ndarray, " n"] | None = None,
     bootstraps: int = 100,
     seed: int = 0,
 ) -> VelocityFit:
@@ -101,6 +125,10 @@ def fit_velocities(
         ln p(r); by default that of objects that follow the matter, `SightLines.log_prior`.
     sigma_v : float, optional
         Held at this value [km/s]; fitted where not given.
+    external : bool
+        Whether there is an external velocity; none is held at 0.
+    blocks : (n,) int, optional
+        Objects that are drawn together, see `peculiar.statistics.resampling`; by default each alone.
     bootstraps : int
         Sets of objects drawn with replacement for the errors; 0 takes them from the likelihood's curvature.
     seed : int
@@ -123,19 +151,23 @@ def fit_velocities(
     likelihood = _Likelihood(sample, sight, sight.log_prior() if log_prior is None else log_prior)
     bounds: list[tuple[float | None, float | None]] = [(None, None)] * 6
     bounds[_SIGMA] = (np.log(sigma_v or low), np.log(sigma_v or high))
+    if not external:
+        bounds[1:4] = [(0.0, 0.0)] * 3
     start = np.array([1.0, 0.0, 0.0, 0.0, np.log(sigma_v or 200.0), likelihood.guess() / _SCALES[5]])
     best = _maximise(likelihood, start, np.ones(len(sample)), bounds)
     at_limit = sigma_v is None and not low * 1.001 < np.exp(best[_SIGMA]) < high / 1.001
-    free = [i for i in range(6) if i != _SIGMA or (sigma_v is None and not at_limit)]
+    held = () if external else _EXTERNAL
+    if sigma_v is not None or at_limit:
+        held = (*held, _SIGMA)
+    free = [i for i in range(6) if i not in held]
     covariance = _covariance(likelihood, best, free)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sample), np.full(len(sample), 1 / len(sample)), size=bootstraps)
+    alone = np.arange(len(sample)) if blocks is None else blocks
+    drawn = Resampling.draw(alone, sets=bootstraps, seed=seed).weights()
     samples = np.array([_physical(_maximise_near(likelihood, best, w, covariance, bounds)) for w in drawn])
     errors = samples.std(axis=0, ddof=1) if bootstraps else np.sqrt(np.diag(covariance))
-    if _SIGMA not in free:
-        errors[_SIGMA] = np.nan
-    negative, _ = likelihood(best, np.ones(len(sample)))
-    return VelocityFit(_physical(best), errors, covariance, samples.reshape(-1, 6), at_limit, -negative)
+    errors[list(held)] = np.nan
+    each, _ = likelihood.terms(best)
+    return VelocityFit(_physical(best), errors, covariance, samples.reshape(-1, 6), at_limit, each)
 
 
 def radial_velocities(
@@ -176,6 +208,11 @@ class _Likelihood:
         return float(np.median(self.excess[:, self.excess.shape[1] // 2]))
 
     def __call__(self, x: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        each, gradients = self.terms(x)
+        return -float(weights @ each), -(weights @ gradients)
+
+    def terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each object's log-likelihood, (n,), and its gradient in the minimiser's variables, (n, 6)."""
         values = _physical(x)
         beta, external, sigma, zero_point = values[0], values[1:4], values[_SIGMA], values[5]
         velocity, n = self.sight.velocity, self.sample.directions
@@ -186,16 +223,16 @@ class _Likelihood:
         (log_b, b), (log_a, a) = _normalise(before), _normalise(after)
         difference = a - b
         by_u = (difference * u).sum(axis=1) / sigma
-        gradient = np.array(
+        gradients = np.column_stack(
             [
-                weights @ (difference * u * velocity).sum(axis=1) / sigma,
-                *(weights * by_u) @ n,
-                weights @ (difference * u**2).sum(axis=1),
-                weights @ (a * t * self.precision).sum(axis=1),
+                (difference * u * velocity).sum(axis=1) / sigma,
+                by_u[:, None] * n,
+                (difference * u**2).sum(axis=1),
+                (a * t * self.precision).sum(axis=1),
             ]
         )
         constant = np.log(2 * np.pi * self.sample.modulus_error**2) / 2
-        return -float(weights @ (log_a - log_b - constant)), -gradient * _SCALES
+        return log_a - log_b - constant, gradients * _SCALES
 
 
 def _normalise(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

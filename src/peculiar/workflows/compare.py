@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 
 from peculiar.catalogues import radial_selection, read_table, write_table
 from peculiar.catalogues.added import with_columns
 from peculiar.catalogues.columns import refuse_duplicates
 from peculiar.catalogues.distances import DistanceCatalogue, read_distances
 from peculiar.catalogues.dry_run import require_held
-from peculiar.catalogues.frames import RedshiftFrame, to_galactic, to_galactic_axes
+from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.tables import table_files
 from peculiar.core import Cosmology, InputError
 from peculiar.core.catalogue import Observer
@@ -27,26 +27,19 @@ from peculiar.core.provenance import provenance
 from peculiar.fields.sight import SightLines, sight_lines
 from peculiar.inference.query_result import explain
 from peculiar.inference.reconstruction import Reconstruction, field_files, field_name, reconstruction
-from peculiar.statistics.distances import (
-    DistanceSample,
-    RadialVelocities,
-    ShellCorrelation,
-    shell_correlation,
-)
-from peculiar.statistics.velocity_fit import (
-    PARAMETERS,
-    REACH,
-    SIGMA_RANGE,
-    VelocityFit,
-    fit_velocities,
-    radial_velocities,
-)
+from peculiar.statistics.distances import DistanceSample, shell_correlation
+from peculiar.statistics.resampling import Resampling, sky_blocks
+from peculiar.statistics.velocity_fit import REACH, SIGMA_RANGE, fit_velocities, radial_velocities
+from peculiar.workflows.comparison import Agreement, Comparison, Ranking
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 SHELLS = 4
+FEWEST = 20
+"""Objects that six parameters ask for."""
 MOST_BOOTSTRAPS = 100_000
+GivenField = Reconstruction | Path | str
 _ADDED = ("v_measured", "v_error", "v_predicted")
 
 
@@ -71,7 +64,7 @@ class CompareOptions:
     sigma_v : float [km/s], optional
         Scatter about the field; fitted where not given.
     bootstraps, seed : int
-        Sets of objects drawn with replacement, for the errors.
+        Sets of blocks of the sky drawn with replacement, for the errors.
     """
 
     frame: RedshiftFrame
@@ -102,96 +95,7 @@ class CompareOptions:
         require_seeds([self.seed], name="seed")
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What distances say about a field's velocities.
-
-    Attributes
-    ----------
-    fit : VelocityFit
-    velocities : RadialVelocities
-        Of the objects that are used.
-    shells : ShellCorrelation
-    catalogue : DistanceCatalogue
-        The objects that are used; its `used` tells which rows of the table they are.
-    missing : tuple of str
-        Which objects of the catalogue have no velocity of the field, and why: a line for each reason.
-    chi2 : float
-        Mean of (measured - predicted)^2 / (error^2 + sigma_v^2).
-    """
-
-    fit: VelocityFit
-    velocities: RadialVelocities
-    shells: ShellCorrelation
-    catalogue: DistanceCatalogue
-    missing: tuple[str, ...]
-    chi2: float
-
-    @property
-    def dipole(self) -> dict[str, Any]:
-        """V_ext: components in celestial and galactic axes, speed and galactic direction, each with its error.
-
-        The speed and its direction are those of the components; noise alone makes the speed positive, so whether there
-        is a dipole is told by `chi2`, of 3 degrees of freedom for none.
-        """
-        vector, samples = self.fit.external, self.fit.samples[:, 1:4]
-        speed = float(np.linalg.norm(vector))
-        longitude, latitude = (float(angle[0]) for angle in to_galactic(vector[None]))
-        along = samples @ (vector / speed)
-        sample_l, sample_b = to_galactic(samples)
-        turn = (sample_l - longitude + 180) % 360 - 180
-        galactic = to_galactic_axes(np.vstack([vector, samples]))
-        return {
-            "speed": speed,
-            "speed_error": float(along.std(ddof=1)),
-            "l": longitude,
-            "l_error": float(turn.std(ddof=1)),
-            "b": latitude,
-            "b_error": float(sample_b.std(ddof=1)),
-            "celestial": vector.tolist(),
-            "celestial_error": samples.std(axis=0, ddof=1).tolist(),
-            "galactic": galactic[0].tolist(),
-            "galactic_error": galactic[1:].std(axis=0, ddof=1).tolist(),
-            "chi2": float(vector @ np.linalg.solve(np.cov(samples.T), vector)),
-        }
-
-    def record(self) -> dict[str, Any]:
-        """Return everything as JSON holds it."""
-        fit, shells = self.fit, self.shells
-        hubble = 100 * 10 ** (-fit.zero_point / 5)
-        return {
-            "objects": len(self.catalogue),
-            "missing": list(self.missing),
-            "beta": fit.beta,
-            "beta_error": float(fit.errors[0]),
-            "dipole": self.dipole,
-            "sigma_v": fit.sigma_v,
-            "sigma_v_error": _number(fit.errors[4]),
-            "sigma_v_at_limit": fit.sigma_at_limit,
-            "zero_point": fit.zero_point,
-            "zero_point_error": float(fit.errors[5]),
-            "H0": hubble,
-            "H0_error": float(hubble * np.log(10) / 5 * fit.errors[5]),
-            "chi2_per_object": self.chi2,
-            "log_likelihood": fit.log_likelihood,
-            "shells": [
-                {
-                    "cz": [float(shells.edges[i]), float(shells.edges[i + 1])],
-                    "objects": int(shells.counts[i]),
-                    "r": _number(shells.correlation[i]),
-                    "r_error": _number(shells.error[i]),
-                    "r_expected": _number(shells.expected[i]),
-                }
-                for i in range(len(shells.counts))
-            ],
-            "parameters": list(PARAMETERS),
-            "bootstrap_covariance": np.cov(fit.samples.T).tolist(),
-        }
-
-
-def compare(
-    field: Reconstruction | Path | str, catalogue: DistanceCatalogue, options: CompareOptions
-) -> Comparison:
+def compare(field: GivenField, catalogue: DistanceCatalogue, options: CompareOptions) -> Comparison:
     """Fit a field's velocities to measured distances.
 
     Parameters
@@ -206,75 +110,152 @@ def compare(
     InputError
         If more than 1 % of the rows repeat another, or fewer than 20 objects lie where the field is known.
     """
+    (found,) = compare_fields([field], catalogue, options).comparisons
+    return found
+
+
+def compare_fields(
+    fields: Sequence[GivenField],
+    catalogue: DistanceCatalogue,
+    options: CompareOptions,
+    *,
+    observer: Observer | None = None,
+    cosmology: Cosmology | None = None,
+) -> Ranking:
+    """Fit the velocities of each of several fields to the distances of the objects that lie in all of them.
+
+    Parameters
+    ----------
+    fields : sequence of Reconstruction or path
+    catalogue, options
+        As in `compare`.
+    observer : (3,) [Mpc/h], optional
+    cosmology : Cosmology, optional
+        By default those of each field.
+
+    Raises
+    ------
+    InputError
+        As `compare`, of the objects that lie in all fields.
+    """
     refuse_duplicates(
         np.column_stack(
             [catalogue.directions, catalogue.redshift, catalogue.modulus, catalogue.modulus_error]
         ),
         what="sky positions, redshifts and moduli",
     )
-    made = reconstruction(field)
-    observer, cosmology = made.sky()
-    observed = np.asarray(cosmology.comoving_distance(catalogue.redshift))
-    missing = made.missing(catalogue.directions, catalogue.redshift)
-    inside = missing == ""
-    if inside.sum() < 20:
-        lost = "; ".join(explain(missing).values())
+    names = [field_name(field) for field in fields]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({place})" for place, name in enumerate(names, start=1)]
+    seen = [
+        _look(name, reconstruction(field, observer=observer, cosmology=cosmology), catalogue)
+        for name, field in zip(names, fields, strict=True)
+    ]
+    inside = np.all([one.missing == "" for one in seen], axis=0)
+    if inside.sum() < FEWEST:
+        lost = "; ".join(line for one in seen for line in explain(one.missing).values())
+        where = "the field" if len(seen) == 1 else f"all {len(seen)} fields"
         raise InputError(
-            f"distances must have at least 20 objects in the field, got {int(inside.sum())} of {len(catalogue)} "
+            f"distances must have at least {FEWEST} objects in {where}, got {int(inside.sum())} of {len(catalogue)} "
             f"({lost}): is it the field of another part of the sky, or of redshifts other than "
             f"{catalogue.redshift.min():.4g} to {catalogue.redshift.max():.4g}?"
         )
     used = catalogue.keep(inside)
-    sample = DistanceSample(used.directions, used.redshift, used.modulus, used.modulus_error)
+    return Ranking(tuple(_compare_seen(one, inside, used, options) for one in seen))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A field along the lines of sight of a catalogue's objects."""
+
+    name: str
+    cosmology: Cosmology
+    sight: SightLines
+    missing: Shaped[np.ndarray, " n"]
+
+
+def _look(name: str, made: Reconstruction, catalogue: DistanceCatalogue) -> _Seen:
+    observer, cosmology = made.sky()
+    missing = made.missing(catalogue.directions, catalogue.redshift)
     sight = sight_lines(
         made["velocity"],
         made["density"],
         observer=observer,
-        directions=used.directions,
-        redshift=used.redshift,
+        directions=catalogue.directions,
+        redshift=catalogue.redshift,
         cosmology=cosmology,
         reach=REACH,
         step=SIGMA_RANGE[0],
     )
-    log_prior = _log_prior(sight, observed[inside], options)
-    fit = fit_velocities(
-        sample,
-        sight,
-        log_prior=log_prior,
-        sigma_v=options.sigma_v,
-        bootstraps=options.bootstraps,
-        seed=options.seed,
-    )
-    velocities = radial_velocities(sample, sight, fit, cosmology=cosmology, log_prior=log_prior)
+    return _Seen(name, cosmology, sight, missing)
+
+
+def _compare_seen(
+    seen: _Seen, inside: Bool[np.ndarray, " n"], used: DistanceCatalogue, options: CompareOptions
+) -> Comparison:
+    sample = DistanceSample(used.directions, used.redshift, used.modulus, used.modulus_error)
+    sight = seen.sight.among(inside)
+    log_prior = _log_prior(sight, np.asarray(seen.cosmology.comoving_distance(used.redshift)), options)
+    blocks = sky_blocks(used.directions)
     cz = SPEED_OF_LIGHT * used.redshift
+    whole = np.array([cz.min(), np.nextafter(cz.max(), np.inf)])
     edges = (
         np.quantile(cz, np.linspace(0, 1, SHELLS + 1)) if options.shells is None else np.array(options.shells)
     )
-    shells = shell_correlation(
-        velocities, cz, edges=edges, sigma_v=fit.sigma_v, bootstraps=options.bootstraps, seed=options.seed
+
+    def agreement(*, external: bool, bootstraps: int) -> Agreement:
+        fit = fit_velocities(
+            sample,
+            sight,
+            log_prior=log_prior,
+            sigma_v=options.sigma_v,
+            external=external,
+            blocks=blocks,
+            bootstraps=bootstraps,
+            seed=options.seed,
+        )
+        velocities = radial_velocities(sample, sight, fit, cosmology=seen.cosmology, log_prior=log_prior)
+        shells, all_ = (
+            shell_correlation(
+                velocities,
+                cz,
+                edges=limits,
+                sigma_v=fit.sigma_v,
+                blocks=blocks,
+                bootstraps=options.bootstraps,
+                seed=options.seed,
+            )
+            for limits in (edges, whole)
+        )
+        return Agreement(fit, velocities, shells, all_)
+
+    return Comparison(
+        seen.name,
+        agreement(external=True, bootstraps=options.bootstraps),
+        agreement(external=False, bootstraps=0),
+        used,
+        tuple(explain(seen.missing).values()),
+        Resampling.draw(blocks, sets=options.bootstraps, seed=options.seed),
     )
-    noise = velocities.error**2 + fit.sigma_v**2
-    chi2 = float(np.mean((velocities.measured - velocities.predicted) ** 2 / noise))
-    return Comparison(fit, velocities, shells, used, tuple(explain(missing).values()), chi2)
 
 
 def compare_file(
     distances: Path | str,
     *,
-    field: Reconstruction | Path | str,
+    field: GivenField | Sequence[GivenField],
     options: CompareOptions,
     observer: Observer | None = None,
     cosmology: Cosmology | None = None,
     out: Path | str | None = None,
     force: bool = False,
-) -> Comparison:
-    """Compare a table of distances with a field, and write what was found.
+) -> Comparison | Ranking:
+    """Compare a table of distances with a field, or with several on the same objects, and write what was found.
 
     Parameters
     ----------
     distances : path
         Table, see `peculiar.catalogues.distances.read_distances`.
-    field : Reconstruction or path
+    field : Reconstruction or path, or several
         Of `peculiar reconstruct`.
     options : CompareOptions
     observer : (3,) [Mpc/h], optional
@@ -282,50 +263,43 @@ def compare_file(
         By default those of the field.
     out : path, optional
         Directory: comparison.json, provenance.json, velocities.pdf and .png, and objects.ecsv with the table's rows
-        that were used.
+        that were used; of several fields comparison.json ranks them, and field-1, field-2, ... hold each one's.
     force : bool
         Replace an output that is there.
+
+    Returns
+    -------
+    Comparison, or Ranking of several fields
     """
+    fields = [field] if isinstance(field, Reconstruction | Path | str) else list(field)
+    if not fields:
+        raise InputError("field must be at least one, got none: give the output of reconstruct")
     if out is not None:
         tables = [*table_files(distances), distances]
-        check_output(out, overwrite=force, inputs={"distances": tables, "--field": field_files(field)})
+        read = [path for one in fields for path in field_files(one)]
+        check_output(out, overwrite=force, inputs={"distances": tables, "--field": read})
     table = read_table(distances)
     if out is not None:
         require_held(table, Path(out) / "objects.ecsv", added=_ADDED)
     catalogue = read_distances(table, frame=options.frame, cz_range=options.cz_range, columns=options.columns)
-    made = reconstruction(field, observer=observer, cosmology=cosmology)
-    result = compare(made, catalogue, options)
+    found = compare_fields(fields, catalogue, options, observer=observer, cosmology=cosmology)
+    result: Comparison | Ranking = found if len(fields) > 1 else found.comparisons[0]
     if out is not None:
-        settings = asdict(options) | {"field": field_name(field)}
+        settings = asdict(options) | {"field": [field_name(one) for one in fields]}
         record = provenance(settings, inputs=table_files(distances), seed=options.seed)
         with atomic_output(out, overwrite=force) as temporary:
-            _write(temporary, table, result, record)
+            temporary.mkdir()
+            _write_json(temporary / "comparison.json", result.record())
+            _write_json(temporary / "provenance.json", record)
+            if isinstance(result, Comparison):
+                _write(temporary, table, result)
+            else:
+                for place, one in enumerate(result.comparisons, start=1):
+                    directory = temporary / f"field-{place}"
+                    directory.mkdir()
+                    _write_json(directory / "comparison.json", one.record())
+                    _write(directory, table, one)
     return result
-
-
-def summary(result: Comparison) -> str:
-    """Say in a few lines what a comparison found."""
-    record, dipole = result.record(), result.dipole
-    limit = result.fit.sigma_at_limit
-    sigma = _pm(record["sigma_v"], None if limit else record["sigma_v_error"])
-    lines = [
-        f"objects     {record['objects']}",
-        f"beta        {record['beta']:.3f} +- {record['beta_error']:.3f}",
-        f"dipole      {_pm(dipole['speed'], dipole['speed_error'])} km/s towards l = {dipole['l']:.0f}, b = "
-        f"{dipole['b']:.0f} (chi2 of none: {dipole['chi2']:.1f}, 3 degrees of freedom)",
-        f"sigma_v     {sigma} km/s" + (", at the end of its range" if limit else ""),
-        f"zero point  {record['zero_point']:.4f} +- {record['zero_point_error']:.4f} mag (H0 = {record['H0']:.2f} +- "
-        f"{record['H0_error']:.2f} km/s/Mpc if the distances are absolute)",
-        f"chi2        {record['chi2_per_object']:.2f} an object",
-    ]
-    for shell in record["shells"]:
-        low, high = shell["cz"]
-        found = "too few" if shell["r"] is None else f"{shell['r']:.3f} +- {shell['r_error']:.3f}"
-        wanted = "" if shell["r"] is None else f", expected {shell['r_expected']:.3f}"
-        lines.append(
-            f"r           {found} at cz = {low:.0f} to {high:.0f} km/s ({shell['objects']} objects{wanted})"
-        )
-    return "\n".join(lines)
 
 
 def _log_prior(
@@ -340,14 +314,14 @@ def _log_prior(
     return prior + np.log(np.maximum(density, 1e-6 * n_of_r.peak))
 
 
-def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str, Any]) -> None:
+def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(entries, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def _write(directory: Path, table: Table, result: Comparison) -> None:
     from peculiar.figures.compare import comparison_data, comparison_figure
     from peculiar.figures.style import save
 
-    directory.mkdir()
-    for name, entries in (("comparison", result.record()), ("provenance", made)):
-        text = json.dumps(entries, indent=1, default=str) + "\n"
-        (directory / f"{name}.json").write_text(text, encoding="utf-8")
     columns = (result.velocities.measured, result.velocities.error, result.velocities.predicted)
     used = table[np.flatnonzero(result.catalogue.used)]
     chosen = with_columns(used, dict(zip(_ADDED, columns, strict=True)))
@@ -360,11 +334,3 @@ def _write(directory: Path, table: Table, result: Comparison, made: Mapping[str,
         dipole=result.dipole,
     )
     save(comparison_figure(data), directory / "velocities")
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _pm(value: float, error: float | None) -> str:
-    return f"{value:.0f}" if error is None else f"{value:.0f} +- {error:.0f}"

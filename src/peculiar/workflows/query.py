@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -19,6 +19,7 @@ from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.fields.objects import DISPERSION
+from peculiar.inference.external import ExternalVelocity
 from peculiar.inference.query_result import (
     FIELD_COLUMNS,
     OWN_COLUMNS,
@@ -40,6 +41,7 @@ def query(
     space: Literal["redshift", "real"] = "redshift",
     sigma: float = DISPERSION,
     unseen: Unseen = "nan",
+    external: Sequence[float] | Path | str | None = None,
 ) -> QueryResult:
     """Return velocity and density of a reconstructed field at places on the sky.
 
@@ -63,6 +65,9 @@ def query(
         The Gaussian's width, 20 to 2000: redshift error and velocities about the field, added in quadrature.
     unseen : "nan" or "keep"
         Whether there are values where the survey saw nothing, which the field extrapolates; `missing` says where.
+    external : (3,) [km/s] or path, optional
+        Added to the field's velocities, in celestial axes, before places are looked for: V_ext itself, or the output of
+        `compare` that measured it, whose error joins that of the field.
 
     Raises
     ------
@@ -75,7 +80,11 @@ def query(
     >>> result = peculiar.query("fields.zarr", ra=195.0, dec=28.0, z=0.03, frame="heliocentric")  # doctest: +SKIP
     >>> result.v_los  # km/s, positive for receding  # doctest: +SKIP
     """
-    return reconstruction(field).at_sky(ra, dec, z, frame=frame, space=space, sigma=sigma, unseen=unseen)
+    made = reconstruction(field)
+    if external is not None:
+        made.sky()
+        made = ExternalVelocity.given(external).added_to(made)
+    return made.at_sky(ra, dec, z, frame=frame, space=space, sigma=sigma, unseen=unseen)
 
 
 def query_file(
@@ -87,6 +96,7 @@ def query_file(
     space: Literal["redshift", "real"] = "redshift",
     sigma: float = DISPERSION,
     unseen: Unseen = "nan",
+    external: Sequence[float] | Path | str | None = None,
     observer: Observer | None = None,
     cosmology: Cosmology | None = None,
     columns: Mapping[str, str] | None = None,
@@ -102,7 +112,7 @@ def query_file(
     catalogue, out : path
         FITS, HDF5, Parquet, ECSV or CSV. `out` has the rows and columns of the catalogue and those of `QueryResult`; a
         column of the same name is kept as ``NAME_in``.
-    frame, space, sigma, unseen
+    frame, space, sigma, unseen, external
         As in `query`.
     observer : (3,) [Mpc/h], optional
     cosmology : Cosmology, optional
@@ -127,11 +137,15 @@ def query_file(
     if unknown:
         raise InputError(f"columns must map ra, dec, z, got {', '.join(sorted(unknown))}")
     ra, dec, z = sky_coordinates(table, columns)
-    result = query(made, ra=ra, dec=dec, z=z, frame=frame, space=space, sigma=sigma, unseen=unseen)
-    record = provenance(
-        {"field": field_name(field), "frame": frame, "space": space, "sigma": sigma, "unseen": unseen},
-        inputs=table_files(catalogue),
-    )
+    settings: dict[str, Any] = {
+        "frame": frame,
+        "space": space,
+        "sigma": sigma,
+        "unseen": unseen,
+        "external": external,
+    }
+    result = query(made, ra=ra, dec=dec, z=z, **settings)
+    record = provenance({"field": field_name(field), **settings}, inputs=table_files(catalogue))
     with atomic_output(out, overwrite=force) as temporary:
         answers = with_columns(table, result.columns(vpec=vpec), meanings=result.meanings())
         write_table(temporary, answers, kind=table_format(out), provenance=record)

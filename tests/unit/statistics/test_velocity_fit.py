@@ -100,3 +100,48 @@ def test_a_field_that_no_distance_tells_of_is_refused():
     huge = SightLines(lines.distances, 1e30 * lines.velocity, lines.density, lines.needed)
     with pytest.raises(InputError, match="must have a maximum|must tell of the flow"):
         fit_velocities(sample, huge, log_prior=flat(lines), bootstraps=0)
+
+
+def test_the_evidence_is_the_mean_likelihood_over_the_priors():
+    from peculiar.statistics.velocity_fit import _SCALES, PRIOR_WIDTHS, _Likelihood
+
+    sample, lines = mock(150, error=0.05)
+    fit = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=0)
+    likelihood, weights = _Likelihood(sample, lines, flat(lines)), np.ones(150)
+    # Importance sampling from a Gaussian somewhat wider than the likelihood, in the priors' variables.
+    unit = np.array([1, 1, 1, 1, fit.sigma_v, 1])
+    centre = fit.values / np.array([1, 1, 1, 1, fit.sigma_v, 1])
+    centre[4] = np.log(fit.sigma_v)
+    covariance = 1.5 * fit.covariance / np.outer(unit, unit)
+    rng = np.random.default_rng(1)
+    draws = rng.multivariate_normal(centre, covariance, size=1500)
+    chi2 = np.einsum("di,ij,dj->d", draws - centre, np.linalg.inv(covariance), draws - centre)
+    log_density = -chi2 / 2 - np.linalg.slogdet(2 * np.pi * covariance)[1] / 2
+    found = np.array([-likelihood(draw / _SCALES, weights)[0] for draw in draws]) - log_density
+    expected = np.log(np.mean(np.exp(found - found.max()))) + found.max() - np.log(PRIOR_WIDTHS).sum()
+    assert fit.log_evidence == pytest.approx(expected, abs=0.2)
+
+
+def test_no_external_velocity_is_held_at_0_and_costs_likelihood_where_there_is_one():
+    sample, lines = mock(400, error=0.05)
+    still = fit_velocities(sample, lines, log_prior=flat(lines), external=False, bootstraps=0)
+    assert (still.external == 0).all()
+    assert np.isnan(still.errors[1:4]).all()
+    assert np.isfinite(still.errors[[0, 4, 5]]).all()
+    free = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=0)
+    gain = free.log_likelihood - still.log_likelihood
+    assert 0 <= gain < 8  # half a chi2 of 3 degrees of freedom
+    assert still.log_evidence > free.log_evidence  # a dipole that is not there costs its prior
+
+
+def test_blocks_that_share_an_error_widen_the_errors():
+    sample, lines = mock(600, error=0.05)
+    blocks = np.repeat(np.arange(60), 10)
+    shared = 0.15 * np.random.default_rng(3).standard_normal(60)[blocks]
+    off = DistanceSample(
+        sample.directions, sample.redshift, sample.modulus + shared, np.hypot(sample.modulus_error, 0.15)
+    )
+    alone = fit_velocities(off, lines, log_prior=flat(lines), bootstraps=60)
+    together = fit_velocities(off, lines, log_prior=flat(lines), blocks=blocks, bootstraps=60)
+    np.testing.assert_array_equal(alone.values, together.values)
+    assert together.errors[5] > 2 * alone.errors[5]

@@ -110,7 +110,7 @@ def test_text_says_what_was_found_and_the_wrong_frame_shows(made):
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "objects", "beta", "dipole", "sigma_v", "zero", "chi2", "r", "r"
+        "objects", "beta", "dipole", "sigma_v", "zero", "chi2", "evidence", "r", "r", "r"
     ]  # fmt: skip
     assert "cz = 1000 to 5000 km/s" in lines[-2]
 
@@ -195,3 +195,66 @@ def test_celestial_directions_are_taken_too(made):
     np.testing.assert_allclose(
         read_distances(table, frame="heliocentric").directions, first.directions, atol=1e-8
     )
+
+
+@pytest.fixture(scope="module")
+def fields(made):
+    """The right field, and one that is turned a quarter about the z axis: as smooth, and wrong."""
+    right = Reconstruction.open(made / "field.zarr")
+    turned = torch.rot90(right["velocity"].data, 1, (1, 2))
+    turned = torch.stack([-turned[1], turned[0], turned[2]])
+    density = right["density"].replace(data=torch.rot90(right["density"].data, 1, (1, 2)))
+    wrong = {"velocity": right["velocity"].replace(data=turned), "density": density}
+    peculiar.write_fields(made / "turned.zarr", wrong, attributes=right.attributes())
+    return made
+
+
+def test_fields_are_ranked_on_the_same_objects(fields, tmp_path):
+    from peculiar.cli import app
+
+    out = tmp_path / "ranking"
+    command = [
+        *("compare", fields / "distances.ecsv", "--frame", "heliocentric", "--bootstraps", 30),
+        *("--field", fields / "turned.zarr", "--field", fields / "field.zarr", "--out", out, "--json"),
+    ]
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["best"] == str(fields / "field.zarr")
+    assert found["order"] == [str(fields / name) for name in ("field.zarr", "turned.zarr")]
+    wrong, right = found["fields"]
+    assert wrong["objects"] == right["objects"] == 400
+    (gain,) = found["differences"]
+    assert gain["log_evidence"] == pytest.approx(right["log_evidence"] - wrong["log_evidence"])
+    assert gain["log_likelihood"] > 3 * gain["log_likelihood_error"] > 0
+    assert gain["r_without_dipole"] > 2 * gain["r_without_dipole_error"] > 0
+    assert gain["r"] == pytest.approx(right["r"] - wrong["r"])
+    # The fitted dipole alone correlates with the measured velocities, whatever the field.
+    assert wrong["r"] > wrong["without_dipole"]["r"] + 0.05
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".peculiar.json", "comparison.json", "field-1", "field-2", "provenance.json"
+    ]  # fmt: skip
+    assert json.loads((out / "field-2" / "comparison.json").read_text())["field"] == found["best"]
+    assert len(Table.read(out / "field-1" / "objects.ecsv")) == 400
+
+
+def test_a_field_is_as_good_as_itself_and_objects_outside_one_are_used_for_none(fields):
+    from peculiar.workflows.compare import compare_fields
+    from peculiar.workflows.comparison import summary
+
+    sky = Reconstruction.open(fields / "field.zarr")
+    seen = np.where(BOX.coordinates(2) > 0, 1.0, 0.0) * np.ones((32, 32, 32))
+    completeness = sky["density"].replace(
+        data=torch.from_numpy(seen[None].astype(np.float32)), names=("completeness",), space="redshift"
+    )
+    half = replace(sky, fields={**sky, "completeness": completeness}, model="half")
+    catalogue = read_distances(fields / "distances.ecsv", frame="heliocentric")
+    options = CompareOptions(frame="heliocentric", bootstraps=10)
+    found = compare_fields([half, sky, half], catalogue, options)
+    (line,) = {line.partition(": ")[2] for line in found.missing}
+    assert line.endswith("lie where the survey saw nothing")
+    assert {len(one.catalogue) for one in found.comparisons} == {len(found.comparisons[0].catalogue)}
+    assert len(found.comparisons[1].catalogue) < 400
+    for name, value in found.difference(0, 1).items():
+        assert value == pytest.approx(0, abs=1e-9), name
+    assert "half (1) - half (3): r +0.000 +- 0.000" in summary(found)

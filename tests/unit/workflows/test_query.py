@@ -316,3 +316,49 @@ def test_the_total_error_says_what_is_in_it_and_is_nan_where_nothing_was_seen(tm
     done = run(write(tmp_path / "f.zarr", sky), "--ra", 0, "--dec", 0, "--z", 0.01)
     assert "total: error of v_los, of the place on the sight line" in done.stderr
     assert done.stdout.split()[:4] == ["v_los", "scatter", "total", "vx"]
+
+
+def comparison(path, *, velocity=(50.0, 0.0, 20.0), covariance=300.0):
+    dipole = {"celestial": list(velocity), "celestial_covariance": (covariance * np.eye(3)).tolist()}
+    path.mkdir()
+    (path / "comparison.json").write_text(json.dumps({"dipole": dipole}))
+    return path
+
+
+def test_an_external_velocity_moves_the_objects_and_its_error_joins(tmp_path):
+    sky = sky_field(lambda x, y, z: (300.0, -200.0, 100.0))
+    error = Field(torch.full((1, 32, 32, 32), 100.0), BOX, names=("velocity_error",), unit="km/s")
+    known = replace(sky, fields={**sky.fields, "velocity_error": error})
+    ra, dec = np.array([0.0, 90.0]), np.array([0.0, 50.0])
+    found = query(known, ra=ra, dec=dec, z=0.02, external=comparison(tmp_path / "measured"))
+    np.testing.assert_allclose(found.v_los, directions(ra, dec) @ [350.0, -200.0, 120.0], atol=0.01)
+    np.testing.assert_allclose(found.v_los_error, np.sqrt(100.0**2 + 300.0), rtol=1e-5)
+    same = query(known, ra=ra, dec=dec, z=0.02, external=(50.0, 0.0, 20.0))
+    np.testing.assert_array_equal(same.v_los, found.v_los)
+    np.testing.assert_allclose(same.v_los_error, 100.0, rtol=1e-5)
+    path = write(tmp_path / "f.zarr", sky)
+    place = [path, "--ra", 0, "--dec", 0, "--z", 0.02, "--json"]
+    for given in ("50,0,20", tmp_path / "measured", tmp_path / "measured" / "comparison.json"):
+        done = run(*place, "--external", given)
+        assert json.loads(done.stdout)[0]["v_los"] == pytest.approx(350.0, abs=0.01), done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("50,0", "--external must be 3 numbers"),
+        ("nowhere", "--external must be 3 numbers"),
+        ("5000,0,0", "external must be three velocities of at most 3000 km/s"),
+        ("broken", "external must be readable"),
+        ("several", "must be of one field, got those of 2"),
+    ],
+)
+def test_bad_external_velocities_are_refused(tmp_path, monkeypatch, given, message):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (0.0, 0.0, 0.0)))
+    for name, text in (("broken", '{"dipole": {}}'), ("several", '{"fields": [1, 2]}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "comparison.json").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    done = run(path, "--ra", 0, "--dec", 0, "--z", 0.02, "--external", given)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
