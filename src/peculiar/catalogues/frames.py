@@ -48,6 +48,11 @@ def to_galactic_axes(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 
     return np.asarray(vectors, dtype=np.float64) @ _TO_GALACTIC.T
 
 
+def from_galactic_axes(vectors: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """Rotate vectors from galactic to celestial axes."""
+    return np.asarray(vectors, dtype=np.float64) @ _TO_GALACTIC
+
+
 def to_galactic(
     vectors: Float[np.ndarray, "n 3"],
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:

@@ -37,8 +37,8 @@ class ExternalVelocity:
     def __post_init__(self) -> None:
         if np.shape(self.velocity) != (3,) or not (np.abs(self.velocity) <= FASTEST).all():
             raise InputError(
-                f"external must be three velocities of at most {FASTEST:g} km/s, got {np.ravel(self.velocity).tolist()}: "
-                "give X,Y,Z in celestial axes"
+                f"external must be three velocities of at most {FASTEST:g} km/s, got "
+                f"{np.ravel(self.velocity).tolist()}: give X,Y,Z in celestial axes"
             )
 
     @classmethod

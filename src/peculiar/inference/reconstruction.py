@@ -33,6 +33,7 @@ from peculiar.fields.objects import (
 )
 from peculiar.fields.sight import SkySight, in_box
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
+from peculiar.inference.released import released
 from peculiar.linear.reliability import Amplitude, with_reliability
 
 SIGMA_RANGE = (20.0, 2000.0)
@@ -117,11 +118,15 @@ class Reconstruction(Mapping[str, Field]):
     def open(cls, path: Path | str) -> Reconstruction:
         """Read a zarr directory of `peculiar reconstruct`, `save` or `peculiar.write_fields`, of any version.
 
+        A directory of a field of `peculiar.inference.released.RELEASES`, or one of its files, is read too.
+
         Raises
         ------
         InputError
             If it is missing, damaged, or an attribute is wrong.
         """
+        if (published := released(path)) is not None:
+            return cls(**published)
         fields = read_fields(path)
         found = read_attributes(path, FieldAttributes)
         observer, texts = found.get("observer"), found.get("outside_range")
