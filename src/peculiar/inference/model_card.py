@@ -30,9 +30,9 @@ from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
-DEFAULT_MODEL = "general"
+DEFAULT_MODEL = "residual"
 """Of boxes."""
-SURVEY_MODEL = "general"
+SURVEY_MODEL = "survey"
 """The default of surveys."""
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
