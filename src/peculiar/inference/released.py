@@ -141,8 +141,8 @@ def _find(path: Path) -> tuple[Release, dict[str, Path]] | None:
                 f"{path} must hold one file {release.files[name]} of {release.name}, got "
                 f"{', '.join(file.name for file in files) or 'none'}: give the path of one velocity file"
             )
-        files = {name: one[0] for name, one in found.items() if one}
-        return release, files if {"ex", "ey", "ez"} <= set(files) else _without_errors(files)
+        single = {name: one[0] for name, one in found.items() if one}
+        return release, single if {"ex", "ey", "ez"} <= set(single) else _without_errors(single)
     return None
 
 
@@ -180,7 +180,7 @@ def _turned(
     """Interpolate meshes of galactic axes at the cells of celestial ones, and tell which of those they reach."""
     from scipy.ndimage import map_coordinates, spline_filter
 
-    known = np.isfinite(rows).all(axis=0)
+    known = np.asarray(np.isfinite(rows).all(axis=0))
     splines = [spline_filter(np.where(known, row, 0.0), _ORDER, np.float32, mode="nearest") for row in rows]
     found = np.empty((len(rows), *box.shape), dtype=np.float32)
     seen = np.empty(box.shape, dtype=np.float32)
