@@ -28,6 +28,7 @@ from reproduction import replace_between
 from smoothing import FEWEST, least_variance, variance_surface
 
 from peculiar.core import Box, Catalogue, OutOfRangeWarning
+from peculiar.fields.objects import LOCAL_ERROR
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs
 from peculiar.training.variants import Variant, chosen, observe
@@ -109,6 +110,8 @@ def score(box: SimulatedBox, model: str, sample: Sample) -> dict[str, float]:
         warnings.simplefilter("ignore", OutOfRangeWarning)
         fields = reconstructor.reconstruct(catalogue, cells=sample.cells, cosmology=box.cosmology)
     found = reconstructed(catalogue, fields, by=reconstructor, cosmology=box.cosmology)
+    if LOCAL_ERROR in found:
+        found = found.with_errors()
     velocity, truth = sample.among(found["velocity"].data), sample.among(sample.truth)
     at = found.at_objects()
     sight = catalogue.sight_lines()

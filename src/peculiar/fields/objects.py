@@ -16,6 +16,8 @@ from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, Sk
 
 TOLD = ("velocity_error", "known_fraction")
 """Fields that not every reconstruction has, and what is told of objects by them."""
+ERROR, LOCAL_ERROR = "velocity_error", "local_error"
+"""Fields of the standard error of a velocity component, and of that part of it that unseen matter has no share in."""
 OBJECTS, OBJECTS_ERROR = "object_velocity", "object_velocity_error"
 """Fields of networks that have learned the velocities of the halos that objects live in, by where they are observed."""
 DISPERSION = 250.0
@@ -154,14 +156,11 @@ def _seen_inside(
     found = mean_along_sight(fields, sight)
     if OBJECTS not in fields:
         return found
-    velocities, error = (fields[name].at(observed) for name in (OBJECTS, OBJECTS_ERROR))
+    velocities = fields[OBJECTS].at(observed)
     along = (velocities * directions).sum(axis=1)
+    error = fields[OBJECTS_ERROR].at(observed)[:, 0] if ERROR in fields else None
     return replace(
-        found,
-        velocities=velocities,
-        v_los=along,
-        v_los_scatter=np.zeros(len(along)),
-        v_los_error=error[:, 0],
+        found, velocities=velocities, v_los=along, v_los_scatter=np.zeros(len(along)), v_los_error=error
     )
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
-from peculiar.fields.objects import OBJECTS, OBJECTS_ERROR
+from peculiar.fields.objects import ERROR, LOCAL_ERROR, OBJECTS, OBJECTS_ERROR
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.card_values import DensityTransfer
@@ -33,7 +33,6 @@ from peculiar.inference.whole import (
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import crop, fourier_box, larger_box, pad, surrounded
-from peculiar.linear.reliability import long_wave_dispersion, reach
 from peculiar.models.channels import (
     DENSITY,
     LIKELIHOOD_OUTPUTS,
@@ -48,7 +47,6 @@ from peculiar.models.channels import (
 )
 
 COMPONENTS = ("x", "y", "z")
-ERROR = "velocity_error"
 Factor = float | Float[torch.Tensor, "x y z"]
 # Measured without tiles: `residual` takes 720 for a periodic mesh and 470 with its margin, `survey` 1100.
 _BYTES_PER_CELL, _BYTES_WITH_MARGIN, _BYTES_OF_SURVEYS = 750, 650, 1150
@@ -119,7 +117,6 @@ class NeuralReconstructor:
             card=self.card,
             box=catalogue.box.with_cells(cells),
             velocity_factor=velocity_factor(catalogue, catalogue.box.with_cells(cells), cosmology=cosmology),
-            long_waves=unseen_waves(catalogue, cosmology=cosmology),
         )
 
     def seen(self, catalogue: Catalogue, *, cells: int) -> tuple[Catalogue, int]:
@@ -202,16 +199,13 @@ def assemble(
     card: ModelCard,
     box: Box,
     velocity_factor: Factor,
-    long_waves: float = 0.0,
 ) -> dict[str, Field]:
     """Turn a network's output channels into fields; see `assembled`."""
-    return dict(
-        assembled(outputs, card=card, box=box, velocity_factor=velocity_factor, long_waves=long_waves)
-    )
+    return dict(assembled(outputs, card=card, box=box, velocity_factor=velocity_factor))
 
 
 def assembled(
-    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor, long_waves: float = 0.0
+    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor
 ) -> Iterator[tuple[str, Field]]:
     """Turn a network's output channels into fields, one at a time.
 
@@ -227,15 +221,14 @@ def assembled(
         With the outputs' mesh.
     velocity_factor : float or Tensor (x, y, z)
         a H f [km/s per Mpc/h], of each cell on a light cone.
-    long_waves : float [km/s]
-        Dispersion of a velocity component that waves longer than the transform's box cause, for errors.
 
     Yields
     ------
     Names and fields: "density" (overdensity, its power unbiased by the card's transfer function),
     "density_least_squares" (before it), "velocity" and "momentum" [km/s]; of networks that know them "velocity_error",
-    of one component, "object_velocity" and "object_velocity_error", along the line of sight. From a velocity alone
-    follow only "density" (`continuity_density`), "velocity" and "momentum", (1 + density) times velocity.
+    of one component ("local_error" where unseen matter adds to it), "object_velocity" and "object_velocity_error",
+    along the line of sight. From a velocity alone follow only "density" (`continuity_density`), "velocity" and
+    "momentum", (1 + density) times velocity.
     """
 
     def vector(values: torch.Tensor, definition: str) -> Field:
@@ -273,24 +266,14 @@ def assembled(
         return
 
     def error(variance: torch.Tensor, name: str) -> Field:
-        found = (variance.sqrt() * velocity_factor).square().add_(long_waves**2).sqrt_()
-        return Field(found[None], box, names=(name,), unit="km/s")
+        return Field((variance.sqrt() * velocity_factor)[None], box, names=(name,), unit="km/s")
 
     along, across = torch.as_tensor(outputs[LOG_VARIANCE]).cpu().exp()
-    yield ERROR, error((along + 2 * across).div_(3), ERROR)
+    name = ERROR if box.periodic else LOCAL_ERROR
+    yield name, error((along + 2 * across).div_(3), name)
     values = torch.as_tensor(outputs[OBJECT_VELOCITY]).cpu() * velocity_factor
     yield OBJECTS, vector(values, "of the halos that objects live in, where these are observed")
     yield OBJECTS_ERROR, error(torch.as_tensor(outputs[OBJECT_LOG_VARIANCE][0]).cpu().exp(), OBJECTS_ERROR)
-
-
-def unseen_waves(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
-    """Return the dispersion of a velocity component [km/s] that waves cause which a catalogue's box does not hold.
-
-    0 in a periodic box: it has no others.
-    """
-    if catalogue.box.periodic:
-        return 0.0
-    return long_wave_dispersion(reach(catalogue), cosmology=cosmology, redshift=catalogue.redshift)
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

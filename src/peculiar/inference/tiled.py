@@ -24,7 +24,7 @@ from peculiar.core.workers import BYTES_OF_A_PROCESS, Workers, crew
 from peculiar.fields.symmetry import compose, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.model_card import ModelCard
-from peculiar.inference.reconstructor import NeuralReconstructor, assembled, unseen_waves
+from peculiar.inference.reconstructor import NeuralReconstructor, assembled
 from peculiar.inference.tiles import Frame, View, apply_stages, stages_of
 from peculiar.inference.whole import total_stride
 from peculiar.linear.light_cone import velocity_factor
@@ -116,13 +116,7 @@ class TiledReconstructor:
         outputs = _Interior(self._outputs(inputs, catalogue, scratch), margin)
         del inputs
         factor = velocity_factor(catalogue, box, cosmology=cosmology)
-        yield from assembled(
-            outputs,
-            card=self.card,
-            box=box,
-            velocity_factor=factor,
-            long_waves=unseen_waves(catalogue, cosmology=cosmology),
-        )
+        yield from assembled(outputs, card=self.card, box=box, velocity_factor=factor)
 
     def _inputs(self, catalogue: Catalogue, box: Box, cosmology: Cosmology, scratch: Path) -> View:
         """Write the inputs, channel by channel, and note what lies beyond their faces."""

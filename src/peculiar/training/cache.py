@@ -27,7 +27,12 @@ from peculiar.linear.wiener_training import accumulate, solve
 from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OBJECT_TARGETS, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
-from peculiar.training.variants import Variant, object_targets, observe
+from peculiar.training.variants import (
+    Variant,
+    isolated_velocity,
+    object_targets,
+    observe,
+)
 
 FORMAT = 1
 MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
@@ -41,6 +46,7 @@ def cached_pairs(
     channels: int,
     description: Mapping[str, Any],
     objects: bool = False,
+    linear_density: slice | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
     """Return every box in every variant, making what is not there yet.
@@ -61,6 +67,8 @@ def cached_pairs(
         What `make_inputs` depends on, as JSON: other inputs get other files.
     objects : bool
         Whether the velocities of objects are targets (`object_targets`).
+    linear_density : slice, optional
+        Input channel of a linear estimate, needed where variants do not see the whole box (`isolated_velocity`).
     advance : callable
         Told after each variant.
     """
@@ -69,28 +77,38 @@ def cached_pairs(
         box = SimulatedBox.open(path)
         factor = box.cosmology.velocity_factor(box.redshift)
         folder = cache_of(path)
-        targets = folder / f"targets-{box_key(path, FORMAT, DENSITY_FLOOR)}.npy"
         cells = box.box.mesh
-        made = {}
-        if not is_mesh(targets, channels=len(OUTPUTS), cells=cells):
-            physical = (box.density.data, box.velocity.data, box.momentum.data)
-            made[targets] = encode(*physical, velocity_factor=factor).half()
+        made: dict[Path, torch.Tensor] = {}
         for number, variant in enumerate(variants):
             key = box_key(path, FORMAT, variant.model_dump(), description, number)
             inputs, of_objects = (folder / f"{what}-{key}.npy" for what in ("inputs", "objects"))
-            wanted = [(inputs, channels), *([(of_objects, len(OBJECT_TARGETS))] if objects else [])]
-            if not all(is_mesh(one, channels=count, cells=cells) for one, count in wanted):
+            isolated = variant.region != "whole"
+            own = f"isolated-{key}" if isolated else box_key(path, FORMAT, DENSITY_FLOOR)
+            targets = folder / f"targets-{own}.npy"
+            wanted = {inputs: channels, targets: len(OUTPUTS)} | (
+                {of_objects: len(OBJECT_TARGETS)} if objects else {}
+            )
+            if not all(one in made or is_mesh(one, channels=n, cells=cells) for one, n in wanted.items()):
                 catalogue = observe(box, variant, seed=number)
-                made[inputs] = make_inputs(catalogue, cells, box.cosmology).half()
+                mesh = make_inputs(catalogue, cells, box.cosmology)
+                made[inputs] = mesh.half()
+                velocity = box.velocity.data
+                if isolated:
+                    assert linear_density is not None
+                    velocity = isolated_velocity(box, catalogue, mesh[linear_density])
+                momentum = (1 + box.density.data) * velocity
+                made[targets] = encode(box.density.data, velocity, momentum, velocity_factor=factor).half()
                 if objects:
-                    made[of_objects] = object_targets(catalogue, box.box, factor=factor).half()
+                    of_halos = object_targets(catalogue, box.box, factor=factor)
+                    of_halos[1:] += of_halos[:1] * (velocity - box.velocity.data) / factor
+                    made[of_objects] = of_halos.half()
             pairs.append(
                 MeshPair(
                     inputs,
                     (targets, *([of_objects] if objects else [])),
                     factor,
                     f"{path.stem} variant {number}",
-                    periodic=variant.region == "whole",
+                    periodic=not isolated,
                 )
             )
             advance(1)

@@ -13,13 +13,18 @@ from pydantic import field_validator, model_validator
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.field import Field
+from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.paint import paint
+from peculiar.linear.linear_theory import smoothed_fourier
+from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.training.settings import Frozen
 
 Range = float | tuple[float, float]
 SMALLEST_REGION, LARGEST_REGION = 0.5, 0.9
 """Sides of what is seen of a box, over the box's."""
+UNSEEN_SMOOTHING = 5.0
+"""Of the density whose flow counts as that of unseen matter [Mpc/h]."""
 FAINTEST = 0.02
 """Expected fraction of the mean density in the farthest cells of a survey."""
 
@@ -152,3 +157,38 @@ def object_targets(catalogue: Catalogue, box: Box, *, factor: float) -> Float[to
     assert catalogue.velocities is not None
     weights = np.column_stack([np.ones(len(catalogue)), catalogue.velocities / factor])
     return paint(catalogue.positions, box, weights=weights, scheme="ngp")
+
+
+def isolated_velocity(
+    box: SimulatedBox, catalogue: Catalogue, linear_density: Float[torch.Tensor, "1 x y z"]
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return the true velocity [km/s], but that unseen matter pulls as the linear estimate expects.
+
+    A network cannot know the flow that matter beyond a survey causes; in a periodic box that matter is also another one
+    than in the sky, for its waves end at the box. So the flow of unseen matter, and of the images of what is seen, is
+    taken out, and that of the estimate's density beyond what is seen put in its place (a control variate).
+
+    Parameters
+    ----------
+    box : SimulatedBox
+    catalogue : Catalogue
+        With completeness, on the mesh of the box.
+    linear_density : (1, x, y, z)
+        The linear estimate.
+    """
+    assert catalogue.completeness is not None
+    seen = (catalogue.completeness.data[0] > 0).float()
+    region = catalogue.completeness.box
+    fourier = fourier_box(region)
+
+    def isolated(density: torch.Tensor, smoothing: float) -> torch.Tensor:
+        padded = pad(density[None], region)[0]
+        modes = smoothed_fourier(padded, fourier, smoothing=smoothing, bias=1.0)
+        return displacement_from_fourier(modes, fourier, kept=region)
+
+    whole = smoothed_fourier(box.density.data[0], box.box, smoothing=UNSEEN_SMOOTHING, bias=1.0)
+    unseen = displacement_from_fourier(whole, box.box)
+    unseen -= isolated(box.density.data[0] * seen, UNSEEN_SMOOTHING)
+    expected = isolated(linear_density[0] * (1 - seen), 0.0)
+    factor = box.cosmology.velocity_factor(box.redshift)
+    return box.velocity.data + factor * (expected - unseen)

@@ -1,10 +1,14 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Field
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.linear.linear_theory import smoothed_fourier
+from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.linear.wiener_inputs import WienerInputs
 from peculiar.models.channels import OBJECT_TARGETS, OUTPUTS
 from peculiar.simulate.box_files import write_box
@@ -12,7 +16,13 @@ from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.satellites import Members
 from peculiar.training.cache import cached_pairs
-from peculiar.training.variants import Variant, object_targets, observe
+from peculiar.training.variants import (
+    UNSEEN_SMOOTHING,
+    Variant,
+    isolated_velocity,
+    object_targets,
+    observe,
+)
 
 SIZE, CELLS, HALOS = 300.0, 16, 20_000
 COSMOLOGY = PRESETS["xiao2024"]
@@ -117,6 +127,7 @@ def test_objects_stand_beside_the_fields_of_their_box(simulated):
         channels=len(spec.names),
         description=spec.model_dump(),
         objects=True,
+        linear_density=spec.names.of("wiener_density"),
     )
     inputs, targets = pairs[0].crop((0, 0, 0), 0)
     assert inputs.shape[0] == len(spec.names)
@@ -156,3 +167,48 @@ def test_inputs_are_counts_and_what_is_expected(simulated):
 def test_bad_variants_are_refused(changes, match):
     with pytest.raises(ValueError, match=match):
         Variant(**changes)
+
+
+def test_unseen_matter_pulls_as_the_linear_estimate_expects(simulated):
+    """The velocity of a box is its linear flow: what is left is that of seen matter alone, and of what is expected."""
+    catalogue = observe(simulated, Variant(number_density=7e-4, region="faces"), seed=3)
+    region, seen = catalogue.completeness.box, (catalogue.completeness.data > 0).float()
+    factor = COSMOLOGY.velocity_factor(simulated.redshift)
+    density = simulated.density.data
+
+    def flow(delta, box, smoothing=UNSEEN_SMOOTHING):
+        modes = smoothed_fourier(pad(delta, box)[0], fourier_box(box), smoothing=smoothing, bias=1.0)
+        return displacement_from_fourier(modes, fourier_box(box), kept=box)
+
+    linear = simulated.velocity.replace(data=factor * flow(density, simulated.box))
+    box = SimpleNamespace(
+        box=simulated.box,
+        density=simulated.density,
+        velocity=linear,
+        cosmology=COSMOLOGY,
+        redshift=simulated.redshift,
+    )
+    expected = torch.randn(density.shape, generator=torch.Generator().manual_seed(1))
+    found = isolated_velocity(box, catalogue, expected)
+    alone = flow(density * seen, region) + flow(expected * (1 - seen), region, smoothing=0.0)
+    assert torch.allclose(found, factor * alone, atol=1e-3 * float(found.abs().max()))
+    assert not torch.allclose(found, linear.data, atol=0.1 * float(found.abs().max()))
+
+
+def test_regions_have_targets_of_their_own(simulated):
+    spec = WienerInputs()
+    (pair,) = cached_pairs(
+        [simulated.path],
+        [Variant(number_density=5e-4, region="faces")],
+        make_inputs=lambda c, n, cosmology: spec.channels(c, cells=n, cosmology=cosmology),
+        channels=len(spec.names),
+        description=spec.model_dump(),
+        objects=True,
+        linear_density=spec.names.of("wiener_density"),
+    )
+    targets = pair.crop((0, 0, 0), 0)[1]
+    moved = targets[1:4] - simulated.velocity.data / pair.velocity_factor
+    assert float(moved.std()) > 0.1
+    catalogue = observe(simulated, Variant(number_density=5e-4, region="faces"), seed=0)
+    plain = object_targets(catalogue, simulated.box, factor=pair.velocity_factor)
+    assert torch.allclose(targets[8:] - plain[1:], plain[:1] * moved, atol=0.1)
