@@ -134,8 +134,7 @@ def reconstruct_file(
     device : "auto", "cpu" or "cuda"
         Of networks: "auto" takes a GPU where torch sees one.
     workers : int or str, optional
-        Who shares a network's tiles: processes of this machine, or the address of a dask scheduler whose workers see
-        the place of `out` (with errors or an amplitude, that of temporary files).
+        Who shares a network's tiles: processes of this machine, or a dask scheduler's, which see the place of `out`.
     force : bool
         Replace outputs that are there.
     announce : callable, optional

@@ -136,6 +136,21 @@ def test_a_scheduler_without_workers_is_told():
         pass
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_workers_of_a_batch_system():
+    """dask-jobqueue's back end for tests stands for SLURM: a job is a process, which it leaves to itself."""
+    local = pytest.importorskip("dask_jobqueue.local")
+    dashboard = {"dashboard_address": "127.0.0.1:0"}
+    with local.LocalCluster(
+        cores=1, processes=1, memory="2GB", interface="lo", silence_logs=50, scheduler_options=dashboard
+    ) as jobs:
+        jobs.scale(jobs=1)
+        jobs.wait_for_workers(1)
+        with crew(jobs.scheduler_address, tasks=len(TASKS)) as hands:
+            found = list(hands.each(doubling(), TASKS, advance=lambda units: None))
+    assert found == [0, 2, 4, 6, 8, 10, 12]
+
+
 def test_the_memory_of_all_workers_counts(scheduler, monkeypatch):
     monkeypatch.setattr("peculiar.core.memory._available", lambda: 6_000_000_000)
     with crew(tasks=2, memory=5_000_000_000):

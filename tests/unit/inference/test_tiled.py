@@ -94,19 +94,28 @@ def test_tiles_tell_the_errors_of_the_whole(general_model, periodic):
     assert float(fields[error].data.min()) > 0
 
 
-def in_single_precision():
+def turn_bf16_off():
     from contextlib import nullcontext
 
     from peculiar.inference import whole
 
-    whole.half_precision = lambda device: nullcontext()
+    whole.half_precision, whole.before = lambda device: nullcontext(), whole.half_precision
+
+
+def turn_it_on_again():
+    from peculiar.inference import whole
+
+    whole.half_precision = whole.before
 
 
 def test_tiles_of_workers_equal_the_whole(model, scheduler):
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(scheduler) as client:
-        client.run(in_single_precision)
-    require_equal(model, tracers(Box((60.0, 60.0, 30.0))), 32, allowed=1e9, workers=scheduler)
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        client.run(turn_bf16_off)
+        try:
+            require_equal(model, tracers(Box((60.0, 60.0, 30.0))), 32, allowed=1e9, workers=scheduler)
+        finally:
+            client.run(turn_it_on_again)
 
 
 def test_layout_of_tiles_does_not_depend_on_the_number_of_workers(model):
