@@ -27,8 +27,8 @@ from peculiar.evaluation.counts.rows import (
     ROWS,
     SOURCE,
     goals_table,
+    sample_title,
 )
-from peculiar.evaluation.counts.task import sample_title
 from peculiar.evaluation.record import Evaluation
 from peculiar.evaluation.table import Row, cell_text, markdown, score_table
 

@@ -164,3 +164,10 @@ def goals_table(record: Mapping[str, Any]) -> Table:
 def _goal_text(goal: Mapping[str, Any]) -> str:
     noise = f" (noise {goal['noise']:.3f})" if "noise" in goal else ""
     return f"{goal['value']:.3f}{noise} in {goal['sample']}, {'yes' if goal['reached'] else 'no'}"
+
+
+def sample_title(record: Mapping[str, Any], sample: str) -> str:
+    """Name of a mass range or of the catalogues in words."""
+    if sample == CATALOGUE:
+        return f"Catalogues of at most {record['settings']['number_density']:g} (h/Mpc)^3"
+    return f"log10 M / (Msun/h) {sample.replace('-', ' to ')}"

@@ -32,6 +32,7 @@ from peculiar.evaluation.counts.rows import (
     SOURCE,
     goals_reached,
     goals_table,
+    sample_title,
 )
 from peculiar.evaluation.counts.samples import (
     SLAB,
@@ -384,13 +385,6 @@ class CountTask(Task[CountCase]):
         found = {key: np.mean([one[key] for one in several], axis=0) for key in several[0]}
         found |= {f"true_{key}": values for key, values in statistics(truth).items() if key != "k"}
         return Measured({"objects": float(number)}, rows=found, shared={"mass_edges": edges})
-
-
-def sample_title(record: Mapping[str, Any], sample: str) -> str:
-    """Name of a mass range or of the catalogues in words."""
-    if sample == CATALOGUE:
-        return f"Catalogues of at most {record['settings']['number_density']:g} (h/Mpc)^3"
-    return f"log10 M / (Msun/h) {sample.replace('-', ' to ')}"
 
 
 def _layers(box: Box) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from peculiar.core import Catalogue, Field, InputError, Reconstructor
+from peculiar.core import Field, InputError, Reconstructor
 from peculiar.core.limits import require_density
 from peculiar.evaluation.protocol import Progress, Task, open_boxes
 from peculiar.evaluation.record import TRUTH, Arrays, Collected, Evaluation, Measured, fraction_name
@@ -34,6 +34,7 @@ from peculiar.evaluation.tracers.rows import (
     range_scores,
     tuned_text,
 )
+from peculiar.evaluation.tracers.samples import TracerCase
 from peculiar.fields.objects import at_objects
 from peculiar.fields.paint import paint
 from peculiar.figures.report import Headline, Section, Table
@@ -52,28 +53,6 @@ TUNING_GRID = {"smoothing": (2.0, 3.0, 4.5, 7.0, 10.0), "bias": (1.2, 1.5, 1.8, 
 PLANE_REACH = 40.0  # Mpc/h, largest separation of xi(r_perp, r_par)
 TRACERS = "tracers"
 """Stands where a model's name does, for arrays of the catalogues."""
-
-
-@dataclass(frozen=True, eq=False)
-class TracerCase:
-    """A simulated box with its tracers at one satellite fraction, as observed and in real space."""
-
-    simulated: SimulatedBox
-    fraction: float
-    observed: Catalogue
-    real: Catalogue
-    truth: Mapping[str, Field]
-    first: bool  # fraction of its box
-
-    @property
-    def sample(self) -> str:
-        """Name of the fraction."""
-        return fraction_name(self.fraction)
-
-    @property
-    def box(self) -> str:
-        """File of the box."""
-        return self.simulated.path.name
 
 
 class TracerTask(Task[TracerCase]):
