@@ -1,5 +1,7 @@
 """From nothing to an emulated box and its evaluation, at the smallest size."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -53,6 +55,10 @@ def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
     table = (tmp_path / "scores" / "scores.md").read_text()
     assert "test phase" in table
     assert "particle mesh, 3 steps" in table
+    for entry in json.loads((tmp_path / "scores" / "scores.json").read_text())["results"]:
+        worst = entry["scores"]["largest_relative_error"]["boxes"]
+        assert entry["scores"]["largest_error"]["mean"] == max(worst)
+        assert len(worst) == 2
     assert (tmp_path / "scores" / "figures" / "fig03_spectra.png").exists() == (not quiet)
     if quiet:
         result = run("report", "scores", "--out", "report.html")

@@ -250,7 +250,10 @@ def models() -> None:
 def cite(
     result: Annotated[
         str,
-        typer.Argument(help="Output of `reconstruct`, `flow` or `evaluate`, or a model: a name or its file."),
+        typer.Argument(
+            help="Output of `reconstruct`, `flow`, `emulate`, `evaluate` or `simulate` (a file), or a model: a "
+            "name or its file."
+        ),
     ],
     bibtex: Annotated[bool, typer.Option("--bibtex", help="Print BibTeX.")] = False,
 ) -> None:

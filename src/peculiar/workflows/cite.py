@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from peculiar.catalogues import load_survey
+from peculiar.core.errors import InputError
 from peculiar.evaluation.record import Evaluation
-from peculiar.fields.files import FieldAttributes, read_attributes
+from peculiar.fields.files import HDF5, FieldAttributes, read_attributes
 from peculiar.inference.model_card import find_model, read_card
 from peculiar.inference.reconstruction import Reconstruction
 
 EXAMPLE = "sdss_dr7"
+SIMULATION = "simulation"
+"""What boxes and pairs of the particle mesh rest on."""
 _IN_BIBTEX = ("authors", "title", "journal", "volume", "pages", "year", "doi", "arxiv")
 
 
@@ -75,7 +78,8 @@ def cite(result: Reconstruction | Path | str) -> tuple[Reference, ...]:
     Parameters
     ----------
     result : Reconstruction, path or str
-        zarr of `peculiar reconstruct` or `flow`, directory of `peculiar evaluate`, or a model: a name or its file.
+        Fields (zarr or HDF5) of `peculiar reconstruct` or `flow`, particles of `emulate`, a box or pair of `simulate`,
+        directory of `evaluate`, or a model: a name, its card or its weights.
 
     Raises
     ------
@@ -105,10 +109,39 @@ def _rests(result: Reconstruction | Path | str, table: dict[str, Any]) -> list[s
         names, judged = evaluation.models, [table["judged"][evaluation.kind]]
     elif Path(result).is_dir():
         names = _of_fields(read_attributes(result, FieldAttributes))
+    elif str(result).endswith(HDF5):
+        names = _of_hdf5(Path(result))
     else:
         card = read_card(find_model(result))
         names = [card.name, card.architecture]
     return [key for name in names for key in table["rests"].get(name, ())] + judged
+
+
+def _of_hdf5(path: Path) -> list[str]:
+    """Return the model and the data of fields or particles, or that a file is one of the simulations.
+
+    Raises
+    ------
+    InputError
+        If it is none of ours.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file.attrs)
+        settings = json.loads(attributes.get("settings", "{}"))
+        settings |= json.loads(attributes.get("provenance", "{}")).get("settings", {})
+        simulated = "settings" in attributes and "cosmology" in attributes
+        model = str(attributes.get("model", settings.get("model", SIMULATION if simulated else "")))
+        names = _of_fields(attributes | {"model": model})
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"result must be a whole HDF5 file of peculiar, got {path} ({error})") from None
+    if not model:
+        raise InputError(
+            f"result must be an HDF5 file of `reconstruct --hdf5`, `emulate` or `simulate`, got {path}"
+        )
+    return names
 
 
 def _of_fields(attributes: Mapping[str, Any]) -> list[str]:

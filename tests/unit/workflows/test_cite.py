@@ -1,11 +1,15 @@
+import json
 import tomllib
 from pathlib import Path
 
+import h5py
+import pytest
 import yaml
 from typer.testing import CliRunner
 
 import peculiar
 from peculiar.cli import app
+from peculiar.core.errors import InputError
 from peculiar.evaluation.record import Arrays, Evaluation
 from peculiar.evaluation.tasks import TASKS
 from peculiar.inference.model_card import available_models
@@ -38,6 +42,29 @@ def test_fields_rest_on_their_model_and_their_survey(tmp_path):
     settings = {"survey": {"name": "SDSS DR7"}}
     made = peculiar.Reconstruction({}, model="iterative FFT", record={"provenance": {"settings": settings}})
     assert keys(made)[:3] == ["burden2015", "healpix2005", "sdss2009"]
+
+
+def test_hdf5_files_rest_on_their_model_or_on_the_particle_mesh(tmp_path):
+    provenance = json.dumps({"settings": {"model": "displacement"}})
+    files = {
+        "fields.h5": {"model": "wu2021", "provenance": "{}"},
+        "particles.h5": {"provenance": provenance},
+        "box-00001.h5": {"settings": "{}", "cosmology": "{}"},
+        "painted.h5": {"settings": '{"model": "painter"}', "cosmology": "{}"},
+        "other.h5": {},
+        "odd.h5": {"provenance": "[1]"},
+    }
+    for name, attributes in files.items():
+        with h5py.File(tmp_path / name, "w") as file:
+            file.attrs.update(attributes)
+    assert keys(tmp_path / "fields.h5")[:2] == ["wu2021", "fastpm2016"]
+    assert keys(tmp_path / "particles.h5")[:2] == ["he2019", "fastpm2016"]
+    assert keys(tmp_path / "box-00001.h5")[:2] == ["fastpm2016", "peculiar"]
+    assert keys(tmp_path / "painted.h5")[:2] == ["ramanah2019", "fastpm2016"]
+    (tmp_path / "cut.h5").write_bytes(b"not HDF5")
+    for name in ("other.h5", "odd.h5", "cut.h5", "missing.h5"):
+        with pytest.raises(InputError, match=f"result must be .*{name}"):
+            keys(tmp_path / name)
 
 
 def test_an_evaluation_rests_on_how_it_judges(tmp_path):

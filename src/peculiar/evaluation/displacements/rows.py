@@ -18,6 +18,7 @@ ROWS: tuple[Row, ...] = (
     Row("mean_error_ratio", "mean |error| / mean |displacement|", decimals=4, target=0.0),
     Row("mean_error_ratio_to_2lpt", "its ratio to 2LPT's", target=0.0),
     Row("rms_error_ratio_to_2lpt", "ratio of rms errors to 2LPT's", target=0.0),
+    Row("largest_error", "largest |error| / |displacement| of all pairs' particles", decimals=2, target=0.0),
     Row("velocity_rms_ratio", "rms velocity error / rms velocity", target=0.0),
     Row("T_displacement_0.11", "displacement T(0.11)", target=1.0),
     Row("r_displacement_0.11", "displacement r(0.11)", decimals=4, target=1.0),

@@ -34,7 +34,7 @@ from peculiar.evaluation.displacements.rows import (
 )
 from peculiar.evaluation.protocol import Task
 from peculiar.evaluation.record import TRUTH, Arrays, Collected, Evaluation, Measured
-from peculiar.evaluation.scores import Score, average
+from peculiar.evaluation.scores import Score, alone, average
 from peculiar.evaluation.table import score_table
 from peculiar.figures.report import Headline, Table
 from peculiar.figures.style import Plot
@@ -180,6 +180,7 @@ class DisplacementTask(Task[PairCase]):
             f"{key}_to_2lpt": average([a[key] / b[key] for a, b in zip(own, theory, strict=True)])
             for key in RATIOS
         }
+        scores["largest_error"] = alone(max(one["largest_relative_error"] for one in own))
         scores |= spectrum_scores(arrays, model)
         if arrays.has("zeta", TRUTH):
             scores["three_point_residual"] = three_point_score(arrays, model)
