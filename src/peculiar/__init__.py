@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from peculiar.workflows.bao import BaoOptions
     from peculiar.workflows.catalogue_options import CatalogueOptions
     from peculiar.workflows.cite import Reference, cite
-    from peculiar.workflows.compare import CompareOptions, compare, compare_file
+    from peculiar.workflows.compare import CompareOptions, compare, compare_fields, compare_file
     from peculiar.workflows.demo import demo
     from peculiar.workflows.emulate import emulate, emulate_file
     from peculiar.workflows.evaluate import evaluate
@@ -115,6 +115,7 @@ _ROOMS = {
     "peculiar.workflows.compare": (
         "CompareOptions",
         "compare",
+        "compare_fields",
         "compare_file",
     ),
     "peculiar.workflows.demo": ("demo",),
@@ -176,6 +177,7 @@ __all__ = [
     "available_models",
     "cite",
     "compare",
+    "compare_fields",
     "compare_file",
     "demo",
     "draw_figures",

@@ -140,7 +140,11 @@ def query(
 @app.command()
 def compare(
     distances: Annotated[
-        Path, typer.Argument(help="Table with ra, dec or l, b; cz in km/s or z; mu and mu_error in mag.")
+        Path,
+        typer.Argument(
+            help="Table with ra, dec or l, b; cz in km/s or z; mu and mu_error in mag, or eta and eta_error. Those of "
+            "Cosmicflows-4, Pantheon+, SDSS and DESI are known."
+        ),
     ],
     field: Annotated[
         list[Path],
@@ -149,7 +153,10 @@ def compare(
             show_default=False,
         ),
     ],
-    frame: Annotated[Frame, typer.Option(help="Rest frame of cz or z.")],
+    frame: Annotated[
+        Frame | None,
+        typer.Option(help="Rest frame of cz or z.", show_default="what a known table has"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory: comparison.json, the figure, the objects with velocities.")
     ] = None,

@@ -49,10 +49,10 @@ class CompareOptions:
 
     Parameters
     ----------
-    frame : "heliocentric", "cmb" or "local-group"
-        Rest frame of the catalogue's redshifts.
+    frame : "heliocentric", "cmb" or "local-group", optional
+        Rest frame of the catalogue's redshifts; tables of known kinds tell it.
     columns : mapping, optional
-        ra, dec, l, b, cz, z, mu, mu_error to the file's own names.
+        Names of `read_distances` to the file's own.
     cz_range : (2,) [km/s], optional
         Objects that are used, in the frame of the microwave background.
     shells : sequence of float [km/s], optional
@@ -67,7 +67,7 @@ class CompareOptions:
         Sets of blocks of the sky drawn with replacement, for the errors.
     """
 
-    frame: RedshiftFrame
+    frame: RedshiftFrame | None = None
     columns: Mapping[str, str] | None = None
     cz_range: tuple[float, float] | None = None
     shells: Sequence[float] | None = None
