@@ -7,8 +7,9 @@ import signal
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -45,6 +46,7 @@ class Crew(Protocol):
         *,
         units: int = 1,
         advance: Advance,
+        sees: Path | None = None,
     ) -> Iterator[R]:
         """Apply a function to every task; yield the results in the order of the tasks.
 
@@ -59,11 +61,13 @@ class Crew(Protocol):
             Of progress in a task.
         advance : callable
             Is told each unit in this process, and a whole task of other workers.
+        sees : path, optional
+            What is there for this process, and must be for the workers: they write into it.
 
         Raises
         ------
         InputError
-            If a task fails for it, or its workers are killed again and again.
+            If a task fails for it, its workers are killed again and again, or a worker does not see the place.
         """
 
 
@@ -77,6 +81,7 @@ class Alone:
         *,
         units: int = 1,
         advance: Advance,
+        sees: Path | None = None,
     ) -> Iterator[R]:
         """See `Crew.each`; a task begins when the result before it was taken."""
         for name, task in tasks.items():
@@ -103,11 +108,17 @@ class Cluster:
         *,
         units: int = 1,
         advance: Advance,
+        sees: Path | None = None,
     ) -> Iterator[R]:
         """See `Crew.each`; tasks that wait are given up when one fails."""
         from distributed import as_completed
 
-        options = {"version": package_version(), "threads": self._threads, "pure": False}
+        options = {
+            "version": package_version(),
+            "threads": self._threads,
+            "places": [place.absolute() for place in (Path(), sees) if place is not None],
+            "pure": False,
+        }
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph")  # once
             shared = self._client.submit(_itself, function, pure=False)
@@ -210,14 +221,25 @@ def _itself(function: R) -> R:
 
 
 def _perform(
-    function: Callable[[T, Advance], R], task: T, *, name: str, version: str, threads: int | None
+    function: Callable[[T, Advance], R],
+    task: T,
+    *,
+    name: str,
+    version: str,
+    threads: int | None,
+    places: Sequence[Path],
 ) -> tuple[R, list[Warning]]:
-    """Do a task on a worker; return its result, and its warnings for the user."""
+    """Do a task on a worker, from the first of the places; return its result, and its warnings for the user."""
     if package_version() != version:  # of one that came after the others were asked
         raise InputError(
             f"workers must have peculiar {version}, got one with {package_version()}: install it there"
         )
-    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+    if unseen := [place for place in places if not place.exists()]:
+        raise InputError(
+            f"workers must see the files of the command, got one without {unseen[0]}: put them on a disk that they "
+            "share, and begin there"
+        )
+    with _ONE_AT_A_TIME, chdir(places[0]), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         _take_threads(threads)

@@ -165,7 +165,7 @@ def make_mocks(
             record=record,
         )
         tasks = {f"seed {scene.seed}": scene for scene in scenes}
-        for name, facts in hands.each(write, tasks, advance=advance):
+        for name, facts in hands.each(write, tasks, advance=advance, sees=temporary):
             objects[name], made[name] = facts["objects"], facts
         if plan is not None:
             _write_survey(temporary, plan)

@@ -153,7 +153,7 @@ def simulate_run(
                     json.dumps(planned | {"provenance": provenance(planned, seed=known)}, indent=1)
                 )
         with progress_bar("pairs" if pairs else "boxes", total=units * len(todo)) as advance:
-            for _ in hands.each(make, todo, units=units, advance=advance):
+            for _ in hands.each(make, todo, units=units, advance=advance, sees=out):
                 pass
     return paths
 

@@ -167,6 +167,23 @@ def test_the_memory_of_all_workers_counts(scheduler, monkeypatch):
         pass
 
 
+def test_workers_that_do_not_see_the_files_are_told(scheduler, tmp_path):
+    with (
+        crew(scheduler, tasks=1) as hands,
+        pytest.raises(InputError, match=f"must see the files of the command, got one without {tmp_path}"),
+    ):
+        list(hands.each(doubling(), {"a": 1}, advance=lambda units: None, sees=tmp_path / "elsewhere"))
+
+
+def test_workers_stand_where_the_command_does(scheduler, tmp_path, monkeypatch):
+    def where(task, advance):
+        return os.getcwd()
+
+    monkeypatch.chdir(tmp_path)
+    with crew(scheduler, tasks=1) as hands:
+        assert list(hands.each(where, {"a": 1}, advance=lambda units: None)) == [str(tmp_path)]
+
+
 def test_too_few_workers():
     with pytest.raises(InputError, match="workers must be at least 1, got 0"), crew(0, tasks=3):
         pass
