@@ -258,10 +258,16 @@ def _magnitudes(table: Table, survey: Survey) -> Float[np.ndarray, " n"] | None:
 
 
 def _stated_density(table: Table, survey: Survey, weights: Weights) -> Float[np.ndarray, " n"] | None:
-    """Return the number density of weighted objects that a column states, for radial = "nz"."""
+    """Return the number density of weighted objects that a column states, for radial = "nz".
+
+    It is NZ in BOSS, eBOSS and DESI's early release, and NX in DESI's DR1, with NZ optional (https://desidatamodel.readthedocs.io,
+    clustering catalogs).
+    """
     if survey.radial != "nz":
         return None
-    names = find_columns(table, ("nz",), columns=survey.columns)  # its error names the likely columns
+    lower = {name.lower() for name in table.colnames}
+    columns = survey.columns if "nz" in lower or "nx" not in lower else {"nz": "nx"} | survey.columns
+    names = find_columns(table, ("nz",), columns=columns)  # its error names the likely columns
     assert names is not None  # they are required
     density = numbers(table, names, what="number density", quantities=[rank])[:, 0]
     return density if weights.relative is None else density * weights.relative

@@ -122,6 +122,17 @@ def described(**settings):
     return make_survey({"frame": "cmb", "cell_size": 4.0, "padding": 8.0} | settings)
 
 
+def test_a_stated_density_is_called_nz_or_as_in_desi_nx():
+    table = sky_table(sphere(8000, 1))
+    table["NX"] = 0.008 * (1 + table["z"])
+    found = read_survey(table, described(radial="nz"), cosmology=COSMOLOGY, mask=FULL).n_of_r
+    near, far = found.at(np.array([15.0, 55.0]))
+    assert far / near == pytest.approx(1 + 40 / 2998, rel=1e-3)
+    table["NZ"] = 0.008
+    both = read_survey(table, described(radial="nz"), cosmology=COSMOLOGY, mask=FULL).n_of_r
+    np.testing.assert_allclose(both.density, both.density[0])
+
+
 def test_an_observer_inside_the_box():
     sample = read_survey(sky_table(sphere(8000, 1)), described(), cosmology=COSMOLOGY, mask=FULL)
     catalogue = to_catalogue(sample, sample.box()).catalogue
