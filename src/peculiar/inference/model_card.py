@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from torch.overrides import TorchFunctionMode
 
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
@@ -336,6 +337,13 @@ def find_model(name_or_path: Path | str) -> Path:
     return WEIGHTS / f"{text}.json"
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves out normal deviates: drawn on the meta device they would import torch's compiler, which takes 2 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+
+
 def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
     """Return a network in evaluation mode, on the CPU, and its card.
 
@@ -370,7 +378,7 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
             f"{weights}: the file is damaged or belongs to another card, fetch both again"
         )
     try:
-        with torch.device("meta"):  # takes no memory, whatever a card claims
+        with torch.device("meta"), _NothingDrawn():  # takes no memory, whatever a card claims
             _refuse_other_tensors(build(card.architecture, card.configuration), weights)
         module = build(card.architecture, card.configuration)
         state = load_file(weights)
