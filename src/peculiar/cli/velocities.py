@@ -10,7 +10,7 @@ import typer
 from peculiar.cli.app import Force, Space, announce, app, numbers, pairs
 from peculiar.cli.surveys import Columns, Frame
 
-FieldPath = Annotated[Path, typer.Argument(help="zarr of `peculiar reconstruct`.")]
+FieldPath = Annotated[Path, typer.Argument(help="zarr of `peculiar reconstruct`, or a published field.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ObserverText = Annotated[
     str | None,
@@ -149,7 +149,7 @@ def compare(
     field: Annotated[
         list[Path],
         typer.Option(
-            help="zarr of `peculiar reconstruct`; several are compared on the same objects.",
+            help="zarr of `peculiar reconstruct`, or a published field; several are compared on the same objects.",
             show_default=False,
         ),
     ],

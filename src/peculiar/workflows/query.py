@@ -126,7 +126,9 @@ def query_file(
     """
     table_format(out)
     tables = [*table_files(catalogue), catalogue]
-    check_output(out, overwrite=force, inputs={"--catalogue": tables, "field": field_files(field)})
+    measured = [Path(external)] if isinstance(external, Path | str) else []
+    inputs: dict[str, Sequence[Path | str]] = {"--catalogue": tables, "field": field_files(field)}
+    check_output(out, overwrite=force, inputs={**inputs, "--external": measured})
     table = read_table(catalogue)
     made = reconstruction(field, observer=observer, cosmology=cosmology)
     told = [column for name, column in FIELD_COLUMNS.items() if name in made]
