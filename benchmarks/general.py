@@ -126,7 +126,7 @@ def score(box: SimulatedBox, model: str, sample: Sample) -> dict[str, float]:
         pull = ((velocity - truth) / sample.among(found["velocity_error"].data)).numpy()
         values |= {"pull": float(np.sqrt(np.mean(pull**2))), "within": float(np.mean(np.abs(pull) < 1))}
     if at.v_los_error is not None:
-        pull = (at.v_los - host) / at.v_los_error
+        pull = (at.v_los - host) / np.hypot(at.v_los_error, at.v_los_scatter)
         values |= {"object pull": float(np.sqrt(np.mean(pull**2)))}
         values |= {"objects within": float(np.mean(np.abs(pull) < 1))}
     return values

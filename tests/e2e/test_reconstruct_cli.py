@@ -80,23 +80,18 @@ def test_a_network_by_path_warns_out_of_its_range(run, catalogue, weights, tmp_p
 
 def test_outside_the_default_networks_range_the_wiener_filter_takes_over(run, catalogue, tmp_path):
     result = run(
-        "reconstruct", catalogue, "--box", 40, "--redshift", 1.5, "--out", "o.zarr", "--at-objects", "o.fits"
+        "reconstruct", catalogue, "--box", 40, "--redshift", 2, "--out", "o.zarr", "--at-objects", "o.fits"
     )
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.stderr.splitlines() if "warning" in line]
-    assert (
-        "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual': reconstructed by 'wiener'"
-        in line
-    )
+    assert "redshift 2 is outside 0 to 1.55, the range of model 'general': reconstructed by 'wiener'" in line
     with xarray.open_zarr(tmp_path / "o.zarr") as fields:
         attributes = fields.attrs
     assert attributes["model"] == "Wiener filter"
-    assert (
-        attributes["outside_range"] == "redshift 1.5 is outside 0.29 to 0.89, the range of model 'residual'"
-    )
+    assert attributes["outside_range"] == "redshift 2 is outside 0 to 1.55, the range of model 'general'"
     assert f"a bias of {attributes['bias']:.3g};" in line
     settings = json.loads(attributes["provenance"])["settings"]
-    assert (settings["model"], settings["reconstructed_by"]) == ("residual", "Wiener filter")
+    assert (settings["model"], settings["reconstructed_by"]) == ("general", "Wiener filter")
     assert settings["bias"] == attributes["bias"]
     # FITS cuts long comments wherever a line ends.
     assert "reconstructed_by" in "".join(Table.read(tmp_path / "o.fits").meta["comments"])

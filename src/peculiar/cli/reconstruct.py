@@ -72,7 +72,7 @@ def reconstruct(
         str | None,
         typer.Option(
             help="A name of `peculiar models`, or a .safetensors file.",
-            show_default="residual, of surveys survey; wiener outside their range",
+            show_default="general, residual in its range; wiener outside both",
         ),
     ] = None,
     at_objects: Annotated[
@@ -218,7 +218,7 @@ def models() -> None:
     from peculiar.inference.card_range import card_limits
     from peculiar.inference.model_card import (
         DEFAULT_MODEL,
-        SURVEY_MODEL,
+        SPECIALIST,
         WEIGHTS,
         ModelCard,
         available_models,
@@ -239,7 +239,7 @@ def models() -> None:
             continue
         limits = card_limits(card)
         (low, high), (near, far) = limits["number density"], limits["redshift"]
-        default = {DEFAULT_MODEL: " (default)", SURVEY_MODEL: " (default of surveys)"}.get(name, "")
+        default = {DEFAULT_MODEL: " (default)", SPECIALIST: " (default in its range)"}.get(name, "")
         typer.echo(
             f"{name:16}  reconstruct: {card.architecture}, z = {near:.2g} to {far:.2g}, {low:.2g} to {high:.2g} "
             f"(h/Mpc)^3, cells of {card.cell_size:g} Mpc/h, {weights}{default}"

@@ -30,8 +30,6 @@ LONG_NAMES = {
     "velocity": "peculiar velocity of matter",
     "velocity_error": "standard error of one component of the velocity, small-scale motions apart",
     "local_error": "standard error of one component of the velocity, but for the flow of unseen matter",
-    "object_velocity": "peculiar velocity of the halos of objects that are observed there, in redshift space",
-    "object_velocity_error": "standard error of it along the line of sight",
     "known_fraction": "share of the velocity's variance that the survey knows, in linear theory",
     "completeness": "fraction of the survey's full density that was observed, in redshift space",
     "momentum": "momentum of matter, (1 + density) * velocity",
@@ -42,8 +40,6 @@ UNITS = {
     "velocity": "km/s",
     "velocity_error": "km/s",
     "local_error": "km/s",
-    "object_velocity": "km/s",
-    "object_velocity_error": "km/s",
     "known_fraction": "",
     "momentum": "km/s",
 }

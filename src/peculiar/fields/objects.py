@@ -18,8 +18,6 @@ TOLD = ("velocity_error", "known_fraction")
 """Fields that not every reconstruction has, and what is told of objects by them."""
 ERROR, LOCAL_ERROR = "velocity_error", "local_error"
 """Fields of the standard error of a velocity component, and of that part of it that unseen matter has no share in."""
-OBJECTS, OBJECTS_ERROR = "object_velocity", "object_velocity_error"
-"""Fields of networks that have learned the velocities of the halos that objects live in, by where they are observed."""
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""
@@ -36,8 +34,7 @@ class ObjectValues:
     v_los : (n,) [km/s]
         Along the line of sight, positive away from the observer.
     v_los_scatter : (n,) [km/s]
-        Standard deviation of it over the object's possible places; no error of the field is in it. 0 where a network
-        tells the velocities of objects: it is in their error.
+        Standard deviation of it over the object's possible places; no error of the field is in it.
     delta : (n,)
         Overdensity.
     positions_real : (n, 3) [Mpc/h]
@@ -100,7 +97,7 @@ def at_objects(
 
     Objects of a survey (a radial line of sight and a completeness) are seen at the distances of their redshifts,
     those of a box where eq. 1 of Xiao et al. 2024 puts them, at the catalogue's redshift. Objects in real space stay
-    where they are. Velocities are those of the halos that objects live in where there is a field "object_velocity".
+    where they are.
 
     Parameters
     ----------
@@ -153,15 +150,7 @@ def _seen_inside(
     else:
         factor = cosmology.redshift_space_factor(geometry.redshift)
         sight = BoxSight(observed, directions, distance, factor)
-    found = mean_along_sight(fields, sight)
-    if OBJECTS not in fields:
-        return found
-    velocities = fields[OBJECTS].at(observed)
-    along = (velocities * directions).sum(axis=1)
-    error = fields[OBJECTS_ERROR].at(observed)[:, 0] if ERROR in fields else None
-    return replace(
-        found, velocities=velocities, v_los=along, v_los_scatter=np.zeros(len(along)), v_los_error=error
-    )
+    return mean_along_sight(fields, sight)
 
 
 def at_places(

@@ -31,10 +31,10 @@ from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties
 
 SCHEMA_VERSION = 1
-DEFAULT_MODEL = "residual"
-"""Of boxes."""
-SURVEY_MODEL = "survey"
-"""The default of surveys."""
+DEFAULT_MODEL = "general"
+"""Of boxes and surveys."""
+SPECIALIST = "residual"
+"""Takes the default's place in complete boxes like those that it was trained on: there it errs less."""
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 

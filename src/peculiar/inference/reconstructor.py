@@ -15,7 +15,7 @@ from jaxtyping import Float
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
-from peculiar.fields.objects import ERROR, LOCAL_ERROR, OBJECTS, OBJECTS_ERROR
+from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
 from peculiar.inference.card_values import DensityTransfer
@@ -38,8 +38,6 @@ from peculiar.models.channels import (
     LIKELIHOOD_OUTPUTS,
     LOG_VARIANCE,
     MOMENTUM,
-    OBJECT_LOG_VARIANCE,
-    OBJECT_VELOCITY,
     OUTPUTS,
     VELOCITY,
     outputs_of,
@@ -225,10 +223,9 @@ def assembled(
     Yields
     ------
     Names and fields: "density" (overdensity, its power unbiased by the card's transfer function),
-    "density_least_squares" (before it), "velocity" and "momentum" [km/s]; of networks that know them "velocity_error",
-    of one component ("local_error" where unseen matter adds to it), "object_velocity" and "object_velocity_error",
-    along the line of sight. From a velocity alone follow only "density" (`continuity_density`), "velocity" and
-    "momentum", (1 + density) times velocity.
+    "density_least_squares" (before it), "velocity" and "momentum" [km/s]; of networks that know it "velocity_error", of
+    one component ("local_error" where unseen matter adds to it). From a velocity alone follow only "density"
+    (`continuity_density`), "velocity" and "momentum", (1 + density) times velocity.
     """
 
     def vector(values: torch.Tensor, definition: str) -> Field:
@@ -264,16 +261,10 @@ def assembled(
         yield name, vector(values, card.velocity_definition)
     if outputs.shape[0] < len(LIKELIHOOD_OUTPUTS):
         return
-
-    def error(variance: torch.Tensor, name: str) -> Field:
-        return Field((variance.sqrt() * velocity_factor)[None], box, names=(name,), unit="km/s")
-
     along, across = torch.as_tensor(outputs[LOG_VARIANCE]).cpu().exp()
+    error = ((along + 2 * across).div_(3).sqrt_() * velocity_factor)[None]
     name = ERROR if box.periodic else LOCAL_ERROR
-    yield name, error((along + 2 * across).div_(3), name)
-    values = torch.as_tensor(outputs[OBJECT_VELOCITY]).cpu() * velocity_factor
-    yield OBJECTS, vector(values, "of the halos that objects live in, where these are observed")
-    yield OBJECTS_ERROR, error(torch.as_tensor(outputs[OBJECT_LOG_VARIANCE][0]).cpu().exp(), OBJECTS_ERROR)
+    yield name, Field(error, box, names=(name,), unit="km/s")
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

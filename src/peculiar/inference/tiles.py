@@ -17,7 +17,6 @@ from peculiar.core import InputError
 from peculiar.core.workers import Advance, Alone, Crew
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry
 from peculiar.inference.whole import apply_whole, extended_sides, filled_sides, fits, run, total_stride
-from peculiar.models.channels import outputs_of
 from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 MAX_SIDE = 256
@@ -85,8 +84,7 @@ def stages_of(module: torch.nn.Module) -> tuple[Stage, ...]:
     halo = tile_halo(module)
     if hasattr(module, "stages"):
         return module.stages()  # type: ignore[operator, no-any-return]
-    outputs = len(outputs_of(module))
-    return (Stage((INPUTS,), OUTPUTS, outputs, 1, total_stride(module), halo, _NUMBERS, module),)
+    return (Stage((INPUTS,), OUTPUTS, None, 1, total_stride(module), halo, _NUMBERS, module),)
 
 
 @dataclass(frozen=True)
@@ -223,19 +221,20 @@ def apply_stages(
         last, step = stage.writes == OUTPUTS, stage.coarseness
         extent, below = (frame.shape, frame.below) if last else (frame.sides, 0)
         grid = _Grid.of(stage, core(stage), extent)
-        made = make(stage, (stage.channels, *(cells // step for cells in extent)), grid.chunks)
-        evaluate = partial(
-            _evaluate,
+        tiles = list(_tiles(stage, grid, extent, frame, below=below))
+        values = partial(
+            _values,
             stage=stage,
             sources=[
                 (meshes[name], coarseness[name], frame.below if name == INPUTS else 0) for name in stage.reads
             ],
-            target=View(made),
             below=below,
             device=device,
         )
-        tiles = enumerate(_tiles(stage, grid, extent, frame, below=below), 1)
-        tasks = {f"tile {place} of the mesh {stage.writes!r}": tile for place, tile in tiles}
+        channels = len(values(tiles[0])) if stage.channels is None else stage.channels
+        made = make(stage, (channels, *(cells // step for cells in extent)), grid.chunks)
+        evaluate = partial(_evaluate, values=values, step=step, target=View(made))
+        tasks = {f"tile {place} of the mesh {stage.writes!r}": tile for place, tile in enumerate(tiles, 1)}
         for _ in hands.each(evaluate, tasks, advance=lambda units: None):
             pass
         later = {name for one in stages[number + 1 :] for name in one.reads}
@@ -248,12 +247,25 @@ def _evaluate(
     tile: Sequence[_Line],
     advance: Advance,
     *,
+    values: Callable[[Sequence[_Line]], Mesh],
+    step: int,
+    target: View,
+) -> None:
+    """Put a tile of a part's mesh where it belongs."""
+    kept = values(tile)
+    there = (slice(None), *(slice(one.start // step, one.stop // step) for one in tile))
+    target.array[there] = kept if isinstance(target.array, torch.Tensor) else kept.numpy(force=True)
+    advance(1)
+
+
+def _values(
+    tile: Sequence[_Line],
+    *,
     stage: Stage,
     sources: Sequence[tuple[View, int, int]],
-    target: View,
     below: int,
     device: torch.device | str,
-) -> None:
+) -> Mesh:
     """Make a tile of a part's mesh of its sources, each with its coarseness and the cells of the frame below it."""
     read = []
     for view, coarseness, before in sources:
@@ -268,10 +280,7 @@ def _evaluate(
     inner = (
         slice((one.start + below - one.low) // step, (one.stop + below - one.low) // step) for one in tile
     )
-    kept = values[(slice(None), *inner)]
-    there = (slice(None), *(slice(one.start // step, one.stop // step) for one in tile))
-    target.array[there] = kept if isinstance(target.array, torch.Tensor) else kept.numpy(force=True)
-    advance(1)
+    return values[(slice(None), *inner)]
 
 
 def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: bool = True) -> Mesh:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real
-from peculiar.fields.objects import ERROR, LOCAL_ERROR, OBJECTS, OBJECTS_ERROR
+from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import COARSE_CELL, coarse_cells, linear_bias, matter_power, painted_power
 from peculiar.linear.light_cone import of_epoch, on_mesh
@@ -199,7 +199,7 @@ def with_reliability(
         "unbiased" divides velocity and momentum by the known fraction.
     errors : bool
         Add "velocity_error" [km/s], of one component of the velocity with that amplitude: linear theory's, to which
-        "local_error" of networks that tell it is added in squares, and in the same way to "object_velocity_error".
+        "local_error" of networks that tell it is added in squares.
 
     Raises
     ------
@@ -217,13 +217,10 @@ def with_reliability(
     if amplitude == "unbiased":
         for name in ("velocity", "momentum"):
             result[name] = fields[name].replace(data=unbiased(fields[name].data, fraction))
-        for name in (LOCAL_ERROR, OBJECTS, OBJECTS_ERROR):  # of posterior means
-            result.pop(name, None)
+        result.pop(LOCAL_ERROR, None)  # of the posterior mean
     if errors:
         error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
         if LOCAL_ERROR in result:
-            told = fields[OBJECTS_ERROR]
-            result[OBJECTS_ERROR] = told.replace(data=torch.hypot(told.data, error[None]))
             error = torch.hypot(result.pop(LOCAL_ERROR).data[0], error)
         result[ERROR] = Field(error[None], box, names=(ERROR,), unit="km/s")
     return result

@@ -21,8 +21,8 @@ class Stage:
         Meshes that it is made of.
     writes : str
         The mesh that it makes.
-    channels : int
-        Of that mesh.
+    channels : int, optional
+        Of that mesh; None where an evaluation has to tell.
     coarseness : int
         Cells of the network along a side of one of that mesh's.
     unit : int
@@ -37,7 +37,7 @@ class Stage:
 
     reads: tuple[str, ...]
     writes: str
-    channels: int
+    channels: int | None
     coarseness: int
     unit: int
     reach: int

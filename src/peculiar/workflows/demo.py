@@ -14,7 +14,7 @@ from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.evaluation.record import Evaluation
 from peculiar.evaluation.tracers.task import TracerTask
-from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
+from peculiar.inference.model_card import DEFAULT_MODEL, SPECIALIST
 from peculiar.workflows.catalogue_options import CatalogueOptions
 from peculiar.workflows.evaluate import evaluate
 from peculiar.workflows.reconstruct import CLASSICAL
@@ -81,7 +81,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
         evaluate(
             boxes,
             out=temporary / "evaluation",
-            models=[DEFAULT_MODEL, *CLASSICAL],
+            models=[SPECIALIST, DEFAULT_MODEL, *CLASSICAL],
             satellite_fraction=SATELLITES,
             figures=False,
         )
@@ -98,7 +98,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
         ]
         record = provenance(
             {
-                "models": [SURVEY_MODEL, DEFAULT_MODEL],
+                "models": [DEFAULT_MODEL, SPECIALIST],
                 "satellite_fraction": SATELLITES,
             }
         )

@@ -24,7 +24,7 @@ from peculiar.core.memory import allowed_memory, require_memory
 from peculiar.core.workers import Workers
 from peculiar.inference.model_card import (
     DEFAULT_MODEL,
-    SURVEY_MODEL,
+    SPECIALIST,
     ModelCard,
     available_models,
     find_model,
@@ -90,15 +90,22 @@ def settle(
     """Return what a catalogue is reconstructed by, and where the catalogue lies outside the model's range.
 
     The iterative FFT and the Wiener filter get the catalogue's bias. The latter takes the place of a `default` network
-    that was not measured to win there, with an `OutOfRangeWarning`.
+    that was not measured to win there, with an `OutOfRangeWarning`; within the range of `SPECIALIST` that one does.
     """
     from peculiar.inference.card_range import outside_limits, range_texts
+    from peculiar.inference.reconstructor import NeuralReconstructor
     from peculiar.linear import IterativeFFT, MultiTracerWiener
 
     if isinstance(reconstructor, IterativeFFT | MultiTracerWiener):
         return reconstructor.fitted(catalogue, cosmology=cosmology), []
     if card is None:
         return reconstructor, []
+    if default and isinstance(reconstructor, NeuralReconstructor) and catalogue.box.periodic:
+        device: Device = "cuda" if reconstructor.device.type == "cuda" else "cpu"
+        special, of_special = make_reconstructor(SPECIALIST, device=device)
+        assert of_special is not None
+        if not outside_limits(of_special, catalogue, cells=cells, cosmology=cosmology):
+            reconstructor, card = special, of_special
     texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology)
     limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology) if default else []
     if not limits:
@@ -163,8 +170,8 @@ def reconstruct(
         Halos or galaxies in a periodic box or a survey.
     model : str, path or Reconstructor, optional
         A shipped model's name, a .safetensors file, "linear", "iterative", "wiener", or any object that satisfies
-        `peculiar.core.Reconstructor`. Where not given, "survey" for catalogues with a completeness, else "residual",
-        and "wiener" outside their range, with a warning (`settle`).
+        `peculiar.core.Reconstructor`. Where not given, "general", "residual" within the latter's narrow range, and
+        "wiener" outside both, with a warning (`settle`).
     cells : int, optional
         Mesh cells along a side; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -195,8 +202,7 @@ def reconstruct(
     catalogue.require_objects()
     card: ModelCard | None = None
     if model is None or isinstance(model, (str, Path)):
-        default = DEFAULT_MODEL if catalogue.completeness is None else SURVEY_MODEL
-        reconstructor, card = make_reconstructor(model or default, device=device)
+        reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
     else:
         reconstructor, card = model, getattr(model, "card", None)
     if cells is None:

@@ -32,7 +32,7 @@ from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.core.workers import Workers, require_workers
 from peculiar.fields.files import HDF5
-from peculiar.inference.model_card import DEFAULT_MODEL, SURVEY_MODEL
+from peculiar.inference.model_card import DEFAULT_MODEL
 from peculiar.inference.query_result import (
     VPEC_COLUMNS,
     Unseen,
@@ -107,7 +107,7 @@ def reconstruct_file(
     options : CatalogueOptions
         How the file is to be read.
     model : str or path, optional
-        See `make_reconstructor`; by default that of surveys or of boxes, outside its range "wiener" (`settle`).
+        See `make_reconstructor`; by default "general", outside its range "wiener" (`settle`).
     cells : int, optional
         Mesh cells along a side of a box; by default those of the model's cell size.
     cosmology : Cosmology, optional
@@ -173,8 +173,7 @@ def reconstruct_file(
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
         require_held(table, objects, added=(*OBJECT_COLUMNS, *told, *flags))
     shifted.check(table, options.survey)
-    default = DEFAULT_MODEL if options.survey is None else SURVEY_MODEL
-    reconstructor, card = make_reconstructor(model or default, device=device)
+    reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     # Surveys are wide: of the cells that a network knows they have the largest.
     known = (card.cell_size, card.cell_size_range[1]) if card else (CELL_SIZE, CELL_SIZE)
@@ -215,7 +214,7 @@ def reconstruct_file(
                 limits=limits,
                 cosmology=cosmology,
                 cells=cells,
-                model=str(model or default),
+                model=str(model or DEFAULT_MODEL),
                 reconstructor=reconstructor,
                 outside_range=outside_range,
                 amplitude=amplitude,

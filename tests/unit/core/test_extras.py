@@ -63,7 +63,7 @@ def test_a_command_without_its_packages_says_how_to_get_them(tmp_path, arguments
 def test_other_packages_that_are_missing_are_no_extra():
     with (
         pytest.raises(
-            MissingExtraError, match=r"needs dask and .*got no dask: pip install 'peculiar\[cluster\]'"
+            MissingExtraError, match=r"need dask and .*got no dask: pip install 'peculiar\[cluster\]'"
         ),
         extra("cluster"),
     ):

@@ -63,7 +63,7 @@ class Oracle:
     """A painter that knows the halos of some boxes, and returns `factor` times their counts."""
 
     def __init__(self, paths, *, factor: float = 1.0, edges=EDGES, stochastic: bool = True) -> None:
-        self.stochastic = stochastic
+        self.stochastic, self.module = stochastic, torch.nn.Identity()
         self.boxes = [SimulatedBox.open(path) for path in paths]
         self.factor = factor
         self.card = SimpleNamespace(

@@ -29,7 +29,7 @@ def test_channels_act_as_in_the_other_network():
     given = torch.randn(1, len(NEW), 8, 8, 8, generator=random)
     same = torch.cat([given[:, :1], given[:, 2:5], torch.zeros(1, 1, 8, 8, 8)], dim=1)
     found, expected = new(given), old(same)
-    assert torch.allclose(found[:, : len(OUTPUTS)], expected, atol=1e-3)
+    assert torch.allclose(found[:, : len(OUTPUTS)], expected, rtol=1e-4, atol=1e-3)
     started = new.correction(new.seen(given))
     assert torch.equal(started[:, len(OUTPUTS) :], torch.zeros(1, len(LIKELIHOOD_OUTPUTS) - 7, 8, 8, 8))
 

@@ -211,4 +211,4 @@ def test_regions_have_targets_of_their_own(simulated):
     assert float(moved.std()) > 0.1
     catalogue = observe(simulated, Variant(number_density=5e-4, region="faces"), seed=0)
     plain = object_targets(catalogue, simulated.box, factor=pair.velocity_factor)
-    assert torch.allclose(targets[8:] - plain[1:], plain[:1] * moved, atol=0.1)
+    assert torch.allclose(targets[8:] - plain[1:], plain[:1] * moved, rtol=0.02, atol=0.5)  # float16

@@ -152,6 +152,6 @@ def test_a_catalogue_outside_the_range_of_the_default_is_handed_over_to_the_wien
         fields = reconstruct(points)
     assert len(caught) == 1
     assert torch.equal(fields["velocity"].data, reconstruct(points, model="wiener")["velocity"].data)
-    with pytest.warns(OutOfRangeWarning, match="range of model 'residual'"):
-        named = reconstruct(points, model="residual")
+    with pytest.warns(OutOfRangeWarning, match="range of model 'general'"):
+        named = reconstruct(points, model="general")
     assert "density_least_squares" in named
