@@ -12,11 +12,12 @@ NEW = ("few", "many", *vector("wiener_velocity"), "bias")
 
 
 def networks(**changes):
+    torch.manual_seed(0)
     old = build(
         "residual",
         {"inputs": OLD, "width": 4, "levels": 2, "input_scale": {"count": 0.5, "wiener_velocity": 4.0}},
     )
-    torch.nn.init.normal_(old.head.conv.weight, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(old.head.conv.weight, std=0.05, generator=torch.Generator().manual_seed(1))
     settings = {"inputs": NEW, "width": 4, "levels": 2, "input_scale": {"few": 0.1, "wiener_velocity": 2.0}}
     return build("general", settings | changes), old
 
