@@ -14,10 +14,10 @@ from peculiar.core.catalogue import SELECTION_FLOOR, Geometry
 from peculiar.core.readout import readout
 from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, SkySight, speeds
 
-TOLD = ("velocity_error", "known_fraction")
-"""Fields that not every reconstruction has, and what is told of objects by them."""
 ERROR, LOCAL_ERROR = "velocity_error", "local_error"
 """Fields of the standard error of a velocity component, and of that part of it that unseen matter has no share in."""
+TOLD = (ERROR, "known_fraction")
+"""Fields that not every reconstruction has, and what is told of objects by them."""
 DISPERSION = 250.0
 """Velocities of objects about the reconstructed flow [km/s]: their own motions and the flow's errors. Of 100 to 300
 the best for real-space positions in validation boxes, with and without satellites together."""

@@ -225,6 +225,17 @@ class SimulatedBox:
             Of the satellites (mixed with the box's own seed).
         """
         galaxies = self.galaxies(number_density, satellite_fraction=satellite_fraction, seed=seed)
+        return self.observed(galaxies, line_of_sight=line_of_sight, observer=observer, space=space)
+
+    def observed(
+        self,
+        galaxies: Galaxies,
+        *,
+        line_of_sight: LineOfSight = "z",
+        observer: tuple[float, float, float] | None = None,
+        space: Space = "redshift",
+    ) -> Catalogue:
+        """Return the catalogue of objects of `galaxies`, in their order; the rest as in `catalogue`."""
         real = Catalogue(
             positions=galaxies.positions,
             box=Box(self.box.side),

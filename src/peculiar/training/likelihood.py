@@ -17,8 +17,9 @@ from peculiar.models.channels import (
     OUTPUTS,
     VELOCITY,
 )
-from peculiar.training.losses import Mesh, component_losses, correlation, interior
+from peculiar.training.losses import Mesh, component_losses, correlation
 from peculiar.training.settings import LikelihoodLoss
+from peculiar.training.whole import WholeNetwork
 
 _TARGETS = Channels((*OUTPUTS, *OBJECT_TARGETS))
 _COUNT, _SUM = _TARGETS.of("objects"), _TARGETS.of("object_velocity")
@@ -56,34 +57,22 @@ def mean_likelihood(
     return (each * weights).sum() / weights.sum().clamp(min=1)
 
 
-class Likelihood:
+class Likelihood(WholeNetwork):
     """Density, velocity and momentum of cells, velocities of objects, and the variance of both kinds of velocities.
 
     A velocity's squared error is divided by the mean variance that the network tells in the same crop, so that sparse
     and dense samples, calm and violent cosmologies, count alike. The variances learn from the errors alone.
     """
 
-    name = "all"
     targets = _TARGETS
 
     def __init__(self, settings: LikelihoodLoss, inputs: Channels) -> None:
         self.settings, self.margin = settings, settings.margin
         self.sight, self.linear = inputs.of("sight"), inputs.of("wiener_velocity")
 
-    def trained(self, network: nn.Module) -> nn.Module:
-        """Return the whole network."""
-        return network
-
     def loss(self, network: nn.Module, inputs: Mesh, targets: Mesh, *, crop: bool) -> torch.Tensor:
         """Return the weighted sum of the errors."""
         return self._sum(*self._apply(network, inputs, targets, periodic=not crop))
-
-    def _apply(
-        self, network: nn.Module, inputs: Mesh, targets: Mesh, *, periodic: bool
-    ) -> tuple[Mesh, Mesh, Mesh]:
-        margin = 0 if periodic else self.margin
-        outputs = network(inputs, periodic=periodic).float()
-        return interior(outputs, margin), interior(targets, margin), interior(inputs, margin)
 
     def _sum(self, outputs: Mesh, targets: Mesh, inputs: Mesh) -> torch.Tensor:
         settings, sight = self.settings, inputs[:, self.sight]

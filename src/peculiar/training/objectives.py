@@ -48,6 +48,7 @@ from peculiar.training.settings import (
     PublishedLoss,
     VelocityLoss,
 )
+from peculiar.training.whole import WholeNetwork
 
 Values = dict[str, torch.Tensor]
 
@@ -120,25 +121,7 @@ def objectives(settings: LossSettings, *, inputs: Channels) -> list[Objective]:
     return [Components(settings)]
 
 
-class _Whole:
-    """A single stage that trains the whole network."""
-
-    name = "all"
-    margin: int
-
-    def trained(self, network: nn.Module) -> nn.Module:
-        return network
-
-    def _apply(
-        self, network: nn.Module, inputs: Mesh, targets: Mesh, *, periodic: bool
-    ) -> tuple[Mesh, Mesh, Mesh]:
-        """Outputs, targets and inputs where they count."""
-        margin = 0 if periodic else self.margin
-        outputs = network(inputs, periodic=periodic)
-        return interior(outputs, margin), interior(targets, margin), interior(inputs, margin)
-
-
-class Components(_Whole):
+class Components(WholeNetwork):
     """Density, velocity and momentum of tracers, together."""
 
     targets = OUTPUTS
@@ -238,7 +221,7 @@ class PublishedStage:
         return values
 
 
-class Velocities(_Whole):
+class Velocities(WholeNetwork):
     """Velocity alone, as in Wang et al. 2024; its targets are those of networks with all of `OUTPUTS`."""
 
     targets = OUTPUTS
@@ -280,7 +263,7 @@ class Velocities(_Whole):
         }
 
 
-class Displacements(_Whole):
+class Displacements(WholeNetwork):
     """Displacements of particles, with their velocities where the network gives them."""
 
     targets = DISPLACEMENT_TARGETS
@@ -324,7 +307,7 @@ class Displacements(_Whole):
         return values
 
 
-class Flows(_Whole):
+class Flows(WholeNetwork):
     """Velocity and momentum of a density."""
 
     targets = FLOW_OUTPUTS

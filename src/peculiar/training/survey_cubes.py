@@ -31,6 +31,7 @@ from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, o
 from peculiar.training.cache import box_key, cache_of, is_mesh, save_meshes
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
+from peculiar.training.variants import UNSEEN_SMOOTHING
 
 FORMAT = 1
 CUBE_CELLS = 60
@@ -39,7 +40,6 @@ MARGIN = 6
 """Cells around a cube that a network sees empty."""
 FARTHEST_OBSERVER = 1500.0
 """Of a random observer from the cube's centre, along each axis [Mpc/h]: as far as another cube of their 3000 Mpc/h."""
-UNSEEN_SMOOTHING = 5.0  # Mpc/h, of the density of matter that a survey did not see
 
 
 class SurveyVariant(Frozen):

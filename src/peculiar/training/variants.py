@@ -92,16 +92,10 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
         high = min(high, len(box.halos) / box.box.volume)
         density = float(np.exp(drawn.uniform(np.log(min(low, high / 2)), np.log(high))))
         density, satellites = float(f"{density:.4g}"), round(satellites, 4)
-    catalogue = box.catalogue(
-        high if variant.thinned else density,
-        satellite_fraction=satellites,
-        line_of_sight=variant.line_of_sight,
-        observer=observer,
-        space=variant.space,
-        seed=seed,
-    )
-    hosts = box.galaxies(high if variant.thinned else density, satellite_fraction=satellites, seed=seed).host
-    catalogue = catalogue.replace(velocities=box.halos.velocities[hosts])
+    galaxies = box.galaxies(high if variant.thinned else density, satellite_fraction=satellites, seed=seed)
+    catalogue = box.observed(
+        galaxies, line_of_sight=variant.line_of_sight, observer=observer, space=variant.space
+    ).replace(velocities=box.halos.velocities[galaxies.host])
     if variant.thinned:
         catalogue = chosen(catalogue, drawn.random(len(catalogue)) < density / high)
     if not variant.ranked:
