@@ -1,6 +1,6 @@
 """Errors of the difference of two fields in `peculiar compare`, against their scatter over mocks, for docs/compare.md.
 
-    python benchmarks/block_errors.py --mocks 30
+    python benchmarks/block_errors.py --mocks 100
 
 Each mock is a linear flow with 2500 objects of 0.04 to 0.08 mag within 140 Mpc/h. The two fields are that flow and 0.6
 of another one each, so that they err as coherently as flows do, and are equally good on average.
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mocks", type=int, default=30)
+    parser.add_argument("--mocks", type=int, default=100)
     found = np.array([differences(seed) for seed in range(parser.parse_args().mocks)])
     for name, part, digits in (("r", found[:, :3], 4), ("ln likelihood", found[:, 3:], 1)):
         print(
