@@ -64,6 +64,7 @@ class _TracerSettings(Record):
     satellite_fraction: list[float] = Field(min_length=1)
     number_density: float = Field(gt=0)
     line_of_sight: Literal["x", "y", "z"]
+    mass_weighted: list[str] = Field(default_factory=list)
 
 
 class _TracerResult(_Result):
@@ -89,7 +90,8 @@ class _Tracers(_Record):
     @model_validator(mode="after")
     def _all_there(self) -> _Tracers:
         found = {(one.satellite_fraction, one.model) for one in self.results}
-        named = product(self.settings.satellite_fraction, {*self.models, *self.baselines})
+        models = {*self.models, *self.baselines, *self.settings.mass_weighted}
+        named = product(self.settings.satellite_fraction, models)
         if missing := sorted(set(named) - found):
             raise ValueError(
                 f"results must hold every model at every satellite fraction, got none for {missing[0]}"

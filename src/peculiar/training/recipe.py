@@ -159,6 +159,8 @@ def recipe_names() -> list[str]:
 def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe, with one of its profiles and with single settings changed.
 
+    A recipe with a `base` is laid over that recipe of the package, profiles too.
+
     Parameters
     ----------
     recipe : str or path
@@ -173,16 +175,7 @@ def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()
     InputError
         If the file, the profile or a key does not exist, or a value is out of its range; the path of the key is told.
     """
-    path = Path(recipe) if str(recipe).endswith(".toml") else RECIPES / f"{recipe}.toml"
-    if path.exists() and not path.is_file():
-        raise InputError(f"recipe must be a file, got {shown(str(recipe))}")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(recipe_names())
-        raise InputError(f"recipe must be one of {known} or a .toml file, got {str(recipe)!r}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"recipe must be a TOML file, got {shown(str(recipe))} ({error})") from None
+    path, tables = _path(recipe), _read(recipe)
     profiles = tables.pop("profiles", {})
     if not isinstance(profiles, dict) or not isinstance(profiles.get(profile, {}), dict):
         raise InputError(f"profiles must be tables in {path.name}, got {shown(profiles)}")
@@ -192,6 +185,29 @@ def load_recipe(recipe: str | Path, *, profile: str, changes: Sequence[str] = ()
     for change in changes:
         tables = _merged(tables, parse_change(change))
     return checked(Recipe, tables, where=path.name)
+
+
+def _path(recipe: str | Path) -> Path:
+    return Path(recipe) if str(recipe).endswith(".toml") else RECIPES / f"{recipe}.toml"
+
+
+def _read(recipe: str | Path) -> dict[str, Any]:
+    """Return the tables of a recipe, laid over those of its base."""
+    path, known = _path(recipe), ", ".join(recipe_names())
+    if path.exists() and not path.is_file():
+        raise InputError(f"recipe must be a file, got {shown(str(recipe))}")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"recipe must be one of {known} or a .toml file, got {str(recipe)!r}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"recipe must be a TOML file, got {shown(str(recipe))} ({error})") from None
+    if "base" not in tables:
+        return tables
+    base = tables.pop("base")
+    if base not in recipe_names():
+        raise InputError(f"base must be one of {known} in {path.name}, got {shown(base)}")
+    return _merged(_read(base), tables)
 
 
 def _located(tables: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -172,11 +172,13 @@ def _tracers(request: _Request) -> TracerTask:
         name: make_reconstructor(name, device=request.device)[0]
         for name in dict.fromkeys(["iterative", *models])
     }
+    networks = [one for one in made.values() if isinstance(one, NeuralReconstructor)]
+    by_mass = [one.name for one in networks if one.card.inputs.weighting == "mass"]
     return TracerTask(
         request.boxes,
         list(made.values()),
         baselines=[made[name].name for name in made if name in CLASSICAL],
-        settings=request.settings(models),
+        settings=request.settings(models) | {"mass_weighted": by_mass},
         tune_on=request.tuning,
         **request.chosen("satellite_fraction", "line_of_sight", "number_density", "seed"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import h5py
 import numpy as np
@@ -22,6 +22,7 @@ from peculiar.evaluation.tracers.measure import (
     object_scores,
     with_residual_ratios,
 )
+from peculiar.evaluation.tracers.plots import tracer_plots
 from peculiar.evaluation.tracers.rows import ROWS, multipole_scores, range_scores
 from peculiar.evaluation.tracers.task import TracerTask
 from peculiar.fields.calculus import displacement
@@ -244,6 +245,17 @@ def test_report_is_one_file_without_links(evaluated, tmp_path):
     assert len(re.findall(r'<figure(?: class="narrow")?><img', text)) == 15  # one of them the printed view
     words = re.sub(r"<script.*?</script>|data:[^\"]*", "", text, flags=re.DOTALL)
     assert not re.findall(r"\bnan\b", words, flags=re.IGNORECASE)
+
+
+def test_figure_8_is_of_networks_that_weigh_by_mass(evaluated):
+    evaluation = Evaluation.open(evaluated)
+    by_number, by_mass = evaluation.models
+    settings = evaluation.record["settings"] | {"mass_weighted": [by_mass]}
+    evaluation = replace(evaluation, record=evaluation.record | {"settings": settings})
+    plots = {plot.name: plot for plot in tracer_plots(evaluation, 0.0)}
+    for name, model in (("fig08_joint_density", by_mass), ("fig09_joint_density", by_number)):
+        (legend,) = plots[name].figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["truth", model]
 
 
 @pytest.mark.parametrize(

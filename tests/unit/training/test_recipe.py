@@ -67,3 +67,27 @@ def test_a_recipe_is_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(InputError, match="recipe must be a file"):
         load_recipe(tmp_path / "pipe.toml", profile="smoke")
+
+
+def test_a_base_is_laid_under_profiles_too(tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text('base = "xiao2024"\nname = "own"\n[train]\nlr = 3e-4\n[profiles.cpu]\ndata.boxes = 3\n')
+    changes = ["name=own", "data.boxes=3"]  # the profile's rate wins over the recipe's
+    assert load_recipe(own, profile="cpu") == load_recipe("xiao2024", profile="cpu", changes=changes)
+    assert load_recipe(own, profile="gpu").train.lr == 3e-4
+
+
+@pytest.mark.parametrize("base", ['"resnet"', '"own.toml"', "3", '["xiao2024"]'])
+def test_a_base_is_a_recipe_of_the_package(tmp_path, base):
+    own = tmp_path / "own.toml"
+    own.write_text(f"base = {base}\n")
+    with pytest.raises(InputError, match="base must be one of .*xiao2024.* in own.toml"):
+        load_recipe(own, profile="cpu")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_twin_of_xiao2024_weighs_by_mass_and_is_the_same_else(profile):
+    changes = ["inputs.weighting=mass", "name=xiao2024-mass"]
+    assert load_recipe("xiao2024-mass", profile=profile) == load_recipe(
+        "xiao2024", profile=profile, changes=changes
+    )

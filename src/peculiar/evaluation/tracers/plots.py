@@ -137,19 +137,25 @@ def _joint_plots(evaluation: Evaluation, fraction: float, models: list[str], sam
             Plot(f"{number}_joint_{what}", title, text, distributions.predicted_against_true(panels))
         )
     truth = {name: histogram(models[0], "true_with_density", name) for name in JOINTS}
-    own = {
-        reconstructor_label(evaluation, model): {
-            name: histogram(model, "with_density", name) for name in JOINTS
+    by_mass = evaluation.record["settings"].get("mass_weighted", [])
+    for number, title, shown in (
+        ("fig08", "With the density, halos weighted by mass", by_mass),
+        ("fig09", "With the density", [model for model in models if model not in by_mass]),
+    ):
+        if not shown:
+            continue
+        own = {
+            reconstructor_label(evaluation, model): {
+                name: histogram(model, "with_density", name) for name in JOINTS
+            }
+            for model in shown
         }
-        for model in models
-    }
-    text = (
-        f"All voxels of {sample}. True fields shaded and in black, reconstructions in colour, each with its own "
-        "density; contours hold 68, 95 and 99.7 % of the voxels."
-    )
-    plots.append(
-        Plot("fig09_joint_density", "With the density", text, distributions.with_density(truth, own))
-    )
+        text = (
+            f"All voxels of {sample}. True fields shaded and in black, reconstructions in colour, each with its own "
+            "density; contours hold 68, 95 and 99.7 % of the voxels."
+        )
+        figure = distributions.with_density(truth, own)
+        plots.append(Plot(f"{number}_joint_density", title, text, figure))
     return plots
 
 

@@ -102,8 +102,8 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 """Every row of the score table.
 
-The paper's figures are of its own simulations, without mass weighting. It states no smoothing; its magnitudes and
-divergences are those of smoothed fields (`SMOOTHING`), beside which they stand.
+The paper's figures are of its own simulations, without mass weighting where not said. It states no smoothing; its
+magnitudes and divergences are those of smoothed fields (`SMOOTHING`), beside which they stand.
 """
 
 TILES = (

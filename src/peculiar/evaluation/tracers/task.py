@@ -93,7 +93,7 @@ class TracerTask(Task[TracerCase]):
     reconstructs = True
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "One slab through the box": ("fig04", "fig05"),
-        "Voxel by voxel": ("fig06", "fig07", "fig09"),
+        "Voxel by voxel": ("fig06", "fig07", "fig08", "fig09"),
         "Scale by scale": ("fig10", "fig11", "fig12", "coherence"),
         "Along the line of sight": ("fig13", "fig14"),
     }
@@ -279,7 +279,7 @@ class TracerTask(Task[TracerCase]):
             f"Means over {boxes} box{'es' if boxes > 1 else ''}, the standard error of the mean in parentheses; after "
             f"±, the standard deviation over voxels. {settings['number_density']:g} (h/Mpc)^3, line of sight "
             f"{settings['line_of_sight']}. The published figures are of {SOURCE}, measured on its own simulations "
-            "(boxes of 600 Mpc/h, without mass weighting). The closest to the ideal is bold."
+            "(boxes of 600 Mpc/h, without mass weighting where not said). The closest to the ideal is bold."
         )
 
     @classmethod
