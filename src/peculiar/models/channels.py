@@ -15,20 +15,8 @@ from peculiar.core.channels import Channels, vector
 OUTPUTS = Channels(("log_density", *vector("velocity"), *vector("momentum")))
 """Log density, velocity / (a H f) [Mpc/h], momentum (1 + delta) v / (a H f) [Mpc/h]."""
 
-LIKELIHOOD_OUTPUTS = Channels(
-    (
-        *OUTPUTS,
-        "log_variance_along",
-        "log_variance_across",
-        *vector("object_velocity"),
-        "object_log_variance_along",
-        "object_log_variance_across",
-    )
-)
-"""Those, with the logarithm of the velocity's variance along the line of sight and along each axis across it; and the
-same of objects: the velocity of the halo that one lives in which is observed at a place."""
-OBJECT_TARGETS = Channels(("objects", *vector("object_velocity")))
-"""Objects that are observed in each cell, and the sum of their halos' velocities / (a H f) [Mpc/h]."""
+LIKELIHOOD_OUTPUTS = Channels((*OUTPUTS, "log_variance_along", "log_variance_across"))
+"""Those, with the logarithm of the velocity's variance along the line of sight and along each axis across it."""
 
 FLOW_OUTPUTS = Channels((*vector("velocity"), *vector("momentum")))
 """The same of networks that are given the density."""
@@ -37,9 +25,7 @@ DISPLACEMENT_OUTPUTS = Channels((*vector("displacement"), *vector("velocity")))
 LOG_RHO = "log_rho"
 """Name of the input channel ln(rho + 1) with rho = 1 + delta."""
 
-OBJECT_VELOCITY, LOG_VARIANCE, OBJECT_LOG_VARIANCE = (
-    LIKELIHOOD_OUTPUTS.of(name) for name in ("object_velocity", "log_variance", "object_log_variance")
-)
+LOG_VARIANCE = LIKELIHOOD_OUTPUTS.of("log_variance")
 DENSITY, VELOCITY, MOMENTUM = (OUTPUTS.of(name) for name in ("log_density", "velocity", "momentum"))
 
 DENSITY_FLOOR = 0.05

@@ -16,8 +16,6 @@ from peculiar.models.channels import (
     LIKELIHOOD_OUTPUTS,
     LOG_VARIANCE,
     MOMENTUM,
-    OBJECT_LOG_VARIANCE,
-    OBJECT_VELOCITY,
     VELOCITY,
 )
 from peculiar.models.registry import register
@@ -79,7 +77,7 @@ class GeneralReconstructor(ResidualUNet):
     >>> inputs = ("tracers", *vector("wiener_velocity"))
     >>> network = GeneralReconstructor(GeneralConfig(inputs=inputs, width=4, levels=2))
     >>> network(torch.zeros(1, 4, 8, 8, 8)).shape
-    torch.Size([1, 14, 8, 8, 8])
+    torch.Size([1, 9, 8, 8, 8])
     """
 
     outputs = LIKELIHOOD_OUTPUTS
@@ -106,17 +104,13 @@ class GeneralReconstructor(ResidualUNet):
     def completed(self, inputs: Mesh, correction: Mesh) -> Mesh:
         """Return what `peculiar.models.channels.LIKELIHOOD_OUTPUTS` names.
 
-        The velocity is that of the inputs plus a correction, that of objects the velocity plus another; the momentum is
-        the density times the velocity plus a correction for their small-scale correlation.
+        The velocity is that of the inputs plus a correction; the momentum is the density times the velocity plus a
+        correction for their small-scale correlation.
         """
         found = correction * self.output_scale
         velocity = found[:, VELOCITY] + inputs[:, self.velocity].float()
         rho = found[:, DENSITY].clamp(max=LARGEST_LOG_DENSITY).exp() - DENSITY_FLOOR
-        # Momentum and objects are few and noisy: they teach their own corrections, not the density and velocity.
+        # Momentum is noisy: it teaches its own correction, not the density and velocity.
         momentum = rho.detach() * (velocity.detach() + found[:, MOMENTUM])
-        of_objects = velocity.detach() + found[:, OBJECT_VELOCITY]
-        variance, of_object = (
-            found[:, one].clamp(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
-            for one in (LOG_VARIANCE, OBJECT_LOG_VARIANCE)
-        )
-        return torch.cat([found[:, DENSITY], velocity, momentum, variance, of_objects, of_object], dim=1)
+        variance = found[:, LOG_VARIANCE].clamp(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
+        return torch.cat([found[:, DENSITY], velocity, momentum, variance], dim=1)

@@ -24,15 +24,10 @@ from peculiar.core.records import checksum
 from peculiar.linear.inputs import InputSpec
 from peculiar.linear.wiener import WienerFilter
 from peculiar.linear.wiener_training import accumulate, solve
-from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OBJECT_TARGETS, OUTPUTS, encode
+from peculiar.models.channels import DENSITY_FLOOR, FLOW_OUTPUTS, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
-from peculiar.training.variants import (
-    Variant,
-    isolated_velocity,
-    object_targets,
-    observe,
-)
+from peculiar.training.variants import Variant, isolated_velocity, observe
 
 FORMAT = 1
 MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
@@ -45,7 +40,6 @@ def cached_pairs(
     make_inputs: MakeInputs,
     channels: int,
     description: Mapping[str, Any],
-    objects: bool = False,
     linear_density: slice | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[MeshPair]:
@@ -65,8 +59,6 @@ def cached_pairs(
         Of the inputs.
     description : mapping
         What `make_inputs` depends on, as JSON: other inputs get other files.
-    objects : bool
-        Whether the velocities of objects are targets (`object_targets`).
     linear_density : slice, optional
         Input channel of a linear estimate, needed where variants do not see the whole box (`isolated_velocity`).
     advance : callable
@@ -81,13 +73,11 @@ def cached_pairs(
         made: dict[Path, torch.Tensor] = {}
         for number, variant in enumerate(variants):
             key = box_key(path, FORMAT, variant.model_dump(), description, number)
-            inputs, of_objects = (folder / f"{what}-{key}.npy" for what in ("inputs", "objects"))
+            inputs = folder / f"inputs-{key}.npy"
             isolated = variant.region != "whole"
             own = f"isolated-{key}" if isolated else box_key(path, FORMAT, DENSITY_FLOOR)
             targets = folder / f"targets-{own}.npy"
-            wanted = {inputs: channels, targets: len(OUTPUTS)} | (
-                {of_objects: len(OBJECT_TARGETS)} if objects else {}
-            )
+            wanted = {inputs: channels, targets: len(OUTPUTS)}
             if not all(one in made or is_mesh(one, channels=n, cells=cells) for one, n in wanted.items()):
                 catalogue = observe(box, variant, seed=number)
                 mesh = make_inputs(catalogue, cells, box.cosmology)
@@ -98,19 +88,8 @@ def cached_pairs(
                     velocity = isolated_velocity(box, catalogue, mesh[linear_density])
                 momentum = (1 + box.density.data) * velocity
                 made[targets] = encode(box.density.data, velocity, momentum, velocity_factor=factor).half()
-                if objects:
-                    of_halos = object_targets(catalogue, box.box, factor=factor)
-                    of_halos[1:] += of_halos[:1] * (velocity - box.velocity.data) / factor
-                    made[of_objects] = of_halos.half()
-            pairs.append(
-                MeshPair(
-                    inputs,
-                    (targets, *([of_objects] if objects else [])),
-                    factor,
-                    f"{path.stem} variant {number}",
-                    periodic=not isolated,
-                )
-            )
+            name = f"{path.stem} variant {number}"
+            pairs.append(MeshPair(inputs, (targets,), factor, name, periodic=not isolated))
             advance(1)
         save_meshes(made)
     return pairs

@@ -34,7 +34,7 @@ class ComponentLoss(Frozen):
 
 
 class LikelihoodLoss(Frozen):
-    """Errors of density, velocity, momentum and objects, and the likelihood of the velocities' errors.
+    """Errors of density, velocity and momentum, and the likelihood of the velocities' errors.
 
     See `peculiar.training.likelihood`.
     """
@@ -43,7 +43,6 @@ class LikelihoodLoss(Frozen):
     density: float = Field(0.5, ge=0, le=1e6)
     velocity: float = Field(1.0, ge=0, le=1e6)
     momentum: float = Field(0.03, ge=0, le=1e6)
-    objects: float = Field(0.3, ge=0, le=1e6)
     errors: float = Field(0.03, ge=0, le=1e6)
     momentum_scale: float = Field(3.0, gt=0, le=1e6, description="typical momentum error [Mpc/h]")
     margin: int = Field(8, ge=0, le=1024, description="outer cells of a crop that the loss leaves out")

@@ -14,7 +14,6 @@ from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.field import Field
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.paint import paint
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.simulate.mocks import SimulatedBox
@@ -134,23 +133,6 @@ def _seen(catalogue: Catalogue, box: Box, variant: Variant, random: np.random.Ge
     rows = random.random(len(catalogue)) < seen[tuple(index.T)]
     completeness = Field(torch.from_numpy(seen)[None], region, ["completeness"], space="redshift")
     return chosen(catalogue, rows).replace(box=region, completeness=completeness)
-
-
-def object_targets(catalogue: Catalogue, box: Box, *, factor: float) -> Float[torch.Tensor, "4 x y z"]:
-    """Return how many objects are observed in each cell, and the sum of their velocities.
-
-    Parameters
-    ----------
-    catalogue : Catalogue
-        With velocities.
-    box : Box
-        With its mesh.
-    factor : float
-        a H f [km/s per Mpc/h], by which the velocities are divided.
-    """
-    assert catalogue.velocities is not None
-    weights = np.column_stack([np.ones(len(catalogue)), catalogue.velocities / factor])
-    return paint(catalogue.positions, box, weights=weights, scheme="ngp")
 
 
 def isolated_velocity(

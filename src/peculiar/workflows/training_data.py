@@ -168,7 +168,6 @@ def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequ
             make_inputs=make_inputs,
             channels=len(spec.names),
             description=spec.model_dump(mode="json") | spec.tables,
-            objects=settings.loss.kind == "likelihood",
             linear_density=spec.names.of("wiener_density") if "wiener_density" in spec.names else None,
             advance=advance,
         )

@@ -5,18 +5,12 @@ import torch
 from torch import nn
 
 from peculiar.core.channels import Channels, vector
-from peculiar.models.channels import (
-    LIKELIHOOD_OUTPUTS,
-    LOG_VARIANCE,
-    OBJECT_LOG_VARIANCE,
-    OBJECT_VELOCITY,
-    VELOCITY,
-)
+from peculiar.models.channels import LIKELIHOOD_OUTPUTS, LOG_VARIANCE, OUTPUTS, VELOCITY
 from peculiar.training.likelihood import Likelihood, mean_likelihood, squares
 from peculiar.training.settings import LikelihoodLoss
 
 INPUTS = Channels((*vector("wiener_velocity"), *vector("sight")))
-ONLY = {"density": 0.0, "velocity": 0.0, "momentum": 0.0, "objects": 0.0, "errors": 0.0, "margin": 0}
+ONLY = {"density": 0.0, "velocity": 0.0, "momentum": 0.0, "errors": 0.0, "margin": 0}
 
 
 class Fixed(nn.Module):
@@ -33,12 +27,9 @@ def meshes(seed=0):
     inputs = torch.randn(2, 6, 8, 8, 8, generator=random)
     inputs[:, 3:] = 0
     inputs[:, 5] = 1  # along z
-    targets = torch.randn(2, 11, 8, 8, 8, generator=random)
-    targets[:, 7] = torch.randint(0, 2, (2, 8, 8, 8), generator=random)
-    targets[:, 8:] *= targets[:, 7:8]
+    targets = torch.randn(2, len(OUTPUTS), 8, 8, 8, generator=random)
     outputs = torch.zeros(2, len(LIKELIHOOD_OUTPUTS), 8, 8, 8)
     outputs[:, VELOCITY] = targets[:, 1:4]
-    outputs[:, OBJECT_VELOCITY] = targets[:, 8:]
     return inputs, targets, outputs
 
 
@@ -67,7 +58,6 @@ def test_the_likelihood_is_best_at_the_true_variances():
         value = mean_likelihood(
             squares(error, sight),
             told.view(1, 2, 1, 1, 1).expand(1, 2, 24, 24, 24),
-            torch.ones(1, 1, 24, 24, 24),
         )
         value.backward()
         return value
@@ -76,12 +66,10 @@ def test_the_likelihood_is_best_at_the_true_variances():
     assert told.tolist() == pytest.approx([math.log(9), 0.0], abs=0.05)
 
 
-@pytest.mark.parametrize("weight", ["velocity", "objects"])
-def test_perfect_velocities_cost_nothing(weight):
+def test_perfect_velocities_cost_nothing():
     inputs, targets, outputs = meshes()
-    assert loss(outputs, inputs, targets, **{weight: 1.0}) == 0
-    outputs = outputs + 1
-    assert loss(outputs, inputs, targets, **{weight: 1.0}) > 0
+    assert loss(outputs, inputs, targets, velocity=1.0) == 0
+    assert loss(outputs + 1, inputs, targets, velocity=1.0) > 0
 
 
 def test_an_error_costs_its_share_of_the_variance_that_is_told():
@@ -89,17 +77,6 @@ def test_an_error_costs_its_share_of_the_variance_that_is_told():
     outputs[:, VELOCITY] += 2
     outputs[:, LOG_VARIANCE] = math.log(4)
     assert loss(outputs, inputs, targets, velocity=1.0) == pytest.approx(1.0)
-    outputs[:, OBJECT_VELOCITY] += 1
-    outputs[:, OBJECT_LOG_VARIANCE] = math.log(2)
-    assert loss(outputs, inputs, targets, objects=1.0) == pytest.approx(0.5)
-
-
-def test_cells_without_objects_do_not_count():
-    inputs, targets, outputs = meshes()
-    outputs[:, OBJECT_VELOCITY] += 100 * (targets[:, 7:8] == 0)
-    assert loss(outputs, inputs, targets, objects=1.0, errors=1.0) == loss(
-        meshes()[2], inputs, targets, objects=1.0, errors=1.0
-    )
 
 
 def test_variances_do_not_move_the_velocities():
@@ -108,10 +85,7 @@ def test_variances_do_not_move_the_velocities():
     outputs = (outputs + 1).requires_grad_()
     loss(outputs, inputs, targets, errors=1.0).backward()
     moved = outputs.grad.abs().amax(dim=(0, 2, 3, 4))
-    assert {LIKELIHOOD_OUTPUTS[i].rpartition("_")[0] for i in moved.nonzero().flatten()} == {
-        "log_variance",
-        "object_log_variance",
-    }
+    assert moved.nonzero().flatten().tolist() == list(range(len(LIKELIHOOD_OUTPUTS)))[LOG_VARIANCE]
 
 
 def test_validation_compares_with_the_linear_estimate():
@@ -120,4 +94,3 @@ def test_validation_compares_with_the_linear_estimate():
     objective = Likelihood(LikelihoodLoss(margin=0), INPUTS)
     values = objective.validate(Fixed(outputs), inputs, targets, torch.ones(2))
     assert values["velocity_ratio"] == pytest.approx(0.25)
-    assert values["object_ratio"] == 0

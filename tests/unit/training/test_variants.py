@@ -10,7 +10,7 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.linear.wiener_inputs import WienerInputs
-from peculiar.models.channels import OBJECT_TARGETS, OUTPUTS
+from peculiar.models.channels import OUTPUTS
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
@@ -20,7 +20,6 @@ from peculiar.training.variants import (
     UNSEEN_SMOOTHING,
     Variant,
     isolated_velocity,
-    object_targets,
     observe,
 )
 
@@ -109,15 +108,7 @@ def test_regions_see_objects_as_their_completeness_says(simulated, region, sight
     assert (inside > 0).all()
 
 
-def test_objects_are_summed_in_their_cells(simulated):
-    catalogue = observe(simulated, Variant(number_density=3e-4), seed=0)
-    targets = object_targets(catalogue, simulated.box, factor=50.0)
-    assert float(targets[0].sum()) == len(catalogue)
-    total = targets[1:].double().sum(dim=(1, 2, 3)).numpy()
-    assert total == pytest.approx(catalogue.velocities.sum(axis=0) / 50, rel=1e-4)
-
-
-def test_objects_stand_beside_the_fields_of_their_box(simulated):
+def test_pairs_have_the_fields_of_their_box(simulated):
     spec = WienerInputs(conditions=("growth",))
     variants = [Variant(number_density=5e-4), Variant(number_density=5e-4, region="faces")]
     pairs = cached_pairs(
@@ -126,13 +117,11 @@ def test_objects_stand_beside_the_fields_of_their_box(simulated):
         make_inputs=lambda c, n, cosmology: spec.channels(c, cells=n, cosmology=cosmology),
         channels=len(spec.names),
         description=spec.model_dump(),
-        objects=True,
         linear_density=spec.names.of("wiener_density"),
     )
     inputs, targets = pairs[0].crop((0, 0, 0), 0)
     assert inputs.shape[0] == len(spec.names)
-    assert targets.shape[0] == len(OUTPUTS) + len(OBJECT_TARGETS)
-    assert float(targets[len(OUTPUTS)].sum()) == round(5e-4 * SIZE**3)
+    assert targets.shape[0] == len(OUTPUTS)
     assert [pair.periodic for pair in pairs] == [True, False]
 
 
@@ -203,12 +192,8 @@ def test_regions_have_targets_of_their_own(simulated):
         make_inputs=lambda c, n, cosmology: spec.channels(c, cells=n, cosmology=cosmology),
         channels=len(spec.names),
         description=spec.model_dump(),
-        objects=True,
         linear_density=spec.names.of("wiener_density"),
     )
     targets = pair.crop((0, 0, 0), 0)[1]
     moved = targets[1:4] - simulated.velocity.data / pair.velocity_factor
     assert float(moved.std()) > 0.1
-    catalogue = observe(simulated, Variant(number_density=5e-4, region="faces"), seed=0)
-    plain = object_targets(catalogue, simulated.box, factor=pair.velocity_factor)
-    assert torch.allclose(targets[8:] - plain[1:], plain[:1] * moved, rtol=0.02, atol=0.5)  # float16
