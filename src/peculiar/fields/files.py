@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,9 @@ from peculiar.core.output import atomic_output
 from peculiar.core.records import DAMAGED, Record, StoredCosmology, StoredSides, checked
 
 if TYPE_CHECKING:
+    import h5py
     import xarray
+    import zarr
 
 AXES = ("x", "y", "z")
 HDF5 = (".h5", ".hdf5")
@@ -87,74 +90,78 @@ class _Variable(Record):
     definition: str = ""
 
 
-def to_dataset(fields: Mapping[str, Field], attributes: Mapping[str, Any]) -> xarray.Dataset:
-    """Put fields of one box together as an xarray dataset with named, dimensioned and documented variables.
+def save_fields(path: Path, fields: Iterable[tuple[str, Field]], attributes: Mapping[str, Any]) -> None:
+    """Write fields of one box where nothing is yet, one after the other: one at a time is in memory.
+
+    Scalars become arrays (x, y, z), vectors (component, x, y, z), with the axes as arrays of their own.
 
     Parameters
     ----------
-    fields : mapping
-        Scalars become (x, y, z), vectors (component, x, y, z).
+    path : path
+        HDF5 where it ends so, else a zarr directory.
+    fields : iterable of (str, Field)
     attributes : mapping
-        Further attributes of the dataset; mappings become JSON.
+        Of the whole; mappings become JSON.
 
     Raises
     ------
     InputError
         If a value is not finite, boxes differ, or a field of several channels is no vector.
     """
-    import xarray
+    hdf5, box = path.suffix in HDF5, None
+    add = _add_to_hdf5 if hdf5 else _add_to_zarr
+    with new_hdf5(path) if hdf5 else _new_zarr(path) as file:
+        for name, field in fields:
+            if box is None:
+                box = field.box
+                file.attrs.update(_of_box(box) | _plain(attributes))
+                for index, axis in enumerate(AXES):
+                    where = {"units": "Mpc/h", "long_name": f"comoving {axis} of the cell centre"}
+                    add(file, axis, (axis,), box.coordinates(index), where)
+            if field.box != box:
+                raise InputError(f"fields must share one box, got {field.box} for {name!r} and {box}")
+            _require_finite(name, field.data, "nothing is written")
+            values: np.ndarray = field.numpy()
+            dims: tuple[str, ...] = AXES
+            if field.kind == "vector":
+                dims = ("component", *AXES)
+                if "component" not in file:
+                    what = {"long_name": "component of a vector"}
+                    add(file, "component", ("component",), np.array(AXES), what)
+            elif len(values) == 1:
+                values = values[0]
+            else:
+                raise InputError(
+                    f"fields must be vectors or have one channel, got {len(values)} for {name!r}"
+                )
+            add(file, name, dims, values, _described(name, field))
+            del field, values  # before the next is made
 
-    box = next(iter(fields.values())).box
-    variables: dict[str, Any] = {}
-    for name, field in fields.items():
-        if field.box != box:
-            raise InputError(f"fields must share one box, got {field.box} for {name!r} and {box}")
-        _require_finite(name, field.data, "nothing is written")
-        attrs = {
-            "units": field.unit or "1",
-            "long_name": LONG_NAMES.get(name, name),
-            "space": field.space,
-            "kind": field.kind,
-        }
-        if field.definition:
-            attrs["definition"] = field.definition
-        values = field.numpy()
-        if field.kind == "vector":
-            variables[name] = _variable(("component", *AXES), values, attrs)
-        elif len(values) == 1:
-            variables[name] = _variable(AXES, values[0], attrs)
-        else:
-            raise InputError(f"fields must be vectors or have one channel, got {len(values)} for {name!r}")
-    coordinates: dict[str, Any] = {
-        axis: _variable(
-            (axis,),
-            box.coordinates(index),
-            {"units": "Mpc/h", "long_name": f"comoving {axis} of the cell centre"},
-        )
-        for index, axis in enumerate(AXES)
-    }
-    if any(field.kind == "vector" for field in fields.values()):
-        coordinates["component"] = _variable(
-            ("component",), np.array(AXES), {"long_name": "component of a vector"}
-        )
-    own = {
+
+def _of_box(box: Box) -> dict[str, Any]:
+    return {
         "title": "Reconstructed fields of matter in real space",
         "box_size": box.size if box.is_cube else list(box.sides),
         "box_origin": list(box.origin),
         "box_units": "Mpc/h",
         "periodic": int(box.periodic),
     }
-    plain = {
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         key: json.dumps(value) if isinstance(value, Mapping) else value for key, value in attributes.items()
     }
-    return xarray.Dataset(variables, coords=coordinates, attrs=own | plain)
 
 
-def _variable(dims: tuple[str, ...], values: np.ndarray, attrs: Mapping[str, str]) -> xarray.Variable:
-    """Return a variable of a plain array; without `fastpath` xarray imports dask, which takes 0.5 s."""
-    import xarray
-
-    return xarray.Variable(dims, values, attrs, fastpath=True)
+def _described(name: str, field: Field) -> dict[str, str]:
+    found = {
+        "units": field.unit or "1",
+        "long_name": LONG_NAMES.get(name, name),
+        "space": field.space,
+        "kind": field.kind,
+    }
+    return found | ({"definition": field.definition} if field.definition else {})
 
 
 def write_fields(
@@ -189,51 +196,50 @@ def write_fields(
             f"fields must go into a directory or HDF5, got the file {path}, which stays: name it fields.zarr"
         )
     with atomic_output(path, overwrite=overwrite) as temporary:
-        save_dataset(to_dataset(fields, {"package": "peculiar", **(attributes or {})}), temporary)
+        save_fields(temporary, fields.items(), {"package": "peculiar", **(attributes or {})})
 
 
-def save_each(path: Path, fields: Iterable[tuple[str, Field]], attributes: Mapping[str, Any]) -> None:
-    """Write fields as a zarr directory where nothing is yet, one after the other: one at a time is in memory."""
-    for name, field in fields:
-        save_dataset(to_dataset({name: field}, attributes), path)
+@contextmanager
+def _new_zarr(path: Path) -> Iterator[zarr.Group]:
+    """Open a new zarr directory as xarray finds it, which would take longer to import than fields to write."""
+    import zarr
 
-
-def save_dataset(dataset: xarray.Dataset, path: Path) -> None:
-    """Write a dataset in the format that the path's suffix means: HDF5 where nothing is yet, zarr beside what is."""
-    if path.suffix in HDF5:
-        _save_hdf5(dataset, path)
-        return
     # Format 2: consolidated metadata and text coordinates are not yet part of zarr's format 3, and readers warn.
-    encoding = {
-        name: {
-            "chunks": tuple(
-                size if dim == "component" else min(size, CHUNK) for dim, size in variable.sizes.items()
-            )
-        }
-        for name, variable in dataset.data_vars.items()
-    }
-    dataset.to_zarr(path, mode="a", zarr_format=2, consolidated=True, encoding=encoding)
+    yield zarr.open_group(path, mode="a", zarr_format=2)
+    zarr.consolidate_metadata(path, zarr_format=2)
 
 
-def _save_hdf5(dataset: xarray.Dataset, path: Path) -> None:
-    """Write HDF5 with dimension scales, as netCDF 4 has them: h5py and xarray find the axes by name."""
+def _add_to_zarr(
+    file: zarr.Group, name: str, dims: tuple[str, ...], values: np.ndarray, attributes: Mapping[str, str]
+) -> None:
+    file.create_array(
+        name,
+        data=values,
+        chunks=tuple(
+            size if dim == "component" else min(size, CHUNK)
+            for dim, size in zip(dims, values.shape, strict=True)
+        ),
+        fill_value=np.nan if values.dtype.kind == "f" else None,  # a chunk that is missing is told
+        attributes={**attributes, "_ARRAY_DIMENSIONS": list(dims)},
+    )
+
+
+def _add_to_hdf5(
+    file: h5py.File, name: str, dims: tuple[str, ...], values: np.ndarray, attributes: Mapping[str, str]
+) -> None:
+    """Add an array with dimension scales, as netCDF 4 has them: h5py and xarray find the axes by name."""
     import h5py
 
-    with new_hdf5(path) as file:
-        file.attrs.update(dataset.attrs)
-        for name, variable in {**dataset.coords, **dataset.data_vars}.items():
-            values = variable.values
-            text = values.dtype.kind == "U"
-            data = values.astype(object) if text else values
-            described = {**variable.attrs, "dimensions": list(map(str, variable.dims))}
-            dtype = h5py.string_dtype() if text else None
-            written = add_array(file, str(name), data, dtype=dtype, **described)
-            if name in dataset.dims:
-                written.make_scale(str(name))
-                continue
-            for axis, dimension in zip(written.dims, variable.dims, strict=True):
-                axis.label = str(dimension)
-                axis.attach_scale(file[str(dimension)])
+    text = values.dtype.kind == "U"
+    data = values.astype(object) if text else values
+    dtype = h5py.string_dtype() if text else None
+    written = add_array(file, name, data, dtype=dtype, **{**attributes, "dimensions": list(dims)})
+    if dims == (name,):
+        written.make_scale(name)
+        return
+    for axis, dimension in zip(written.dims, dims, strict=True):
+        axis.label = dimension
+        axis.attach_scale(file[dimension])
 
 
 def read_fields(path: Path | str) -> dict[str, Field]:
@@ -269,10 +275,6 @@ class StoredFields(Mapping[str, Field]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-    def dataset(self) -> xarray.Dataset:
-        """Return all of them as a dataset whose values are read when they are asked for."""
-        return _load(self._path, data=False)
 
 
 def _box_of(dataset: xarray.Dataset, path: Path | str) -> Box:

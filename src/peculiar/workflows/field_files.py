@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.core.own_files import temporaries
-from peculiar.fields.files import StoredFields, save_dataset, save_each, to_dataset
+from peculiar.fields.files import StoredFields, save_fields
 from peculiar.inference.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ FIELD_BYTES = 9 * 4
 
 def save_whole(result: Reconstruction, paths: Sequence[Path]) -> Reconstruction:
     """Write a reconstruction to new files, and return it."""
-    dataset = to_dataset(result, result.attributes())
     for path in paths:
-        save_dataset(dataset, path)
+        save_fields(path, result.items(), result.attributes())
     return result
 
 
@@ -59,8 +58,8 @@ def save_tiled(
     with temporaries(first) as beside:
         beside.partial.mkdir()
         made = reconstructor.fields(catalogue, cells=cells, cosmology=cosmology, scratch=beside.partial)
-        save_each(first, chain(made, about.items()), about.attributes())
-    stored = StoredFields(first)
+        save_fields(first, chain(made, about.items()), about.attributes())
+    stored = result(StoredFields(first))
     for path in others:
-        save_dataset(stored.dataset(), path)
-    return result(stored)
+        save_fields(path, stored.items(), stored.attributes())
+    return stored

@@ -1,4 +1,5 @@
 import json
+import weakref
 
 import h5py
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 import xarray
 
 from peculiar.core import Box, Field, InputError, OutputExistsError
-from peculiar.fields.files import StoredFields, read_fields, save_dataset, save_each, to_dataset, write_fields
+from peculiar.fields.files import StoredFields, read_fields, save_fields, write_fields
 
 
 @pytest.fixture
@@ -45,14 +46,29 @@ def test_fields_come_back(fields, tmp_path):
             assert getattr(back[name], attribute) == getattr(field, attribute)
 
 
-def test_fields_that_are_written_one_by_one_are_those_of_one_write(fields, tmp_path):
-    write_fields(tmp_path / "whole.zarr", fields, attributes={"provenance": {"seed": 1}})
-    save_each(
-        tmp_path / "each.zarr", iter(fields.items()), {"package": "peculiar", "provenance": {"seed": 1}}
-    )
-    with xarray.open_zarr(tmp_path / "whole.zarr") as whole, xarray.open_zarr(tmp_path / "each.zarr") as each:
-        assert whole.load().identical(each.load())
-        assert whole.density.encoding["chunks"] == each.density.encoding["chunks"]
+@pytest.mark.parametrize("name", ["f.zarr", "f.h5"])
+def test_one_field_after_the_other_is_in_memory(fields, tmp_path, name):
+    held = []
+
+    def one_by_one():
+        for item in fields.items():
+            assert not [reference for reference in held if reference() is not None]
+            copy = item[1].replace(data=item[1].data.clone())
+            held.append(weakref.ref(copy.data))
+            yield item[0], copy
+            del copy
+
+    save_fields(tmp_path / name, one_by_one(), {"provenance": {"seed": 1}})
+    assert len(held) == 2
+
+
+def test_zarr_is_what_xarray_writes(fields, tmp_path):
+    write_fields(tmp_path / "f.zarr", fields)
+    with xarray.open_zarr(tmp_path / "f.zarr") as dataset:
+        dataset.to_zarr(tmp_path / "again.zarr", zarr_format=2, consolidated=True)
+    for header in (tmp_path / "f.zarr").rglob(".z*"):
+        other = tmp_path / "again.zarr" / header.relative_to(tmp_path / "f.zarr")
+        assert json.loads(header.read_text()) == json.loads(other.read_text())
 
 
 def test_stored_fields_are_read_when_they_are_asked_for(fields, tmp_path, monkeypatch):
@@ -65,7 +81,7 @@ def test_stored_fields_are_read_when_they_are_asked_for(fields, tmp_path, monkey
     for name, field in fields.items():
         assert torch.equal(stored[name].data, field.data)
         assert (stored[name].box, stored[name].unit, stored[name].kind) == (field.box, field.unit, field.kind)
-    save_dataset(stored.dataset(), tmp_path / "f.h5")
+    save_fields(tmp_path / "f.h5", stored.items(), {})
     with h5py.File(tmp_path / "f.h5") as file:
         np.testing.assert_array_equal(file["velocity"][:], fields["velocity"].numpy())
 
@@ -91,7 +107,8 @@ def test_hdf5_opens_with_xarray(fields, tmp_path, engine):
     pytest.importorskip("h5netcdf" if engine == "h5netcdf" else "netCDF4")
     write_fields(tmp_path / "f.h5", fields)
     with xarray.open_dataset(tmp_path / "f.h5", engine=engine) as dataset:
-        expected = to_dataset(fields, {"package": "peculiar"})
+        write_fields(tmp_path / "f.zarr", fields)
+        expected = xarray.open_dataset(tmp_path / "f.zarr", engine="zarr")
         assert dataset.velocity.dims == ("component", "x", "y", "z")
         assert list(dataset.component.values) == ["x", "y", "z"]
         assert dataset.y.attrs["units"] == "Mpc/h"
@@ -112,7 +129,7 @@ def test_existing_output(fields, tmp_path):
 def test_misfits(fields, tmp_path):
     other = fields["density"].replace(box=Box(30.0, 8))
     with pytest.raises(InputError, match="share one box"):
-        to_dataset(fields | {"other": other}, {})
+        write_fields(tmp_path / "f.zarr", fields | {"other": other})
     with pytest.raises(InputError, match="zarr directory"):
         read_fields(tmp_path / "none.zarr")
 
@@ -164,9 +181,10 @@ def test_a_missing_chunk_is_not_outside_the_field(fields, tmp_path):
     ],
 )
 def test_other_units_are_refused(fields, tmp_path, edit, message):
-    dataset = to_dataset(fields, {})
-    edit(dataset)
-    dataset.to_zarr(tmp_path / "f.zarr", zarr_format=2, consolidated=True)
+    write_fields(tmp_path / "whole.zarr", fields)
+    with xarray.open_dataset(tmp_path / "whole.zarr", engine="zarr") as dataset:
+        edit(dataset)
+        dataset.to_zarr(tmp_path / "f.zarr", zarr_format=2, consolidated=True)
     with pytest.raises(InputError, match=message):
         read_fields(tmp_path / "f.zarr")
 
