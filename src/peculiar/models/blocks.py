@@ -16,6 +16,27 @@ from peculiar.core.errors import InputError
 Mesh = Float[torch.Tensor, "batch channel x y z"]
 
 
+def wrapped(mesh: Mesh, below: int, above: int) -> Mesh:
+    """Return a periodic mesh with so many cells more below and above its faces, in the same layout of memory.
+
+    `torch.nn.functional.pad` gives up channels-last memory: each convolution would then turn its mesh twice.
+    """
+    sides = mesh.shape[2:]
+    last = mesh.is_contiguous(memory_format=torch.channels_last_3d)
+    padded = torch.empty(
+        (*mesh.shape[:2], *(side + below + above for side in sides)),
+        dtype=mesh.dtype,
+        device=mesh.device,
+        memory_format=torch.channels_last_3d if last else torch.contiguous_format,
+    )
+    inner = (slice(None), slice(None), *(slice(below, below + side) for side in sides))
+    padded[inner] = mesh
+    for axis, side in enumerate(sides, start=2):
+        padded.narrow(axis, 0, below).copy_(padded.narrow(axis, side, below))
+        padded.narrow(axis, below + side, above).copy_(padded.narrow(axis, below, above))
+    return padded
+
+
 class Conv(nn.Module):
     """A 3-D convolution of odd kernel that keeps the mesh or halves it.
 
@@ -51,7 +72,7 @@ class Conv(nn.Module):
         if not periodic or self.pad == 0:
             return self.conv(mesh)
         # Padding by hand, so that one set of weights serves both kinds of edge.
-        padded = functional.pad(mesh, (self.pad,) * 6, mode="circular")
+        padded = wrapped(mesh, self.pad, self.pad)
         return functional.conv3d(padded, self.conv.weight, self.conv.bias, stride=self.conv.stride)
 
     def zero(self) -> Conv:
@@ -84,7 +105,7 @@ class Upsample(nn.Module):
         if not periodic:
             return self.conv(mesh)
         n_x, n_y, n_z = mesh.shape[-3:]
-        padded = functional.pad(mesh, (0, 1) * 3, mode="circular")
+        padded = wrapped(mesh, 0, 1)
         # Output 2 i + t - 1 gathers input i by tap t: outputs 0 ... 2 n - 1 need inputs 0 ... n only.
         full = functional.conv_transpose3d(padded, self.conv.weight, self.conv.bias, stride=2, padding=1)
         return full[..., : 2 * n_x, : 2 * n_y, : 2 * n_z]

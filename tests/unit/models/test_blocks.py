@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch.nn import functional
 
-from peculiar.models.blocks import ChannelNorm, Conv, ResidualBlock, Upsample
+from peculiar.models.blocks import ChannelNorm, Conv, ResidualBlock, Upsample, wrapped
 
 
 @torch.no_grad()
@@ -10,6 +11,19 @@ def test_periodic_convolution_is_a_convolution_of_the_repeated_mesh():
     repeated = mesh.repeat(1, 1, 3, 3, 3)
     middle = conv.conv(repeated)[..., 6:12, 6:12, 6:12]
     assert torch.allclose(conv(mesh), middle, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize(("below", "above"), [(1, 1), (0, 1), (2, 2)])
+def test_a_wrapped_mesh_is_padded_circularly_and_keeps_its_layout(layout, below, above):
+    mesh = torch.randn(2, 3, 4, 5, 6).contiguous(memory_format=layout).requires_grad_()
+    padded = wrapped(mesh, below, above)
+    expected = functional.pad(mesh, (below, above) * 3, mode="circular")
+    assert torch.equal(padded, expected)
+    assert padded.is_contiguous(memory_format=layout)
+    weights = torch.randn_like(expected)
+    gradients = [torch.autograd.grad((one * weights).sum(), mesh)[0] for one in (padded, expected)]
+    assert torch.allclose(*gradients, atol=1e-6)
 
 
 @torch.no_grad()
