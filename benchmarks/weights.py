@@ -34,17 +34,21 @@ def steps(names: Sequence[str], table: Mapping[str, Mapping[str, Any]]) -> list[
 
 
 def command(name: str, table: Mapping[str, Mapping[str, Any]], *, out: Path, profile: str) -> list[str]:
-    """Return the command line that makes a run or a model, or goes on with it."""
+    """Return the command that makes a run or a model, or goes on with it."""
+    peculiar = str(Path(sys.executable).with_name("peculiar"))
     if name in table["runs"]:
         run = table["runs"][name]
         wanted = run["simulate"] if profile == "cpu" else run.get("gpu", run["simulate"])
         options = shlex.split(wanted.format(out=out))
-        return ["simulate", str(out / name), *options, "--resume"]
+        return [peculiar, "simulate", str(out / name), *options, "--resume"]
     entry = table["models"][name]
+    if "script" in entry:
+        runs = [str(out / run) for run in entry["needs"]]
+        return [sys.executable, str(TABLE.with_name(entry["script"])), *runs, "--out", str(out / name)]
     runs = [word for run in entry["needs"] for word in ("--run", str(out / run))]
     changes = [word for change in entry.get("set", ()) for word in ("--set", change) if profile == "cpu"]
     ends = ["--profile", profile, "--seed", str(entry.get("seed", 0)), *changes, "--resume"]
-    return ["train", name, *runs, "--out", str(out / name), *ends]
+    return [peculiar, "train", name, *runs, "--out", str(out / name), *ends]
 
 
 def plan(
@@ -76,10 +80,10 @@ def main() -> None:
         minutes = sum(one for _, one, _ in todo)
         print(f"{len(todo)} steps, about {minutes // 60} h {minutes % 60} min", file=sys.stderr)
     for _, _, arguments in todo:
-        print(shlex.join(["peculiar", *arguments]), flush=True)
+        print(shlex.join(arguments), flush=True)
         if options.dry_run:
             continue
-        done = subprocess.run([Path(sys.executable).with_name("peculiar"), *arguments], check=False)
+        done = subprocess.run(arguments, check=False)
         if done.returncode:
             sys.exit(done.returncode)
 

@@ -25,7 +25,7 @@ COLUMNS = {
     "v_los_error": ("km / s", "standard error of v_los, small-scale motions apart"),
     "known_fraction": ("", "share of the velocity's variance that the survey knows, in linear theory"),
     "unseen": ("", "whether the survey saw nothing there: values are extrapolated"),
-    "v_los_scatter": ("km / s", "scatter of v_los over the object's possible places"),
+    "v_los_scatter": ("km / s", "error of v_los beside v_los_error: of the place on the sight line"),
     "v_los_total_error": ("km / s", "error of v_los, of the field, the place on the sight line and motions"),
     "z_cosmological": ("", "redshift without the peculiar velocity"),
     "VPEC": ("km / s", "peculiar velocity along the line of sight in the frame of the CMB, positive away"),

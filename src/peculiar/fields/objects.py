@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.core.catalogue import SELECTION_FLOOR, Geometry
 from peculiar.core.readout import readout
+from peculiar.fields.profiles import profiles
 from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, SkySight, speeds
 
 ERROR, LOCAL_ERROR = "velocity_error", "local_error"
@@ -24,6 +25,14 @@ the best for real-space positions in validation boxes, with and without satellit
 _POINTS_AT_ONCE = 200_000  # bounds the temporaries to some 30 MB
 
 
+Reader = Callable[
+    [Float[np.ndarray, "n place 2"], Float[np.ndarray, "n 4"]],
+    tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+]
+"""From `profiles`, and the mean velocity, its scatter and error and the size of cells, to velocities of objects' hosts
+along the sight lines, and what their errors are beside those of the fields [km/s]; see `peculiar.models.reader`."""
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectValues:
     """What was reconstructed at each object; NaN where it lies outside the fields.
@@ -34,7 +43,8 @@ class ObjectValues:
     v_los : (n,) [km/s]
         Along the line of sight, positive away from the observer.
     v_los_scatter : (n,) [km/s]
-        Standard deviation of it over the object's possible places; no error of the field is in it.
+        Its error beside that of the fields: its standard deviation over the object's possible places, or what a
+        reader knows of its own errors (all of them, where the fields tell none).
     delta : (n,)
         Overdensity.
     positions_real : (n, 3) [Mpc/h]
@@ -92,6 +102,7 @@ def at_objects(
     *,
     cosmology: Cosmology,
     positions: Float[np.ndarray, "n 3"] | None = None,
+    reader: Reader | None = None,
 ) -> ObjectValues:
     """Estimate the fields at each object's real-space position; see `mean_along_sight`.
 
@@ -109,9 +120,12 @@ def at_objects(
         Gives H, and the distances of a survey's redshifts.
     positions : (n, 3) [Mpc/h], optional
         Of other objects than the catalogue's own, in the same space; they may lie outside the box.
+    reader : callable, optional
+        See `mean_along_sight`; where not given, that of a `peculiar.Reconstruction`.
     """
     points = catalogue.positions if positions is None else positions
-    return seen_in(catalogue.geometry, fields, points, cosmology=cosmology)
+    reader = reader or getattr(fields, "reader", None)
+    return seen_in(catalogue.geometry, fields, points, cosmology=cosmology, reader=reader)
 
 
 def seen_in(
@@ -120,12 +134,13 @@ def seen_in(
     positions: Float[np.ndarray, "n 3"],
     *,
     cosmology: Cosmology,
+    reader: Reader | None = None,
 ) -> ObjectValues:
     """Estimate the fields at objects that a geometry tells how they are seen; see `at_objects`."""
     points = np.asarray(positions, dtype=np.float64)
     inside = fields["velocity"].box.contains(points)
     observed = points[inside]
-    found = _seen_inside(geometry, fields, observed, cosmology=cosmology)
+    found = _seen_inside(geometry, fields, observed, cosmology=cosmology, reader=reader)
     if geometry.completeness is not None:
         found = replace(found, unseen=unseen_places(geometry.completeness, observed))
     return found.among(inside)
@@ -137,20 +152,23 @@ def _seen_inside(
     observed: Float[np.ndarray, "n 3"],
     *,
     cosmology: Cosmology,
+    reader: Reader | None,
 ) -> ObjectValues:
-    directions = geometry.sight_lines(observed)
     if geometry.space == "real":
-        return at_places(fields, observed, directions)
+        return at_places(fields, observed, geometry.sight_lines(observed))
+    return mean_along_sight(fields, sight_of(geometry, observed, cosmology=cosmology), reader=reader)
+
+
+def sight_of(geometry: Geometry, observed: Float[np.ndarray, "n 3"], *, cosmology: Cosmology) -> Sight:
+    """Return the sight lines of objects in redshift space that a geometry tells how they are seen; see `at_objects`."""
+    directions = geometry.sight_lines(observed)
     distance = np.full(len(observed), np.inf)
     if geometry.line_of_sight == "radial":
         distance = np.linalg.norm(observed - np.asarray(geometry.observer), axis=1)
-    sight: Sight
     if geometry.survey and geometry.observer is not None:
-        sight = SkySight(geometry.observer, directions, cosmology.redshift_at(distance), cosmology)
-    else:
-        factor = cosmology.redshift_space_factor(geometry.redshift)
-        sight = BoxSight(observed, directions, distance, factor)
-    return mean_along_sight(fields, sight)
+        return SkySight(geometry.observer, directions, cosmology.redshift_at(distance), cosmology)
+    factor = cosmology.redshift_space_factor(geometry.redshift)
+    return BoxSight(observed, directions, distance, factor)
 
 
 def at_places(
@@ -164,7 +182,9 @@ def at_places(
     return _object_values(together.names, values, along, np.zeros(len(positions)), positions, ones)
 
 
-def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float = DISPERSION) -> ObjectValues:
+def mean_along_sight(
+    fields: Mapping[str, Field], sight: Sight, *, sigma: float = DISPERSION, reader: Reader | None = None
+) -> ObjectValues:
     """Average fields over the places that could have sent each object to where it is seen.
 
     Several places r along a line of sight can have, most of all near clusters. Each counts with the number of objects
@@ -182,6 +202,8 @@ def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float 
         The objects, and the map from their lines of sight to places.
     sigma : float [km/s]
         Width of the Gaussian.
+    reader : callable, optional
+        Takes the place of the mean's velocities along the lines of sight, and of their scatter.
     """
     together = _stacked(fields)
     box = together.box
@@ -217,7 +239,19 @@ def mean_along_sight(fields: Mapping[str, Field], sight: Sight, *, sigma: float 
         positions[rows] = seen + np.einsum("nm,nmc->nc", weight, places.points - seen[:, None])
         crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & possible[:, 1:]
         solutions[rows] = crossings.sum(axis=1)
-    return _object_values(together.names, values, along, scatter, box.wrap(positions), solutions)
+    found = _object_values(together.names, values, along, scatter, box.wrap(positions), solutions)
+    return found if reader is None else _read(found, fields, sight, reader)
+
+
+def _read(mean: ObjectValues, fields: Mapping[str, Field], sight: Sight, reader: Reader) -> ObjectValues:
+    """Return values whose velocities along the lines of sight are those that a reader finds."""
+    n = len(mean.v_los)
+    error = np.full(n, np.nan) if mean.v_los_error is None else mean.v_los_error
+    cell = np.full(n, fields["velocity"].box.cell_size)
+    told = np.column_stack([mean.v_los, mean.v_los_scatter, error, cell])
+    along, scatter = reader(profiles(fields["velocity"], fields["density"], sight), told)
+    velocities = mean.velocities + (along - mean.v_los)[:, None] * sight.directions
+    return replace(mean, velocities=velocities, v_los=along, v_los_scatter=scatter)
 
 
 def unseen_places(completeness: Field, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:

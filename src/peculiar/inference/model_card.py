@@ -125,7 +125,7 @@ class ModelCard(_Card):
 
 
 class EmulatorCard(_Card):
-    """What an emulator needs to be used and judged: from Lagrangian displacements, or from a density to its flow.
+    """What an emulator needs: from Lagrangian displacements, or from a density to its flow.
 
     `cell_size` is the particles' separation or the mesh's cell [Mpc/h]; `splits` are ranges of seeds, as "1-3000".
     `transfers` of "velocity" and "momentum" are those of the task "flow".
@@ -142,8 +142,7 @@ class EmulatorCard(_Card):
 class PainterCard(_Card):
     """What a painter of halos needs to be used and judged: from a density to counts in bins of mass.
 
-    `cell_size` is that of the mesh [Mpc/h], `particles_per_cell` the particles in a cell along a side of it, moved by
-    `dynamics`;
+    `cell_size` is that of the mesh [Mpc/h], `particles_per_cell` those along a side of a cell, moved by `dynamics`;
     `mass_edges` [Msun/h] and the bins of `halos` go from light to massive; `splits` are ranges of seeds, as "1-20".
     """
 
@@ -169,7 +168,20 @@ class PainterCard(_Card):
         return self
 
 
-AnyCard = ModelCard | EmulatorCard | PainterCard
+class ReaderCard(_Card):
+    """What a reader of velocities at objects needs to be used and judged: from fields along sight lines.
+
+    `models` are those whose fields it learned to read; `splits` are ranges of seeds.
+    """
+
+    task: Literal["read"]
+    models: tuple[str, ...]
+    number_density_range: tuple[float, float]
+    cosmology_range: dict[str, tuple[float, float]]
+    splits: dict[str, str]
+
+
+AnyCard = ModelCard | EmulatorCard | PainterCard | ReaderCard
 
 
 def task_of(card: AnyCard) -> Task:
@@ -177,10 +189,9 @@ def task_of(card: AnyCard) -> Task:
     return "reconstruct" if isinstance(card, ModelCard) else card.task
 
 
-def _card_class(entries: Mapping[str, Any]) -> type[ModelCard] | type[EmulatorCard] | type[PainterCard]:
-    if "task" not in entries:
-        return ModelCard
-    return PainterCard if entries["task"] == "paint" else EmulatorCard
+def _card_class(entries: Mapping[str, Any]) -> type[AnyCard]:
+    others: dict[str, type[AnyCard]] = {"": ModelCard, "paint": PainterCard, "read": ReaderCard}
+    return others.get(str(entries.get("task", "")), EmulatorCard)
 
 
 def _require_finite(state: Mapping[str, torch.Tensor], what: str) -> None:
@@ -233,8 +244,8 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     directory : path
         Where they go.
     **entries
-        The entries of `ModelCard`, or with `task` those of `EmulatorCard` or `PainterCard`, but `weights_sha256`, which
-        is taken from the file, and `tables`, which the inputs say.
+        The entries of `ModelCard`, or with `task` those of its card, but `weights_sha256`, which is taken from the
+        file, and `tables`, which the inputs say.
 
     Raises
     ------
@@ -266,7 +277,7 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
 
 
 def available_models(task: Task | None = "reconstruct") -> list[str]:
-    """Return the names of the models that come with the package: those of a task, or all."""
+    """Return the names of the shipped models: those of a task, or all."""
     shipped = sorted(path for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
     return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]
 
@@ -355,9 +366,8 @@ def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:
     Raises
     ------
     InputError
-        If a file is missing, the weights are damaged (their checksum is not the card's) or do not fit the
-        architecture, a table that the inputs are made with is another than in training, or the card is of another
-        schema version.
+        If a file is missing, the weights are damaged or do not fit the architecture, a table that the inputs are made
+        with is another than in training, or the card is of another schema version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -26,6 +26,7 @@ from peculiar.fields.objects import (
     DISPERSION,
     TOLD,
     ObjectValues,
+    Reader,
     at_places,
     mean_along_sight,
     seen_in,
@@ -33,6 +34,7 @@ from peculiar.fields.objects import (
 )
 from peculiar.fields.sight import SkySight, in_box
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
+from peculiar.inference.reading import reader_of
 from peculiar.inference.released import released
 from peculiar.linear.reliability import Amplitude, with_reliability
 
@@ -201,7 +203,16 @@ class Reconstruction(Mapping[str, Field]):
             positions = positions.positions
         elif np.ndim(positions) != 2 or np.shape(positions)[1] != 3:
             raise InputError(f"positions must have shape (n, 3), got {np.shape(positions)}")
-        return seen_in(self.geometry, self.fields, positions, cosmology=self._known_cosmology())
+        return seen_in(
+            self.geometry, self.fields, positions, cosmology=self._known_cosmology(), reader=self.reader
+        )
+
+    @property
+    def reader(self) -> Reader | None:
+        """What reads velocities at objects off its fields; None where that is the mean along the sight line."""
+        if self.record.get("velocity_amplitude", "mean") != "mean":
+            return None
+        return reader_of(self.model, cell_size=self.box.cell_size)
 
     def at_sky(
         self,
@@ -233,7 +244,8 @@ class Reconstruction(Mapping[str, Field]):
             cosmological = np.where(inside, redshift, np.nan)
         else:
             along = SkySight(observer, sight[inside], redshift[inside], cosmology)
-            found = mean_along_sight(self, along, sigma=sigma).among(inside)
+            reader = self.reader if sigma == DISPERSION else None  # it knows no other redshift errors
+            found = mean_along_sight(self, along, sigma=sigma, reader=reader).among(inside)
             cosmological = (1 + redshift) / (1 + found.v_los / SPEED_OF_LIGHT) - 1
         return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing, sigma=sigma)
 

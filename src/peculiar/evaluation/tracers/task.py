@@ -41,6 +41,7 @@ from peculiar.figures.report import Headline, Section, Table
 from peculiar.figures.slices import SLAB_THICKNESS, half, thin_axis
 from peculiar.figures.style import Plot
 from peculiar.figures.volume import VOLUME_CELLS, coarsen
+from peculiar.inference.reading import reader_of
 from peculiar.linear import IterativeFFT, LinearTheory
 from peculiar.linear.tuning import tuned
 from peculiar.simulate.mocks import SimulatedBox
@@ -224,7 +225,12 @@ class TracerTask(Task[TracerCase]):
         """Measure a reconstruction against the box's truth, and at the objects."""
         predicted = derived(prediction)
         measured = measure(predicted, case.truth, edges=self._edges)
-        objects = at_objects(case.observed, predicted, cosmology=case.simulated.cosmology)
+        objects = at_objects(
+            case.observed,
+            predicted,
+            cosmology=case.simulated.cosmology,
+            reader=reader_of(name, cell_size=case.simulated.box.cell_size),
+        )
         back = case.observed.replace(positions=objects.positions_real, space="real")
         rows = {
             **measured.rows,

@@ -1,0 +1,53 @@
+"""The shipped reader of velocities at objects, for the fields that it learned to read."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from peculiar.fields.objects import Reader
+from peculiar.inference.model_card import ReaderCard, load_model
+
+READER = "reader"
+_CELLS = 1.25
+"""Times the largest, or the inverse times the smallest, cells of its training: others are not read by it."""
+_OBJECTS_AT_ONCE = 50_000  # bounds the temporaries to some 60 MB
+
+
+def reader_of(model: str, *, cell_size: float) -> Reader | None:
+    """Return what reads velocities at objects off a model's fields, or None where the mean along the sight line does.
+
+    Parameters
+    ----------
+    model : str
+        By which the fields were made.
+    cell_size : float [Mpc/h]
+    """
+    network, card = _shipped()
+    smallest, largest = card.cell_size_range
+    if model not in card.models or not smallest / _CELLS <= cell_size <= largest * _CELLS:
+        return None
+
+    def read(
+        profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 4"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        along, scatter = np.empty(len(told)), np.empty(len(told))
+        for start in range(0, len(told), _OBJECTS_AT_ONCE):
+            rows = slice(start, start + _OBJECTS_AT_ONCE)
+            with torch.inference_mode():
+                some = (torch.from_numpy(np.asarray(one[rows], dtype=np.float32)) for one in (profile, told))
+                found, variance = network(*some)
+            along[rows], scatter[rows] = found.numpy(), variance.sqrt().numpy()
+        return along, scatter
+
+    return read
+
+
+@cache
+def _shipped() -> tuple[torch.nn.Module, ReaderCard]:
+    network, card = load_model(READER)
+    assert isinstance(card, ReaderCard)
+    return network, card

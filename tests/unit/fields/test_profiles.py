@@ -1,0 +1,56 @@
+import numpy as np
+import torch
+
+from peculiar.core import Box, Field
+from peculiar.fields.objects import mean_along_sight
+from peculiar.fields.profiles import OFFSETS, profiles
+from peculiar.fields.sight import BoxSight
+
+BOX = Box(64.0, 32)
+FACTOR = 0.01
+
+
+def made():
+    random = torch.Generator().manual_seed(0)
+    velocity = Field(
+        300 * torch.randn(3, 32, 32, 32, generator=random), BOX, ("x", "y", "z"), "km/s", kind="vector"
+    )
+    density = Field(torch.randn(1, 32, 32, 32, generator=random).exp() - 1, BOX, ("density",))
+    return {"velocity": velocity, "density": density}
+
+
+def sight(n=40):
+    random = np.random.default_rng(1)
+    directions = random.normal(size=(n, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return BoxSight(random.uniform(0, 64, (n, 3)), directions, np.full(n, np.inf), FACTOR)
+
+
+def test_profiles_are_the_fields_at_places_along_the_sight_lines():
+    fields, lines = made(), sight()
+    found = profiles(fields["velocity"], fields["density"], lines)
+    assert found.shape == (40, len(OFFSETS), 2)
+    for place in (0, len(OFFSETS) // 2, 20):
+        points = BOX.wrap(lines.observed + FACTOR * OFFSETS[place] * lines.directions)
+        along = (fields["velocity"].at(points) * lines.directions).sum(axis=1)
+        np.testing.assert_allclose(found[:, place, 0], along, atol=0.05)
+        np.testing.assert_allclose(
+            found[:, place, 1], np.log1p(fields["density"].at(points)[:, 0]), atol=1e-4
+        )
+
+
+def test_a_reader_changes_the_velocity_along_the_sight_line_alone():
+    fields, lines = made(), sight()
+
+    def reader(profile, told):
+        assert profile.shape == (40, len(OFFSETS), 2)
+        assert np.isnan(told[:, 2]).all()  # the fields tell no error
+        assert (told[:, 3] == 2.0).all()
+        return told[:, 0] + 100, np.full(len(told), 50.0)
+
+    plain, found = mean_along_sight(fields, lines), mean_along_sight(fields, lines, reader=reader)
+    np.testing.assert_allclose(found.v_los, plain.v_los + 100)
+    np.testing.assert_allclose(found.velocities, plain.velocities + 100 * lines.directions)
+    np.testing.assert_allclose((found.velocities * lines.directions).sum(axis=1), found.v_los, atol=0.05)
+    np.testing.assert_array_equal(found.positions_real, plain.positions_real)
+    assert (found.v_los_scatter == 50).all()

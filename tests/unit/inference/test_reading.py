@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Catalogue, Field
+from peculiar.fields.objects import at_objects
+from peculiar.fields.profiles import OFFSETS
+from peculiar.inference.reading import reader_of
+from peculiar.inference.reconstruction import Reconstruction
+
+COSMOLOGY = PRESETS["xiao2024"]
+BOX = Box(96.0, 32)
+
+
+@pytest.fixture(scope="module")
+def made():
+    random = torch.Generator().manual_seed(0)
+    fields = {
+        "density": Field(torch.randn(1, 32, 32, 32, generator=random).exp() - 1, BOX, ("density",)),
+        "velocity": Field(
+            300 * torch.randn(3, 32, 32, 32, generator=random), BOX, ("x", "y", "z"), "km/s", kind="vector"
+        ),
+    }
+    positions = np.random.default_rng(0).uniform(0, 96, (300, 3))
+    catalogue = Catalogue(positions, box=BOX, redshift=0.5, line_of_sight="z")
+    return Reconstruction.of(catalogue, fields, cosmology=COSMOLOGY, model="general")
+
+
+def test_velocities_at_objects_are_those_of_the_reader(made):
+    plain = at_objects(made.catalogue, dict(made), cosmology=COSMOLOGY)
+    found = made.at_objects()
+    assert np.std(found.v_los - plain.v_los) > 10
+    expected = made.reader
+    assert expected is not None
+    for again in (
+        at_objects(made.catalogue, made, cosmology=COSMOLOGY),
+        at_objects(made.catalogue, dict(made), cosmology=COSMOLOGY, reader=expected),
+    ):
+        np.testing.assert_array_equal(found.v_los, again.v_los)
+    np.testing.assert_array_equal(found.velocities[:, :2], plain.velocities[:, :2])
+    np.testing.assert_allclose(found.velocities[:, 2], found.v_los, rtol=1e-6)
+
+
+def test_fields_that_it_did_not_learn_are_read_by_the_mean(made):
+    for other in (
+        replace(made, model="of my own"),
+        replace(made, record={"velocity_amplitude": "unbiased"}),
+    ):
+        plain = at_objects(made.catalogue, dict(made), cosmology=COSMOLOGY)
+        np.testing.assert_array_equal(other.at_objects().v_los, plain.v_los)
+    assert reader_of("general", cell_size=2.5) is not None
+    assert reader_of("general", cell_size=0.5) is None
+    assert reader_of("general", cell_size=20.0) is None
+
+
+def test_the_order_of_objects_does_not_matter():
+    reader = reader_of("general", cell_size=2.5)
+    random = np.random.default_rng(1)
+    profile = random.normal(size=(60_000, len(OFFSETS), 2)).astype(np.float32)
+    told = np.column_stack([random.normal(0, 300, 60_000), *np.full((3, 60_000), [[90.0], [100.0], [2.5]])])
+    along, scatter = reader(profile, told)
+    order = random.permutation(60_000)
+    other = reader(profile[order], told[order])
+    np.testing.assert_allclose(other[0], along[order], atol=0.1)
+    np.testing.assert_allclose(other[1], scatter[order], rtol=1e-3)
