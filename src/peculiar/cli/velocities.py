@@ -52,7 +52,9 @@ def query(
     ] = "redshift",
     sigma: Annotated[
         float | None,
-        typer.Option(help="Error of cz and motions about the field in km/s.", show_default="250"),
+        typer.Option(
+            help="Error of cz and motions about the field at the mean density, in km/s.", show_default="200"
+        ),
     ] = None,
     unseen: Annotated[
         Literal["nan", "keep"],

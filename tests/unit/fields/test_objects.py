@@ -62,6 +62,19 @@ def test_places_outside_a_box_with_faces_do_not_count():
     assert inward == pytest.approx(0.01 * (weight * steps).sum() / weight.sum(), abs=1e-3)
 
 
+@pytest.mark.parametrize(("delta", "wider"), [(3.0, 2.0), (-0.36, 0.8), (99.0, 12**0.5), (-0.95, 0.5)])
+def test_motions_about_the_flow_grow_as_the_root_of_the_density(delta, wider):
+    """From 1 + delta = 0.25 to 12."""
+    box = Box(100.0, 100, periodic=False)
+    seen = np.array([[50.0, 50.0, 100.0]])
+    sight = BoxSight(seen, np.array([[0.0, 0.0, 1.0]]), np.array([np.inf]), 0.01)
+    found = mean_along_sight(fields(box, delta=delta), sight, sigma=100.0)
+    steps = np.arange(0, 1401, 50.0)
+    weight = np.exp(-(steps**2) / (2 * (100 * wider) ** 2))
+    inward = 100.0 - found.positions_real[0, 2]
+    assert inward == pytest.approx(0.01 * (weight * steps).sum() / weight.sum(), abs=1e-3)
+
+
 def test_an_object_at_a_corner_of_the_box_has_a_velocity():
     box = Box(10.0, 16, periodic=False)
     seen = np.array([[10.0, 10.0, 10.0]])
@@ -78,7 +91,7 @@ def test_more_objects_stand_farther_away_where_lines_of_sight_diverge():
         for distance in (30.0, np.inf)
     )
     assert far.positions_real[0, 0] == pytest.approx(29.5, abs=1e-4)
-    expected = 29.5 + 2 * 2.5**2 * 29.5 / (29.5**2 + 2.5**2)  # the mean of r^3 over that of r^2
+    expected = 29.5 + 2 * 2.0**2 * 29.5 / (29.5**2 + 2.0**2)  # the mean of r^3 over that of r^2
     assert near.positions_real[0, 0] == pytest.approx(expected, abs=1e-3)
 
 

@@ -57,7 +57,7 @@ def test_a_uniform_flow_has_its_part_along_the_line_of_sight_everywhere():
     # r^2 draws the mean place away by 2 sigma^2 / r.
     distance = np.linalg.norm(result.positions_real, axis=1)
     true = COSMOLOGY.comoving_distance(result.z_cosmological)
-    np.testing.assert_allclose(distance, true + 2 * 2.5**2 / true, atol=0.05)
+    np.testing.assert_allclose(distance, true + 2 * 1.5 * 2.0**2 / true, atol=0.05)
 
 
 def test_the_place_of_an_outflow_is_found_and_not_that_of_the_redshift():
@@ -273,7 +273,7 @@ def test_supernovae_get_their_columns(tmp_path):
     np.testing.assert_allclose(
         answers["zHD"][:2], ((1 + cmb) / (1 + np.asarray(answers["VPEC"]) / C) - 1)[:2], rtol=1e-9
     )
-    np.testing.assert_allclose(answers["VPEC_ERR"][:2], 250.0, rtol=1e-3)  # of sigma alone: a uniform flow
+    np.testing.assert_allclose(answers["VPEC_ERR"][:2], 200.0, rtol=1e-3)  # of sigma alone: a uniform flow
     assert np.isnan([answers[name][2] for name in ("VPEC", "VPEC_ERR", "zHD")]).all()
     one = run(path, "--ra", 0, "--dec", 0, "--z", 0.02, "--vpec", "--json", "--sigma", 100)
     assert json.loads(one.stdout)[0]["VPEC_ERR"] == pytest.approx(100.0, rel=1e-3)
