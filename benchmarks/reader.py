@@ -27,6 +27,7 @@ from peculiar.fields.objects import at_objects, sight_of
 from peculiar.fields.profiles import profiles
 from peculiar.inference.card_range import outside_limits
 from peculiar.inference.model_card import save_model
+from peculiar.models.reader import SightReader
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs, seed_ranges
 from peculiar.training.reader import ObjectSample, fit_reader
@@ -88,7 +89,7 @@ def sample(box: SimulatedBox, catalogue: Catalogue, model: str, coarser: float) 
     profile = profiles(fields["velocity"], fields["density"], sight)
     error = np.full(len(catalogue), np.nan) if mean.v_los_error is None else mean.v_los_error
     cell = np.full(len(catalogue), fields["velocity"].box.cell_size)
-    told = np.column_stack([mean.v_los, mean.v_los_scatter, error, cell])
+    told = np.column_stack([error, cell])
     host = (catalogue.velocities * catalogue.sight_lines()).sum(axis=1)
     rows = np.random.default_rng(0).permutation(len(host))[:MOST]
     return ObjectSample(profile[rows], told[rows].astype(np.float32), host[rows].astype(np.float32))
@@ -134,7 +135,7 @@ def main() -> None:
     metrics = scores(network, split[True])
     print(json.dumps(metrics, indent=1))
     boxes = [SimulatedBox.open(path) for path in sorted(paths[False])]
-    cells = [float(one.told[0, 3]) for one in split[False].values()]
+    cells = [float(one.told[0, 1]) for one in split[False].values()]
     densities = [variant.bounds("number_density") for variant in VARIANTS]
     save_model(
         network,
@@ -156,17 +157,16 @@ def main() -> None:
     )
 
 
-def scores(network: torch.nn.Module, samples: dict[str, ObjectSample]) -> dict[str, float]:
+def scores(network: SightReader, samples: dict[str, ObjectSample]) -> dict[str, float]:
     """Return means over validation samples, by model: r before and after, slope, rms of pulls, share within one."""
     rows: dict[str, list[list[float]]] = {}
     for name, one in samples.items():
         with torch.no_grad():
-            along, rest = (
-                x.numpy() for x in network(torch.from_numpy(one.profile), torch.from_numpy(one.told))
-            )
-        error = np.sqrt(rest + np.nan_to_num(one.told[:, 2]) ** 2)
+            profile = torch.from_numpy(one.profile)
+            along, rest = (x.numpy() for x in network(profile, torch.from_numpy(one.told)))
+            mean = network.mean(profile)[0].numpy()
+        error = np.sqrt(rest + np.nan_to_num(one.told[:, 0]) ** 2)
         pull = (along - one.host) / error
-        mean = one.told[:, 0]
         values = [
             np.corrcoef(mean, one.host)[0, 1],
             np.corrcoef(along, one.host)[0, 1],

@@ -81,8 +81,8 @@ def query(
     """Velocity, its line-of-sight part and density of a field at places on the sky."""
     from peculiar.core import InputError
     from peculiar.fields.objects import DISPERSION
+    from peculiar.inference.given import reconstruction
     from peculiar.inference.query_result import explain
-    from peculiar.inference.reconstruction import reconstruction
     from peculiar.workflows.query import query as ask
     from peculiar.workflows.query import query_file
 

@@ -18,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from peculiar.core import Box, Cosmology
 from peculiar.core.channels import Channels
 
-Task = Literal["reconstruct", "displace", "flow", "paint", "read"]
-"""What networks are for: tracers to fields, Lagrangian to N-body displacements, density to flow, density to halos,
-fields along sight lines to velocities of objects."""
+Task = Literal["reconstruct", "displace", "flow", "paint"]
+"""What networks are for: tracers to fields, Lagrangian to N-body displacements, density to flow, density to halos."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,16 +26,17 @@ They grow as the root of the density, since members of groups and clusters move 
 1/2 the best for real-space positions in validation boxes with and without satellites together, and within 0.01 of the
 best for the correlation of velocities.
 """
-_DENSITIES = (0.25, 12.0)  # 1 + delta within which they grow: 100 to 690 km/s
+DENSITIES = (0.25, 12.0)
+"""1 + delta within which they grow: 100 to 690 km/s."""
 _POINTS_AT_ONCE = 200_000  # bounds the temporaries to some 30 MB
 
 
 Reader = Callable[
-    [Float[np.ndarray, "n place 2"], Float[np.ndarray, "n 4"]],
+    [Float[np.ndarray, "n place 2"], Float[np.ndarray, "n 2"]],
     tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
 ]
-"""From `profiles`, and the mean velocity, its scatter and error and the size of cells, to velocities of objects' hosts
-along the sight lines, and what their errors are beside those of the fields [km/s]; see `peculiar.models.reader`."""
+"""From `profiles`, the error of the fields and the size of cells to velocities of objects' hosts along the sight lines,
+and what their errors are beside those of the fields [km/s]; see `peculiar.models.reader`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +230,7 @@ def mean_along_sight(
         possible = np.isfinite(places.log_volume)
         # Log, and from its peak: with a small sigma no place of the mesh may be within several sigma.
         density = np.maximum(1 + there[..., 3], LOWEST_DENSITY)
-        growth = density.clip(*_DENSITIES)
+        growth = density.clip(*DENSITIES)
         log_weight = places.log_volume + np.log(density / np.sqrt(growth))
         log_weight -= missing**2 / (2 * sigma**2 * growth)
         if not box.periodic:
@@ -256,8 +257,9 @@ def _read(mean: ObjectValues, fields: Mapping[str, Field], sight: Sight, reader:
     n = len(mean.v_los)
     error = np.full(n, np.nan) if mean.v_los_error is None else mean.v_los_error
     cell = np.full(n, fields["velocity"].box.cell_size)
-    told = np.column_stack([mean.v_los, mean.v_los_scatter, error, cell])
-    along, scatter = reader(profiles(fields["velocity"], fields["density"], sight), told)
+    along, scatter = reader(
+        profiles(fields["velocity"], fields["density"], sight), np.column_stack([error, cell])
+    )
     velocities = mean.velocities + (along - mean.v_los)[:, None] * sight.directions
     return replace(mean, velocities=velocities, v_los=along, v_los_scatter=scatter)
 

@@ -184,7 +184,7 @@ class ReaderCard(_Card):
 AnyCard = ModelCard | EmulatorCard | PainterCard | ReaderCard
 
 
-def task_of(card: AnyCard) -> Task:
+def task_of(card: AnyCard) -> Task | Literal["read"]:
     """Return what a model is for."""
     return "reconstruct" if isinstance(card, ModelCard) else card.task
 
@@ -276,7 +276,7 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
     return card
 
 
-def available_models(task: Task | None = "reconstruct") -> list[str]:
+def available_models(task: Task | Literal["read"] | None = "reconstruct") -> list[str]:
     """Return the names of the shipped models: those of a task, or all."""
     shipped = sorted(path for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
     return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]

@@ -32,7 +32,7 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
         return None
 
     def read(
-        profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 4"]
+        profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 2"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         along, scatter = np.empty(len(told)), np.empty(len(told))
         for start in range(0, len(told), _OBJECTS_AT_ONCE):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import nn
 
 from peculiar.core.errors import InputError
+from peculiar.fields.objects import DENSITIES, DISPERSION
 from peculiar.models.registry import register
 
 _SPEED, _SCATTER = 300.0, 100.0
@@ -26,6 +27,8 @@ class ReaderConfig:
     ----------
     places : int
         On each line of sight; odd, the middle is where the object is seen.
+    reach : float
+        Of places to either side [km/s].
     width : int
         Numbers in each of the two hidden layers.
 
@@ -36,12 +39,15 @@ class ReaderConfig:
     """
 
     places: int = 33
+    reach: float = 1600.0
     width: int = 96
 
     def __post_init__(self) -> None:
         if self.places < 3 or self.places % 2 == 0:
             raise InputError(f"reader.places must be odd and at least 3, got {self.places}")
-        if not 1 <= self.width < inf:
+        if not 0 < self.reach < inf:
+            raise InputError(f"reader.reach must be > 0 and finite, got {self.reach}")
+        if self.width < 1:
             raise InputError(f"reader.width must be at least 1, got {self.width}")
 
 
@@ -49,20 +55,24 @@ class ReaderConfig:
 class SightReader(nn.Module):
     """Velocity and density along lines of sight to the velocity of the hosts of the objects seen there, and its error.
 
-    A correction to the mean over the possible places, which it is told. Seen the other way round a line gives the same
-    velocity with the other sign.
+    It corrects the mean over the possible places (`peculiar.fields.objects.mean_along_sight`). Seen the other way round
+    a line gives the same velocity with the other sign.
 
     Examples
     --------
     >>> network = SightReader(ReaderConfig(places=3, width=4))
-    >>> along, variance = network(torch.zeros(5, 3, 2), torch.zeros(5, 4))
+    >>> along, variance = network(torch.zeros(5, 3, 2), torch.full((5, 2), 2.0))
     >>> along.shape, variance.shape
     (torch.Size([5]), torch.Size([5]))
     """
 
+    needed: torch.Tensor
+
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__()
         self.config = config
+        needed = torch.linspace(config.reach, -config.reach, config.places)
+        self.register_buffer("needed", needed, persistent=False)
         last = nn.Linear(config.width, 2)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -74,8 +84,19 @@ class SightReader(nn.Module):
             last,
         )
 
+    def mean(
+        self, profile: Float[torch.Tensor, "n place 2"]
+    ) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, " n"]]:
+        """Return the mean velocity over the possible places, and its scatter [km/s]."""
+        speed, log_density = profile.unbind(dim=2)
+        growth = log_density.exp().clamp(*DENSITIES)
+        missing = (self.needed - speed).square() / (2 * DISPERSION**2 * growth)
+        weight = (log_density - 0.5 * growth.log() - missing).softmax(dim=1)
+        mean = (weight * speed).sum(dim=1)
+        return mean, (weight * (speed - mean[:, None]).square()).sum(dim=1).sqrt()
+
     def forward(
-        self, profile: Float[torch.Tensor, "n place 2"], told: Float[torch.Tensor, "n 4"]
+        self, profile: Float[torch.Tensor, "n place 2"], told: Float[torch.Tensor, "n 2"]
     ) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, " n"]]:
         """Return the velocity along the line of sight [km/s], and the variance that is no error of the fields.
 
@@ -83,21 +104,22 @@ class SightReader(nn.Module):
         ----------
         profile : (n, place, 2)
             Velocity along the line of sight [km/s] and ln(1 + delta), as `peculiar.fields.profiles.profiles` has them.
-        told : (n, 4)
-            Mean velocity over the possible places, its scatter, the error of the fields there (NaN where they tell
-            none) [km/s], and the size of the cells [Mpc/h].
+        told : (n, 2)
+            Error of the fields [km/s], NaN where they tell none, and the size of the cells [Mpc/h].
         """
-        mean, scatter, error, cell = told.unbind(dim=1)
+        error, cell = told.unbind(dim=1)
+        mean, scatter = self.mean(profile)
         known = torch.isfinite(error).to(mean)
         of_fields = torch.where(known > 0, error, _SCATTER).clamp(min=1)
         even = torch.stack(
             [(scatter.clamp(min=1) / _SCATTER).log(), (of_fields / _SCATTER).log(), known, cell.log()], dim=1
         )
-        speeds = torch.cat([profile[..., 0], mean[:, None]], dim=1) / _SPEED
-        density = profile[..., 1]
-        here = self.layers(torch.cat([speeds, density, even], dim=1))
-        back = torch.cat([-profile.flip(1)[..., 0], -mean[:, None]], dim=1) / _SPEED
-        there = self.layers(torch.cat([back, density.flip(1), even], dim=1))
+        speed, log_density = profile.unbind(dim=2)
+        here = self.layers(
+            torch.cat([torch.cat([speed, mean[:, None]], dim=1) / _SPEED, log_density, even], dim=1)
+        )
+        back = torch.cat([speed.flip(1), mean[:, None]], dim=1) / -_SPEED
+        there = self.layers(torch.cat([back, log_density.flip(1), even], dim=1))
         along = mean + _SPEED * (here[:, 0] - there[:, 0]) / 2
         log_variance = ((here[:, 1] + there[:, 1]) / 2).clamp(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
         return along, _SCATTER**2 * log_variance.exp()

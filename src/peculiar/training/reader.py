@@ -23,7 +23,7 @@ class ObjectSample:
     """What a reader sees of n objects (`SightReader.forward`), and their hosts' velocities along the sight lines."""
 
     profile: Float[np.ndarray, "n place 2"]
-    told: Float[np.ndarray, "n 4"]
+    told: Float[np.ndarray, "n 2"]
     host: Float[np.ndarray, " n"]
 
 
@@ -72,9 +72,9 @@ def fit_reader(
         of = random.integers(len(samples), size=batch)
         rows = torch.from_numpy(starts[of] + (random.random(batch) * sizes[of]).astype(int))
         seen = told[rows].clone()
-        seen[torch.from_numpy(random.random(batch) < _ERRORS_UNTOLD), 2] = torch.nan
+        seen[torch.from_numpy(random.random(batch) < _ERRORS_UNTOLD), 0] = torch.nan
         along, rest = network(profile[rows], seen)
-        variance = rest + seen[:, 2].nan_to_num(0.0).square()
+        variance = rest + seen[:, 0].nan_to_num(0.0).square()
         square = (along - host[rows]).square()
         loss = (0.5 * (square / variance + variance.log()) + SQUARES * square / _SPREAD**2).mean()
         optimiser.zero_grad()

@@ -25,8 +25,9 @@ from peculiar.core.limits import require_seeds
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.fields.sight import SightLines, sight_lines
+from peculiar.inference.given import field_files, field_name, reconstruction
 from peculiar.inference.query_result import explain
-from peculiar.inference.reconstruction import Reconstruction, field_files, field_name, reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.statistics.distances import DistanceSample, shell_correlation
 from peculiar.statistics.resampling import Resampling, sky_blocks
 from peculiar.statistics.velocity_fit import REACH, SIGMA_RANGE, fit_velocities, radial_velocities

@@ -25,10 +25,10 @@ from peculiar.inference.emulator import DisplacementEmulator, FlowEmulator
 from peculiar.inference.model_card import (
     AnyCard,
     ModelCard,
+    ReaderCard,
     available_models,
     find_model,
     read_card,
-    task_of,
 )
 from peculiar.inference.painting import HaloPainter
 from peculiar.inference.reconstructor import NeuralReconstructor
@@ -318,6 +318,11 @@ def _shipped(kind: Kind) -> list[str]:
 
 def _kind_of(card: AnyCard) -> Kind:
     """Return what a card's model is evaluated by: networks for surveys have inputs of their own."""
+    if isinstance(card, ReaderCard):
+        raise InputError(
+            f"model must be one whose fields are evaluated, got {card.name!r}, which reads velocities at objects off "
+            "them: evaluate one that reconstructs, of `peculiar models`"
+        )
     if isinstance(card, ModelCard) and card.inputs.isolated:
         return "survey"
-    return task_of(card)
+    return "reconstruct" if isinstance(card, ModelCard) else card.task

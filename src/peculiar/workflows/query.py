@@ -20,6 +20,7 @@ from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.fields.objects import DISPERSION
 from peculiar.inference.external import ExternalVelocity
+from peculiar.inference.given import field_files, field_name, reconstruction
 from peculiar.inference.query_result import (
     FIELD_COLUMNS,
     OWN_COLUMNS,
@@ -28,7 +29,7 @@ from peculiar.inference.query_result import (
     Unseen,
     warn_no_error,
 )
-from peculiar.inference.reconstruction import Reconstruction, field_files, field_name, reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 
 
 def query(

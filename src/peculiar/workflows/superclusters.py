@@ -13,7 +13,8 @@ from peculiar.catalogues import to_sky
 from peculiar.catalogues.superclusters import Superclusters, read_superclusters
 from peculiar.core import Cosmology, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR, Observer
-from peculiar.inference.reconstruction import Reconstruction, reconstruction
+from peculiar.inference.given import reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.statistics.convergence import SMOOTHING, STRONGEST, Convergence, convergence, infall
 
 REACH = 15.0

@@ -18,7 +18,8 @@ from peculiar.fields.observed import cropped, in_cube, observed_cells
 from peculiar.figures import report as html
 from peculiar.figures.reconstruction import map_section, speed_headline, velocity_section, view_section
 from peculiar.figures.report import Headline, Section
-from peculiar.inference.reconstruction import Reconstruction, reconstruction
+from peculiar.inference.given import reconstruction
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section
 
 if TYPE_CHECKING:

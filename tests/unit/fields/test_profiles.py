@@ -44,13 +44,14 @@ def test_a_reader_changes_the_velocity_along_the_sight_line_alone():
 
     def reader(profile, told):
         assert profile.shape == (40, len(OFFSETS), 2)
-        assert np.isnan(told[:, 2]).all()  # the fields tell no error
-        assert (told[:, 3] == 2.0).all()
-        return told[:, 0] + 100, np.full(len(told), 50.0)
+        assert np.isnan(told[:, 0]).all()  # the fields tell no error
+        assert (told[:, 1] == 2.0).all()
+        return 10.0 * np.arange(40), np.full(40, 50.0)
 
     plain, found = mean_along_sight(fields, lines), mean_along_sight(fields, lines, reader=reader)
-    np.testing.assert_allclose(found.v_los, plain.v_los + 100)
-    np.testing.assert_allclose(found.velocities, plain.velocities + 100 * lines.directions)
+    np.testing.assert_array_equal(found.v_los, 10.0 * np.arange(40))
+    moved = (found.v_los - plain.v_los)[:, None] * lines.directions
+    np.testing.assert_allclose(found.velocities, plain.velocities + moved)
     np.testing.assert_allclose((found.velocities * lines.directions).sum(axis=1), found.v_los, atol=0.05)
     np.testing.assert_array_equal(found.positions_real, plain.positions_real)
     assert (found.v_los_scatter == 50).all()

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Catalogue, Field
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.fields.objects import at_objects
 from peculiar.fields.profiles import OFFSETS
 from peculiar.inference.reading import reader_of
 from peculiar.inference.reconstruction import Reconstruction
+from peculiar.workflows.evaluate import evaluate
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(96.0, 32)
@@ -59,9 +60,15 @@ def test_the_order_of_objects_does_not_matter():
     reader = reader_of("general", cell_size=2.5)
     random = np.random.default_rng(1)
     profile = random.normal(size=(60_000, len(OFFSETS), 2)).astype(np.float32)
-    told = np.column_stack([random.normal(0, 300, 60_000), *np.full((3, 60_000), [[90.0], [100.0], [2.5]])])
+    profile *= np.array([300.0, 1.0], dtype=np.float32)
+    told = np.full((60_000, 2), [100.0, 2.5])
     along, scatter = reader(profile, told)
     order = random.permutation(60_000)
     other = reader(profile[order], told[order])
     np.testing.assert_allclose(other[0], along[order], atol=0.1)
     np.testing.assert_allclose(other[1], scatter[order], rtol=1e-3)
+
+
+def test_a_reader_is_not_evaluated_by_itself(tmp_path):
+    with pytest.raises(InputError, match="whose fields are evaluated, got 'reader'"):
+        evaluate(tmp_path / "run", models=["reader"], out=tmp_path / "out")

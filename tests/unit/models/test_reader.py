@@ -8,9 +8,7 @@ from peculiar.models.reader import ReaderConfig, SightReader
 def seen(n=50, places=9):
     random = torch.Generator().manual_seed(1)
     profile = torch.randn(n, places, 2, generator=random) * torch.tensor([300.0, 1.0])
-    mean = profile[:, places // 2, 0]
-    told = torch.stack([mean, torch.full((n,), 80.0), torch.full((n,), 120.0), torch.full((n,), 2.3)], dim=1)
-    return profile, told
+    return profile, torch.tensor([120.0, 2.3]).expand(n, 2).clone()
 
 
 def network(**changes):
@@ -23,32 +21,48 @@ def network(**changes):
 @torch.no_grad()
 def test_starts_at_the_mean():
     profile, told = seen()
-    along, variance = SightReader(ReaderConfig(places=9, width=8))(profile, told)
-    assert torch.equal(along, told[:, 0])
+    plain = SightReader(ReaderConfig(places=9, width=8))
+    along, variance = plain(profile, told)
+    assert torch.equal(along, plain.mean(profile)[0])
     assert torch.equal(variance, torch.full((50,), 100.0**2))
+
+
+def test_the_mean_is_that_of_the_fields_along_a_fine_sight_line():
+    """A uniform density and flow: places count by the Gaussian of 200 km/s about the flow, which all have."""
+    profile = torch.stack([torch.full((1, 33), 150.0), torch.zeros(1, 33)], dim=2)
+    mean, scatter = SightReader(ReaderConfig()).mean(profile)
+    assert float(mean) == pytest.approx(150.0, rel=1e-5)
+    assert float(scatter) == pytest.approx(0.0, abs=0.1)
+    profile[..., 0] = torch.where(
+        torch.arange(33) < 16, 0.0, 300.0
+    )  # the nearer half stands, the farther flows on
+    mean, scatter = SightReader(ReaderConfig()).mean(profile)
+    needed = 1600 - 100 * torch.arange(33.0)
+    weight = (-((needed - profile[0, :, 0]) ** 2) / (2 * 200**2)).exp()
+    assert float(mean) == pytest.approx(float((weight * profile[0, :, 0]).sum() / weight.sum()), rel=1e-4)
+    assert 100 < float(scatter) < 151
 
 
 @torch.no_grad()
 def test_a_line_seen_the_other_way_round_gives_the_other_sign():
     profile, told = seen()
     along, variance = network()(profile, told)
-    back = profile.flip(1) * torch.tensor([-1.0, 1.0])
-    other = network()(back, told * torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+    other = network()(profile.flip(1) * torch.tensor([-1.0, 1.0]), told)
     assert torch.allclose(other[0], -along, atol=1e-2)
     assert torch.allclose(other[1], variance, rtol=1e-4)
-    assert float((along - told[:, 0]).abs().mean()) > 10
+    assert float((along - network().mean(profile)[0]).abs().mean()) > 10
 
 
 @torch.no_grad()
 def test_fields_that_tell_no_error_are_read_too():
     profile, told = seen()
-    told[::2, 2] = torch.nan
+    told[::2, 0] = torch.nan
     along, variance = network()(profile, told)
     assert torch.isfinite(along).all()
     assert (variance > 0).all()
 
 
-@pytest.mark.parametrize("changes", [{"places": 8}, {"places": 1}, {"width": 0}])
+@pytest.mark.parametrize("changes", [{"places": 8}, {"places": 1}, {"width": 0}, {"reach": 0.0}])
 def test_bad_settings_are_refused(changes):
-    with pytest.raises(InputError, match=r"reader\.(places|width) must be"):
+    with pytest.raises(InputError, match=r"reader\.(places|width|reach) must be"):
         ReaderConfig(**changes)
