@@ -149,18 +149,23 @@ def _power(catalogue: Catalogue, cells: int, *, cosmology: Cosmology) -> _Power:
     grid = sampling(catalogue, cells)
     box, covered = grid.fourier, grid.covered
     mask = torch.ones(box.shape) if covered is None else covered.float()
-    delta_k = to_fourier(overdensity(catalogue.positions, grid, weights=catalogue.weights)[0])
-    own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
-    counts, squares = paint(catalogue.positions, box, weights=np.stack([own, own**2], axis=1), scheme="cic")
+    # The meshes are the largest of all of a wide survey: each is gone as soon as it can be.
+    observed = to_fourier(overdensity(catalogue.positions, grid, weights=catalogue.weights)[0])
+    observed = observed.abs().square_()
+    own = catalogue.weights
+    counts = paint(catalogue.positions, box, weights=own, scheme="cic")[0]
     expected = mask if grid.expected is None else grid.expected.clamp_min(SELECTION_FLOOR)
-    mean = (counts * mask).sum() / (expected * mask).sum()
-    noise = (squares * mask / (mean * expected).square()).sum() * painted_noise(box)
+    mean = counts.mul_(mask).sum() / (expected * mask).sum()
+    if own is not None:
+        counts = paint(catalogue.positions, box, weights=own**2, scheme="cic")[0].mul_(mask)
+    shot = counts.div_((expected * mean).square_()).sum()
+    del counts, expected
     correlation = to_real(
         painted_power(box, cosmology=cosmology, redshift=catalogue.redshift) + 0j, box.shape
     )
-    overlap = to_real(to_fourier(mask).abs().square() + 0j, box.shape)
-    matter = to_fourier(correlation * overlap).real
-    return _Power(box, delta_k.abs().square(), matter, noise, float(mask.mean()))
+    correlation *= to_real(to_fourier(mask).abs().square_() + 0j, box.shape)
+    matter = to_fourier(correlation).real.contiguous()
+    return _Power(box, observed, matter, shot * painted_noise(box), float(mask.mean()))
 
 
 def redshift_growth(catalogue: Catalogue, cosmology: Cosmology) -> float:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from peculiar.catalogues import Survey, read_table, to_sky
+from peculiar.catalogues import Survey, to_sky
 from peculiar.catalogues.columns import find_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.read import position_columns
 from peculiar.catalogues.sky import directions
-from peculiar.catalogues.sky_table import sky_places
+from peculiar.catalogues.sky_table import SkyReader
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
-from peculiar.catalogues.tables import table_format
+from peculiar.catalogues.tables import read_pieces, table_format
 from peculiar.core import Catalogue, Cosmology, InputError
 from peculiar.linear.bao import CONVENTIONS, SMOOTHING, BaoShifts, Convention, bao_shifts
 from peculiar.linear.linear_theory import require_scales
@@ -170,14 +170,15 @@ def _survey_randoms(
     from astropy.table import vstack
 
     tables = []
-    for path in survey.randoms:  # one at a time: each may be as large as what is free
-        table = read_table(path)
-        lower = {name.lower() for name in table.colnames}
-        own = {name: column for name, column in survey.columns.items() if column.lower() in lower}
-        _, places = sky_places(table, cosmology=cosmology, columns=own, frame=survey.frame or "cmb")
-        rows = made.seen_rows(places)
-        moved = shifts.randoms(places[rows], options.bao_convention)
-        tables.append(_on_sky(table[rows], moved, survey.with_changes({"columns": own}), cosmology, said))
+    for path in survey.randoms:
+        for piece in read_pieces(path):  # a file may be as large as what is free
+            lower = {name.lower() for name in piece.colnames}
+            own = {name: column for name, column in survey.columns.items() if column.lower() in lower}
+            _, places = SkyReader(cosmology, columns=own, frame=survey.frame or "cmb").read(piece)
+            rows = made.seen_rows(places)
+            moved = shifts.randoms(places[rows], options.bao_convention)
+            columns = survey.with_changes({"columns": own})
+            tables.append(_on_sky(piece[rows], moved, columns, cosmology, said))
     return vstack(tables, metadata_conflicts="silent")
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -7,8 +9,10 @@ from peculiar.catalogues import read_table, to_cartesian, to_sky
 from peculiar.catalogues.frames import convert_redshift
 from peculiar.catalogues.sky import directions
 from peculiar.catalogues.survey import make_survey
+from peculiar.catalogues.tables import read_pieces
 from peculiar.core import PRESETS, Box, Catalogue, InputError
 from peculiar.linear.bao import bao_shifts
+from peculiar.workflows import bao
 
 COSMOLOGY = PRESETS["xiao2024"]
 
@@ -36,6 +40,7 @@ def distances(table):
 @pytest.mark.parametrize("convention", ["recsym", "reciso"])
 def test_a_survey_and_its_randoms_are_shifted_on_the_sky(tmp_path, monkeypatch, convention):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bao, "read_pieces", partial(read_pieces, rows=7000))
     points, randoms = cap(6000, 1), cap(80000, 2)
     points[:100] *= 1.5  # beyond the limits
     on_sky(points).write("data.fits")
