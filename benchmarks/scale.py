@@ -1,11 +1,16 @@
 """Time and memory of whole commands on surveys and boxes of today's size.
 
-    python benchmarks/scale.py lrg box-512 ... --scratch /tmp/scale --docs docs/results/scale.md
+    python benchmarks/scale.py --scratch /tmp/scale --baorecon PYTHON --docs docs/results/scale.md
+    python benchmarks/scale.py lrg box-512 --scratch /tmp/scale --docs docs/results/scale.md
 
-Each row makes its catalogue (random places with the sample's footprint, n(r) and number: time and memory do not
-depend on the clustering, but for a few iterations), runs the command in a process of its own, start to end, imports
-included, and notes wall-clock and processor time and the largest resident memory, with all processes that it starts.
-What stands between `<!-- scale: begin -->` and `<!-- scale: end -->` of a page is filled; rows that are not run stay.
+Every row of the table is run, or those that are named. Each row makes its catalogue (random places with the sample's
+footprint, n(r) and number: time and memory do not depend on the clustering, but for a few iterations), runs the command
+in a process of its own, start to end, imports included, and notes wall-clock and processor time and the largest
+resident memory, with all processes that it starts. What stands between `<!-- scale: begin -->` and
+`<!-- scale: end -->` of a page is filled; rows that are not run stay.
+
+With `--baorecon`, a Python that has baorecon (https://pypi.org/project/baorecon, MIT), the iterative FFT of that
+package shifts the same halos, and as many random points, on the same mesh.
 """
 
 from __future__ import annotations
@@ -56,11 +61,47 @@ def cube(path: Path, *, count: int, size: float, seed: int) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """What is run: how its files are made, and the arguments of `peculiar reconstruct`."""
+    """What is run: how its files are made, the arguments of `peculiar reconstruct`, and what is wanted of it."""
 
     title: str
     make: Callable[[Path], None]
     arguments: tuple[str, ...]
+    target: str = ""
+
+    def command(self) -> list[str]:
+        """Return the command, run in the directory of its files."""
+        program = str(Path(sys.executable).with_name("peculiar"))
+        redshift = [] if "--sky" in self.arguments else ["--redshift", "0.59"]
+        outputs = ["--out", "fields.zarr", "--force"]
+        return [program, "reconstruct", "galaxies.fits", *outputs, *redshift, *self.arguments]
+
+
+SHIFTED = """
+import sys
+import numpy as np
+from astropy.table import Table
+from baorecon import BAOReconstructor
+
+size, cells = float(sys.argv[1]), int(sys.argv[2])
+table = Table.read("galaxies.fits")
+halos = np.stack([table[name] for name in "xyz"], axis=1)
+randoms = np.random.default_rng(0).uniform(0, size, halos.shape).astype(np.float32)
+method = BAOReconstructor(
+    halos, randoms, nmesh=cells, boxsize=size, boxcentre=np.full(3, size / 2), los="z", R_sm=15.0, pbc=True,
+    rectype="rec-sym", f=0.78, bias=1.5, solver_type="ifft", solver_args={"n_iterations": 6},
+)
+np.save("shifted.npy", method.run_reconstruction()[0])
+"""
+"""The iterative FFT of baorecon: as many iterations as ours, positions shifted for BAO in place of fields."""
+
+
+@dataclass(frozen=True)
+class Other(Row):
+    """The same halos shifted by baorecon; its arguments are the box's size and its cells."""
+
+    def command(self) -> list[str]:
+        """Return the command but for the Python that has baorecon."""
+        return ["-c", SHIFTED, *self.arguments]
 
 
 def survey(count: int, randoms: int, redshifts: tuple[float, float], area: float) -> Callable[[Path], None]:
@@ -84,14 +125,19 @@ ROWS = {
         "225 Mpc/h at 96^3, 34,000 objects, with objects, `--model iterative`",
         box(34_000, 225.0),
         ("--box", "225", "--model", "iterative", "--at-objects", "objects.fits"),
+        "5 s of processor time",
     ),
     "box-96-default": Row(
-        "the same, default network", box(34_000, 225.0), ("--box", "225", "--at-objects", "objects.fits")
+        "the same, default network",
+        box(34_000, 225.0),
+        ("--box", "225", "--at-objects", "objects.fits"),
+        "10 s of processor time",
     ),
     "box-128": Row(
         "300 Mpc/h at 128^3, 77,605 objects",
         box(77_605, 300.0),
         ("--box", "300", "--at-objects", "objects.fits"),
+        "half of 20 s, 1.5 GB",
     ),
     "box-192-tiles": Row(
         "450 Mpc/h at 192^3, 273,375 objects, with objects, `--model residual --memory 2GB`",
@@ -110,21 +156,41 @@ ROWS = {
         "LRG-like cap, 0.4 < z < 1.1, 7,500 square degrees, 1.1 million objects, 10 million randoms, cells of 8 Mpc/h",
         survey(1_100_000, 10_000_000, (0.4, 1.1), 7500.0),
         (*SKY, "--cell-size", "8"),
+        "10 min, 10 GB",
     ),
     "bgs": Row(
         "BGS-like, 0.1 < z < 0.4, 7,500 square degrees, 4 million objects, 20 million randoms, cells of 5 Mpc/h",
         survey(4_000_000, 20_000_000, (0.1, 0.4), 7500.0),
         (*SKY, "--cell-size", "5"),
+        "15 min, 12 GB",
     ),
     "box-2000": Row(
         "2000 Mpc/h periodic, 4 million halos, 512^3",
         box(4_000_000, 2000.0),
         ("--box", "2000", "--cells", "512"),
+        "15 min, 12 GB",
     ),
     "box-512": Row(
         "`--model iterative`, 512^3 cells, 4 million halos",
         box(4_000_000, 2000.0),
         ("--box", "2000", "--cells", "512", "--model", "iterative"),
+        "2 min, 8 GB; not slower than baorecon",
+    ),
+    "baorecon-512": Other(
+        "baorecon, 512^3 cells, 4 million halos",
+        box(4_000_000, 2000.0),
+        ("2000", "512"),
+    ),
+    "box-256": Row(
+        "`--model iterative`, 256^3 cells, 500,000 halos",
+        box(500_000, 1000.0),
+        ("--box", "1000", "--cells", "256", "--model", "iterative"),
+        "not slower than baorecon",
+    ),
+    "baorecon-256": Other(
+        "baorecon, 256^3 cells, 500,000 halos",
+        box(500_000, 1000.0),
+        ("1000", "256"),
     ),
 }
 
@@ -138,24 +204,17 @@ def resident(process: int) -> int:
     return most
 
 
-def measure(row: Row, directory: Path) -> dict[str, float | str]:
+def measure(row: Row, directory: Path, *, baorecon: Path | None) -> dict[str, float | str]:
     """Run a row's command in a process of its own."""
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "galaxies.fits").exists():
         row.make(directory)
     os.chdir(directory)
-    command = [
-        str(Path(sys.executable).with_name("peculiar")),
-        "reconstruct",
-        "galaxies.fits",
-        "--out",
-        "fields.zarr",
-        "--force",
-    ]
-    if not row.arguments[0].startswith("--sky"):
-        command += ["--redshift", "0.59"]
+    command = [str(baorecon), *row.command()] if isinstance(row, Other) else row.command()
+    # An installed package has its bytecode.
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.monotonic()
-    process = os.posix_spawn(command[0], [*command, *row.arguments], os.environ)
+    process = os.posix_spawn(command[0], command, environment)
     most = 0
     while not (found := os.wait4(process, os.WNOHANG))[0]:
         most = max(most, resident(process))
@@ -164,7 +223,6 @@ def measure(row: Row, directory: Path) -> dict[str, float | str]:
     if status:
         raise SystemExit(f"{row.title}: exit status {os.waitstatus_to_exitcode(status)}")
     return {
-        "title": row.title,
         "wall": time.monotonic() - started,
         "processor": usage.ru_utime + usage.ru_stime,
         "memory": max(usage.ru_maxrss * 1024, most) / 1e9,
@@ -176,30 +234,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rows", nargs="+", choices=list(ROWS))
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument(
         "--scratch", type=Path, required=True, help="catalogues, fields and what was measured before"
     )
     parser.add_argument("--docs", type=Path)
+    parser.add_argument("--baorecon", type=Path, help="a Python that has it")
     given = parser.parse_args()
+    if unknown := set(given.rows) - set(ROWS):
+        parser.error(f"rows must be of {', '.join(ROWS)}, got {', '.join(sorted(unknown))}")
+    others = {name for name, row in ROWS.items() if isinstance(row, Other)}
+    if given.baorecon is None and others & set(given.rows):
+        parser.error("rows of baorecon need --baorecon")
+    skipped = others if given.baorecon is None else set()
+    wanted = given.rows or [
+        name for name, row in ROWS.items() if (row.target or name in others) and name not in skipped
+    ]
     scratch, page = given.scratch.resolve(), given.docs and given.docs.resolve()
     record = scratch / "measured.json"
-    for name in given.rows:
-        measured = measure(ROWS[name], scratch / name)
+    for name in wanted:
+        measured = measure(ROWS[name], scratch / name, baorecon=given.baorecon and given.baorecon.absolute())
         known = json.loads(record.read_text()) if record.exists() else {}
         record.write_text(json.dumps(known | {name: measured}, indent=1))
         print(name, measured, flush=True)
     if page:
         known = json.loads(record.read_text())
         lines = [
-            "| work | wall clock [s] | processor [s] | largest memory [GB] |",
-            "| --- | ---: | ---: | ---: |",
+            "| work | target | wall clock [s] | processor [s] | largest memory [GB] |",
+            "| --- | --- | ---: | ---: | ---: |",
         ]
-        for name in ROWS:
+        for name, row in ROWS.items():
             if name in known:
                 one = known[name]
                 lines.append(
-                    f"| {one['title']} | {one['wall']:.0f} | {one['processor']:.0f} | {one['memory']:.1f} |"
+                    f"| {row.title} | {row.target} | {one['wall']:.0f} | {one['processor']:.0f} "
+                    f"| {one['memory']:.1f} |"
                 )
         replace_between(page, {"scale": "\n".join(lines)})
 
