@@ -177,3 +177,16 @@ def test_on_a_light_cone_conditions_are_of_the_epoch_of_each_cell():
     growth = [COSMOLOGY.sigma8 * COSMOLOGY.growth(float(z)) for z in redshift[:, 4, 4]]
     np.testing.assert_allclose(found.data[-2, :, 4, 4].numpy(), np.log(growth), atol=1e-4)
     assert float(found.data[-1, 8, 4, 4]) == pytest.approx(np.log1p(500 / 1024))
+
+
+def test_the_momentum_of_heavy_clusters_fits_into_half_precision():
+    box = Box(96.0)
+    random = np.random.default_rng(0)
+    masses = np.concatenate([[1e17], np.full(999, 1e11)])
+    catalogue = Catalogue(
+        random.uniform(0, 96, (1000, 3)), box=box, masses=masses, line_of_sight="z", redshift=0.5
+    )
+    spec = InputSpec(kind="published", weighting="mass", bias=1.0)
+    found = network_inputs(catalogue, cells=48, cosmology=PRESETS["xiao2024"], spec=spec)
+    assert float(found.data.abs().max()) > 5e4
+    assert bool(torch.isfinite(found.data.half()).all())
