@@ -120,6 +120,8 @@ def test_boss_as_it_is(run, boss, tmp_path):
             "weights must be columns of the table, got WEIGHT_FPK with columns WEIGHT_FKP",
         ),
         (("--weight", "WEIGHT_CP"), "--random-weight"),
+        (("--random-weight", "WEIGHT_FPK"), "correct --random-weight, or random_weights in the survey file"),
+        (("--memory", "1MB"), "give a larger --memory, take larger cells"),
         (("--weight", "exp(WEIGHT_CP)"), "weights must be columns joined by + - * / and brackets"),
         (("--radial", "nz", "--column", "nz=WEIGHT_CP"), "nz must be the number density of these objects"),
         (("--radial", "nz", "--column", "nz=DENSITY"), "missing: DENSITY"),

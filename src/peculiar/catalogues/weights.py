@@ -143,7 +143,7 @@ def weigh_randoms(
         As `weigh_objects`.
     """
     if weights is not None:
-        values = _product(table, weights)
+        values = _product(table, weights, setting="random_weights")
     elif given:
         try:
             values = _product(table, objects.factors)
@@ -174,8 +174,8 @@ def _has_published(table: Table) -> bool:
     return {name.lower() for name in PUBLISHED} <= {name.lower() for name in table.colnames}
 
 
-def _product(table: Table, factors: Factors) -> Float[np.ndarray, " n"] | None:
-    """Return the product of factors, None of none."""
+def _product(table: Table, factors: Factors, *, setting: str = "weights") -> Float[np.ndarray, " n"] | None:
+    """Return the product of factors, None of none; its error names the survey's setting."""
     if not factors:
         return None
     lower = {name.lower() for name in table.colnames}
@@ -183,12 +183,11 @@ def _product(table: Table, factors: Factors) -> Float[np.ndarray, " n"] | None:
     missing = [name for name in wanted if name.lower() not in lower]
     if missing:
         shown = [name for name in table.colnames if "w" in name.lower()] or table.colnames
-        problem = (
-            f"weights must be columns of the table, got {', '.join(missing)} with columns {', '.join(shown)}"
-        )
+        problem = f"{setting} must be columns of the table, got {', '.join(missing)} with columns {', '.join(shown)}"
+        option = "--" + setting.replace("_", "-").removesuffix("s")
         raise InputError(
-            f"{problem}: correct weights",
-            command=f"{problem}: correct --weight, or weights in the survey file",
+            f"{problem}: correct {setting}",
+            command=f"{problem}: correct {option}, or {setting} in the survey file",
         )
     values = np.ones(len(table))
     for factor in factors:

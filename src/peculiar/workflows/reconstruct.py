@@ -296,7 +296,7 @@ def fitting(
     from peculiar.inference.tiled import TiledReconstructor
 
     what = f"a mesh of {box.mesh_text} cells ({box.extent} in cells of {box.cell_size:.3g} Mpc/h)"
-    remedy = (
+    remedy = "give a larger --memory, " * (memory is not None) + (
         "take larger cells (--cell-size, --cells), nearer limits (--distances) or a box in the survey file"
     )
     if isinstance(reconstructor, NeuralReconstructor) and hasattr(reconstructor.module, "reach"):
