@@ -149,6 +149,7 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         observer=ORIGIN,
         completeness=_completeness(sample, box, n_of_r=n_of_r, even=even),
         light_cone=True,
+        flux_limited=survey.radial == "flux-limited",
     )
     near, far = n_of_r.distances[[0, -1]].tolist()
     made = SurveyCatalogue(

@@ -78,6 +78,8 @@ class Catalogue:
     light_cone : bool
         Whether each place has the epoch of its distance from the observer, as a survey on the sky; H, f and the growth
         are taken there.
+    flux_limited : bool
+        Whether the faintest objects are missing where fewer are expected, so that those that are seen cluster more.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class Catalogue:
     observer: Observer | None = None
     completeness: Field | None = None
     light_cone: bool = False
+    flux_limited: bool = False
 
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=np.float64)

@@ -19,6 +19,9 @@ SHELL_WIDTH = 0.1
 SHELL_VOLUME = 2e8
 """Least covered volume of such a shell [(Mpc/h)^3]: the bias of less is no better than that of the whole."""
 MOST_SHELLS = 6
+LUMINOSITY_POWER = 0.15
+"""Of the number density of a flux-limited sample, with which its bias falls along the distance."""
+_WIDTH = 10.0  # of shells in which that density is measured [Mpc/h]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def bias_evolution(catalogue: Catalogue, *, cosmology: Cosmology) -> AlongDistan
 
     Shells of equal numbers of objects, at least 0.1 wide and of 2e8 (Mpc/h)^3 (`SHELL_WIDTH`, `SHELL_VOLUME`), have
     their bias by `linear_bias`, at their own redshift; the result is linear in redshift between the middles of the
-    first and the last one, of least squares, and constant beyond. 1 where there are not two such shells.
+    first and the last one, of least squares, and constant beyond. 1 where there are not two such shells. A flux-limited
+    sample, whose faintest objects are seen nearby alone, has n(r)^-0.15 (`LUMINOSITY_POWER`) in their place.
 
     Parameters
     ----------
@@ -99,6 +103,8 @@ def bias_evolution(catalogue: Catalogue, *, cosmology: Cosmology) -> AlongDistan
     assert catalogue.observer is not None
     observer = np.asarray(catalogue.observer)
     distance = np.linalg.norm(catalogue.positions - observer, axis=1)
+    if catalogue.flux_limited:
+        return _of_luminosity(catalogue, distance)
     redshift = cosmology.redshift_at(distance)
     near, far = np.quantile(redshift, [0.005, 0.995])
     seen = catalogue.box.volume * float((catalogue.completeness.data > 0).double().mean())
@@ -123,6 +129,26 @@ def bias_evolution(catalogue: Catalogue, *, cosmology: Cosmology) -> AlongDistan
         return float(1 + slope * (inside - centre) / mean)
 
     return of_epoch(catalogue, ratio, cosmology=cosmology)
+
+
+def _of_luminosity(catalogue: Catalogue, distance: Float[np.ndarray, " n"]) -> AlongDistance:
+    """Return the bias of a flux-limited sample over that of its weighted objects, from how many are seen where."""
+    from scipy.optimize import isotonic_regression
+
+    assert catalogue.completeness is not None
+    assert catalogue.observer is not None
+    box = catalogue.completeness.box
+    edges = np.arange(0.0, distance.max() + _WIDTH, _WIDTH)
+    seen = box.centres()[catalogue.completeness.numpy().ravel() > 0]
+    cells, _ = np.histogram(np.linalg.norm(seen - np.asarray(catalogue.observer), axis=1), edges)
+    counts, _ = np.histogram(distance, edges)
+    shells = (cells > 0) & (counts > 0)
+    density = counts[shells] / cells[shells]
+    falling = isotonic_regression(density, weights=cells[shells], increasing=False).x
+    bias = falling**-LUMINOSITY_POWER
+    middles = (edges[1:] + edges[:-1])[shells] / 2
+    mean = np.average(np.interp(distance, middles, bias), weights=catalogue.weights)
+    return AlongDistance(catalogue.observer, middles, bias / mean)
 
 
 def _cut(catalogue: Catalogue, inside: np.ndarray, limits: tuple[float, float]) -> Catalogue:

@@ -119,6 +119,8 @@ def test_n_of_r_is_that_of_the_surveys_galaxies(box_run, cap_survey, tmp_path):
         cap_survey, radial="flux-limited", flux_limit=limit, columns={"z": "z", "magnitude": "R"}, frame="cmb"
     )
     original = read_survey(tmp_path / "galaxies.fits", flux, cosmology=COSMOLOGY)
+    with pytest.warns(UserWarning, match="are not used"):
+        assert to_catalogue(original, original.box()).catalogue.flux_limited
     for choice in ("massive", "random"):
         make(
             box_run,
