@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import permutations, product
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
@@ -102,6 +103,12 @@ def apply_symmetry(
             signs[vector[axis]] = -1.0 if symmetry.flips[axis] else 1.0
     index = torch.tensor(channels, device=tensor.device)
     return turned.index_select(first - 1, index) * signs[:, None, None, None]
+
+
+def turn_vectors(vectors: Float[np.ndarray, "n 3"], symmetry: Symmetry) -> Float[np.ndarray, "n 3"]:
+    """Turn and flip vectors, or places about the centre, as `apply_symmetry` does those of a mesh."""
+    signs = np.where(symmetry.flips, -1, 1).astype(vectors.dtype)
+    return vectors if symmetry == IDENTITY else vectors[:, symmetry.permutation] * signs
 
 
 def invert_symmetry(symmetry: Symmetry) -> Symmetry:

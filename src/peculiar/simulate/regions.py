@@ -15,6 +15,7 @@ from peculiar.core.catalogue import Catalogue, LineOfSight
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.limits import require_density
+from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, turn_vectors
 from peculiar.simulate.mocks import SimulatedBox
 
 FARTHEST_SHIFT = 60.0
@@ -115,7 +116,9 @@ class MockSurvey:
     inner : Box
         The region without its margin, with its mesh.
     rows : three arrays of int
-        Cells of the simulated box, along each axis, that the region's cells are.
+        Cells of the simulated box, along each of its axes, that the region's cells are before the turn.
+    turn : Symmetry
+        By which the box was turned about the region's centre.
     """
 
     catalogue: Catalogue
@@ -124,6 +127,7 @@ class MockSurvey:
     velocity: Field
     inner: Box
     rows: tuple[Int[np.ndarray, " x"], Int[np.ndarray, " y"], Int[np.ndarray, " z"]]
+    turn: Symmetry = IDENTITY
 
     @cached_property
     def momentum(self) -> Field:
@@ -158,6 +162,7 @@ def observe_region(
     completeness: Field | None = None,
     line_of_sight: LineOfSight = "radial",
     observer: tuple[float, float, float] | None = None,
+    turn: Symmetry = IDENTITY,
     seed: int,
 ) -> MockSurvey:
     """Observe a cube of a periodic box, without its surroundings.
@@ -181,6 +186,8 @@ def observe_region(
         of a flux-limited survey.
     line_of_sight, observer : as in `Catalogue`
         In the survey's coordinates.
+    turn : Symmetry
+        By which matter and objects are turned about the cube's centre before they are observed.
     seed : int
         Of the objects that are chosen.
 
@@ -219,10 +226,10 @@ def observe_region(
     centre = inner.side / 2
     # Of the periodic images of an object, the one nearest to the cube's centre.
     relative = (tracers.positions - start - centre + simulated.box.side / 2) % simulated.box.side
-    relative += centre - simulated.box.side / 2
-    near = (np.abs(relative - centre) < centre + FARTHEST_SHIFT).all(axis=1)
-    real = relative[near] + np.asarray(inner.origin)
-    velocities = tracers.velocities[near]
+    relative -= simulated.box.side / 2
+    near = (np.abs(relative) < centre + FARTHEST_SHIFT).all(axis=1)
+    real = turn_vectors(relative[near], turn) + centre + np.asarray(inner.origin)
+    velocities = turn_vectors(tracers.velocities[near], turn)
     sight = tracers.replace(line_of_sight=line_of_sight, observer=observer).sight_lines(real)
     factor = simulated.cosmology.redshift_space_factor(simulated.redshift)
     along = np.einsum("ij,ij->i", velocities, sight) * factor
@@ -252,8 +259,8 @@ def observe_region(
     )
     x, y, z = ((np.arange(region.mesh) + corner - margin) % simulated.box.mesh for corner in at)
     rows = (x, y, z)
-    density, velocity = (_cut(field, rows, region) for field in (simulated.density, simulated.velocity))
-    return MockSurvey(catalogue, real[seen], density, velocity, inner, rows)
+    density, velocity = (_cut(field, rows, region, turn) for field in (simulated.density, simulated.velocity))
+    return MockSurvey(catalogue, real[seen], density, velocity, inner, rows, turn)
 
 
 def _inside(region: Box, margin: int) -> torch.Tensor:
@@ -264,9 +271,9 @@ def _inside(region: Box, margin: int) -> torch.Tensor:
     return inside
 
 
-def _cut(field: Field, rows: tuple[np.ndarray, ...], region: Box) -> Field:
+def _cut(field: Field, rows: tuple[np.ndarray, ...], region: Box, turn: Symmetry) -> Field:
     x, y, z = (torch.from_numpy(index) for index in np.ix_(*rows))
-    data = field.data[:, x, y, z]
+    data = apply_symmetry(field.data[:, x, y, z], turn, vectors=[(0, 1, 2)] if field.kind == "vector" else ())
     return Field(
         data.contiguous(), region, field.names, field.unit, kind=field.kind, definition=field.definition
     )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,25 @@ class TrainingPair(Protocol):
 
     def crop(self, corner: Sequence[int], size: int) -> Pair:
         """Cut a cube out of the meshes; size 0 takes the whole mesh, rolled by the corner where it is periodic."""
+        ...
+
+
+@runtime_checkable
+class FreshPair(Protocol):
+    """One box of which every crop is made anew, turned already."""
+
+    @property
+    def cells(self) -> int:
+        """Cells along a side."""
+        ...
+
+    @property
+    def periodic(self) -> bool:
+        """Whether opposite faces are one."""
+        ...
+
+    def draw(self, random: np.random.Generator, size: int) -> Pair:
+        """Make a cube; size 0 is a whole mesh."""
         ...
 
 
@@ -114,7 +133,7 @@ class Crops(IterableDataset[Pair]):
 
     Parameters
     ----------
-    pairs : sequence of TrainingPair
+    pairs : sequence of TrainingPair or FreshPair
         Where crops come from, with equal chance; their meshes may differ.
     crop : int
         Cells along a side; 0 for whole boxes (rolled by a random shift where they are periodic).
@@ -131,7 +150,7 @@ class Crops(IterableDataset[Pair]):
 
     def __init__(
         self,
-        pairs: Sequence[TrainingPair],
+        pairs: Sequence[TrainingPair | FreshPair],
         *,
         crop: int,
         batch_size: int,
@@ -165,11 +184,14 @@ class Crops(IterableDataset[Pair]):
         """Return the batch of one step: inputs (batch, channel, x, y, z) and targets (batch, channel, x, y, z)."""
         random = np.random.default_rng([self.seed, step, self.rank])
         drawn: list[Pair] = []
-        among: Sequence[TrainingPair] = self.pairs
+        among: Sequence[TrainingPair | FreshPair] = self.pairs
         for _ in range(self.batch_size):
             pair = among[int(random.integers(len(among)))]
             cells = pair.cells
             among = self.pairs if self.crop else self.alike[cells]
+            if isinstance(pair, FreshPair):
+                drawn.append(pair.draw(random, self.crop))
+                continue
             corners = cells if pair.periodic else cells - (self.crop or cells) + 1
             corner = random.integers(corners, size=3).tolist()
             element = self.elements[random.integers(len(self.elements))]

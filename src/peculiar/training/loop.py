@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from peculiar.core.errors import InputError
 from peculiar.core.extras import extra
 from peculiar.training.checkpoint import CHECKPOINT, WholeCheckpoints, load_checkpoint, restoring
-from peculiar.training.dataset import Crops, TrainingPair, Vectors, WholeBoxes
+from peculiar.training.dataset import Crops, FreshPair, TrainingPair, Vectors, WholeBoxes
 from peculiar.training.meshes import check_meshes
 from peculiar.training.objectives import Objective
 from peculiar.training.report import Report
@@ -255,7 +255,7 @@ def quiet_lightning() -> Iterator[None]:
 def fit(
     network: torch.nn.Module,
     *,
-    training: Sequence[TrainingPair],
+    training: Sequence[TrainingPair | FreshPair],
     validation: Sequence[TrainingPair],
     objective: Objective,
     settings: TrainSettings,
@@ -272,7 +272,7 @@ def fit(
     ----------
     network : torch.nn.Module
         From `peculiar.models.build`.
-    training, validation : sequence of TrainingPair
+    training, validation : sequence of TrainingPair, or of FreshPair for training
         Boxes for crops, and boxes for whole-box validation.
     objective : Objective
         What is minimised.

@@ -69,6 +69,11 @@ class DataSettings(Frozen):
     validation_boxes: int | None = Field(None, gt=0)
     variants: tuple[Variant, ...] = Field(default=(Variant(),), min_length=1)
     cubes: tuple[SurveyVariant, ...] = Field((), description="for inputs of surveys, in place of variants")
+    fresh: bool = Field(
+        False,
+        description="whether every training step observes a cube anew, at a random place and turn of a box; the "
+        "number of `cubes` is then of validation alone",
+    )
     unseen: Literal["true", "expected"] = Field(
         "true",
         description="flow that matter unseen by cubes causes in their targets: the true one, or the inputs'",
@@ -125,6 +130,8 @@ class Recipe(Frozen):
             )
         if getattr(self.inputs, "isolated", False) != bool(self.data.cubes):
             raise ValueError(f"data.cubes belong to inputs of surveys, got inputs {self.inputs.kind!r}")
+        if self.data.fresh and not self.data.cubes:
+            raise ValueError("data.fresh belongs to data.cubes, got none")
         for kind, architecture in _NETWORKS.items():
             if (self.loss.kind == kind) != (self.network.architecture == architecture):
                 raise ValueError(

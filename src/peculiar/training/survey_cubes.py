@@ -23,12 +23,13 @@ from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.records import checksum
 from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers, observe_region, with_margin
-from peculiar.training.cache import box_key, cache_of, is_mesh, save_meshes
+from peculiar.training.cache import MakeInputs, box_key, cache_of, is_mesh, save_meshes
 from peculiar.training.dataset import MeshPair
 from peculiar.training.settings import Frozen
 from peculiar.training.variants import UNSEEN_SMOOTHING
@@ -130,6 +131,7 @@ def observe_cube(
     tracers: Catalogue | None = None,
     margin: int = MARGIN,
     places: Literal["apart", "random"] = "apart",
+    turn: Symmetry = IDENTITY,
 ) -> MockSurvey:
     """Observe one cube of a box.
 
@@ -144,6 +146,8 @@ def observe_cube(
     margin : int
         Cells around the cube.
     places : "apart" or "random"
+    turn : Symmetry
+        By which the box is turned before it is observed.
 
     Raises
     ------
@@ -178,7 +182,9 @@ def observe_cube(
     else:
         assert variant.survey is not None
         survey = footprint(variant.survey, simulated.cosmology)
-        place = survey.best(inner) if variant.pattern == "survey cube" else survey.random(inner, random)
+        place = (
+            _best_place(survey, inner) if variant.pattern == "survey cube" else survey.random(inner, random)
+        )
         inner = Box(inner.side, cells, origin=place, periodic=False)
         observer = ORIGIN
     tracers = tracers or box_tracers(simulated, variant.tracers(), seed=simulated.seed)
@@ -194,10 +200,17 @@ def observe_cube(
         completeness=expected,
         line_of_sight=sight,
         observer=observer,
+        turn=turn,
         seed=number,
     )
 
 
+@lru_cache(maxsize=4)
+def _best_place(survey: Footprint, inner: Box) -> tuple[float, float, float]:
+    return survey.best(inner)
+
+
+@lru_cache(maxsize=16)
 def _completeness(
     survey: Footprint, inner: Box, margin: int, available: float, mean: float | None
 ) -> tuple[Field, float]:
@@ -229,17 +242,40 @@ def unseen_displacement(simulated: SimulatedBox, mock: MockSurvey) -> Float[torc
     n = mock.density.box.mesh
     covered = sampling(mock.catalogue, n).covered
     assert covered is not None
+    unturned = apply_symmetry(covered[None, :n, :n, :n], invert_symmetry(mock.turn))[0]
     delta = simulated.density.data[0].clone()
-    delta[x, y, z] = torch.where(covered[:n, :n, :n], 0.0, delta[x, y, z])
+    delta[x, y, z] = torch.where(unturned, 0.0, delta[x, y, z])
     delta_k = smoothed_fourier(delta, box, smoothing=UNSEEN_SMOOTHING, bias=1.0)
-    return displacement_from_fourier(delta_k, box)[:, x, y, z]
+    unseen = displacement_from_fourier(delta_k, box)[:, x, y, z]
+    return apply_symmetry(unseen, mock.turn, vectors=[(0, 1, 2)])
+
+
+def cube_targets(
+    simulated: SimulatedBox, mock: MockSurvey, known: Float[torch.Tensor, "3 x y z"] | None = None
+) -> Float[torch.Tensor, "channel x y z"]:
+    """Return the targets of an observed cube.
+
+    Parameters
+    ----------
+    simulated : SimulatedBox
+    mock : MockSurvey
+        Of it.
+    known : (3, x, y, z) [Mpc/h], optional
+        The displacement that unseen matter is expected to cause: stands in place of the one that it does cause.
+    """
+    factor = simulated.cosmology.velocity_factor(simulated.redshift)
+    velocity = mock.velocity.data
+    if known is not None:
+        velocity = velocity + factor * (known - unseen_displacement(simulated, mock))
+    density = mock.density.data
+    return encode(density, velocity, velocity * (1 + density), velocity_factor=factor)
 
 
 def cached_cubes(
     boxes: Sequence[Path],
     variants: Sequence[SurveyVariant],
     *,
-    make_inputs: Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]],
+    make_inputs: MakeInputs,
     channels: int,
     description: Mapping[str, Any],
     expected: slice | None = None,
@@ -290,13 +326,11 @@ def cached_cubes(
                             mock.catalogue, mock.density.box.mesh, box.cosmology
                         ).half()
                     if not true:  # other inputs may share them
-                        velocity = mock.velocity.data
+                        known = None
                         if expected is not None:
                             known = made[inputs] if inputs in made else torch.from_numpy(np.load(inputs))
                             known = known[expected].float()
-                            velocity = velocity + factor * (known - unseen_displacement(box, mock))
-                        physical = (mock.density.data, velocity, velocity * (1 + mock.density.data))
-                        made[targets] = encode(*physical, velocity_factor=factor).half()
+                        made[targets] = cube_targets(box, mock, known).half()
                     save_meshes(made)
                 label = f"{path.stem} {variant.name} {number}"
                 pairs.append(MeshPair(inputs, (targets,), factor, label, periodic=False))

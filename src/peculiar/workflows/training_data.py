@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.cosmology import Cosmology
@@ -23,7 +26,8 @@ from peculiar.simulate.pairs import DisplacementPair
 from peculiar.simulate.runs import open_pairs, open_run, run_epochs, seed_of
 from peculiar.training.cache import cached_filter, cached_flows, cached_pairs
 from peculiar.training.counts import CountInputs, cached_counts
-from peculiar.training.dataset import TrainingPair
+from peculiar.training.dataset import FreshPair, TrainingPair
+from peculiar.training.fresh_cubes import FreshCubes
 from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
 from peculiar.training.survey_cubes import cached_cubes, footprint
@@ -130,7 +134,7 @@ def with_tables(settings: Recipe, splits: dict[str, list[Path]]) -> Recipe:
 
 def training_pairs(
     settings: Recipe, splits: dict[str, list[Path]]
-) -> tuple[list[TrainingPair], list[TrainingPair]]:
+) -> tuple[Sequence[TrainingPair | FreshPair], list[TrainingPair]]:
     """Return the pairs of training and of validation, making meshes that are not there yet.
 
     Raises
@@ -149,6 +153,9 @@ def training_pairs(
             pairs = cached_counts(paths, spec, advance=advance)
     elif isinstance(spec, DensityInputs):
         pairs = _flows(settings, spec, paths)
+    elif settings.data.fresh:
+        validation = _cubes(settings, spec, splits["validation"])
+        return _fresh(settings, spec, splits["train"]), list(validation)
     else:
         pairs = (_cubes if spec.isolated else _tracers)(settings, spec, paths)
     first = len(pairs) * len(splits["train"]) // len(paths)
@@ -158,14 +165,11 @@ def training_pairs(
 def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.variants
 
-    def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
-        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
-
     with progress_bar("meshes", total=len(paths) * len(variants)) as advance:
         return cached_pairs(
             paths,
             variants,
-            make_inputs=make_inputs,
+            make_inputs=partial(_inputs, spec),
             channels=len(spec.names),
             description=spec.model_dump(mode="json") | spec.tables,
             linear_density=spec.names.of("wiener_density") if "wiener_density" in spec.names else None,
@@ -176,19 +180,39 @@ def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequ
 def _cubes(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
     variants = settings.data.cubes
 
-    def make_inputs(catalogue: Catalogue, cells: int, cosmology: Cosmology) -> torch.Tensor:
-        return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
-
     with progress_bar("cubes", total=len(paths) * sum(variant.cubes for variant in variants)) as advance:
         return cached_cubes(
             paths,
             variants,
-            make_inputs=make_inputs,
+            make_inputs=partial(_inputs, spec),
             channels=len(spec.names),
             description=spec.model_dump(mode="json") | spec.tables,
-            expected=spec.names.of(SURROUNDINGS) if settings.data.unseen == "expected" else None,
+            expected=_expected(settings, spec),
             advance=advance,
         )
+
+
+def _fresh(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> list[FreshCubes]:
+    """Return where cubes come from; one is observed of each, for what cannot be observed is to be told now."""
+    boxes = [SimulatedBox.open(path) for path in paths]
+    variants, expected = settings.data.cubes, _expected(settings, spec)
+    sources = [FreshCubes(box, one, partial(_inputs, spec), expected) for box in boxes for one in variants]
+    with progress_bar("boxes", total=len(sources)) as advance:
+        for source in sources:
+            source.draw(np.random.default_rng(0), settings.train.crop)
+            advance(1)
+    return sources
+
+
+def _inputs(
+    spec: CatalogueInputs, catalogue: Catalogue, cells: int, cosmology: Cosmology
+) -> Float[torch.Tensor, "channel x y z"]:
+    return network_inputs(catalogue, cells=cells, cosmology=cosmology, spec=spec).data
+
+
+def _expected(settings: Recipe, spec: CatalogueInputs) -> slice | None:
+    """Return the input channels whose flow stands in the targets for that of unseen matter, if any."""
+    return spec.names.of(SURROUNDINGS) if settings.data.unseen == "expected" else None
 
 
 def _flows(settings: Recipe, spec: DensityInputs, paths: list[Path]) -> Sequence[TrainingPair]:

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from peculiar.core import InputError
-from peculiar.fields.symmetry import IDENTITY, apply_symmetry, invert_symmetry, symmetries
+from peculiar.fields.symmetry import IDENTITY, apply_symmetry, invert_symmetry, symmetries, turn_vectors
 
 
 def gradient(scalar):
@@ -49,3 +50,13 @@ def test_scalars_do_not_change_sign_and_gradients_flow():
 def test_unknown_axis_is_refused():
     with pytest.raises(InputError, match="line_of_sight must be"):
         symmetries("w")
+
+
+@pytest.mark.parametrize("symmetry", symmetries())
+def test_places_turn_as_meshes_do(symmetry):
+    """A cell that is marked stands, after a turn, where its place about the centre has turned to."""
+    cell = np.array([[0, 1, 3]])
+    mesh = torch.zeros(1, 4, 4, 4)
+    mesh[0, 0, 1, 3] = 1.0
+    turned = turn_vectors(cell + 0.5 - 2.0, symmetry) + 2.0 - 0.5
+    assert apply_symmetry(mesh, symmetry)[0].nonzero().tolist() == turned.tolist()

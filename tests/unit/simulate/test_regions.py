@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
+from peculiar.fields.symmetry import Symmetry, apply_symmetry, turn_vectors
 from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
@@ -88,6 +89,19 @@ def test_objects_stand_in_redshift_space(simulated, tracers, sight):
     unit = np.broadcast_to(unit / np.linalg.norm(unit, axis=-1, keepdims=True), shift.shape)
     along = (mock.catalogue.velocities * unit).sum(axis=1)
     assert np.allclose(shift, along[:, None] / 100 * unit, atol=1e-6)  # a H = 100 km/s per Mpc/h at z = 0
+
+
+def test_a_box_that_is_turned_is_seen_along_another_of_its_axes(simulated, tracers):
+    turn = Symmetry((2, 0, 1), (True, False, True))  # z is the old y, from its other end
+    place = {"at": (12, 3, 0), "margin": 2, "seed": 0}
+    plain = observe_region(simulated, tracers, cube(), line_of_sight="y", **place)
+    mock = observe_region(simulated, tracers, cube(), line_of_sight="z", turn=turn, **place)
+    for name in ("positions", "velocities"):
+        centre = 20.0 * (name == "positions")
+        expected = turn_vectors(getattr(plain.catalogue, name) - centre, turn) + centre
+        assert np.allclose(getattr(mock.catalogue, name), expected, atol=1e-4)
+    assert torch.equal(mock.density.data, apply_symmetry(plain.density.data, turn))
+    assert torch.equal(mock.velocity.data, apply_symmetry(plain.velocity.data, turn, vectors=[(0, 1, 2)]))
 
 
 def test_all_objects_of_the_cube_in_redshift_space_are_seen_and_no_other(simulated, tracers):

@@ -7,6 +7,7 @@ import torch
 from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.fields.calculus import displacement
 from peculiar.fields.smooth import gaussian
+from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.linear.overdensity import sampling
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models.channels import OUTPUTS, VELOCITY
@@ -14,6 +15,8 @@ from peculiar.simulate.box_files import write_box
 from peculiar.simulate.halos import Halos
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.satellites import Members
+from peculiar.training.dataset import Crops
+from peculiar.training.fresh_cubes import FreshCubes
 from peculiar.training.survey_cubes import (
     SurveyVariant,
     cached_cubes,
@@ -200,12 +203,14 @@ def test_what_cannot_be_seen_moves_as_expected_in_the_targets(simulated):
     assert torch.allclose(moved, unseen_displacement(simulated, mock) - 0.5, atol=2e-2)
 
 
-def test_unseen_and_seen_matter_move_a_region_together(simulated):
+@pytest.mark.parametrize("turn", [IDENTITY, Symmetry((2, 0, 1), (True, False, True))])
+def test_unseen_and_seen_matter_move_a_region_together(simulated, turn):
     """Linear theory: with the flow of what is covered, the flow is that of the whole box."""
-    mock = observe_cube(simulated, variant(), number=3, places="random")
-    unseen = unseen_displacement(simulated, mock)
+    mock = observe_cube(simulated, variant(), number=3, places="random", turn=turn)
+    back = invert_symmetry(turn)
+    unseen = apply_symmetry(unseen_displacement(simulated, mock), back, vectors=[(0, 1, 2)])
     n = mock.density.box.mesh
-    covered = sampling(mock.catalogue, n).covered[:n, :n, :n]
+    covered = apply_symmetry(sampling(mock.catalogue, n).covered[None, :n, :n, :n], back)[0]
     x, y, z = (torch.from_numpy(index) for index in np.ix_(*mock.rows))
     seen = torch.zeros(CELLS, CELLS, CELLS)
     seen[x, y, z] = torch.where(covered, simulated.density.data[0][x, y, z], 0.0)
@@ -214,3 +219,46 @@ def test_unseen_and_seen_matter_move_a_region_together(simulated):
         for delta in (seen, simulated.density.data[0])
     ]
     assert torch.allclose(unseen + parts[0][:, x, y, z], parts[1][:, x, y, z], atol=1e-3)
+
+
+def fresh(simulated, **changes):
+    spec = SurveyInputs(kind="observed", values="density")
+
+    def make(catalogue, cells, cosmology):
+        return spec.channels(catalogue, cells=cells, cosmology=cosmology)
+
+    return FreshCubes(simulated, variant(**changes), make)
+
+
+def test_every_step_sees_another_cube_and_a_resumed_training_the_same(simulated):
+    def crops(start):
+        return Crops([fresh(simulated)], crop=16, batch_size=2, steps=4, seed=5, start=start)
+
+    batches = list(crops(0))
+    inputs, targets = batches[3]
+    assert inputs.shape == (2, 1, 16, 16, 16)
+    assert targets.shape == (2, len(OUTPUTS), 16, 16, 16)
+    for one, again in zip(batches[3], next(iter(crops(3))), strict=True):
+        assert torch.equal(one, again)
+    speeds = [float(cube[VELOCITY].norm()) for _, cubes in batches for cube in cubes]
+    assert len(set(speeds)) == len(speeds)
+
+
+def test_a_fresh_cube_is_the_box_at_some_place_and_turn(simulated):
+    """Its values are the box's, and nothing is seen beyond its faces."""
+    inputs, targets = fresh(simulated).draw(np.random.default_rng(1), 0)
+    true = simulated.velocity.data / COSMOLOGY.velocity_factor(0.0)
+    known = set(true.abs().flatten().tolist())
+    assert {abs(value) for value in targets[VELOCITY].flatten().tolist()} <= known
+    rows = slice(6, 18)
+    assert float(inputs[0, rows, rows, rows].sum()) == pytest.approx(float(inputs.sum())) != 0
+
+
+def test_a_survey_stays_where_it_is_while_the_box_turns(simulated):
+    one = {"pattern": "survey cube", "survey": "sdss_main", "number_density": 1e-4, "masses": False}
+    seen = [fresh(simulated, **one).draw(np.random.default_rng(seed), 0)[0] for seed in (1, 2)]
+    empty = [mesh[0] == 0 for mesh in seen]
+    place = observe_cube(simulated, variant(**one), number=0, places="random").catalogue
+    for cells in empty:
+        assert bool(cells[place.completeness.data[0] == 0].all())
+    assert not torch.equal(*seen)

@@ -4,11 +4,13 @@ import pytest
 
 from peculiar.core import InputError
 from peculiar.simulate.mocks import SimulatedBox
+from peculiar.training.dataset import MeshPair
+from peculiar.training.fresh_cubes import FreshCubes
 from peculiar.training.recipe import RECIPES, load_recipe
 from peculiar.training.survey_cubes import observe_cube, variant_key
 from peculiar.workflows.train import train
 from peculiar.workflows.train_plan import check_plan
-from peculiar.workflows.training_data import mesh_shapes, split_files
+from peculiar.workflows.training_data import mesh_shapes, split_files, training_pairs
 from peculiar.workflows.tune import tune
 
 
@@ -118,6 +120,20 @@ def test_a_search_is_checked_before_work(run, tmp_path, monkeypatch, options, wo
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_fresh_cubes_are_of_training_alone(run):
+    settings = load_recipe("wang2024", profile="smoke", changes=["data.fresh=true"])
+    training, validation = training_pairs(settings, split_files(run, settings))
+    assert [type(pair) for pair in (*training, *validation)] == [FreshCubes, MeshPair]
+    assert {path.parent.name for path in run.rglob("*.npy")} == {"box-00501"}
+
+
+def test_fresh_cubes_that_a_box_cannot_hold_are_refused_before_the_first_step(run):
+    cubes = "data.cubes=[{name='dense', pattern='random', cubes=1, cells=20, number_density=1.0}]"
+    settings = load_recipe("wang2024", profile="smoke", changes=["data.fresh=true", cubes])
+    with pytest.raises(InputError, match="number_density must be at most that of the box's objects"):
+        training_pairs(settings, split_files(run, settings))
+
+
 @pytest.fixture
 def own_survey(cap_survey, tmp_path):
     """A recipe beside a survey file, with cubes in that survey's footprint."""
@@ -205,6 +221,7 @@ def test_a_fitted_filter_has_one_cell_size(run, tmp_path):
             'data.unseen="expected"',
             "data.unseen 'expected' needs inputs of kind 'survey', got 'observed'",
         ),
+        ("residual", "data.fresh=true", "data.fresh belongs to data.cubes, got none"),
         ("wu2021", 'inputs.conditions=["bias"]', "conditions must be among redshift, Omega_m, growth, cell"),
     ],
 )
