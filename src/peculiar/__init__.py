@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from peculiar.core.cosmologies import parse_cosmology
     from peculiar.fields.files import read_fields, write_fields
     from peculiar.fields.objects import at_objects
+    from peculiar.inference.draws import draws
     from peculiar.inference.model_card import available_models, load_model
     from peculiar.inference.painted_boxes import PaintedSettings
     from peculiar.inference.reconstruction import Reconstruction
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from peculiar.workflows.cite import Reference, cite
     from peculiar.workflows.compare import CompareOptions, compare, compare_fields, compare_file
     from peculiar.workflows.demo import demo
+    from peculiar.workflows.drawing import DrawOptions
     from peculiar.workflows.emulate import emulate, emulate_file
     from peculiar.workflows.evaluate import evaluate
     from peculiar.workflows.figures import draw_figures
@@ -96,6 +98,7 @@ _ROOMS = {
         "write_fields",
     ),
     "peculiar.fields.objects": ("at_objects",),
+    "peculiar.inference.draws": ("draws",),
     "peculiar.inference.model_card": (
         "available_models",
         "load_model",
@@ -119,6 +122,7 @@ _ROOMS = {
         "compare_file",
     ),
     "peculiar.workflows.demo": ("demo",),
+    "peculiar.workflows.drawing": ("DrawOptions",),
     "peculiar.workflows.emulate": (
         "emulate",
         "emulate_file",
@@ -161,6 +165,7 @@ __all__ = [
     "CatalogueOptions",
     "CompareOptions",
     "Cosmology",
+    "DrawOptions",
     "Field",
     "InputError",
     "MatterFields",
@@ -181,6 +186,7 @@ __all__ = [
     "compare_file",
     "demo",
     "draw_figures",
+    "draws",
     "emulate",
     "emulate_file",
     "evaluate",

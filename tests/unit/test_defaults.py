@@ -63,7 +63,13 @@ FACE = {
         {"ra", "dec", "z", "json", "catalogue", "out"},
     ),
     "reconstruct": (
-        (peculiar.reconstruct_file, peculiar.CatalogueOptions, peculiar.BaoOptions, *SURVEY),
+        (
+            peculiar.reconstruct_file,
+            peculiar.CatalogueOptions,
+            peculiar.BaoOptions,
+            peculiar.DrawOptions,
+            *SURVEY,
+        ),
         COLUMNS
         | CREW
         | {"catalogue": "source", "box": "box_size", "los": "line_of_sight", "at_objects": "objects"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from string import digits
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ COLUMNS = {
     "y_real": ("Mpc / h", "comoving position in real space"),
     "z_real": ("Mpc / h", "comoving position in real space"),
     "v_los_error": ("km / s", "standard error of v_los, small-scale motions apart"),
+    "v_los_draw_": ("km / s", "draw of v_los, of the field and of the place on the sight line"),
     "known_fraction": ("", "share of the velocity's variance that the survey knows, in linear theory"),
     "unseen": ("", "whether the survey saw nothing there: values are extrapolated"),
     "v_los_scatter": ("km / s", "error of v_los beside v_los_error: of the place on the sight line"),
@@ -38,7 +40,7 @@ COLUMNS = {
     "v_error": ("km / s", "Gaussian error of v_measured"),
     "v_predicted": ("km / s", "of beta v_field + V_ext, given the redshift"),
 }
-"""Columns that are added to tables: unit and meaning. The h of Mpc / h is the Hubble parameter."""
+"""Columns that are added to tables: unit and meaning; a number may follow. The h of Mpc / h is the Hubble parameter."""
 
 
 OBJECT_COLUMNS = ("vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real")
@@ -99,7 +101,7 @@ def with_columns(
     for name, values in columns.items():
         if len(values) != len(table):
             raise InputError(f"{name} must have one row per object ({len(table)}), got {len(values)}")
-        unit, usual = COLUMNS[name]
+        unit, usual = COLUMNS[name.rstrip(digits)]
         meaning = (meanings or {}).get(name, usual)
         result[name] = Column(values, unit=u.Unit(unit) if unit else None, description=meaning)
     return result

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -63,6 +63,15 @@ class SurveyCatalogue:
     limits: tuple[float, float]
     groups: Groups | None = None
     weighting: str = ""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What only fields of a survey say of themselves."""
+        return {
+            "full_density": self.full_density,
+            "distances_used": list(self.seen.distances),
+            "volume_used": self.seen.share,
+        }
 
     def seen_rows(self, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
         """Return which positions lie in the mask, the limits and the box."""

@@ -50,6 +50,17 @@ class Shifted:
     ] = None
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Options of draws."""
+
+    draws: Annotated[
+        int,
+        typer.Option(help="Draws of density and velocity, into OUT/draws, and v_los_draw_000... of objects."),
+    ] = 0
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0
+
+
 @app.command()
 @spread
 def reconstruct(
@@ -131,6 +142,7 @@ def reconstruct(
     ] = False,
     sample: Sample,
     shifted: Shifted,
+    drawn: Drawn,
     periodic: Annotated[bool, typer.Option(help="Whether opposite faces of the box are one.")] = True,
     origin: Annotated[
         str | None, typer.Option(help="Lower corner of the box [Mpc/h].", metavar="X,Y,Z")
@@ -161,6 +173,7 @@ def reconstruct(
     from peculiar.core.cosmologies import parse_cosmology
     from peculiar.workflows.bao import BaoOptions
     from peculiar.workflows.catalogue_options import CatalogueOptions
+    from peculiar.workflows.drawing import DrawOptions
     from peculiar.workflows.reconstruct_file import reconstruct_file
 
     described = sample.resolve(column if sky else None)
@@ -196,6 +209,7 @@ def reconstruct(
         unseen=unseen,
         vpec=vpec,
         shifted=BaoOptions(**asdict(shifted)),
+        drawn=DrawOptions(**asdict(drawn)),
         device=device,
         workers=crew.chosen(),
         force=force,

@@ -22,7 +22,7 @@ from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
 from peculiar.core.records import StoredCosmology, checksum, read_json
 from peculiar.fields.conditions import Task
-from peculiar.inference.card_values import DensityTransfer, FrozenValues, Selection, VectorTransfer
+from peculiar.inference.card_values import DensityTransfer, FrozenValues, Residuals, Selection, VectorTransfer
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
@@ -119,9 +119,8 @@ class ModelCard(_Card):
     periodic_training: bool
     density_transfer: DensityTransfer
     splits: dict[str, tuple[int, ...]]
-    tables: dict[str, str] = Field(
-        default_factory=dict, description="checksums of the tables that its inputs are made with"
-    )
+    tables: dict[str, str] = Field(default_factory=dict, description="checksums of what makes its inputs")
+    residuals: Residuals | None = Field(None, description="what is left of validation boxes, for draws")
 
 
 class EmulatorCard(_Card):

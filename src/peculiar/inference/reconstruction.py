@@ -33,6 +33,7 @@ from peculiar.fields.objects import (
     unseen_places,
 )
 from peculiar.fields.sight import SkySight, in_box
+from peculiar.inference.card_values import Residuals
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
 from peculiar.inference.reading import reader_of
 from peculiar.inference.released import released
@@ -75,6 +76,8 @@ class Reconstruction(Mapping[str, Field]):
         Where the catalogue lay outside the model's range, with the numbers.
     catalogue : Catalogue, optional
         What they were reconstructed from; a file does not hold it.
+    residuals : Residuals, optional
+        What its model leaves, for `peculiar.draws`; a file does not hold it.
     record : mapping
         Further attributes of the file, such as provenance.
 
@@ -96,6 +99,7 @@ class Reconstruction(Mapping[str, Field]):
     checksum: str = ""
     warnings: tuple[str, ...] = ()
     catalogue: Catalogue | None = field(default=None, repr=False)
+    residuals: Residuals | None = field(default=None, repr=False)
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -198,8 +202,8 @@ class Reconstruction(Mapping[str, Field]):
             If the positions have another shape, or the file knows no objects and none are given.
         """
         if positions is None:
-            positions = self._known_catalogue("positions").positions
-        elif isinstance(positions, Catalogue):
+            positions = self._known_catalogue("positions")
+        if isinstance(positions, Catalogue):
             positions = positions.positions
         elif np.ndim(positions) != 2 or np.shape(positions)[1] != 3:
             raise InputError(f"positions must have shape (n, 3), got {np.shape(positions)}")

@@ -15,9 +15,17 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.fields.smooth import gaussian_window
-from peculiar.linear.clustering import COARSE_CELL, coarse_cells, linear_bias, matter_power, painted_power
+from peculiar.linear.clustering import (
+    COARSE_CELL,
+    coarse_cells,
+    linear_bias,
+    matter_power,
+    measure_clustering,
+    painted_power,
+)
 from peculiar.linear.light_cone import of_epoch, on_mesh
-from peculiar.linear.overdensity import crop_finer, fourier_box, sampling
+from peculiar.linear.optimal_weights import optimal_weights
+from peculiar.linear.overdensity import crop_finer, fourier_box, mean_density, sampling
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
 Amplitude = Literal["mean", "unbiased"]
@@ -170,6 +178,34 @@ def long_wave_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> 
     k = np.geomspace(1e-5, longest, 500)
     variance = np.trapezoid(cosmology.linear_power(k, redshift), k) / (6 * math.pi**2)
     return cosmology.velocity_factor(redshift) * math.sqrt(variance)
+
+
+def linear_error(
+    catalogue: Catalogue, *, cells: int, cosmology: Cosmology, shares: tuple[float, ...] = (1.0,)
+) -> Float[np.ndarray, " share"]:
+    """Return the error of a velocity component over a H f that the shot noise of a catalogue leaves [Mpc/h].
+
+    sigma^2 = int P N / (b^2 P + N) dk / (6 pi^2) over the waves of the mesh, with b and N of its weighted tracers
+    (`peculiar.linear.MultiTracerWiener`). Motions that are not linear, and the edges of a survey, are not in it.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    cells : int
+        Mesh cells along a side of the catalogue's box.
+    cosmology : Cosmology
+    shares : tuple of float
+        Completenesses to tell it of.
+    """
+    of_all = measure_clustering(catalogue, cosmology=cosmology)
+    weights = optimal_weights(catalogue, bias=of_all.bias, cosmology=cosmology)
+    found = measure_clustering(catalogue.replace(weights=weights), cosmology=cosmology)
+    box = fourier_box(catalogue.box.with_cells(cells))
+    k = np.geomspace(box.k_fundamental / 2, box.k_nyquist, 300)
+    power = cosmology.linear_power(k, catalogue.redshift)
+    mean = mean_density(catalogue) / catalogue.number_density
+    noise = found.noise / found.bias**2 * mean / np.asarray(shares)[:, None]
+    return np.sqrt(np.trapezoid(power * noise / (power + noise), k) / (6 * np.pi**2))
 
 
 def _divisor(fraction: torch.Tensor, amplitude: Amplitude) -> torch.Tensor:

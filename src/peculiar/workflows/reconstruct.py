@@ -86,11 +86,13 @@ def settle(
     default: bool,
     cells: int,
     cosmology: Cosmology,
+    drawn: bool = False,
 ) -> tuple[Reconstructor, list[str]]:
     """Return what a catalogue is reconstructed by, and where the catalogue lies outside the model's range.
 
     The iterative FFT and the Wiener filter get the catalogue's bias. The latter takes the place of a `default` network
-    that was not measured to win there, with an `OutOfRangeWarning`; within the range of `SPECIALIST` that one does.
+    that was not measured to win there, with an `OutOfRangeWarning`; within the range of `SPECIALIST` that one does,
+    unless it shall be `drawn` from and does not know what it leaves.
     """
     from peculiar.inference.card_range import outside_limits, range_texts
     from peculiar.inference.reconstructor import NeuralReconstructor
@@ -104,7 +106,8 @@ def settle(
         device: Device = "cuda" if reconstructor.device.type == "cuda" else "cpu"
         special, of_special = make_reconstructor(SPECIALIST, device=device)
         assert of_special is not None
-        if not outside_limits(of_special, catalogue, cells=cells, cosmology=cosmology):
+        known = of_special.residuals is not None or not drawn
+        if known and not outside_limits(of_special, catalogue, cells=cells, cosmology=cosmology):
             reconstructor, card = special, of_special
     texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology)
     limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology) if default else []
@@ -243,6 +246,8 @@ def reconstructed(
     record : mapping, optional
         Further attributes of the file.
     """
+    from peculiar.inference.draws import residuals_of
+
     card = getattr(by, "card", None)
     return Reconstruction.of(
         catalogue,
@@ -251,6 +256,7 @@ def reconstructed(
         model=by.name,
         checksum="" if card is None else card.weights_sha256,
         warnings=tuple(warnings),
+        residuals=residuals_of(by),
         record={**tuned(by), "velocity_amplitude": "mean", **(record or {})},
     )
 

@@ -46,7 +46,8 @@ from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
 from peculiar.workflows.bao import BaoOptions, shifted_tables
 from peculiar.workflows.catalogue_options import CatalogueOptions
-from peculiar.workflows.field_files import FIELD_BYTES, save_tiled, save_whole
+from peculiar.workflows.drawing import DrawOptions
+from peculiar.workflows.field_files import save_tiled, save_whole
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
@@ -91,6 +92,7 @@ def reconstruct_file(
     unseen: Unseen = "keep",
     vpec: bool = False,
     shifted: BaoOptions | None = None,
+    drawn: DrawOptions | None = None,
     device: Device = "auto",
     workers: Workers = None,
     force: bool = False,
@@ -131,6 +133,8 @@ def reconstruct_file(
         Add the columns "VPEC", "VPEC_ERR" and "zHD" to a survey's objects; see `vpec_columns`.
     shifted : BaoOptions, optional
         Positions shifted for baryon acoustic oscillations to write.
+    drawn : DrawOptions, optional
+        Draws of density and velocity to write into `out`, with a column for each in the table of objects.
     device : "auto", "cpu" or "cuda"
         Of networks: "auto" takes a GPU where torch sees one.
     workers : int or str, optional
@@ -145,7 +149,7 @@ def reconstruct_file(
     InputError
         For bad input, before the work starts where it can be known; nothing is then left behind.
     """
-    source, shifted = Path(source), shifted or BaoOptions()
+    source, shifted, drawn = Path(source), shifted or BaoOptions(), drawn or DrawOptions()
     outputs = _check_outputs(
         source,
         out=out,
@@ -169,9 +173,9 @@ def reconstruct_file(
         require_edges(options.survey is None and options.periodic)
     table = read_table(source)
     if objects is not None:
-        told = ["v_los_error", *(["known_fraction"] if assessed else [])]
+        of_field = ["v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
-        require_held(table, objects, added=(*OBJECT_COLUMNS, *told, *flags))
+        require_held(table, objects, added=(*OBJECT_COLUMNS, *of_field, *flags, *drawn.columns))
     shifted.check(table, options.survey)
     reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
@@ -201,12 +205,19 @@ def reconstruct_file(
         cells = max(catalogue.box.shape) if has_mesh else mesh_cells(catalogue.box, cell_size=cell_size)
     mesh = catalogue.box.with_cells(cells)
     reconstructor, outside_range = settle(
-        reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
+        reconstructor,
+        card,
+        catalogue,
+        default=model is None,
+        cells=cells,
+        cosmology=cosmology,
+        drawn=bool(drawn),
     )
+    drawn.require(reconstructor, amplitude=amplitude)
     reconstructor = fitting(reconstructor, mesh, memory=memory, workers=workers)
     tiled = reconstructor if isinstance(reconstructor, TiledReconstructor) else None
     for path in outputs:
-        require_space(path, size=FIELD_BYTES * mesh.cell_count + (tiled.scratch(mesh) if tiled else 0))
+        require_space(path, size=drawn.space(mesh) + (tiled.scratch(mesh) if tiled else 0))
     with progress_bar("reconstruct", total=3) as advance:
         made_by = provenance(
             _settings(
@@ -219,7 +230,8 @@ def reconstruct_file(
                 outside_range=outside_range,
                 amplitude=amplitude,
                 shifted=shifted,
-            ),
+            )
+            | drawn.settings,
             inputs=[*table_files(source), *chain.from_iterable(options.inputs.values())],
         )
         result_of = partial(
@@ -228,25 +240,26 @@ def reconstruct_file(
             by=reconstructor,
             cosmology=cosmology,
             warnings=outside_range,
-            record={"provenance": made_by} | _of_survey(made),
+            record={"provenance": made_by} | ({} if made is None else made.attributes),
         )
         whole = None
         if tiled is None or assessed:
             whole = result_of(reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology))
-            if assessed:
-                whole = whole.with_errors(amplitude=amplitude, errors=errors)
             advance(1)
         outside = unseen_rows = 0
         # Every output is whole under its temporary name before the first is renamed.
         with ExitStack() as stack:
             paths = [stack.enter_context(atomic_output(path, overwrite=force)) for path in outputs]
             if whole is not None:
-                result = save_whole(whole, paths)
+                told = whole.with_errors(amplitude=amplitude, errors=errors) if assessed else whole
+                result = save_whole(told, paths)
             elif tiled is not None:
                 result = save_tiled(
                     tiled, catalogue, cells=cells, cosmology=cosmology, result=result_of, paths=paths
                 )
                 advance(1)
+            asked = None if objects is None else positions
+            of_draws = drawn.save(whole or result, paths[0], positions=asked, unseen=unseen)
             advance(1)
             if objects is not None:
                 values = result.at_objects(positions)
@@ -254,7 +267,7 @@ def reconstruct_file(
                 if values.unseen is not None:
                     unseen_rows = int(values.unseen.sum())
                     values = values.without(values.unseen) if unseen == "nan" else values
-                added: dict[str, np.ndarray] = dict(value_columns(values))
+                added: dict[str, np.ndarray] = {**value_columns(values), **of_draws}
                 if values.unseen is not None:
                     added["unseen"] = values.unseen
                 if made is not None and vpec:
@@ -384,15 +397,4 @@ def _settings(
         **(asdict(shifted) if shifted.outputs else {}),
         "cosmology": cosmology_settings(cosmology),
         **tuned(reconstructor),
-    }
-
-
-def _of_survey(made: SurveyCatalogue | None) -> dict[str, Any]:
-    """Return the attributes that only fields of a survey have."""
-    if made is None:
-        return {}
-    return {
-        "full_density": made.full_density,
-        "distances_used": list(made.seen.distances),
-        "volume_used": made.seen.share,
     }

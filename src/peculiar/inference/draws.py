@@ -1,0 +1,347 @@
+"""Draws of density and velocity: alike in what the data determine, free where they do not."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from peculiar.core import Catalogue, InputError, Reconstructor
+from peculiar.core.records import read_json
+from peculiar.fields.fourier import to_fourier, to_real
+from peculiar.fields.objects import ERROR, LOCAL_ERROR, ObjectValues
+from peculiar.inference.card_values import ResidualRow, Residuals
+from peculiar.inference.model_card import WEIGHTS
+from peculiar.inference.reconstruction import Reconstruction
+from peculiar.inference.residuals import UnitResiduals, drawn_density, on_modes
+from peculiar.linear.constrained import UnseenMatter
+from peculiar.linear.light_cone import velocity_factor
+from peculiar.linear.multitracer import MultiTracerWiener
+from peculiar.linear.overdensity import crop, fourier_box, pad
+from peculiar.linear.reliability import linear_error
+
+MOST_DRAWS = 1000
+LEAST_DENSITY = 0.02
+"""1 + delta below which no mean density of draws falls."""
+MOST_COVARIANCES = 20_000
+"""Objects whose covariance is given: 3.2 GB."""
+_DIRECTORY = "draws"
+_SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectDraws:
+    """What each draw says of each object; NaN where it lies outside the fields.
+
+    Attributes
+    ----------
+    velocities : (draw, n, 3) [km/s]
+        Of the field, averaged over the object's places as in `peculiar.at_objects`.
+    v_los : (draw, n) [km/s]
+        Along the line of sight, with a draw of the object's place on it.
+    v_los_field : (draw, n) [km/s]
+        Averaged over those places.
+    v_los_scatter : (n,) [km/s]
+        Of `v_los` about it, the same in all draws.
+    delta : (draw, n)
+    unseen : (n,) bool, optional
+        See `peculiar.fields.objects.ObjectValues`.
+    """
+
+    velocities: Float[np.ndarray, "draw n 3"]
+    v_los: Float[np.ndarray, "draw n"]
+    v_los_field: Float[np.ndarray, "draw n"]
+    v_los_scatter: Float[np.ndarray, " n"]
+    delta: Float[np.ndarray, "draw n"]
+    unseen: Bool[np.ndarray, " n"] | None = None
+
+    def covariance(self) -> Float[np.ndarray, "n n"]:
+        """Return the covariance of `v_los` [km^2/s^2]: of the field as the draws have it, plus that of the places.
+
+        The former has one dimension less than there are draws; the latter is diagonal.
+        """
+        draws, count = self.v_los_field.shape
+        if draws < 2 or count > MOST_COVARIANCES:
+            raise InputError(
+                f"covariance must be of at least 2 draws and at most {MOST_COVARIANCES} objects, got {draws} and "
+                f"{count}: choose some objects"
+            )
+        about = self.v_los_field - self.v_los_field.mean(axis=0)
+        return about.T @ about / (draws - 1) + np.diag(self.v_los_scatter**2)
+
+
+class Draws(Sequence[Reconstruction]):
+    """Reconstructions with a density and a velocity each, made or read when they are asked for."""
+
+    @abstractmethod
+    def at(self, index: int) -> Reconstruction:
+        """Return one draw."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """What they were drawn with."""
+
+    @overload
+    def __getitem__(self, index: int) -> Reconstruction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Reconstruction]: ...
+    def __getitem__(self, index: int | slice) -> Reconstruction | list[Reconstruction]:
+        if isinstance(index, slice):
+            return [self.at(one) for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"draw {index} of {len(self)}")
+        return self.at(index % len(self))
+
+    def at_objects(self, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None) -> ObjectDraws:
+        """Return what each draw says of objects; parameters and errors as in `Reconstruction.at_objects`."""
+        gathered = ObjectSums(self.seed)
+        for draw in self:
+            gathered.add(draw, positions)
+        return gathered.result()
+
+    def covariance(
+        self, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None
+    ) -> Float[np.ndarray, "n n"]:
+        """Return the covariance of objects' line-of-sight velocities; see `ObjectDraws.covariance`."""
+        return self.at_objects(positions).covariance()
+
+
+class ObjectSums:
+    """Gathers what draws, one after the other, say of objects."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng([seed, 1])
+        self._found: list[ObjectValues] = []
+
+    def add(
+        self, draw: Reconstruction, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None
+    ) -> None:
+        """Ask a draw of the objects."""
+        self._found.append(draw.at_objects(positions))
+
+    def result(self) -> ObjectDraws:
+        """Return what was gathered."""
+        velocities, field, scatter, delta = (
+            np.array([getattr(values, name) for values in self._found])
+            for name in ("velocities", "v_los", "v_los_scatter", "delta")
+        )
+        spread = np.sqrt((scatter**2).mean(axis=0))
+        v_los = field + spread * self._random.standard_normal(field.shape)
+        return ObjectDraws(velocities, v_los, field, spread, delta, self._found[0].unseen)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredDraws(Draws):
+    """Draws in the directory of fields that they were written with."""
+
+    path: Path
+
+    def __len__(self) -> int:
+        return len(list((self.path / _DIRECTORY).glob("[0-9]*")))
+
+    def at(self, index: int) -> Reconstruction:
+        """Read one draw."""
+        return Reconstruction.open(draw_path(self.path, index))
+
+    @property
+    def seed(self) -> int:
+        """What they were drawn with."""
+        return int(self[0].record.get("draw_seed", 0))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianDraws(Draws):
+    """Draws about a reconstruction: its fields, and Gaussian ones that look like what its model leaves.
+
+    What a model leaves of boxes that it did not learn from was measured (`peculiar.inference.residuals`): the power of
+    the velocity's convergence and rotation and of the log density, how they go together, and the slope of the truth on
+    the answer. The velocity is slope times answer, plus a Gaussian field with that power, times the error that the
+    model tells in each cell. 1 + delta is that of the answer times the exponential of a Gaussian field. Where a survey
+    saw nothing a constrained realisation of linear theory comes to both (`UnseenMatter`).
+
+    Parameters
+    ----------
+    made : Reconstruction
+        With its residuals, and the catalogue where it is not a complete box.
+    number, seed : int
+        A draw depends on the seed and on its own number alone.
+    """
+
+    made: Reconstruction
+    number: int
+    seed: int = 0  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return self.number
+
+    def at(self, index: int) -> Reconstruction:
+        """Make one draw."""
+        made, known = self.made, self._known
+        state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0]
+        random = torch.Generator().manual_seed(int(state >> 1))
+        flow, gaussian = known.unit.draw(random)
+        x, y, z = made.box.shape
+        velocity = known.velocity + known.error * flow[:, :x, :y, :z]
+        mean = known.density
+        if known.unseen is not None:
+            lacking, moved = known.unseen.draw(random)
+            velocity += known.factor * moved
+            mean = (mean + lacking).clamp_(min=LEAST_DENSITY)
+        table = made.residuals
+        assert table is not None
+        density = drawn_density(mean, gaussian[:x, :y, :z], table, known.row)
+        if made.box.periodic:
+            density /= density.mean()
+        how = "a draw"
+        fields = {
+            "density": made["density"].replace(data=density[None] - 1, definition=how),
+            "velocity": made["velocity"].replace(data=velocity, definition=how),
+        }
+        if "completeness" in made:
+            fields["completeness"] = made["completeness"]
+        return replace(
+            made,
+            fields=fields,
+            model=f"{made.model} (draw)",  # what was learned to read from its answers does not read draws
+            residuals=None,
+            record={**made.record, "draw": index, "draw_seed": self.seed},
+        )
+
+    @cached_property
+    def _known(self) -> _Known:
+        made = self.made
+        table, catalogue, cosmology, box = made.residuals, made.catalogue, made.cosmology, made.box
+        assert table is not None
+        assert cosmology is not None
+        complete = box.periodic and "completeness" not in made
+        factor: torch.Tensor | float = cosmology.velocity_factor(made.redshift or 0.0)
+        if catalogue is not None:
+            factor = velocity_factor(catalogue, box, cosmology=cosmology)
+        seen = made["completeness"].data[0] > 0 if "completeness" in made else None
+        told = made.get(ERROR if complete else LOCAL_ERROR)
+        if told is not None:
+            error = told.data[0] / factor
+            among = error if seen is None else error[seen]
+            level = float(among.square().mean().sqrt())
+            row = table.at(level, box.cell_size)
+            error = error * (row.error / level)
+        else:
+            assert catalogue is not None
+            levels = linear_error(catalogue, cells=max(box.shape), cosmology=cosmology, shares=_SHARES)
+            rows = [table.at(float(level), box.cell_size) for level in levels]
+            row = rows[0]
+            error = torch.tensor(row.error)
+            if seen is not None:
+                share = made["completeness"].data[0].clamp(min=_SHARES[-1]).log().numpy()
+                errors = [one.error for one in reversed(rows)]
+                error = torch.from_numpy(np.interp(share, np.log(_SHARES[::-1]), errors).astype(np.float32))
+        fourier = fourier_box(box)
+        answer = made.get("density_least_squares", made["density"]).data
+
+        def sloped(mesh: torch.Tensor, slope: tuple[float, ...]) -> torch.Tensor:
+            modes = to_fourier(pad(mesh, box)).mul_(on_modes(table.k, slope, fourier))
+            return crop(to_real(modes, fourier.shape), box)
+
+        density = (1 + sloped(answer, row.slope_density)[0]).clamp_(min=LEAST_DENSITY)
+        velocity = made["velocity"].data
+        unseen = None
+        if complete:
+            velocity = sloped(velocity, row.slope_velocity)
+        else:
+            assert catalogue is not None
+            unseen = UnseenMatter.of(catalogue, cells=max(box.shape), cosmology=cosmology)
+        return _Known(
+            density, velocity, error * factor, factor, row, UnitResiduals.of(table, row, fourier), unseen
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What draws share: 1 + delta and the velocity [km/s] that they scatter about, and how."""
+
+    density: Float[torch.Tensor, "x y z"]
+    velocity: Float[torch.Tensor, "3 x y z"]
+    error: Float[torch.Tensor, "..."]
+    factor: Float[torch.Tensor, "x y z"] | float
+    row: ResidualRow
+    unit: UnitResiduals
+    unseen: UnseenMatter | None
+
+
+def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed: int = 0) -> Draws:
+    """Return draws of density and velocity: of a reconstruction, or those that a file has.
+
+    Parameters
+    ----------
+    made : Reconstruction or path
+        As `peculiar.reconstruct` returns it, without `with_errors`; or a directory of `reconstruct --draws`.
+    number : int, optional
+        Of draws of a reconstruction; of a file all where not given.
+    seed : int
+        The same one gives the same draws.
+
+    Raises
+    ------
+    InputError
+        If the number is out of range, or the reconstruction tells too little.
+
+    Examples
+    --------
+    >>> made = peculiar.reconstruct(halos)  # doctest: +SKIP
+    >>> some = peculiar.draws(made, 20, seed=1)  # doctest: +SKIP
+    >>> some[0]["velocity"], some.at_objects().v_los, some.covariance(halos.positions[:100])  # doctest: +SKIP
+    """
+    if not isinstance(made, Reconstruction):
+        stored = StoredDraws(Path(made))
+        if not len(stored) >= (number or 1):
+            raise InputError(
+                f"draws must be in the file, got {len(stored)} in {made}: reconstruct it with --draws"
+            )
+        return stored
+    require_draws(number or 0, seed=seed)
+    assert number is not None
+    if made.residuals is None:
+        raise InputError(
+            f"draws must be of a model that knows what it leaves, got {made.model!r}: take 'general' or 'wiener'"
+        )
+    if made.get(ERROR) is not None and not (made.box.periodic and "completeness" not in made):
+        raise InputError(
+            "draws must be made before with_errors, got a velocity_error: draw from the reconstruction"
+        )
+    if made.catalogue is None and (ERROR not in made or not made.box.periodic):
+        raise InputError("draws must be of a reconstruction with its catalogue, got one from a file")
+    return GaussianDraws(made, number, seed)
+
+
+def require_draws(number: int, *, seed: int = 0) -> None:
+    """Raise InputError unless there may be so many draws with such a seed."""
+    if not 1 <= number <= MOST_DRAWS:
+        raise InputError(f"draws must be 1 to {MOST_DRAWS}, got {number}")
+    if seed < 0:
+        raise InputError(f"seed must be >= 0, got {seed}")
+
+
+def residuals_of(model: Reconstructor) -> Residuals | None:
+    """Return what is known of what a model leaves: its card's table, or that of the package."""
+    if isinstance(model, MultiTracerWiener):
+        path = residuals_path("wiener")
+        return Residuals.model_validate(read_json(path, what="Table of residuals", remedy="fetch it again"))
+    return getattr(getattr(model, "card", None), "residuals", None)
+
+
+def residuals_path(classical: str) -> Path:
+    """Return the file with the residuals of a classical reconstructor."""
+    return WEIGHTS / f"residuals-{classical}.json"
+
+
+def draw_path(fields: Path, index: int) -> Path:
+    """Return where a draw lies in a directory of fields."""
+    return fields / _DIRECTORY / f"{index:03d}"

@@ -1,0 +1,85 @@
+"""What matter may be like where a survey saw nothing: constrained realisations of the linear estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+
+from peculiar.core import Catalogue, Cosmology
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.fourier import to_fourier, to_real
+from peculiar.linear.clustering import coarse_cells, linear_bias, matter_power, painted_power
+from peculiar.linear.overdensity import Sampling, crop_finer, pad, sampling
+from peculiar.linear.reliability import long_wave_dispersion
+from peculiar.linear.surroundings import noise_variance, wiener_weights
+
+
+@dataclass(frozen=True, eq=False)
+class UnseenMatter:
+    """Differences of what a survey did not see from what the linear estimate expects of it.
+
+    A Gaussian field is observed as the survey does, with its mask and shot noise, and estimated by the Wiener filter;
+    the truth less the estimate has the statistics of what the survey's own estimate lacks (Hoffman & Ribak 1991, ApJ
+    380, L5). It is kept where the survey saw nothing, on a mesh of 10 Mpc/h: what is left of seen cells is not linear.
+
+    Attributes
+    ----------
+    grid : Sampling
+    cells : int
+        Mesh cells along a side of the catalogue's box that are wanted.
+    painted, power : (x, y, half)
+        See `peculiar.linear.clustering`.
+    noise, unseen : (X, Y, Z)
+        Variance of the shot noise, and the share of each cell that was not seen.
+    long : float [Mpc/h]
+        Displacement by waves that the mesh does not hold, of one component.
+    """
+
+    grid: Sampling
+    cells: int
+    painted: Float[torch.Tensor, "x y half"]
+    power: Float[torch.Tensor, "x y half"]
+    noise: Float[torch.Tensor, "X Y Z"]
+    unseen: Float[torch.Tensor, "X Y Z"]
+    long: float
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> Self:
+        """Return that of a survey or a box with open faces."""
+        grid, redshift = sampling(catalogue, coarse_cells(catalogue.box)), catalogue.redshift
+        bias = linear_bias(catalogue, cosmology=cosmology)
+        seen = torch.ones(1, *grid.box.shape)
+        if catalogue.completeness is not None:
+            whole = (catalogue.completeness.data > 0).float()
+            seen = torch.nn.functional.adaptive_avg_pool3d(whole, grid.box.shape)
+        long = long_wave_dispersion(grid.fourier, cosmology=cosmology, redshift=redshift)
+        return cls(
+            grid,
+            cells,
+            painted_power(grid.fourier, cosmology=cosmology, redshift=redshift),
+            matter_power(grid.fourier, cosmology=cosmology, redshift=redshift),
+            noise_variance(catalogue, grid, bias=bias),
+            1 - pad(seen, grid.box)[0],
+            long / cosmology.velocity_factor(redshift),
+        )
+
+    def draw(
+        self, random: torch.Generator
+    ) -> tuple[Float[torch.Tensor, "x y z"], Float[torch.Tensor, "3 x y z"]]:
+        """Return a difference of the overdensity, and of the displacement that it causes [Mpc/h]."""
+        fourier, covered = self.grid.fourier, self.grid.covered
+        assert covered is not None
+        white, scatter = (torch.randn(self.noise.shape, generator=random) for _ in range(2))
+        truth = to_fourier(white)
+        observed = to_real(truth * self.painted.sqrt(), fourier.shape) + self.noise.sqrt() * scatter
+        weights = wiener_weights(observed, covered=covered, signal=self.painted, noise=self.noise)
+        # What was painted is known with the power painted, the matter itself correlates with it by the mean.
+        truth.mul_(self.power.sqrt()).sub_(to_fourier(weights).mul_((self.painted * self.power).sqrt()))
+        lacking = to_real(truth, fourier.shape).mul_(self.unseen)
+        flow = displacement_from_fourier(to_fourier(lacking), fourier)
+        flow += self.long * torch.randn(3, 1, 1, 1, generator=random)
+        finer = crop_finer(torch.cat([lacking[None], flow]), self.grid.box, self.cells)
+        return finer[0], finer[1:]

@@ -1,0 +1,128 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
+from peculiar.fields.objects import ERROR
+from peculiar.inference.card_values import Residuals
+from peculiar.inference.draws import draws
+from peculiar.inference.reconstruction import Reconstruction
+
+COSMOLOGY = PRESETS["xiao2024"]
+BOX = Box(160.0, 32)
+K = (0.05, 0.2, 1.0)
+FLAT = {
+    "level": 1.0,
+    "error": 1.0,
+    "cell_size": 5.0,
+    "slope_density": (1.0, 1.0, 1.0),
+    "slope_velocity": (1.0, 1.0, 1.0),
+    "convergence": (8.0, 4.0, 1.0),
+    "rotation": (0.5, 0.5, 0.5),
+    "density": (4.0, 2.0, 1.0),
+    "coherence": (0.9, 0.6, 0.0),
+    "scatter": (0.4, 0.8),
+}
+TABLE = Residuals(k=K, log_density=(-1.0, 1.0), rows=(FLAT,))
+
+
+@pytest.fixture
+def halos():
+    rng = np.random.default_rng(1)
+    return Catalogue(rng.uniform(0, 160, (300, 3)), box=BOX, redshift=0.5)
+
+
+@pytest.fixture
+def made(halos):
+    """Fields at rest of mean density, whose velocity is less known on one side."""
+    error = torch.full((1, *BOX.shape), 100.0)
+    error[:, 16:] = 200.0
+    fields = {
+        "density": Field(torch.zeros(1, *BOX.shape), BOX, names=("density",)),
+        "velocity": Field(torch.zeros(3, *BOX.shape), BOX, names=("x", "y", "z"), unit="km/s", kind="vector"),
+        ERROR: Field(error, BOX, names=(ERROR,), unit="km/s"),
+    }
+    return Reconstruction.of(halos, fields, cosmology=COSMOLOGY, model="still", residuals=TABLE)
+
+
+def test_draws_scatter_by_the_error_of_each_cell(made):
+    some = np.array([one["velocity"].data.numpy() for one in draws(made, 6)])
+    # One row: its error over its level, 1, is that of every level.
+    assert some[:, :, 1:15].std() == pytest.approx(100, rel=0.07)
+    assert some[:, :, 17:31].std() == pytest.approx(200, rel=0.07)
+    assert {"density", "velocity"} == set(draws(made, 1)[0])
+
+
+def test_a_draw_depends_on_the_seed_and_its_number_alone(made):
+    few, many, other = draws(made, 2, seed=3), draws(made, 5, seed=3), draws(made, 2, seed=4)
+    for name in ("density", "velocity"):
+        assert torch.equal(few[1][name].data, many[1][name].data)
+        assert torch.equal(few[1][name].data, few[-1][name].data)
+        assert not torch.equal(few[0][name].data, few[1][name].data)
+        assert not torch.equal(few[0][name].data, other[0][name].data)
+    assert len(many[1:4]) == 3
+
+
+def test_matter_falls_towards_where_a_draw_is_denser(made):
+    from peculiar.fields.calculus import divergence
+
+    draw = draws(made, 1)[0]
+    inflow, density = -divergence(draw["velocity"]).data.ravel(), (1 + draw["density"].data).log().ravel()
+    assert float(torch.corrcoef(torch.stack([inflow, density]))[0, 1]) > 0.15  # of noise on small scales too
+    assert draw["density"].data.min() > -1
+    assert float(draw["density"].data.mean()) == pytest.approx(0, abs=1e-5)
+
+
+def test_objects_have_the_covariance_of_their_draws(made):
+    some = draws(made, 40)
+    places = np.array([[40.0, 80.0, 80.0], [40.0, 80.0, 81.0], [120.0, 80.0, 80.0], [40.0, 10.0, 10.0]])
+    at = some.at_objects(places)
+    assert at.v_los.shape == at.delta.shape == (40, 4)
+    assert at.velocities.shape == (40, 4, 3)
+    found = some.covariance(places)
+    np.testing.assert_allclose(found, found.T)
+    field = np.cov(at.v_los_field.T)
+    np.testing.assert_allclose(found, field + np.diag(at.v_los_scatter**2), rtol=1e-6)
+    correlation = field / np.sqrt(np.outer(np.diag(field), np.diag(field)))
+    assert correlation[0, 1] > 0.95  # neighbours
+    assert abs(correlation[0, 3]) < 0.5
+    assert field[2, 2] > 2 * field[0, 0]  # half of the box is less known
+
+
+def test_slopes_multiply_what_draws_scatter_about(made):
+    x = torch.from_numpy(BOX.coordinates()).float()
+    wave = torch.cos(2 * BOX.k_fundamental * x)[None, :, None, None].expand(3, *BOX.shape)
+    sloped = Residuals(k=K, log_density=(-1.0, 1.0), rows=(FLAT | {"slope_velocity": (1.5,) * 3},))
+    fields = {**made.fields, "velocity": made["velocity"].replace(data=300 * wave)}
+    some = draws(replace(made, fields=fields, residuals=sloped), 1, seed=3)[0]["velocity"].data
+    still = draws(made, 1, seed=3)[0]["velocity"].data
+    torch.testing.assert_close(some - still, 450 * wave, rtol=1e-3, atol=1e-2)
+
+
+def test_draws_are_refused_where_nothing_is_known_of_errors(made):
+    with pytest.raises(InputError, match="must be of a model that knows what it leaves, got 'still'"):
+        draws(replace(made, residuals=None), 3)
+    with pytest.raises(InputError, match="draws must be 1 to 1000, got 0"):
+        draws(made, 0)
+    with pytest.raises(InputError, match="seed must be >= 0, got -1"):
+        draws(made, 2, seed=-1)
+    some = draws(made, 1)
+    with pytest.raises(IndexError):
+        some[1]
+    with pytest.raises(InputError, match="at least 2 draws"):
+        some.covariance()
+
+
+def test_where_no_error_is_told_it_is_that_of_the_shot_noise(halos, made):
+    fields = {name: made[name] for name in ("density", "velocity")}
+    bare = replace(made, fields=fields)
+    from peculiar.linear.reliability import linear_error
+
+    level = float(linear_error(halos, cells=32, cosmology=COSMOLOGY)[0])
+    expected = level * COSMOLOGY.velocity_factor(0.5)
+    found = np.std([one["velocity"].data.numpy() for one in draws(bare, 4)])
+    assert found == pytest.approx(expected, rel=0.1)
+    sparse, dense = linear_error(halos, cells=32, cosmology=COSMOLOGY, shares=(0.1, 1.0))
+    assert sparse > dense == pytest.approx(level)
