@@ -32,9 +32,14 @@ def total_stride(module: torch.nn.Module) -> int:
     return int(getattr(module, "stride", 1))  # type: ignore[arg-type]
 
 
+def channels_last(mesh: Mesh) -> Mesh:
+    """Return a mesh as float32 in the layout that networks read, itself where it is so already."""
+    return mesh[None].float().contiguous(memory_format=torch.channels_last_3d)[0]
+
+
 def run(module: Callable[..., torch.Tensor], *meshes: Mesh, periodic: bool) -> Mesh:
     """Evaluate a network, or a part of one, on meshes whose sides fit it, without gradients; returns float32."""
-    batches = [mesh[None].float().contiguous(memory_format=torch.channels_last_3d) for mesh in meshes]
+    batches = [channels_last(mesh)[None] for mesh in meshes]
     with torch.no_grad(), half_precision(meshes[0].device):
         outputs = module(*batches, periodic=periodic)
     return outputs[0].float()
@@ -178,7 +183,8 @@ def average_symmetries(
     """
     total: torch.Tensor | None = None
     for element in elements:
-        outputs = apply(apply_symmetry(inputs, element, vectors=input_vectors))
+        # Laid out here, where nothing holds the turned mesh any more.
+        outputs = apply(channels_last(apply_symmetry(inputs, element, vectors=input_vectors)))
         outputs = apply_symmetry(outputs, invert_symmetry(element), vectors=output_vectors)
         total = outputs if total is None else total + outputs
     if total is None:

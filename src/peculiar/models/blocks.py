@@ -190,8 +190,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
         """Add the block's correction."""
-        inner = self.conv1(self.act(self.norm(mesh)), periodic=periodic)
-        return mesh + self.conv2(self.dropout(self.act(inner)), periodic=periodic)
+        inner = self.act(self.conv1(self.act(self.norm(mesh)), periodic=periodic))
+        return mesh + self.conv2(self.dropout(inner), periodic=periodic)
 
 
 def require_divisible(mesh: torch.Tensor, stride: int, *, name: str) -> None:

@@ -164,6 +164,7 @@ class ResidualUNet(nn.Module):
         """
         require_divisible(seen, self.stride, name=type(self).__name__)
         skips = [self._enter(seen, periodic=periodic)]
+        del seen  # meshes of the finest level are the largest: none is kept that is not read any more
         for level in range(1, self.shape.levels):
             skips.append(self._descend(level, skips[-1], periodic=periodic))
         mesh = skips.pop()
@@ -220,6 +221,7 @@ class ResidualUNet(nn.Module):
 
     def _ascend(self, level: int, skip: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
         mesh = nn.functional.interpolate(self.up[level](coarser), scale_factor=2.0, mode="nearest") + skip
+        del skip, coarser
         return chain(self._blocks(self.decoder, level), mesh, periodic=periodic)
 
     def _leave(self, mesh: Mesh, *, periodic: bool) -> Mesh:
