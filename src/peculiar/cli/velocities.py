@@ -178,6 +178,9 @@ def compare(
     ] = None,
     bootstraps: Annotated[int, typer.Option(help="Sets of blocks of the sky drawn with replacement.")] = 100,
     seed: Annotated[int, typer.Option(help="Of those sets.")] = 0,
+    draws: Annotated[
+        bool, typer.Option("--draws", help="Average the likelihood over the draws in each field's directory.")
+    ] = False,
     observer: ObserverText = None,
     cosmology: CosmologyText = None,
     column: Columns = None,
@@ -198,6 +201,7 @@ def compare(
         sigma_v=sigma_v,
         bootstraps=bootstraps,
         seed=seed,
+        draws=draws,
     )
     result = compare_file(
         distances,

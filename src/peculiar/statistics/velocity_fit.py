@@ -8,10 +8,14 @@ Strauss & Willick 1995, Willick et al. 1997; with fields as in Carrick et al. 20
 
 with v(r; z) the radial velocity that gives an object at r its redshift, and p(r) ~ r^2 (1 + delta)^bias n(r). It is
 not changed by any selection on redshift and direction, and p(r) is the correction for Malmquist bias.
+
+A field that is known by draws of it alone has the mean of P(mu | z) over them: sigma_v is then that of motions about
+the true field, without the field's own error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +112,7 @@ def fit_velocities(
     sight: SightLines,
     *,
     log_prior: Float[np.ndarray, "n m"] | None = None,
+    drawn: Sequence[tuple[SightLines, Float[np.ndarray, "n m"]]] = (),
     sigma_v: float | None = None,
     external: bool = True,
     blocks: Int[np.ndarray, " n"] | None = None,
@@ -123,6 +128,8 @@ def fit_velocities(
         Of the same objects, from `sight_lines` with a reach of `REACH` and a step of at most 50 km/s.
     log_prior : (n, m), optional
         ln p(r); by default that of objects that follow the matter, `SightLines.log_prior`.
+    drawn : sequence of (SightLines, (n, m))
+        Draws of the field, at the same places, each with its ln p(r): each object's likelihood is the mean over them.
     sigma_v : float, optional
         Held at this value [km/s]; fitted where not given.
     external : bool
@@ -148,7 +155,9 @@ def fit_velocities(
     low, high = SIGMA_RANGE
     if sigma_v is not None and not low <= sigma_v <= high:
         raise InputError(f"sigma_v must lie in [{low:g}, {high:g}] km/s, got {sigma_v}")
-    likelihood = _Likelihood(sample, sight, sight.log_prior() if log_prior is None else log_prior)
+    likelihood = _Likelihood(
+        sample, drawn or [(sight, sight.log_prior() if log_prior is None else log_prior)]
+    )
     bounds: list[tuple[float | None, float | None]] = [(None, None)] * 6
     bounds[_SIGMA] = (np.log(sigma_v or low), np.log(sigma_v or high))
     if not external:
@@ -162,8 +171,8 @@ def fit_velocities(
     free = [i for i in range(6) if i not in held]
     covariance = _covariance(likelihood, best, free)
     alone = np.arange(len(sample)) if blocks is None else blocks
-    drawn = Resampling.draw(alone, sets=bootstraps, seed=seed).weights()
-    samples = np.array([_physical(_maximise_near(likelihood, best, w, covariance, bounds)) for w in drawn])
+    sets = Resampling.draw(alone, sets=bootstraps, seed=seed).weights()
+    samples = np.array([_physical(_maximise_near(likelihood, best, w, covariance, bounds)) for w in sets])
     errors = samples.std(axis=0, ddof=1) if bootstraps else np.sqrt(np.diag(covariance))
     errors[list(held)] = np.nan
     each, _ = likelihood.terms(best)
@@ -195,9 +204,9 @@ def radial_velocities(
 class _Likelihood:
     """Minus the log-likelihood of objects with weights, and its gradient, in the minimiser's variables."""
 
-    def __init__(self, sample: DistanceSample, sight: SightLines, log_prior: np.ndarray) -> None:
-        self.sample, self.sight = sample, sight
-        self.log_prior = log_prior
+    def __init__(self, sample: DistanceSample, fields: Sequence[tuple[SightLines, np.ndarray]]) -> None:
+        self.sample, self.fields = sample, fields
+        sight = fields[0][0]
         # Behind the observer p(r) is 0, whatever the modulus there.
         modulus = distance_modulus(sight.distances, sample.redshift[:, None])
         self.excess = sample.modulus[:, None] - np.where(np.isfinite(modulus), modulus, 0.0)
@@ -213,12 +222,21 @@ class _Likelihood:
 
     def terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return each object's log-likelihood, (n,), and its gradient in the minimiser's variables, (n, 6)."""
+        found = [self._terms(x, *one) for one in self.fields]
+        each = np.array([logarithm for logarithm, _ in found])
+        log_sum, share = _normalise(each.T)
+        gradients = np.einsum("nd,dnp->np", share, np.array([gradient for _, gradient in found]))
+        return log_sum - np.log(len(found)), gradients
+
+    def _terms(
+        self, x: np.ndarray, sight: SightLines, log_prior: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         values = _physical(x)
         beta, external, sigma, zero_point = values[0], values[1:4], values[_SIGMA], values[5]
-        velocity, n = self.sight.velocity, self.sample.directions
-        u = (self.sight.needed - beta * velocity - (n @ external)[:, None]) / sigma
+        velocity, n = sight.velocity, self.sample.directions
+        u = (sight.needed - beta * velocity - (n @ external)[:, None]) / sigma
         t = self.excess - zero_point
-        before = self.log_prior - u**2 / 2  # of the places, given the redshift
+        before = log_prior - u**2 / 2  # of the places, given the redshift
         after = before - self.precision * t**2 / 2  # given the distance modulus too
         (log_b, b), (log_a, a) = _normalise(before), _normalise(after)
         difference = a - b

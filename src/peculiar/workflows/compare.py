@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,7 @@ from peculiar.core.limits import require_seeds
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.fields.sight import SightLines, sight_lines
+from peculiar.inference.draws import Draws, draws
 from peculiar.inference.given import field_files, field_name, reconstruction
 from peculiar.inference.query_result import explain
 from peculiar.inference.reconstruction import Reconstruction
@@ -66,6 +67,8 @@ class CompareOptions:
         Scatter about the field; fitted where not given.
     bootstraps, seed : int
         Sets of blocks of the sky drawn with replacement, for the errors.
+    draws : bool
+        Whether the likelihood is the mean over the draws that each field was written with.
     """
 
     frame: RedshiftFrame | None = None
@@ -77,6 +80,7 @@ class CompareOptions:
     sigma_v: float | None = None
     bootstraps: int = 100
     seed: int = 0
+    draws: bool = False
 
     def __post_init__(self) -> None:
         if self.radial not in ("flat", "measured"):
@@ -148,8 +152,14 @@ def compare_fields(
     names = [field_name(field) for field in fields]
     if len(set(names)) < len(names):
         names = [f"{name} ({place})" for place, name in enumerate(names, start=1)]
+    place: dict[str, Any] = {"observer": observer, "cosmology": cosmology}
     seen = [
-        _look(name, reconstruction(field, observer=observer, cosmology=cosmology), catalogue)
+        _look(
+            name,
+            reconstruction(field, **place),
+            catalogue,
+            draws=(reconstruction(one, **place) for one in (_draws_of(field) if options.draws else ())),
+        )
         for name, field in zip(names, fields, strict=True)
     ]
     inside = np.all([one.missing == "" for one in seen], axis=0)
@@ -172,23 +182,35 @@ class _Seen:
     name: str
     cosmology: Cosmology
     sight: SightLines
+    drawn: tuple[SightLines, ...]
     missing: Shaped[np.ndarray, " n"]
 
 
-def _look(name: str, made: Reconstruction, catalogue: DistanceCatalogue) -> _Seen:
+def _draws_of(field: GivenField) -> Draws:
+    if isinstance(field, Reconstruction):
+        raise InputError("fields with draws must be given as the files that hold them, got a reconstruction")
+    return draws(field)
+
+
+def _look(
+    name: str, made: Reconstruction, catalogue: DistanceCatalogue, *, draws: Iterable[Reconstruction]
+) -> _Seen:
     observer, cosmology = made.sky()
+
+    def along(one: Reconstruction) -> SightLines:
+        return sight_lines(
+            one["velocity"],
+            one["density"],
+            observer=observer,
+            directions=catalogue.directions,
+            redshift=catalogue.redshift,
+            cosmology=cosmology,
+            reach=REACH,
+            step=SIGMA_RANGE[0],
+        )
+
     missing = made.missing(catalogue.directions, catalogue.redshift)
-    sight = sight_lines(
-        made["velocity"],
-        made["density"],
-        observer=observer,
-        directions=catalogue.directions,
-        redshift=catalogue.redshift,
-        cosmology=cosmology,
-        reach=REACH,
-        step=SIGMA_RANGE[0],
-    )
-    return _Seen(name, cosmology, sight, missing)
+    return _Seen(name, cosmology, along(made), tuple(along(one) for one in draws), missing)
 
 
 def _compare_seen(
@@ -196,7 +218,9 @@ def _compare_seen(
 ) -> Comparison:
     sample = DistanceSample(used.directions, used.redshift, used.modulus, used.modulus_error)
     sight = seen.sight.among(inside)
-    log_prior = _log_prior(sight, np.asarray(seen.cosmology.comoving_distance(used.redshift)), options)
+    observed = np.asarray(seen.cosmology.comoving_distance(used.redshift))
+    log_prior = _log_prior(sight, observed, options)
+    drawn = [(one, _log_prior(one, observed, options)) for one in (one.among(inside) for one in seen.drawn)]
     blocks = sky_blocks(used.directions)
     cz = SPEED_OF_LIGHT * used.redshift
     whole = np.array([cz.min(), np.nextafter(cz.max(), np.inf)])
@@ -209,6 +233,7 @@ def _compare_seen(
             sample,
             sight,
             log_prior=log_prior,
+            drawn=drawn,
             sigma_v=options.sigma_v,
             external=external,
             blocks=blocks,

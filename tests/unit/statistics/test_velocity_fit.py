@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,13 +44,15 @@ def test_the_minimum_has_no_slope_and_a_shift_of_moduli_moves_the_zero_point_alo
     assert first.zero_point == pytest.approx(0, abs=3 * first.errors[5])
 
 
-def test_the_gradient_is_that_of_the_likelihood():
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_gradient_is_that_of_the_likelihood(draws):
     from scipy.optimize import check_grad
 
     from peculiar.statistics.velocity_fit import _Likelihood
 
     sample, lines = mock(60)
-    likelihood, weights = _Likelihood(sample, lines, lines.log_prior()), np.ones(60)
+    some = [replace(lines, velocity=lines.velocity + 80 * number) for number in range(draws)]
+    likelihood, weights = _Likelihood(sample, [(one, one.log_prior()) for one in some]), np.ones(60)
     at = np.array([0.7, 0.5, -1.0, 0.3, np.log(180.0), 0.2])
     slope = np.abs(likelihood(at, weights)[1]).max()
     assert (
@@ -107,7 +111,7 @@ def test_the_evidence_is_the_mean_likelihood_over_the_priors():
 
     sample, lines = mock(150, error=0.05)
     fit = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=0)
-    likelihood, weights = _Likelihood(sample, lines, flat(lines)), np.ones(150)
+    likelihood, weights = _Likelihood(sample, [(lines, flat(lines))]), np.ones(150)
     # Importance sampling from a Gaussian somewhat wider than the likelihood, in the priors' variables.
     unit = np.array([1, 1, 1, 1, fit.sigma_v, 1])
     centre = fit.values / np.array([1, 1, 1, 1, fit.sigma_v, 1])

@@ -258,3 +258,47 @@ def test_a_field_is_as_good_as_itself_and_objects_outside_one_are_used_for_none(
     for name, value in found.difference(0, 1).items():
         assert value == pytest.approx(0, abs=1e-9), name
     assert "half (1) - half (3): r +0.000 +- 0.000" in summary(found)
+
+
+def test_draws_take_the_error_of_the_field_out_of_sigma_v(made, tmp_path):
+    """Objects move with a draw of the field, whose error is in sigma_v beside the field and not beside its draws."""
+    field = Reconstruction.open(made / "field.zarr")
+
+    def drawn(seed):
+        wave = gaussian(
+            Field(linear_field(BOX, COSMOLOGY, seed=seed, redshift=0.0)[None], BOX, names=("d",)), 14.0
+        )
+        flow = COSMOLOGY.velocity_factor(0.0) * displacement(wave.data[0], BOX)
+        flow *= 200 / flow.std()
+        return {
+            "velocity": field["velocity"].replace(data=field["velocity"].data + flow),
+            "density": field["density"],
+        }
+
+    out = tmp_path / "field.zarr"
+    peculiar.write_fields(out, field.fields, attributes=field.attributes())
+    for index in range(12):
+        peculiar.write_fields(
+            out / "draws" / f"{index:03d}", drawn(40 + index), attributes=field.attributes()
+        )
+    truth = drawn(99)
+    settings = DistanceMockSettings(count=400, observer=(0.0, 0.0, 0.0), modulus_error=(0.02, 0.03))
+    mock = mock_distances(truth["velocity"], truth["density"], settings, cosmology=COSMOLOGY, seed=2)
+    longitude, latitude = to_galactic(mock.directions)
+    columns = {
+        "l": longitude,
+        "b": latitude,
+        "z": mock.redshift,
+        "mu": mock.modulus,
+        "mu_error": mock.modulus_error,
+    }
+    distances = read_distances(Table(columns), frame="cmb")
+    alone = compare(out, distances, CompareOptions(bootstraps=10))
+    among = compare(out, distances, CompareOptions(bootstraps=10, draws=True))
+    assert among.fit.sigma_v < alone.fit.sigma_v - 30
+    assert among.fit.sigma_v == pytest.approx(150, abs=40)
+    assert among.fit.beta == pytest.approx(1, abs=0.25)
+    with pytest.raises(InputError, match="draws must be in the file, got 0"):
+        compare(made / "field.zarr", distances, CompareOptions(draws=True))
+    with pytest.raises(InputError, match="must be given as the files"):
+        compare(field, distances, CompareOptions(draws=True))
