@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue, LineOfSight
+from peculiar.core.compiled import compiled
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.limits import require_density
@@ -224,11 +225,11 @@ def observe_region(
     assert tracers.velocities is not None
     start = np.asarray(at, dtype=np.float64) * cell
     centre = inner.side / 2
+    side = simulated.box.side
+    near = _near(tracers.positions, (start + centre) % side, side, centre + FARTHEST_SHIFT)
     # Of the periodic images of an object, the one nearest to the cube's centre.
-    relative = (tracers.positions - start - centre + simulated.box.side / 2) % simulated.box.side
-    relative -= simulated.box.side / 2
-    near = (np.abs(relative) < centre + FARTHEST_SHIFT).all(axis=1)
-    real = turn_vectors(relative[near], turn) + centre + np.asarray(inner.origin)
+    relative = (tracers.positions[near] - start - centre + side / 2) % side - side / 2
+    real = turn_vectors(relative, turn) + centre + np.asarray(inner.origin)
     velocities = turn_vectors(tracers.velocities[near], turn)
     sight = tracers.replace(line_of_sight=line_of_sight, observer=observer).sight_lines(real)
     factor = simulated.cosmology.redshift_space_factor(simulated.redshift)
@@ -261,6 +262,21 @@ def observe_region(
     rows = (x, y, z)
     density, velocity = (_cut(field, rows, region, turn) for field in (simulated.density, simulated.velocity))
     return MockSurvey(catalogue, real[seen], density, velocity, inner, rows, turn)
+
+
+@compiled()
+def _near(positions: np.ndarray, centre: np.ndarray, side: float, reach: float) -> np.ndarray:
+    """Rows of a periodic box that lie closer to a place than a reach along each axis."""
+    rows = np.empty(len(positions), np.int64)
+    found = 0
+    for row in range(len(positions)):
+        near = True
+        for axis in range(3):
+            away = abs(positions[row, axis] - centre[axis])
+            near = near and min(away, side - away) < reach
+        rows[found] = row
+        found += near
+    return rows[:found]
 
 
 def _inside(region: Box, margin: int) -> torch.Tensor:
