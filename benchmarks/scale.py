@@ -87,8 +87,8 @@ table = Table.read("galaxies.fits")
 halos = np.stack([table[name] for name in "xyz"], axis=1)
 randoms = np.random.default_rng(0).uniform(0, size, halos.shape).astype(np.float32)
 method = BAOReconstructor(
-    halos, randoms, nmesh=cells, boxsize=size, boxcentre=np.full(3, size / 2), los="z", R_sm=15.0, pbc=True,
-    rectype="rec-sym", f=0.78, bias=1.5, solver_type="ifft", solver_args={"n_iterations": 6},
+    halos, randoms, nmesh=cells, boxsize=size, boxcentre=np.full(3, size / 2), padding=0.0, pbc=True, los="z",
+    R_sm=15.0, f=0.78, bias=1.5, rectype="rec-sym", solver_type="ifft", solver_args={"n_iterations": 6},
 )
 np.save("shifted.npy", method.run_reconstruction()[0])
 """
