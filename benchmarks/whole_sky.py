@@ -66,16 +66,6 @@ class Sky:
     truth: Mapping[str, Any]
     cosmology: Cosmology
 
-    @property
-    def distance(self) -> np.ndarray:
-        """Of what takes part, as it is seen, (n,) [Mpc/h]."""
-        return np.linalg.norm(self.made.catalogue.positions, axis=1)
-
-    @property
-    def latitude(self) -> np.ndarray:
-        """Galactic, of what takes part, (n,) [deg], without its sign."""
-        return latitude(self.made.catalogue.positions)
-
     @cached_property
     def v_los(self) -> dict[str, np.ndarray]:
         """Along the line of sight, of each object itself and of the matter where it is, (n,) [km/s]."""
@@ -141,24 +131,37 @@ def at_objects(sky: Sky, found: np.ndarray, part: np.ndarray) -> dict[str, float
 def scores(sky: Sky, result: Reconstruction) -> dict[str, Any]:
     """Return what the page tells of a reconstruction."""
     found = result.at_objects().v_los
-    distance, b = sky.distance, sky.latitude
-    seen = distance > 5
-    told: dict[str, Any] = within(sky, found)
-    for low, high in SHELLS:
-        told[f"{low:g} to {high:g} Mpc/h"] = at_objects(
-            sky, found, seen & (distance >= low) & (distance < high)
-        )
-    near = seen & (distance < ZONE_REACH)
-    for low, high in LATITUDES:
-        told[f"|b| {low:g} to {high:g} deg"] = at_objects(sky, found, near & (b >= low) & (b < high))
-    return told | zone(sky, result) | flows(sky, result)
+    return at_parts(sky, found) | zone(sky, result) | flows(sky, result)
 
 
-def within(sky: Sky, found: np.ndarray) -> dict[str, Any]:
-    """Return scores at objects within both reaches."""
+def parts(sky: Sky) -> dict[str, np.ndarray]:
+    """Return which objects lie within each reach, shell, and range of latitude, by name."""
+    distance = np.linalg.norm(sky.made.catalogue.positions, axis=1)  # as the objects are seen
+    b = latitude(sky.made.catalogue.positions)
+    found = {f"to {reach:g}": (distance > 5) & (distance < reach) for reach in REACHES}
+    found |= {f"{low:g} to {high:g} Mpc/h": (distance >= low) & (distance < high) for low, high in SHELLS}
+    near = (distance > 5) & (distance < ZONE_REACH)
+    return found | {f"|b| {low:g} to {high:g} deg": near & (b >= low) & (b < high) for low, high in LATITUDES}
+
+
+def at_parts(sky: Sky, found: np.ndarray) -> dict[str, Any]:
+    """Return scores at the objects of each part."""
+    return {name: at_objects(sky, found, part) for name, part in parts(sky).items()}
+
+
+def errors(run: Path, seed: int, place: int, scratch: Path) -> dict[str, Any]:
+    """Return the rms errors [km/s], the stated ones and the share of objects within them, of `general` with groups."""
+    sky = observe(run, seed, place, scratch, groups="collapse")
+    found = result_of(sky, "general").with_errors().at_objects()
+    assert found.v_los_error is not None
+    off = np.abs(found.v_los - sky.v_los["flow"])
     return {
-        f"to {reach:g}": at_objects(sky, found, (sky.distance > 5) & (sky.distance < reach))
-        for reach in REACHES
+        name: {
+            "error": float(np.sqrt(np.mean(off[part] ** 2))),
+            "stated": float(np.sqrt(np.mean(found.v_los_error[part] ** 2))),
+            "share": float(np.mean(off[part] < found.v_los_error[part])),
+        }
+        for name, part in parts(sky).items()
     }
 
 
@@ -166,8 +169,7 @@ def zone(sky: Sky, result: Reconstruction) -> dict[str, Any]:
     """Return correlations and slopes of velocity components and density in cells inside and outside the zone."""
     centres = result.box.centres()
     distance = np.linalg.norm(centres, axis=1)
-    near = (distance < ZONE_REACH) & (distance > 5)
-    centres = centres[near]
+    centres = centres[(distance < ZONE_REACH) & (distance > 5)]
     inside = latitude(centres) < ZONE
     told: dict[str, Any] = {}
     for where, part in (("zone", inside), ("elsewhere", ~inside)):
@@ -177,7 +179,6 @@ def zone(sky: Sky, result: Reconstruction) -> dict[str, Any]:
                 "r": float(np.corrcoef(found, truth)[0, 1]),
                 "error": float(np.sqrt(np.mean((found - truth) ** 2))),
                 "slope": float(np.cov(found, truth)[0, 1] / found.var()),
-                "rms": float(found.std()),
             }
     return told
 
@@ -187,21 +188,21 @@ def flows(sky: Sky, result: Reconstruction) -> dict[str, Any]:
     side = np.arange(-200.0, 201.0, 5.0)
     points = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
     distance = np.linalg.norm(points, axis=1)
-    told: dict[str, Any] = {}
-    for radius in SPHERES:
-        inside = points[distance < radius]
-        told[f"bulk {radius:g}"] = [
-            fields["velocity"].at(inside).mean(axis=0).tolist() for fields in (result, sky.truth)
-        ]
-    told["observer"] = [fields["velocity"].at(np.zeros((1, 3)))[0].tolist() for fields in (result, sky.truth)]
-    return told
+    places = {f"bulk {radius:g}": points[distance < radius] for radius in SPHERES}
+    places["observer"] = np.zeros((1, 3))
+    return {
+        name: [fields["velocity"].at(inside).mean(axis=0).tolist() for fields in (result, sky.truth)]
+        for name, inside in places.items()
+    }
 
 
 def tuned(sky: Sky) -> dict[str, Any]:
     """Return what the iterative FFT finds at objects with each smoothing of the grid, by smoothing."""
     method = IterativeFFT(surroundings=True).fitted(sky.made.catalogue, cosmology=sky.cosmology)
     return {
-        f"{smoothing:g}": within(sky, result_of(sky, replace(method, smoothing=smoothing)).at_objects().v_los)
+        f"{smoothing:g}": at_parts(
+            sky, result_of(sky, replace(method, smoothing=smoothing)).at_objects().v_los
+        )
         for smoothing in SMOOTHINGS
     }
 
@@ -283,16 +284,20 @@ def main_lines(kept: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def shell_lines(kept: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the table of velocities at objects by distance and by latitude."""
     lines = [
-        "| r own, r flow, rms error [km/s], slope | " + " | ".join(f"`{model}`" for model in MODELS) + " |",
-        "| --- |" + " ---: |" * len(MODELS),
+        "| r own, r flow, rms error [km/s], slope | "
+        + " | ".join(f"`{model}`" for model in MODELS)
+        + " | `general`, groups: rms error, stated [km/s], share within it |",
+        "| --- |" + " ---: |" * (len(MODELS) + 1),
     ]
-    parts = {part: part for part in (f"{low:g} to {high:g} Mpc/h" for low, high in SHELLS)}
-    parts |= {
+    labels = {part: part for part in (f"{low:g} to {high:g} Mpc/h" for low, high in SHELLS)}
+    labels |= {
         f"|b| {low:g} to {high:g} deg": f"\\|b\\| {low:g} to {high:g} deg, to {ZONE_REACH:g} Mpc/h"
         for low, high in LATITUDES
     }
-    for part, label in parts.items():
+    for part, label in labels.items():
         texts = [text_of([sky[model] for sky in kept.values()], part, OBJECTS) for model in MODELS]
+        told = [sky["errors"] for sky in kept.values()]
+        texts.append(text_of(told, part, {"error": 0, "stated": 0, "share": 2}))
         lines.append(f"| {label} | {' | '.join(texts)} |")
     return lines
 
@@ -358,7 +363,7 @@ def main() -> None:
     parser.add_argument("--variants", action="store_true", help="for each observer")
     parser.add_argument("--scores", type=Path, default=Path("whole_sky.json"), help="kept from call to call")
     parser.add_argument("--docs", type=Path, help="a page with the marks")
-    parser.add_argument("--figure", type=Path, help="of the first observer, .png")
+    parser.add_argument("--figure", type=Path, help="of the first, .png")
     given = parser.parse_args()
     kept = Scores(given.scores)
     for place in range(given.skies):
@@ -369,15 +374,16 @@ def main() -> None:
         for model in MODELS:
             kept.of(name, model, lambda by=model, of=sky, fields=found: scores(of, fields(by)))
         kept.of(name, "tuned", partial(tuned, sky))
+        kept.of(name, "errors", partial(errors, given.run, given.seed, place, given.scratch))
         if given.figure and place == 0:
             shown = {one: found(one) for one in ("iterative", "general")}
             save(drawn(sky, shown), given.figure.with_suffix(""), formats=("png",))
         if given.variants:
             kept.of(name, "variants", partial(variants, sky, given.run, given.seed, place, given.scratch))
-    parts = {"whole sky": main_lines(kept.found), "whole sky shells": shell_lines(kept.found)}
+    tables = {"whole sky": main_lines(kept.found), "whole sky shells": shell_lines(kept.found)}
     if any("variants" in one for one in kept.found.values()):
-        parts["whole sky variants"] = variant_lines(kept.found)
-    texts = {name: "\n".join(lines) for name, lines in parts.items()}
+        tables["whole sky variants"] = variant_lines(kept.found)
+    texts = {name: "\n".join(lines) for name, lines in tables.items()}
     print("\n\n".join(texts.values()))
     if given.docs:
         replace_between(given.docs, texts)
