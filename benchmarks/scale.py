@@ -192,6 +192,16 @@ ROWS = {
         box(500_000, 1000.0),
         ("1000", "256"),
     ),
+    "box-768": Row(
+        "1800 Mpc/h periodic, 17 million halos, 768^3, `--memory 12GB --workers 2`",
+        box(17_000_000, 1800.0),
+        ("--box", "1800", "--cells", "768", "--memory", "12GB", "--workers", "2"),
+    ),
+    "box-768-wiener": Row(
+        "the same, `--model wiener --memory 12GB`",
+        box(17_000_000, 1800.0),
+        ("--box", "1800", "--cells", "768", "--memory", "12GB", "--model", "wiener"),
+    ),
 }
 
 

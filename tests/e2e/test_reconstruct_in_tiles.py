@@ -72,11 +72,25 @@ def test_too_little_memory_is_refused_before_the_work(network, tmp_path, memory,
 def test_a_classical_method_is_refused_below_its_memory(network, run, catalogue):
     result = run(
         *("reconstruct", catalogue, "--box", 40, "--redshift", 0.59, "--model", "iterative"),
-        *("--out", "out.zarr", "--memory", "100kB"),
+        *("--out", "out.zarr", "--memory", "50kB"),
     )
     assert result.exit_code == 2
     assert "a mesh of 17^3 cells" in result.stderr
     assert "least tiles" not in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore::peculiar.core.OutOfRangeWarning")
+@pytest.mark.parametrize("model", ["iterative", "wiener"])
+def test_a_classical_method_writes_field_by_field_what_it_does_at_once(network, tmp_path, model):
+    found = []
+    for memory in ("1MB", "200kB"):
+        result = network("--model", model, "--memory", memory)
+        assert result.exit_code == 0, result.output
+        with xarray.open_zarr(tmp_path / "out.zarr") as fields:
+            found.append(fields.load())
+    xarray.testing.assert_equal(*found)
+    assert found[0].attrs.keys() == found[1].attrs.keys()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
 @pytest.mark.filterwarnings("ignore::peculiar.core.OutOfRangeWarning")

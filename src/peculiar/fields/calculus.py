@@ -13,7 +13,15 @@ from torch import Tensor
 from peculiar.core.box import Box
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
-from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, wavevectors
+from peculiar.fields.fourier import (
+    filter_,
+    inverse_k_squared,
+    inverse_square,
+    to_fourier,
+    to_real,
+    to_real_,
+    wavevectors,
+)
 
 COMPONENTS = ("x", "y", "z")
 
@@ -86,19 +94,49 @@ def displacement(delta: Float[Tensor, "x y z"], box: Box) -> Float[Tensor, "3 x 
 
 
 def displacement_from_fourier(
-    delta_k: Complex[Tensor, "X Y half"], box: Box, *, kept: Box | None = None
+    delta_k: Complex[Tensor, "X Y half"], box: Box, *, kept: Box | None = None, used_up: bool = False
 ) -> Float[Tensor, "3 x y z"]:
     """Return the linear displacement [Mpc/h] of an overdensity that is in Fourier space already.
 
-    `kept` is the box at the lower corner of the mesh that is wanted alone; the whole mesh where not given.
+    `kept` is the box at the lower corner of the mesh that is wanted alone; the whole mesh where not given. `used_up` as
+    in `displacement_component`.
     """
-    dtype = delta_k.real.dtype
-    x, y, z = (kept or box).shape
-    potential_k = delta_k * inverse_k_squared(box, delta_k.device, dtype=dtype)
-    data = torch.empty((3, x, y, z), dtype=dtype, device=delta_k.device)
-    for axis, k in enumerate(wavevectors(box, delta_k.device, dtype=dtype, odd=True)):
-        data[axis] = to_real(1j * k * potential_k, box.shape)[:x, :y, :z]
+    data = torch.empty((3, *(kept or box).shape), dtype=delta_k.real.dtype, device=delta_k.device)
+    for axis in range(3):
+        displacement_component(delta_k, box, axis, out=data[axis], used_up=used_up and axis == 2)
     return data
+
+
+def displacement_component(
+    delta_k: Complex[Tensor, "X Y half"],
+    box: Box,
+    axis: int,
+    *,
+    out: Float[Tensor, "x y z"] | None = None,
+    used_up: bool = False,
+) -> Float[Tensor, "x y z"]:
+    """Return one component of the linear displacement of an overdensity [Mpc/h].
+
+    Parameters
+    ----------
+    delta_k : Tensor (X, Y, half)
+    box : Box
+        With its mesh.
+    axis : int
+    out : Tensor (x, y, z), optional
+        See `to_real_`.
+    used_up : bool
+        Whether `delta_k` may be overwritten, which saves a copy of it.
+    """
+
+    def slope(*k: Tensor) -> Tensor:
+        return 1j * k[axis] * inverse_square(*k)
+
+    modes = filter_(delta_k if used_up else delta_k.clone(), box, slope)
+    nyquist, rest = divmod(box.shape[axis], 2)
+    if not rest:
+        modes.narrow(axis, nyquist, 1).zero_()
+    return to_real_(modes, box.shape, out=out)
 
 
 def helmholtz(field: Field) -> tuple[Field, Field]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import divergence
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.fourier import filter_, to_fourier, to_real_
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.card_range import check_range
@@ -32,7 +32,7 @@ from peculiar.inference.whole import (
 )
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
-from peculiar.linear.overdensity import crop, fourier_box, larger_box, pad, surrounded
+from peculiar.linear.overdensity import fourier_box, larger_box, pad, surrounded
 from peculiar.models.channels import (
     DENSITY,
     LIKELIHOOD_OUTPUTS,
@@ -242,7 +242,8 @@ def assembled(
         return
     delta = overdensity(torch.as_tensor(outputs[DENSITY]))
     if box.periodic:
-        delta = (1 + delta) / (1 + delta.mean()) - 1
+        mean = delta.mean()
+        delta.sub_(mean).div_(1 + mean)
     yield (
         "density",
         Field(
@@ -257,8 +258,11 @@ def assembled(
     yield "density_least_squares", Field(delta.cpu(), box, names=("density",), definition=LEAST_SQUARES)
     del delta
     for name, channels in (("velocity", VELOCITY), ("momentum", MOMENTUM)):
-        values = torch.as_tensor(outputs[channels]).cpu() * velocity_factor
+        values = torch.empty(3, *box.shape)
+        for i, component in enumerate(values):
+            torch.mul(torch.as_tensor(outputs[channels.start + i]).cpu(), velocity_factor, out=component)
         yield name, vector(values, card.velocity_definition)
+        del values, component
     if outputs.shape[0] < len(LIKELIHOOD_OUTPUTS):
         return
     along, across = torch.as_tensor(outputs[LOG_VARIANCE]).cpu().exp()
@@ -298,6 +302,12 @@ def calibrate(
 ) -> Float[torch.Tensor, "1 x y z"]:
     """Return an overdensity with every mode multiplied by the card's factor at its k; zero-padded if not periodic."""
     fourier = fourier_box(box)
-    k = k_squared(fourier, delta.device, dtype=torch.float64).sqrt_().cpu().numpy()
-    factor = torch.as_tensor(np.interp(k, table.k, table.transfer), dtype=torch.float32, device=delta.device)
-    return crop(to_real(to_fourier(pad(delta, box)) * factor, fourier.shape), box)
+
+    def factor(*k: torch.Tensor) -> torch.Tensor:
+        length = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).sqrt_().cpu().numpy()
+        return torch.as_tensor(np.interp(length, table.k, table.transfer)).to(delta)
+
+    modes = filter_(to_fourier(pad(delta, box)[0]), fourier, factor)
+    out = torch.empty_like(delta)
+    to_real_(modes, fourier.shape, out=out[0])
+    return out

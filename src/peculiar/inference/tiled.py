@@ -30,10 +30,12 @@ from peculiar.inference.whole import total_stride
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import fourier_box
 from peculiar.models.channels import outputs_of
-from peculiar.models.stages import OUTPUTS, Stage
+from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
+_BYTES = 20
+"""A cell of a periodic box, while the inputs are made, or the fields of the outputs."""
 _CELL_BYTES, _TRANSFORM_BYTES = 24, 36
-"""Of the meshes that the inputs are made with, for each cell, and for each of the transforms'."""
+"""Of others, a cell of the meshes, and one of their transforms."""
 _SCRATCH_BYTES = 140
 """Of 15 inputs, 7 outputs of the mean, 7 of a symmetry, and what is left between a network's parts."""
 _NUMBER_BYTES = 4.5  # float32, and what an allocation leaves over
@@ -81,7 +83,9 @@ class TiledReconstructor:
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that the meshes of the inputs take at most, or the least tiles if that is more."""
         box = self.network.mesh(box)
-        meshes = _CELL_BYTES * box.cell_count + _TRANSFORM_BYTES * fourier_box(box).cell_count
+        meshes = _BYTES * box.cell_count
+        if not box.periodic:
+            meshes = _CELL_BYTES * box.cell_count + _TRANSFORM_BYTES * fourier_box(box).cell_count
         tile = max(_tile_bytes(stage, _least_core(stage)) for stage in stages_of(self.network.module))
         if isinstance(self.workers, int):
             tile = self.workers * (tile + BYTES_OF_A_PROCESS)
@@ -130,6 +134,7 @@ class TiledReconstructor:
             if not spec.ends:
                 beyond[start:stop] = piece.mean(dim=(1, 2, 3))
             start = stop
+            del piece
         return View(array, vectors=spec.vectors, beyond=None if box.periodic else beyond)
 
     def _outputs(self, inputs: View, catalogue: Catalogue, scratch: Path) -> zarr.Array:
@@ -143,7 +148,13 @@ class TiledReconstructor:
         def make(stage: Stage, sides: tuple[int, ...], chunks: tuple[int, ...]) -> zarr.Array:
             return _array(scratch, sides, chunks=chunks, together=stage.writes != OUTPUTS)
 
-        core = partial(self._core, side=max(shape))
+        frame = partial(
+            Frame.of,
+            multiple=total_stride(module),
+            periodic=periodic,
+            isolated=self.card.inputs.ends and not periodic,
+        )
+        core = partial(self._core, side=max(frame(shape).sides))
         largest = max(_tile_bytes(stage, core(stage)) for stage in stages)
         with crew(
             self.workers,
@@ -157,12 +168,7 @@ class TiledReconstructor:
                 made = apply_stages(
                     stages,
                     View(inputs.array, symmetry, inputs.vectors, inputs.beyond),
-                    frame=Frame.of(
-                        [shape[axis] for axis in symmetry.permutation],
-                        multiple=total_stride(module),
-                        periodic=periodic,
-                        isolated=self.card.inputs.ends and not periodic,
-                    ),
+                    frame=frame([shape[axis] for axis in symmetry.permutation]),
                     core=core,
                     make=make,
                     device=self.network.device,
@@ -179,13 +185,20 @@ class TiledReconstructor:
         return mean
 
     def _core(self, stage: Stage, *, side: int) -> int:
-        """Return the cells of a tile that are kept, along a side, of a mesh of some cells along its longest."""
+        """Return the cells of a tile that are kept, along a side, of a mesh of some cells along its longest.
+
+        A part that fits whole is one tile, which has no halo; for workers only those on coarser meshes, which are the
+        lesser part of the work and of which the halo would be the larger part.
+        """
         allowed = self.allowed
         if self.workers is not None:
             if isinstance(self.workers, int):
                 allowed = allowed / self.workers - BYTES_OF_A_PROCESS
             allowed = min(allowed, _SHARED)
-        most = int((max(allowed, 0) / (_NUMBER_BYTES * stage.numbers)) ** (1 / 3)) - 2 * stage.halo
+        most = int((max(allowed, 0) / (_NUMBER_BYTES * stage.numbers)) ** (1 / 3))
+        if most >= side and (self.workers is None or INPUTS not in stage.reads):
+            return side
+        most -= 2 * stage.halo
         if self.workers is not None:  # eight tiles at least
             most = min(most, -(-side // 2))
         return max(most // stage.unit * stage.unit, _least_core(stage))

@@ -190,8 +190,8 @@ def apply_stages(
     """Evaluate a network tile by tile, one of its parts after the other; equal to the whole to float tolerance.
 
     Tiles start at multiples of a part's unit and carry a halo as wide as its reach, taken from the far side of a
-    mesh that wraps, and cut at the faces of any other. Each writes whole chunks: the result does not depend on who
-    evaluates which, in what order, and how often.
+    mesh that wraps, and cut at the faces of any other; one tile of a whole mesh needs none. Each writes whole chunks:
+    the result does not depend on who evaluates which, in what order, and how often.
 
     Parameters
     ----------
@@ -221,7 +221,8 @@ def apply_stages(
         last, step = stage.writes == OUTPUTS, stage.coarseness
         extent, below = (frame.shape, frame.below) if last else (frame.sides, 0)
         grid = _Grid.of(stage, core(stage), extent)
-        tiles = list(_tiles(stage, grid, extent, frame, below=below))
+        whole = frame.wrap and all(own >= cells for own, cells in zip(grid.own, extent, strict=True))
+        tiles = list(_tiles(stage, grid, extent, frame, below=below, halo=0 if whole else stage.halo))
         values = partial(
             _values,
             stage=stage,
@@ -229,6 +230,7 @@ def apply_stages(
                 (meshes[name], coarseness[name], frame.below if name == INPUTS else 0) for name in stage.reads
             ],
             below=below,
+            periodic=whole,
             device=device,
         )
         channels = len(values(tiles[0])) if stage.channels is None else stage.channels
@@ -264,6 +266,7 @@ def _values(
     stage: Stage,
     sources: Sequence[tuple[View, int, int]],
     below: int,
+    periodic: bool,
     device: torch.device | str,
 ) -> Mesh:
     """Make a tile of a part's mesh of its sources, each with its coarseness and the cells of the frame below it."""
@@ -275,7 +278,7 @@ def _values(
             for ends in ([one.low for one in tile], [one.high for one in tile])
         )
         read.append(view.read(low, high).to(device))
-    values = run(stage.apply, *read, periodic=False)
+    values = run(stage.apply, *read, periodic=periodic)
     step = stage.coarseness
     inner = (
         slice((one.start + below - one.low) // step, (one.stop + below - one.low) // step) for one in tile
@@ -354,9 +357,9 @@ class _Grid:
 
 
 def _tiles(
-    stage: Stage, grid: _Grid, extent: Sequence[int], frame: Frame, *, below: int
+    stage: Stage, grid: _Grid, extent: Sequence[int], frame: Frame, *, below: int, halo: int
 ) -> Iterator[tuple[_Line, ...]]:
-    unit, halo = stage.unit, stage.halo
+    unit = stage.unit
     lines = []
     for cells, side, own in zip(extent, frame.sides, grid.own, strict=True):
         line = []

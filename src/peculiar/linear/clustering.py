@@ -104,21 +104,13 @@ def matter_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[to
 
     In units of the cell's volume, for the mode layout of `to_fourier`.
     """
-    k = k_squared(box).sqrt()
-    power = cosmology.linear_power(k.numpy().astype(np.float64), redshift)
-    return torch.from_numpy((power / box.cell_size**3).astype(np.float32))
+    return matter_at(*wavevectors(box), cell_size=box.cell_size, cosmology=cosmology, redshift=redshift)
 
 
 def painted_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "kx ky kz"]:
     """Return `matter_power` of matter that is painted with clouds in cells."""
-    return matter_power(box, cosmology=cosmology, redshift=redshift) * _window_squared(box)
-
-
-def _window_squared(box: Box) -> torch.Tensor:
-    product = torch.ones(())
-    for component in wavevectors(box):
-        product = product * window(component, box.cell_size, scheme="cic").square()
-    return product
+    matter = matter_power(box, cosmology=cosmology, redshift=redshift)
+    return matter.mul_(window_at(*wavevectors(box), cell_size=box.cell_size))
 
 
 def painted_noise(box: Box) -> Float[torch.Tensor, "kx ky kz"]:
@@ -126,10 +118,28 @@ def painted_noise(box: Box) -> Float[torch.Tensor, "kx ky kz"]:
 
     Over that of counts in cells (Jing 2005, ApJ 620, 559, eq. 20).
     """
-    product = torch.ones(())
-    for component in wavevectors(box):
-        product = product * (1 - 2 / 3 * (component * box.cell_size / 2).sin().square())
-    return product
+    return noise_at(*wavevectors(box), cell_size=box.cell_size)
+
+
+def matter_at(
+    *k: Float[torch.Tensor, "..."], cell_size: float, cosmology: Cosmology, redshift: float
+) -> Float[torch.Tensor, "kx ky kz"]:
+    """Return `matter_power` at wavevectors that broadcast (`wavevectors`)."""
+    length = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).sqrt_()
+    power = cosmology.linear_power(length.numpy().astype(np.float64), redshift)
+    return torch.from_numpy((power / cell_size**3).astype(np.float32))
+
+
+def window_at(*k: Float[torch.Tensor, "..."], cell_size: float) -> Float[torch.Tensor, "kx ky kz"]:
+    """Return the square of what painting with clouds in cells leaves of modes."""
+    x, y, z = (window(one, cell_size, scheme="cic").square() for one in k)
+    return x * y * z
+
+
+def noise_at(*k: Float[torch.Tensor, "..."], cell_size: float) -> Float[torch.Tensor, "kx ky kz"]:
+    """Return `painted_noise` at wavevectors."""
+    x, y, z = (1 - 2 / 3 * (one * cell_size / 2).sin().square() for one in k)
+    return x * y * z
 
 
 @dataclass(frozen=True, eq=False)

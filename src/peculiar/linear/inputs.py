@@ -14,12 +14,11 @@ from pydantic import model_validator
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.channels import vector
 from peculiar.fields.conditions import Circumstances
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.fourier import to_real_
 from peculiar.fields.paint import ABUNDANCES, paint, paint_bins
-from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import monopole_bias
 from peculiar.linear.iterative import move_back
-from peculiar.linear.linear_theory import LinearTheory
+from peculiar.linear.linear_theory import LinearTheory, smoothed_fourier
 from peculiar.linear.overdensity import binned_weights, crop, overdensity, sampling, tracer_weights
 from peculiar.linear.survey_inputs import SurveyInputs, sight_lines
 from peculiar.linear.tracer_inputs import CatalogueInputs
@@ -173,7 +172,8 @@ def _moved(catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSp
     del total
     clustering = variances.log() - torch.tensor(spec.clustering_reference)
     response = (spec.flow_response * clustering[0]).clamp(-LARGEST_RESPONSE, LARGEST_RESPONSE)
-    yield sums.displacement().mul_(1 + response)
+    for axis in range(3):
+        yield sums.displacement_along(axis).mul_(1 + response)
     yield sums.density()
     del sums
     yield sight_lines(catalogue, cells)
@@ -193,8 +193,7 @@ def _unclustered(density: Float[np.ndarray, " bin"], box: Box) -> Float[torch.Te
 
 
 def _smoothed(delta: torch.Tensor, box: Box) -> torch.Tensor:
-    window = gaussian_window(k_squared(box), CLUSTERING_RADIUS)
-    return to_real(to_fourier(delta) * window, box.shape)
+    return to_real_(smoothed_fourier(delta, box, smoothing=CLUSTERING_RADIUS, bias=1.0), box.shape)
 
 
 def _variance(delta: torch.Tensor, covered: torch.Tensor | None) -> float:

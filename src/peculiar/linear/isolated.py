@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from peculiar.core import Box, Field
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, with_empty_cells
-from peculiar.linear.linear_theory import linear_fields, smoothed_fourier
+from peculiar.linear.classical import linear_fields
+from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.matter import linear_flow
 
 Rows = tuple[Int[np.ndarray, " x"], Int[np.ndarray, " y"], Int[np.ndarray, " z"]]

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Complex, Float
 
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core import Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import AXES
 from peculiar.core.readout import readout
-from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real, wavevectors
-from peculiar.fields.smooth import gaussian_window
+from peculiar.fields.calculus import displacement_component
+from peculiar.fields.fourier import to_fourier
+from peculiar.linear.classical import Classical, EstimatedMatter
 from peculiar.linear.clustering import measure_clustering
 from peculiar.linear.light_cone import (
     AlongDistance,
@@ -21,16 +21,15 @@ from peculiar.linear.light_cone import (
     bias_evolution,
     of_epoch,
     on_mesh,
-    velocity_factor,
 )
-from peculiar.linear.linear_theory import linear_fields, require_scales
-from peculiar.linear.overdensity import Sampling, classical_memory, crop, overdensity, sampling
+from peculiar.linear.linear_theory import require_scales, smoothed
+from peculiar.linear.overdensity import Sampling, overdensity, sampling
 from peculiar.linear.smoothing import best_smoothing, flow_bias
 from peculiar.linear.surroundings import surroundings_displacement
 
 
 @dataclass(frozen=True)
-class IterativeFFT:
+class IterativeFFT(Classical):
     """Iterative FFT reconstruction: tracers moved back along the line of sight, then linear theory.
 
     The scheme of Burden et al. 2015 on particles, as survey pipelines run it: see `move_back`. The fields then come
@@ -92,8 +91,8 @@ class IterativeFFT:
         )
         return replace(self, smoothing=smoothing, bias=bias)
 
-    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
-        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
+    def matter(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> EstimatedMatter:
+        """Return the smoothed overdensity of the tracers in real space over their bias."""
         fitted = self.fitted(catalogue, cosmology=cosmology)
         smoothing, bias, evolution = fitted.smoothing, fitted.bias, fitted.evolution
         assert smoothing is not None
@@ -113,20 +112,11 @@ class IterativeFFT:
             catalogue, positions, grid, smoothing=smoothing, bias=bias, evolution=evolution
         )
         surroundings = None
-        if self.surroundings:
+        if self.surroundings and grid.covered is not None:
             surroundings = surroundings_displacement(
                 catalogue, positions, cells=cells, cosmology=cosmology, bias=bias
             )
-        del positions
-        velocity = displacement_from_fourier(delta_k, grid.fourier, kept=grid.box)
-        if surroundings is not None:
-            velocity += surroundings
-        velocity *= velocity_factor(catalogue, grid.box, cosmology=cosmology)
-        return linear_fields(crop(to_real(delta_k, grid.fourier.shape)[None], grid.box), velocity, grid.box)
-
-    def memory(self, box: Box) -> int:
-        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
-        return classical_memory(box)
+        return EstimatedMatter(delta_k, grid.fourier, grid.box, surroundings=surroundings)
 
 
 def matter_density(
@@ -154,8 +144,7 @@ def matter_density(
     delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(on_mesh(evolution, grid.fourier))
     delta_k = to_fourier(delta)
     del delta
-    delta_k *= gaussian_window(k_squared(grid.fourier), smoothing).div_(bias)
-    return delta_k
+    return smoothed(delta_k, grid.fourier, smoothing=smoothing, bias=bias)
 
 
 def move_back(
@@ -210,22 +199,21 @@ def move_back(
     growth_rate = at_places(of_epoch(catalogue, cosmology.growth_rate, cosmology=cosmology), observed)
     sight_lines = catalogue.sight_lines()
     axis = AXES.get(catalogue.line_of_sight)
-    k = wavevectors(box, odd=True)
-    # delta(k) times this is a potential whose gradient, i k times it, is Psi.
-    potential_kernel = inverse_k_squared(box)
-    potential_kernel *= gaussian_window(k_squared(box), smoothing).div_(bias)
     if catalogue.space == "real":
         return observed
     positions, over_mean = observed, on_mesh(evolution, box)
     for _ in range(iterations):
         delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(over_mean)
-        potential_k = to_fourier(delta).mul_(potential_kernel)
+        delta_k = to_fourier(delta)
         del delta
+        smoothed(delta_k, box, smoothing=smoothing, bias=bias)
         # One component at a time, and along a fixed axis that one alone.
         shift = np.zeros(len(positions))
         for i in range(3) if axis is None else (axis,):
-            psi = to_real(1j * k[i] * potential_k, box.shape)[None]
-            shift += growth_rate * readout(psi, positions, box).numpy()[:, 0] * sight_lines[:, i]
+            psi = displacement_component(delta_k, box, i, used_up=i in (2, axis))
+            shift += growth_rate * readout(psi[None], positions, box).numpy()[:, 0] * sight_lines[:, i]
+            del psi
+        del delta_k
         if axis is None:
             shift = np.minimum(shift, np.linalg.norm(observed - np.asarray(catalogue.observer), axis=1))
         positions = observed - shift[:, None] * sight_lines

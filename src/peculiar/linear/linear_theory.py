@@ -6,28 +6,18 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.core import Box, Catalogue, Cosmology, InputError
+from peculiar.fields.fourier import filter_, to_fourier
 from peculiar.fields.smooth import gaussian_window
-from peculiar.linear.light_cone import velocity_factor
-from peculiar.linear.overdensity import (
-    Weighting,
-    classical_memory,
-    crop,
-    overdensity,
-    sampling,
-    tracer_weights,
-)
+from peculiar.linear.classical import Classical, EstimatedMatter
+from peculiar.linear.overdensity import Weighting, overdensity, sampling, tracer_weights
 from peculiar.linear.spectra import Shells, uniform_edges
-
-COMPONENTS = ("x", "y", "z")
 
 
 @dataclass(frozen=True)
-class LinearTheory:
+class LinearTheory(Classical):
     """Linear theory on the tracers where they stand, redshift-space distortions included.
 
     v(k) = a f H i k / k^2 delta_s(k) / beta (eq. 2 of Xiao et al. 2024), with delta_s smoothed by a Gaussian, and
@@ -65,44 +55,30 @@ class LinearTheory:
     def __post_init__(self) -> None:
         require_scales(self.smoothing, self.bias)
 
-    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
-        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box.
-
-        The density is the smoothed tracer overdensity over the bias.
-        """
+    def matter(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> EstimatedMatter:
+        """Return the smoothed tracer overdensity over the bias."""
         grid = sampling(catalogue, cells)
         delta = overdensity(catalogue.positions, grid, weights=tracer_weights(catalogue, self.weighting))
-        delta_k = smoothed_fourier(delta[0], grid.fourier, smoothing=self.smoothing, bias=self.bias)
+        delta_k = to_fourier(delta[0])
         del delta
-        velocity = displacement_from_fourier(delta_k, grid.fourier, kept=grid.box)
-        velocity *= velocity_factor(catalogue, grid.box, cosmology=cosmology)
-        return linear_fields(crop(to_real(delta_k, grid.fourier.shape)[None], grid.box), velocity, grid.box)
-
-    def memory(self, box: Box) -> int:
-        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
-        return classical_memory(box)
+        smoothed(delta_k, grid.fourier, smoothing=self.smoothing, bias=self.bias)
+        return EstimatedMatter(delta_k, grid.fourier, grid.box)
 
 
 def smoothed_fourier(
     delta: Float[torch.Tensor, "x y z"], box: Box, *, smoothing: float, bias: float
-) -> Float[torch.Tensor, "x y half"]:
+) -> Complex[torch.Tensor, "x y half"]:
     """Return an overdensity smoothed by a Gaussian [Mpc/h] and divided by the bias, in Fourier space."""
-    window = gaussian_window(k_squared(box, delta.device, dtype=delta.dtype), smoothing)
-    return to_fourier(delta).mul_(window.div_(bias))
+    return smoothed(to_fourier(delta), box, smoothing=smoothing, bias=bias)
 
 
-def linear_fields(
-    density: Float[torch.Tensor, "1 x y z"], velocity: Float[torch.Tensor, "3 x y z"], box: Box
-) -> dict[str, Field]:
-    """Name an estimate of the overdensity and of the velocity [km/s] as the three fields, with m = (1 + delta) v."""
-    definition = "curl-free estimate of the velocity of matter"
-    return {
-        "density": Field(density, box, names=("density",)),
-        "velocity": Field(velocity, box, names=COMPONENTS, unit="km/s", kind="vector", definition=definition),
-        "momentum": Field(
-            (1 + density) * velocity, box, names=COMPONENTS, unit="km/s", kind="vector", definition=definition
-        ),
-    }
+def smoothed(
+    delta_k: Complex[torch.Tensor, "x y half"], box: Box, *, smoothing: float, bias: float
+) -> Complex[torch.Tensor, "x y half"]:
+    """Smooth modes by a Gaussian [Mpc/h] and divide them by the bias, in place."""
+    return filter_(
+        delta_k, box, lambda kx, ky, kz: gaussian_window(kx**2 + ky**2 + kz**2, smoothing).div_(bias)
+    )
 
 
 def fit_beta(

@@ -8,7 +8,8 @@ import numpy as np
 
 from peculiar.core import Field, InputError
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.linear.linear_theory import linear_fields, require_scales, smoothed_fourier
+from peculiar.linear.classical import linear_fields
+from peculiar.linear.linear_theory import require_scales, smoothed_fourier
 
 LARGEST_SMOOTHING = 8.0  # Mpc/h; far beyond what serves at any redshift
 

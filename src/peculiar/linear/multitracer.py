@@ -8,21 +8,21 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
-from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.core import Box, Catalogue, Cosmology, InputError
+from peculiar.fields.fourier import filter_, to_fourier
+from peculiar.linear.classical import Classical, EstimatedMatter
 from peculiar.linear.clustering import (
     Clustering,
-    matter_power,
+    matter_at,
     measure_clustering,
-    painted_noise,
+    noise_at,
     painted_power,
+    window_at,
 )
 from peculiar.linear.iterative import move_back
-from peculiar.linear.light_cone import AlongDistance, bias_evolution, on_mesh, velocity_factor
-from peculiar.linear.linear_theory import linear_fields
+from peculiar.linear.light_cone import AlongDistance, bias_evolution, on_mesh
 from peculiar.linear.optimal_weights import optimal_weights
-from peculiar.linear.overdensity import crop, fourier_box, overdensity, sampling
+from peculiar.linear.overdensity import fourier_box, overdensity, sampling
 from peculiar.linear.smoothing import best_smoothing, flow_bias, slowness
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
@@ -32,29 +32,7 @@ of `benchmarks/smoothing.py`, which measures the result on others."""
 SPARSEST = 0.01
 """Expected fraction of the mean density below which a cell counts as not observed."""
 _TOLERANCE = 1e-3  # of the residual's length: at 1e-2 the variance of the error is up to 4 % another one
-_BYTES_PER_CELL, _BYTES_OF_SURVEYS = 44, 48
-
-
-@dataclass(frozen=True, eq=False)
-class WienerEstimate:
-    """What the Wiener filter finds.
-
-    Attributes
-    ----------
-    density : (1, x, y, z)
-        Overdensity of matter.
-    displacement : (3, x, y, z) [Mpc/h]
-        Of matter: velocity over a H f.
-    positions : (n, 3) [Mpc/h]
-        Of the tracers in real space, see `move_back`.
-    bias : float
-        Of all tracers together.
-    """
-
-    density: Float[torch.Tensor, "1 x y z"]
-    displacement: Float[torch.Tensor, "3 x y z"]
-    positions: Float[np.ndarray, "n 3"]
-    bias: float
+_BYTES_OF_SURVEYS = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +64,7 @@ class MovedTracers:
 
 
 @dataclass(frozen=True)
-class MultiTracerWiener:
+class MultiTracerWiener(Classical):
     """The Wiener filter of tracers in bins of mass: the least-squares linear estimate of matter and of its flow.
 
     Bins are cut at fractions of the sample; with independent noise in each, all that they hold of matter is in the sum
@@ -134,28 +112,48 @@ class MultiTracerWiener:
             return self.evolution
         return 1.0 if self.bias is not None else bias_evolution(catalogue, cosmology=cosmology)
 
-    def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
-        """Return "density" (overdensity of matter), "velocity" and "momentum" [km/s] on the catalogue's box."""
-        found = self.estimate(catalogue, cells=cells, cosmology=cosmology)
-        box = catalogue.box.with_cells(cells)
-        velocity = found.displacement.mul_(velocity_factor(catalogue, box, cosmology=cosmology))
-        return linear_fields(found.density, velocity, box)
-
-    def estimate(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> WienerEstimate:
-        """Return what is estimated of matter on the mesh of a catalogue's box, and of the tracers on the way."""
-        redshift, box = catalogue.redshift, catalogue.box.with_cells(cells)
+    def matter(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> EstimatedMatter:
+        """Return what is estimated of matter on the mesh of a catalogue's box."""
         moved = self.moved(catalogue, cells=cells, cosmology=cosmology)
-        fourier = fourier_box(box)
-        painted = painted_power(fourier, cosmology=cosmology, redshift=redshift)
-        filtered_k = to_fourier(_filtered(moved, cells=cells, signal=painted))
-        # What was painted is known with the power painted, the matter itself correlates with it by the mean.
-        matter = matter_power(fourier, cosmology=cosmology, redshift=redshift)
-        filtered_k *= painted.mul_(matter).sqrt_()
-        del painted, matter
-        density = crop(to_real(filtered_k, fourier.shape)[None], box)
-        filtered_k *= k_squared(fourier).sqrt_().mul_(-slowness(cosmology, redshift)).exp_()
-        displacement = displacement_from_fourier(filtered_k, fourier, kept=box)
-        return WienerEstimate(density, displacement, moved.positions, moved.bias_of_all)
+        return self.matter_of(moved, cells=cells, cosmology=cosmology)
+
+    def matter_of(self, moved: MovedTracers, *, cells: int, cosmology: Cosmology) -> EstimatedMatter:
+        """Return what is estimated of matter once the tracers are moved back."""
+        catalogue, found, bias = moved.catalogue, moved.clustering, moved.bias
+        grid = sampling(catalogue, cells, sparsest=SPARSEST)
+        fourier, covered = grid.fourier, grid.covered
+        share = 1 + EXCESS_SHARE * (found.excess - 1)
+        bias_here = on_mesh(moved.evolution, fourier)
+        delta = overdensity(moved.positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
+        noise: float | None = None
+        if covered is None:
+            noise = share * found.noise / found.excess / (bias**2 * fourier.cell_size**3)
+        else:
+            variance = noise_variance(catalogue, grid, bias=bias).mul_(share)
+            variance = variance.div_(bias_here).div_(bias_here)
+            del grid, bias_here
+            signal = painted_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
+            delta = wiener_weights(
+                delta, covered=covered, signal=signal, noise=variance, tolerance=_TOLERANCE
+            )
+            del signal, variance
+        modes = to_fourier(delta)
+        del delta
+        cell = fourier.cell_size
+
+        def weight(*k: torch.Tensor) -> torch.Tensor:
+            # What was painted is known with the power painted, the matter itself correlates with it by the mean.
+            matter = matter_at(*k, cell_size=cell, cosmology=cosmology, redshift=catalogue.redshift)
+            painted = window_at(*k, cell_size=cell).mul_(matter)
+            cross = matter.mul_(painted).sqrt_()
+            if noise is None:
+                return cross
+            return cross.div_(noise_at(*k, cell_size=cell).mul_(noise).add_(painted))
+
+        filter_(modes, fourier, weight)
+        return EstimatedMatter(
+            modes, fourier, catalogue.box.with_cells(cells), slowness(cosmology, catalogue.redshift)
+        )
 
     def moved(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> MovedTracers:
         """Return the weighted tracers of a catalogue, moved back along the line of sight."""
@@ -178,26 +176,6 @@ class MultiTracerWiener:
         )
         return MovedTracers(weighted, positions, found, bias, evolution, bias_of_all)
 
-    def memory(self, box: Box) -> int:
-        """Return the memory [bytes] that a reconstruction on a mesh takes at most, but for the tracers."""
-        each = _BYTES_PER_CELL if box.periodic else _BYTES_OF_SURVEYS
-        return each * fourier_box(box).cell_count
-
-
-def _filtered(
-    moved: MovedTracers, *, cells: int, signal: Float[torch.Tensor, "kx ky kz"]
-) -> Float[torch.Tensor, "X Y Z"]:
-    """Return (M S M^T + N)^-1 of the overdensity of tracers over their bias, on the Fourier mesh."""
-    catalogue, found, bias = moved.catalogue, moved.clustering, moved.bias
-    grid = sampling(catalogue, cells, sparsest=SPARSEST)
-    fourier, covered = grid.fourier, grid.covered
-    share = 1 + EXCESS_SHARE * (found.excess - 1)
-    bias_here = on_mesh(moved.evolution, fourier)
-    delta = overdensity(moved.positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
-    if covered is None:
-        noise = share * found.noise / found.excess / (bias**2 * fourier.cell_size**3)
-        return to_real(to_fourier(delta).div_(painted_noise(fourier).mul_(noise).add_(signal)), fourier.shape)
-    variance = noise_variance(catalogue, grid, bias=bias).mul_(share)
-    variance = variance.div_(bias_here).div_(bias_here)
-    del grid, bias_here
-    return wiener_weights(delta, covered=covered, signal=signal, noise=variance, tolerance=_TOLERANCE)
+    def flow_memory(self, box: Box) -> int:
+        """See `Classical.flow_memory`."""
+        return super().flow_memory(box) if box.periodic else _BYTES_OF_SURVEYS * fourier_box(box).cell_count

@@ -20,7 +20,6 @@ PADDING = 0.5
 FAR, FARTHEST = 100.0, 400.0
 """How far images of a box shall be along its shorter sides, and how far they need to be along any [Mpc/h]."""
 
-_FIELD_BYTES, _TRANSFORM_BYTES = 28, 30  # measured: 36 a cell of a box, 115 of a survey that is padded to 3.5
 Weighting = Literal["number", "mass"]
 
 
@@ -43,12 +42,6 @@ def fourier_box(box: Box) -> Box:
     )
     nx, ny, nz = box.shape
     return box.extended((x + (nx + x) % 2, y + (ny + y) % 2, z + (nz + z) % 2))
-
-
-def classical_memory(box: Box) -> int:
-    """Return the memory [bytes] that a classical reconstruction on a mesh takes at most, but for the tracers."""
-    cells, transformed = box.cell_count, fourier_box(box).cell_count
-    return max(_FIELD_BYTES * cells + 12 * transformed, 12 * cells + _TRANSFORM_BYTES * transformed)
 
 
 def pad(data: Float[torch.Tensor, "channel x y z"], box: Box) -> Float[torch.Tensor, "channel X Y Z"]:

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float
 
 from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.fourier import to_fourier, to_real_
 from peculiar.fields.paint import paint
-from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import coarse_cells, painted_power
+from peculiar.linear.linear_theory import smoothed_fourier
 from peculiar.linear.overdensity import (
     Sampling,
     box_sampling,
@@ -115,7 +115,7 @@ def _expected_displacement(
     assert covered is not None
     signal = painted_power(fourier, cosmology=cosmology, redshift=redshift)
     weights = wiener_weights(delta, covered=covered, signal=signal, noise=noise)
-    unseen = torch.where(covered, 0.0, to_real(to_fourier(weights).mul_(signal), fourier.shape))
+    unseen = to_real_(to_fourier(weights).mul_(signal), fourier.shape).masked_fill_(covered, 0.0)
     return crop_finer(displacement_from_fourier(to_fourier(unseen), fourier), grid.box, cells)
 
 
@@ -140,8 +140,10 @@ def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X
     own = np.asarray(catalogue.weights, dtype=np.float64)
     box = grid.fourier
     painted = paint(catalogue.positions, box, weights=np.stack([own, own**2], axis=1), scheme="cic")
-    window = gaussian_window(k_squared(box), _WEIGHT_SMOOTHING)
-    total, squares = (to_real(to_fourier(one) * window, box.shape).clamp(min=0) for one in painted)
+    total, squares = (
+        to_real_(smoothed_fourier(one, box, smoothing=_WEIGHT_SMOOTHING, bias=1.0), box.shape).clamp_(min=0)
+        for one in painted
+    )
     little = 1e-3 * total.mean()
     return (squares + little * float((own**2).sum() / own.sum())) / (total + little)
 
@@ -175,7 +177,7 @@ def wiener_weights(
     mesh = (density.shape[0], density.shape[1], density.shape[2])
 
     def filtered(values: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-        return to_real(to_fourier(values).mul_(by), mesh).mul_(covered)
+        return to_real_(to_fourier(values).mul_(by), mesh).mul_(covered)
 
     inverse = torch.where(signal > 0, signal, signal.max()).add_(noise.sum() / covered.sum()).reciprocal_()
     residual = density * covered

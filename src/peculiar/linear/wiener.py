@@ -18,12 +18,13 @@ from pydantic import PlainSerializer, PlainValidator
 
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
 from peculiar.core.records import read_json
-from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.calculus import displacement_component, displacement_from_fourier
+from peculiar.fields.fourier import to_fourier, to_real, wavevectors
 from peculiar.fields.paint import ABUNDANCES
+from peculiar.linear.classical import linear_fields
 from peculiar.linear.iterative import move_back, require_iterations
 from peculiar.linear.light_cone import velocity_factor
-from peculiar.linear.linear_theory import linear_fields, require_scales
+from peculiar.linear.linear_theory import require_scales
 from peculiar.linear.overdensity import (
     binned_weights,
     crop,
@@ -282,18 +283,22 @@ class WienerSums:
             wiener.total_density if single else wiener.weights_density,
             wiener.total_velocity if single else wiener.weights_velocity,
         )
-        self._k = k_squared(self._fourier, dtype=torch.float64).sqrt_().numpy()
-        self._density, self._velocity = (torch.zeros(self._k.shape, dtype=torch.complex64) for _ in range(2))
+        x, y, z = self._fourier.shape
+        self._density, self._velocity = (
+            torch.zeros((x, y, z // 2 + 1), dtype=torch.complex64) for _ in range(2)
+        )
         self._added = 0
 
     def add(self, delta: Float[torch.Tensor, "x y z"]) -> None:
         """Add the overdensity of the next bin, most massive first."""
         delta_k = to_fourier(pad(delta[None], self._box)[0])
-        for total, weights in zip((self._density, self._velocity), self._weights, strict=True):
-            # Flat below the first shell.
-            values = np.append(weights[:, self._added], 0.0)
-            for plane, k, modes in zip(total, self._k, delta_k, strict=True):  # bounds the temporaries
-                plane += modes * torch.from_numpy(np.interp(k, self._nodes, values).astype(np.float32))
+        # Flat below the first shell.
+        of_density, of_velocity = (np.append(weights[:, self._added], 0.0) for weights in self._weights)
+        planes, ky, kz = wavevectors(self._fourier, dtype=torch.float64)
+        for kx, modes, *totals in zip(planes, delta_k, self._density, self._velocity, strict=True):
+            k = (kx**2 + ky[0] ** 2 + kz[0] ** 2).sqrt_().numpy()  # of one plane: bounds the temporaries
+            for total, values in zip(totals, (of_density, of_velocity), strict=True):
+                total += modes * torch.from_numpy(np.interp(k, self._nodes, values).astype(np.float32))
         self._added += 1
 
     def density(self) -> Float[torch.Tensor, "1 x y z"]:
@@ -303,6 +308,12 @@ class WienerSums:
     def displacement(self) -> Float[torch.Tensor, "3 x y z"]:
         """Return v / (a H f) [Mpc/h], curl-free."""
         return displacement_from_fourier(self._velocity, self._fourier, kept=self._box)
+
+    def displacement_along(self, axis: int) -> Float[torch.Tensor, "1 x y z"]:
+        """Return one component of it."""
+        out = torch.empty(1, *self._box.shape)
+        displacement_component(self._velocity, self._fourier, axis, out=out[0])
+        return out
 
 
 def _sums(binned: torch.Tensor, box: Box, wiener: WienerFilter | None) -> WienerSums:

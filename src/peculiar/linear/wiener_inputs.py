@@ -53,17 +53,23 @@ class WienerInputs(CatalogueInputs):
     ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:
         """Make the channels that the kind has."""
         box, cells = given.box, max(given.box.shape)
-        found = MultiTracerWiener().estimate(catalogue, cells=cells, cosmology=given.cosmology)
+        wiener = MultiTracerWiener()
+        moved = wiener.moved(catalogue, cells=cells, cosmology=given.cosmology)
         index = bin_index(catalogue)
         weights = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
         for one in range(len(FRACTIONS)):
             chosen = index == one
-            yield paint(found.positions[chosen], box, weights=weights[chosen]).log1p_()
+            yield paint(moved.positions[chosen], box, weights=weights[chosen]).log1p_()
         yield paint(catalogue.positions, box, weights=weights).log1p_()
-        yield found.displacement
-        yield found.density
+        matter = wiener.matter_of(moved, cells=cells, cosmology=given.cosmology)
+        bias = moved.bias_of_all
+        del moved
+        for axis in range(3):
+            yield matter.displacement(axis)[None]
+        yield matter.density(used_up=True)
+        del matter
         yield sight_lines(catalogue, cells)
         expected = torch.ones(1, *box.shape) if given.completeness is None else given.completeness
         expected = expected * (given.number_density * box.cell_size**3)
         yield expected.clamp_(min=FEWEST_EXPECTED).log_()
-        yield torch.full((1, *box.shape), float(np.log(found.bias)))
+        yield torch.full((1, *box.shape), float(np.log(bias)))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.core.own_files import temporaries
 from peculiar.fields.files import StoredFields, save_fields
 from peculiar.inference.reconstruction import Reconstruction
+from peculiar.inference.tiled import TiledReconstructor
+from peculiar.linear.classical import OneByOne
 
-if TYPE_CHECKING:
-    from peculiar.inference.tiled import TiledReconstructor
-
+InPieces = TiledReconstructor | OneByOne
+"""What makes one field at a time."""
 FIELD_BYTES = 9 * 4
 """A cell's density, velocity, its error, momentum and completeness; compression saves what is kept in reserve."""
 
@@ -26,8 +26,8 @@ def save_whole(result: Reconstruction, paths: Sequence[Path]) -> Reconstruction:
     return result
 
 
-def save_tiled(
-    reconstructor: TiledReconstructor,
+def save_pieces(
+    reconstructor: InPieces,
     catalogue: Catalogue,
     *,
     cells: int,
@@ -35,11 +35,11 @@ def save_tiled(
     result: Callable[[Mapping[str, Field]], Reconstruction],
     paths: Sequence[Path],
 ) -> Reconstruction:
-    """Reconstruct in tiles and write each field as it is made.
+    """Reconstruct one field at a time and write each as it is made.
 
     Parameters
     ----------
-    reconstructor : TiledReconstructor
+    reconstructor : TiledReconstructor or OneByOne
     catalogue : Catalogue
     cells : int
     cosmology : Cosmology

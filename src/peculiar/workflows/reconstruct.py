@@ -273,11 +273,17 @@ def tuned(reconstructor: Reconstructor) -> dict[str, Any]:
 
 
 def fitting(
-    reconstructor: Reconstructor, box: Box, *, memory: int | str | None = None, workers: Workers = None
+    reconstructor: Reconstructor,
+    box: Box,
+    *,
+    memory: int | str | None = None,
+    workers: Workers = None,
+    in_pieces: bool = False,
 ) -> Reconstructor:
-    """Return what reconstructs on a mesh within some memory: a network in tiles where it does not fit whole.
+    """Return what reconstructs on a mesh within some memory.
 
-    Tiles are what workers share: with them a network always goes in tiles. What sees the whole mesh, a classical
+    Where it does not fit whole a network goes in tiles, and a classical reconstructor makes one field at a time. Tiles
+    are what workers share: with them a network always goes in tiles. What sees the whole mesh, a classical
     reconstructor or a network of layers that are not local, does without them, and a warning says so.
 
     Parameters
@@ -289,6 +295,8 @@ def fitting(
         See `peculiar.core.memory.allowed_memory`.
     workers : int or str, optional
         See `TiledReconstructor`.
+    in_pieces : bool
+        Whether fields are written one by one, so that they need not all be in memory.
 
     Raises
     ------
@@ -300,6 +308,7 @@ def fitting(
         return reconstructor
     from peculiar.inference.reconstructor import NeuralReconstructor
     from peculiar.inference.tiled import TiledReconstructor
+    from peculiar.linear.classical import Classical, OneByOne
 
     what = f"a mesh of {box.mesh_text} cells ({box.extent} in cells of {box.cell_size:.3g} Mpc/h)"
     remedy = "give a larger --memory, " * (memory is not None) + (
@@ -319,5 +328,7 @@ def fitting(
                 InputWarning,
                 stacklevel=2,
             )
+        if in_pieces and isinstance(reconstructor, Classical) and reconstructor.memory(box) > allowed.size:
+            reconstructor = OneByOne(reconstructor)
     require_memory(reconstructor.memory(box), what=what, remedy=remedy, allowed=allowed)
     return reconstructor

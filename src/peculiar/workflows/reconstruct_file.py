@@ -41,13 +41,12 @@ from peculiar.inference.query_result import (
     vpec_columns,
     warn_no_error,
 )
-from peculiar.inference.tiled import TiledReconstructor
 from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
 from peculiar.workflows.bao import BaoOptions, shifted_tables
 from peculiar.workflows.catalogue_options import CatalogueOptions
 from peculiar.workflows.drawing import DrawOptions
-from peculiar.workflows.field_files import save_tiled, save_whole
+from peculiar.workflows.field_files import InPieces, save_pieces, save_whole
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
@@ -124,8 +123,8 @@ def reconstruct_file(
     amplitude : "mean" or "unbiased"
         Of the velocity: the model's posterior mean, or that divided by the known fraction.
     memory : int or str, optional
-        What the process may take [bytes], or "8GB"; what is free where not given. A network that does not fit whole
-        goes in tiles, and each field is written as it is made; with errors or an amplitude all are in memory.
+        What the process may take [bytes], or "8GB"; what is free where not given. Where a model does not fit whole each
+        field is written as it is made, and a network goes in tiles; with errors or an amplitude all are in memory.
     unseen : "keep" or "nan"
         Whether objects of a survey that lie where it saw nothing, in the box but not in the mask and the limits, get
         what the fields extrapolate there; the column "unseen" says which they are.
@@ -214,10 +213,10 @@ def reconstruct_file(
         drawn=bool(drawn),
     )
     drawn.require(reconstructor, amplitude=amplitude)
-    reconstructor = fitting(reconstructor, mesh, memory=memory, workers=workers)
-    tiled = reconstructor if isinstance(reconstructor, TiledReconstructor) else None
+    fitted = fitting(reconstructor, mesh, memory=memory, workers=workers, in_pieces=not assessed)
+    pieces = fitted if isinstance(fitted, InPieces) else None
     for path in outputs:
-        require_space(path, size=drawn.space(mesh) + (tiled.scratch(mesh) if tiled else 0))
+        require_space(path, size=drawn.space(mesh) + (pieces.scratch(mesh) if pieces else 0))
     with progress_bar("reconstruct", total=3) as advance:
         made_by = provenance(
             _settings(
@@ -243,8 +242,8 @@ def reconstruct_file(
             record={"provenance": made_by} | ({} if made is None else made.attributes),
         )
         whole = None
-        if tiled is None or assessed:
-            whole = result_of(reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology))
+        if pieces is None or assessed:
+            whole = result_of(fitted.reconstruct(catalogue, cells=cells, cosmology=cosmology))
             advance(1)
         outside = unseen_rows = 0
         # Every output is whole under its temporary name before the first is renamed.
@@ -253,9 +252,9 @@ def reconstruct_file(
             if whole is not None:
                 told = whole.with_errors(amplitude=amplitude, errors=errors) if assessed else whole
                 result = save_whole(told, paths)
-            elif tiled is not None:
-                result = save_tiled(
-                    tiled, catalogue, cells=cells, cosmology=cosmology, result=result_of, paths=paths
+            elif pieces is not None:
+                result = save_pieces(
+                    pieces, catalogue, cells=cells, cosmology=cosmology, result=result_of, paths=paths
                 )
                 advance(1)
             asked = None if objects is None else positions
@@ -351,7 +350,7 @@ def _read(
     if options.survey is not None:
         sample = read_survey(table, options.survey, cosmology=cosmology)
         box = sample.box(cell_size=cell_size)
-        fitting(reconstructor, box, memory=memory)
+        fitting(reconstructor, box, memory=memory, in_pieces=True)
         made = to_catalogue(sample, box)
         near, far = sample.n_of_r.distances[[0, -1]].tolist()
         catalogue = made.catalogue

@@ -10,7 +10,7 @@ from peculiar.fields.calculus import (
     gradient,
     helmholtz,
 )
-from peculiar.fields.fourier import to_fourier
+from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, wavevectors
 
 BOX = Box(40.0, 8)
 SPEED = Field(
@@ -51,6 +51,23 @@ def test_displacement_ignores_the_mean_and_starts_from_either_space():
     expected = displacement(delta, BOX)
     torch.testing.assert_close(displacement(delta + 7.0, BOX), expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(displacement_from_fourier(to_fourier(delta), BOX), expected)
+
+
+@pytest.mark.parametrize("cells", [8, 9])
+def test_displacement_is_i_k_over_k_squared_without_the_nyquist_planes(cells):
+    box = Box(40.0, cells)
+    modes = to_fourier(torch.randn(box.shape, dtype=torch.float64))
+    potential = modes * inverse_k_squared(box, dtype=torch.float64)
+    expected = torch.stack(
+        [to_real(1j * k * potential, box.shape) for k in wavevectors(box, dtype=torch.float64, odd=True)]
+    )
+    kept = Box((40.0, 25.0, 30.0), (8, 5, 6)) if cells == 8 else None
+    x, y, z = (kept or box).shape
+    before = modes.clone()
+    found = displacement_from_fourier(modes, box, kept=kept)
+    torch.testing.assert_close(found, expected[:, :x, :y, :z])
+    assert torch.equal(modes, before)
+    torch.testing.assert_close(displacement_from_fourier(modes, box, kept=kept, used_up=True), found)
 
 
 def test_double_precision_stays():

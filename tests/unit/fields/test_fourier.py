@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from peculiar.core import Box
+from peculiar.fields import fourier
 from peculiar.fields.fourier import (
+    filter_,
     inverse_k_squared,
     k_squared,
     mode_weights,
     to_fourier,
     to_real,
+    to_real_,
     wavevectors,
 )
 
@@ -18,6 +21,27 @@ from peculiar.fields.fourier import (
 def test_there_and_back_is_the_identity(cells):
     data = torch.randn(2, cells, cells, cells)
     torch.testing.assert_close(to_real(to_fourier(data), cells), data, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("modes_at_once", [1, 2**17])
+@pytest.mark.parametrize("shape", [(8, 6, 10), (9, 5, 7)])
+def test_modes_that_are_used_up_give_the_same_mesh(monkeypatch, shape, modes_at_once):
+    monkeypatch.setattr(fourier, "_MODES_AT_ONCE", modes_at_once)
+    data = torch.randn(shape, dtype=torch.float64)
+    torch.testing.assert_close(to_real_(to_fourier(data), shape), data)
+    corner = torch.empty(4, 5, 3, dtype=torch.float64)
+    assert to_real_(to_fourier(data), shape, out=corner) is corner
+    torch.testing.assert_close(corner, data[:4, :5, :3])
+
+
+@pytest.mark.parametrize("modes_at_once", [1, 2**17])
+def test_a_filter_is_a_product_with_a_mesh(monkeypatch, modes_at_once):
+    monkeypatch.setattr(fourier, "_MODES_AT_ONCE", modes_at_once)
+    box = Box((40.0, 30.0, 50.0), (8, 6, 10))
+    modes = to_fourier(torch.randn(box.shape))
+    expected = modes * torch.exp(-k_squared(box))
+    assert filter_(modes, box, lambda kx, ky, kz: torch.exp(-(kx**2 + ky**2 + kz**2))) is modes
+    torch.testing.assert_close(modes, expected)
 
 
 def test_wavevectors_are_in_h_per_mpc_and_signed():
