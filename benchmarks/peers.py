@@ -220,8 +220,9 @@ def lines(scores: dict[str, dict[str, Any]]) -> Iterator[str]:
             f"kSZ: r, sigma ratio, slope |{more} processor [s] | memory [MB] |"
         )
         yield "| --- |" + " ---: |" * (6 + measured)
-        for model, one in found.items():
-            if one is None or model == DEFAULT:
+        for model in (*MODELS, PEER):
+            one = found.get(model)
+            if one is None:
                 continue
             label = f"`{model}`"
             if model == PEER:
