@@ -231,7 +231,9 @@ def observe_region(
     relative = (tracers.positions[near] - start - centre + side / 2) % side - side / 2
     real = turn_vectors(relative, turn) + centre + np.asarray(inner.origin)
     velocities = turn_vectors(tracers.velocities[near], turn)
-    sight = tracers.replace(line_of_sight=line_of_sight, observer=observer).sight_lines(real)
+    # Of one object: a catalogue checks all that it is given, and millions take longer than the rest.
+    one = {"positions": tracers.positions[:1], "velocities": None, "masses": None, "weights": None}
+    sight = tracers.replace(**one, line_of_sight=line_of_sight, observer=observer).sight_lines(real)
     factor = simulated.cosmology.redshift_space_factor(simulated.redshift)
     along = np.einsum("ij,ij->i", velocities, sight) * factor
     observed = real + along[:, None] * sight
