@@ -1,0 +1,251 @@
+"""Whether draws cover the truth: ranks, intervals, bulk flows and power on boxes that no model learned from.
+
+    peculiar simulate held-out --seeds 1001 --redshifts 0,0.59
+    python benchmarks/coverage.py held-out/z0.000 held-out/z0.590 --docs docs/results/coverage.md
+
+Samples are those of `benchmarks/general.py`. Of each: the rms of pulls (truth less mean of the draws, over their
+scatter) and the share of ranks of the truth among the draws in their central 68 %, in cells (one component of the
+velocity), at objects (line of sight, against the halo's), of bulk flows in spheres; the true squared error over the
+draws' variance in the fifths of cells where the model tells the least and the greatest error; the power of draws over
+the truth's, of density and of velocity, at its worst in bins to k = 0.3 h/Mpc, and the correlation of a draw with the
+truth less that of two draws in the last bin. What stands between `<!-- coverage MODEL: begin -->` and its end in a page
+is filled, with all that is kept, and figures go beside the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from general import Sample, Scores, samples
+from reproduction import replace_between
+
+from peculiar.core import Box, OutOfRangeWarning
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.objects import ERROR, LOCAL_ERROR
+from peculiar.inference.draws import ObjectSums, draws
+from peculiar.linear.spectra import Shells
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.runs import open_run
+from peculiar.workflows.reconstruct import reconstruct
+
+RADII = (20.0, 50.0, 100.0, 150.0)  # Mpc/h; as far as spheres fit into the box
+SPHERES, CELLS = 200, 20_000
+K = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+CENTRAL = 0.68
+HEADER = (
+    "| sample, (h/Mpc)^3 | cells: pulls, within | error / variance: least, greatest fifth | objects: pulls, within "
+    "| spheres, Mpc/h: pulls, within | power, density and velocity: worst to 0.3 | r with truth less r of draws |\n"
+    "| --- |" + " ---: |" * 6
+)
+
+
+def ranks(truth: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return the rank of the truth (n,) among draws (draw, n), between 0 and 1."""
+    return ((drawn < truth).sum(axis=0) + 0.5) / (len(drawn) + 1)
+
+
+def covered(truth: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+    """Return the rms of pulls, the share of ranks in the central 68 %, and the ranks in tenths over flat ones.
+
+    Of few draws the scatter is that of Student's t, and a rank's slot that the interval cuts counts in part.
+    """
+    count = len(drawn)
+    fair = np.sqrt((1 + 1 / count) * (count - 1) / (count - 3))
+    pulls = (truth - drawn.mean(axis=0)) / drawn.std(axis=0, ddof=1) / fair
+    slot = 0.5 / (count + 1)
+    low, high = 0.5 - CENTRAL / 2, 0.5 + CENTRAL / 2
+    found = ranks(truth, drawn)
+    share = np.clip(
+        (np.minimum(found + slot, high) - np.maximum(found - slot, low)) / (2 * slot), 0, 1
+    ).mean()
+    tenths, slots = np.linspace(0, 1, 11), (np.arange(count + 1) + 0.5) / (count + 1)
+    flat = np.histogram(slots, tenths)[0] / (count + 1)
+    counts = np.histogram(found, tenths)[0] / len(found) / flat
+    return {"pull": float(np.sqrt(np.mean(pulls**2))), "within": float(share), "ranks": counts.tolist()}
+
+
+def spheres(velocity: torch.Tensor, box: Box, radius: float) -> torch.Tensor:
+    """Return the mean velocity in spheres about every cell of a periodic box."""
+    x = (k_squared(box).sqrt() * radius).clamp(min=1e-3).double()
+    window = (3 * (x.sin() - x * x.cos()) / x**3).float()
+    return to_real(to_fourier(velocity) * window, box.shape)
+
+
+class Spectra:
+    """Powers in bins of k, and cross powers."""
+
+    def __init__(self, box: Box) -> None:
+        self.shells = Shells.of(box, K)
+
+    def __call__(self, first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
+        """Return the cross power of two transforms with their channels summed."""
+        return self.shells.mean((first * second.conj()).real.sum(dim=0))
+
+
+def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> dict[str, Any]:
+    """Return what the table says of a model's draws of a sample."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)
+        made = reconstruct(sample.catalogue, model=model, cells=sample.cells, cosmology=box.cosmology)
+    random = np.random.default_rng(5)
+    inside = torch.ones(made.box.shape, dtype=torch.bool) if sample.counts is None else sample.counts
+    cells = torch.from_numpy(random.choice(np.flatnonzero(inside.numpy()), CELLS))
+    whole = made.box.periodic
+    radii = [radius for radius in RADII if whole and 2 * radius < box.box.side]
+    centres = torch.from_numpy(random.choice(made.box.cell_count, SPHERES))
+    spectra = Spectra(made.box)
+    density, truth = box.density.data, sample.truth
+    true_modes = (to_fourier(density), to_fourier(truth)) if whole else None
+
+    def chosen(mesh: torch.Tensor, places: torch.Tensor) -> np.ndarray:
+        return mesh.reshape(len(mesh), -1)[:, places].numpy().ravel()
+
+    velocities, bulk, powers, firsts, last = [], {radius: [] for radius in radii}, [], [], None
+    objects = ObjectSums(0)
+    for draw in draws(made, number, seed=1):
+        velocity = draw["velocity"].data
+        velocities.append(chosen(velocity, cells))
+        for radius in radii:
+            bulk[radius].append(chosen(spheres(velocity, made.box, radius), centres))
+        objects.add(draw)
+        if true_modes is not None:
+            modes = (to_fourier(draw["density"].data), to_fourier(velocity))
+            pairs = [
+                (spectra(a, a), spectra(a, t), spectra(t, t)) for a, t in zip(modes, true_modes, strict=True)
+            ]
+            powers.append(pairs)
+            if last is not None:
+                firsts.append([spectra(a, b) for a, b in zip(modes, last, strict=True)])
+            last = modes
+    drawn, true = np.array(velocities), chosen(truth, cells)
+    at = objects.result()
+    seen = np.isfinite(at.v_los).all(axis=0)
+    sight = sample.catalogue.sight_lines()
+    host = (sample.hosts * sight).sum(axis=1)
+    variance = drawn.var(axis=0, ddof=1) * (1 + 1 / number)
+    error = (true - drawn.mean(axis=0)) ** 2
+    told = made.get(ERROR if whole else LOCAL_ERROR)
+    fifths: list[np.ndarray] = []
+    if told is not None:  # the draws' own variance is too noisy to choose by
+        expected = chosen(told.data.expand(3, -1, -1, -1), cells)
+        least, most = np.quantile(expected, [0.2, 0.8])
+        fifths = [expected < least, expected > most]
+    found: dict[str, Any] = {
+        "cells": covered(true, drawn),
+        "objects": covered(host[seen], at.v_los[:, seen]),
+        "variance": [float(error[some].mean() / variance[some].mean()) for some in fifths],
+        "bulk": {
+            f"{radius:g}": covered(chosen(spheres(truth, made.box, radius), centres), np.array(bulk[radius]))
+            for radius in radii
+        },
+    }
+    if powers:
+        auto, cross, of_truth = np.moveaxis(np.array(powers), 2, 0).mean(axis=1)
+        between = np.array(firsts).mean(axis=0)
+        found["power"] = (auto / of_truth).tolist()
+        found["r truth"] = (cross / np.sqrt(auto * of_truth)).tolist()
+        found["r draws"] = (between / auto).tolist()
+    return found
+
+
+def row(name: str, found: dict[str, Any]) -> str:
+    """Return a line of the table."""
+
+    def pair(one: dict[str, Any]) -> str:
+        return f"{one['pull']:.2f}, {one['within']:.2f}"
+
+    bulk = "; ".join(f"{radius}: {pair(one)}" for radius, one in found["bulk"].items())
+    power = apart = ""
+    if "power" in found:
+        worst = [max(values, key=lambda value: abs(value - 1)) for values in found["power"]]
+        power = ", ".join(f"{value:.2f}" for value in worst)
+        apart = ", ".join(
+            f"{np.subtract(truth, drawn)[-1]:+.3f}"
+            for truth, drawn in zip(found["r truth"], found["r draws"], strict=True)
+        )
+    variance = ", ".join(f"{value:.2f}" for value in found["variance"])
+    return f"| {name} | {pair(found['cells'])} | {variance} | {pair(found['objects'])} | {bulk} | {power} | {apart} |"
+
+
+def figure(kept: dict[str, Any], model: str, path: Path) -> None:
+    """Draw the histograms of ranks of all samples, in cells, at objects and of bulk flows, and the powers."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown, axes = pyplot.subplots(1, 4, figsize=(15, 3.4), layout="constrained")
+    tenths = np.linspace(0.05, 0.95, 10)
+    for name, models in kept.items():
+        if model not in models:
+            continue
+        found = models[model]
+        colour = "C0" if "power" in found else "C1"
+        style = {"color": colour, "alpha": 0.5, "lw": 1}
+        axes[0].plot(tenths, found["cells"]["ranks"], label=name, **style)
+        axes[1].plot(tenths, found["objects"]["ranks"], **style)
+        for one in found["bulk"].values():
+            axes[2].plot(tenths, one["ranks"], **style)
+        if "power" in found:
+            middles = (K[1:] + K[:-1]) / 2
+            for values, line in zip(found["power"], ("-", "--"), strict=True):
+                axes[3].plot(middles, values, line, **style)
+    for axis, title in zip(axes, ("cells", "objects", "spheres", "power of draws / truth"), strict=True):
+        axis.set_title(title)
+        axis.axhline(1, color="k", lw=0.8)
+        axis.set_xlabel("rank of the truth among the draws" if axis is not axes[3] else "k [h/Mpc]")
+    axes[3].axhspan(0.95, 1.05, color="0.9")
+    axes[3].set_ylim(0.8, 1.2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown.savefig(path, dpi=110)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and fill the docs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="*", help="none to write what is kept")
+    parser.add_argument("--models", default="general,wiener")
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1001])
+    parser.add_argument("--scores", type=Path, default=Path("coverage.json"), help="kept from call to call")
+    parser.add_argument(
+        "--only", default="", help="words, one of which a sample's label must hold: 'ranked|cut-out'"
+    )
+    parser.add_argument("--docs", type=Path, help="a page with the marks")
+    given = parser.parse_args(arguments)
+    kept = Scores(given.scores)
+    print(HEADER)
+    models = given.models.split(",")
+    for path in [one for run in given.runs for one in open_run(run, given.seeds)]:
+        box = SimulatedBox.open(path)
+        for sample in samples(box):
+            if not any(word in sample.label for word in given.only.split("|")):
+                continue
+            name = f"{sample.label}, z = {box.redshift:g}"
+            for model in models:
+                found = kept.of(
+                    name,
+                    model,
+                    lambda one=sample, of=box, by=model: measure(of, one, model=by, number=given.draws),
+                )
+                print(row(f"{model}: {name}", found), flush=True)
+    if not given.docs:
+        return
+    parts = {}
+    for model in models:
+        rows = [row(name, found[model]) for name, found in kept.found.items() if model in found]
+        parts[f"coverage {model}"] = "\n".join([HEADER, *rows])
+        figure(kept.found, model, given.docs.parent / "coverage" / f"{model}.png")
+    replace_between(given.docs, parts)
+
+
+if __name__ == "__main__":
+    main()
