@@ -9,7 +9,7 @@ velocity's variance in cells is given over the
 least one of an iterative FFT on a grid of smoothing and bias for that sample; with it the slope of the true velocity on
 the estimated, r of the line-of-sight velocity at the objects with the object's own and with its halo's, and of stated
 errors the rms of pulls and the share of cells, and of objects, within them (wanted: 1, 0.68).
-What stands between `<!-- general: begin -->` and `<!-- general: end -->` of a page is filled.
+What stands between `<!-- SECTION: begin -->` and `<!-- SECTION: end -->` of a page is filled.
 """
 
 from __future__ import annotations
@@ -169,8 +169,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="of boxes, all where not given")
     parser.add_argument("--scores", type=Path, default=Path("scores.json"), help="kept from call to call")
     parser.add_argument("--docs", type=Path, help="a page with the marks")
+    parser.add_argument("--section", default="general", help="of the page, by the name in its marks")
     parser.add_argument(
-        "--only", default="", help="words that the labels of samples must hold, as halos,0.001"
+        "--only",
+        nargs="+",
+        default=[""],
+        help="words that the labels of samples must hold, as halos,0.001; several for any of them",
     )
     given = parser.parse_args()
     models = given.models.split(",")
@@ -188,7 +192,7 @@ def main() -> None:
             matter = f"Omega_m {box.cosmology.Omega_m:.3g}, sigma8 {box.cosmology.sigma8:.3g}"
             where = f"z = {box.redshift:g}, {box.box.size:g} Mpc/h, {matter}, seed {box.seed}"
             for sample in samples(box):
-                if not all(word in sample.label for word in filter(None, given.only.split(","))):
+                if not any(all(word in sample.label for word in one.split(",")) for one in given.only):
                     continue
                 name = f"{sample.label}, {where}"
                 least = kept.of(name, "tuned FFT", lambda one=sample, of=box: tuned(of, one))
@@ -203,7 +207,7 @@ def main() -> None:
                 lines.append(f"| {name} | {least**0.5:.1f} | {' | '.join(cells)} | {errors} |")
                 print(lines[-1], flush=True)
     if given.docs:
-        replace_between(given.docs, {"general": "\n".join(lines)})
+        replace_between(given.docs, {given.section: "\n".join(lines)})
 
 
 if __name__ == "__main__":
