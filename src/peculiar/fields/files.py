@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -212,16 +213,21 @@ def _new_zarr(path: Path) -> Iterator[zarr.Group]:
 def _add_to_zarr(
     file: zarr.Group, name: str, dims: tuple[str, ...], values: np.ndarray, attributes: Mapping[str, str]
 ) -> None:
-    file.create_array(
+    chunks = tuple(
+        size if dim == "component" else min(size, CHUNK) for dim, size in zip(dims, values.shape, strict=True)
+    )
+    made = file.create_array(
         name,
-        data=values,
-        chunks=tuple(
-            size if dim == "component" else min(size, CHUNK)
-            for dim, size in zip(dims, values.shape, strict=True)
-        ),
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
         fill_value=np.nan if values.dtype.kind == "f" else None,  # a chunk that is missing is told
         attributes={**attributes, "_ARRAY_DIMENSIONS": list(dims)},
     )
+    # One chunk at a time: zarr holds several copies of each that it writes.
+    for low in product(*(range(0, size, step) for size, step in zip(values.shape, chunks, strict=True))):
+        there = tuple(slice(start, start + step) for start, step in zip(low, chunks, strict=True))
+        made[there] = values[there]
 
 
 def _add_to_hdf5(
@@ -337,8 +343,8 @@ def _require_unit(name: str, unit: str, wanted: str, path: Path | str) -> None:
 
 def _require_finite(name: str, values: torch.Tensor, remedy: str) -> None:
     # The sum tells as much as a mask, which would take a quarter of the field's memory.
-    if not bool(torch.isfinite(values.sum(dtype=torch.float64))):
-        bad = int((~torch.isfinite(values)).sum())
+    # In the values' own precision: another would take a copy. A sum that overflows is looked at again.
+    if not bool(torch.isfinite(values.sum())) and (bad := int((~torch.isfinite(values)).sum())):
         raise InputError(f"field {name!r} must be finite, got {bad} values that are not: {remedy}")
 
 
