@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,8 +132,10 @@ def main() -> None:
             paths[held_out].add(path)
     if given.gather_only:
         return
+    started = time.monotonic()
     network = fit_reader(list(split[False].values()), steps=given.steps)
-    metrics = scores(network, split[True])
+    minutes = round((time.monotonic() - started) / 60, 2)
+    metrics = {"steps": given.steps, "minutes": minutes, **scores(network, split[True])}
     print(json.dumps(metrics, indent=1))
     boxes = [SimulatedBox.open(path) for path in sorted(paths[False])]
     cells = [float(one.told[0, 1]) for one in split[False].values()]
