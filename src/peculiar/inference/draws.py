@@ -49,7 +49,7 @@ class ObjectDraws:
     v_los_field : (draw, n) [km/s]
         Averaged over those places.
     v_los_scatter : (n,) [km/s]
-        Of `v_los` about it, the same in all draws.
+        Of `v_los` about it, the root mean square of the draws.
     delta : (draw, n)
     unseen : (n,) bool, optional
         See `peculiar.fields.objects.ObjectValues`.
@@ -115,17 +115,29 @@ class Draws(Sequence[Reconstruction]):
 
 
 class ObjectSums:
-    """Gathers what draws, one after the other, say of objects."""
+    """Gathers what draws, one after the other, say of objects.
+
+    An object's place in a draw depends on the seed, on the draw's number and on where the object is seen alone: not on
+    how many draws there are, nor on the other objects.
+    """
 
     def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng([seed, 1])
+        self._seed = seed
         self._found: list[ObjectValues] = []
+        self._v_los: list[Float[np.ndarray, " n"]] = []
 
     def add(
         self, draw: Reconstruction, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None
     ) -> None:
         """Ask a draw of the objects."""
-        self._found.append(draw.at_objects(positions))
+        values = draw.at_objects(positions)
+        if positions is None:
+            positions = draw.catalogue
+        seen = positions.positions if isinstance(positions, Catalogue) else positions
+        assert seen is not None
+        places = standard_normal(seen, self._seed, len(self._found))
+        self._v_los.append(values.v_los + values.v_los_scatter * places)
+        self._found.append(values)
 
     def result(self) -> ObjectDraws:
         """Return what was gathered."""
@@ -134,8 +146,23 @@ class ObjectSums:
             for name in ("velocities", "v_los", "v_los_scatter", "delta")
         )
         spread = np.sqrt((scatter**2).mean(axis=0))
-        v_los = field + spread * self._random.standard_normal(field.shape)
-        return ObjectDraws(velocities, v_los, field, spread, delta, self._found[0].unseen)
+        return ObjectDraws(velocities, np.array(self._v_los), field, spread, delta, self._found[0].unseen)
+
+
+def standard_normal(positions: Float[np.ndarray, "n 3"], *key: int) -> Float[np.ndarray, " n"]:
+    """Return a standard normal deviate for each object, of a key and of its position alone."""
+    from scipy.special import ndtri
+
+    start = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    bits = np.ascontiguousarray(positions, dtype=np.float64).view(np.uint64)
+    state = np.full(len(bits), start)
+    with np.errstate(over="ignore"):  # the finaliser of MurmurHash3 wraps
+        for column in bits.T:
+            state = state ^ column
+            for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+                state = (state ^ (state >> np.uint64(33))) * np.uint64(factor)
+            state ^= state >> np.uint64(33)
+    return np.asarray(ndtri(((state >> np.uint64(11)) + 0.5) / 2.0**53))
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,13 +328,23 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
     """
     if not isinstance(made, Reconstruction):
         stored = StoredDraws(Path(made))
+        if not stored.path.exists():
+            raise InputError(f"fields must exist, got no {made}: give a directory of reconstruct --draws")
         if not len(stored) >= (number or 1):
             raise InputError(
                 f"draws must be in the file, got {len(stored)} in {made}: reconstruct it with --draws"
             )
         return stored
-    require_draws(number or 0, seed=seed)
-    assert number is not None
+    if number is None:
+        raise InputError(
+            "number must be given for draws of a reconstruction, got None: those that a file holds are had by its path"
+        )
+    require_draws(number, seed=seed)
+    if made.catalogue is None and made.residuals is None:
+        raise InputError(
+            "draws must be of a reconstruction with its catalogue, got one from a file: those that a file holds are "
+            "had by its path"
+        )
     if made.residuals is None:
         raise InputError(
             f"draws must be of a model that knows what it leaves, got {made.model!r}: take 'general' or 'wiener'"
@@ -323,10 +360,10 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
 
 def require_draws(number: int, *, seed: int = 0) -> None:
     """Raise InputError unless there may be so many draws with such a seed."""
-    if not 1 <= number <= MOST_DRAWS:
-        raise InputError(f"draws must be 1 to {MOST_DRAWS}, got {number}")
-    if seed < 0:
-        raise InputError(f"seed must be >= 0, got {seed}")
+    if type(number) is not int or not 1 <= number <= MOST_DRAWS:
+        raise InputError(f"draws must be a whole number of 1 to {MOST_DRAWS}, got {number!r}")
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"seed must be a whole number >= 0, got {seed!r}")
 
 
 def residuals_of(model: Reconstructor) -> Residuals | None:

@@ -22,7 +22,7 @@ NO_VELOCITY = {
     "unseen": "lie where the survey saw nothing",
 }
 """Why an object has no velocity, and how that is said of several."""
-OWN_COLUMNS = ("v_los_scatter", "v_los_total_error", "z_cosmological", "solutions", "missing")
+OWN_COLUMNS = ("v_los_total_error", "z_cosmological", "solutions", "missing")
 FIELD_COLUMNS = dict(zip(TOLD, ("v_los_error", "known_fraction"), strict=True))
 """Columns of fields that not every reconstruction has."""
 VPEC_COLUMNS = ("VPEC", "VPEC_ERR", "zHD")
@@ -69,8 +69,8 @@ class QueryResult(ObjectValues):
     def columns(self, *, vpec: bool = False) -> dict[str, Shaped[np.ndarray, " n"]]:
         """Return what a table gets, of `peculiar.catalogues.added.COLUMNS`; with `vpec_columns` if they are wanted."""
         own = (
-            *(self.v_los_scatter, self.v_los_total_error),
-            *(self.z_cosmological, self.solutions, self.missing),
+            *(self.v_los_total_error, self.z_cosmological),
+            *(self.solutions, self.missing),
         )
         columns = value_columns(self) | dict(zip(OWN_COLUMNS, own, strict=True))
         return columns | vpec_columns(self, self.z_cosmological, sigma=self.sigma) if vpec else columns
@@ -90,8 +90,9 @@ class QueryResult(ObjectValues):
 
 
 def value_columns(values: ObjectValues) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return `OBJECT_COLUMNS` of objects, and of `FIELD_COLUMNS` those that the field tells."""
+    """Return `OBJECT_COLUMNS` of objects, "v_los_scatter", and of `FIELD_COLUMNS` those that the field tells."""
     columns = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
+    columns["v_los_scatter"] = values.v_los_scatter
     told = zip(FIELD_COLUMNS.values(), (values.v_los_error, values.known_fraction), strict=True)
     return columns | {name: found for name, found in told if found is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from peculiar.catalogues.distances import DistanceCatalogue, read_distances
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.tables import table_files
-from peculiar.core import Cosmology, InputError
+from peculiar.core import Cosmology, InputError, InputWarning
 from peculiar.core.catalogue import Observer
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.limits import require_seeds
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 SHELLS = 4
 FEWEST = 20
 """Objects that six parameters ask for."""
+FEWEST_DRAWS = 20
+"""Of a field that do for a mean of likelihoods, without a warning."""
 MOST_BOOTSTRAPS = 100_000
 GivenField = Reconstruction | Path | str
 _ADDED = ("v_measured", "v_error", "v_predicted")
@@ -189,7 +192,15 @@ class _Seen:
 def _draws_of(field: GivenField) -> Draws:
     if isinstance(field, Reconstruction):
         raise InputError("fields with draws must be given as the files that hold them, got a reconstruction")
-    return draws(field)
+    found = draws(field)
+    if len(found) < FEWEST_DRAWS:
+        warnings.warn(
+            f"draws should be at least {FEWEST_DRAWS} for a mean of likelihoods, got {len(found)} in {field}: it is "
+            "noisy, and beta too small",
+            InputWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def _look(
@@ -262,6 +273,7 @@ def _compare_seen(
         used,
         tuple(explain(seen.missing).values()),
         Resampling.draw(blocks, sets=options.bootstraps, seed=options.seed),
+        len(drawn),
     )
 
 

@@ -57,6 +57,8 @@ class Comparison:
         Which objects of the catalogue have no velocity of the field, and why: a line for each reason.
     resampling : Resampling
         Blocks of the sky, and the sets of them that the errors are from.
+    draws : int
+        Of the field, over which each object's likelihood is a mean; 0 for the field alone.
     """
 
     field: str
@@ -65,6 +67,7 @@ class Comparison:
     catalogue: DistanceCatalogue
     missing: tuple[str, ...]
     resampling: Resampling
+    draws: int = 0
 
     @property
     def fit(self) -> VelocityFit:
@@ -120,6 +123,7 @@ class Comparison:
             "field": self.field,
             "objects": len(self.catalogue),
             "blocks": self.resampling.counts.shape[1],
+            "draws": self.draws,
             "missing": list(self.missing),
             "beta": fit.beta,
             "beta_error": float(fit.errors[0]),
@@ -220,7 +224,8 @@ def _single(result: Comparison) -> str:
     limit, still = result.fit.sigma_at_limit, record["without_dipole"]
     sigma = _pm(record["sigma_v"], None if limit else record["sigma_v_error"])
     lines = [
-        f"objects     {record['objects']} in {record['blocks']} blocks of the sky",
+        f"objects     {record['objects']} in {record['blocks']} blocks of the sky"
+        + (f", each a mean over {result.draws} draws" if result.draws else ""),
         f"beta        {record['beta']:.3f} +- {record['beta_error']:.3f}",
         f"dipole      {_pm(dipole['speed'], dipole['speed_error'])} km/s towards l = {dipole['l']:.0f}, b = "
         f"{dipole['b']:.0f} (chi2 of none: {dipole['chi2']:.1f}, 3 degrees of freedom)",

@@ -59,13 +59,16 @@ class DrawOptions:
         """Return the bytes that fields on a mesh take with their draws."""
         return FIELD_BYTES * (1 + self.draws) * mesh.cell_count
 
-    def require(self, reconstructor: Reconstructor, *, amplitude: str) -> None:
-        """Raise InputError where there can be none of a model's fields with such an amplitude."""
+    def require_mean(self, amplitude: str) -> None:
+        """Raise InputError where there can be none about velocities of such an amplitude."""
         if self and amplitude != "mean":
             raise InputError(
                 f"draws must be about the posterior mean, got amplitude={amplitude!r}: leave it out",
                 command=f"--draws must be about the posterior mean, got --amplitude {amplitude}: leave it out",
             )
+
+    def require(self, reconstructor: Reconstructor) -> None:
+        """Raise InputError where there can be none of a model's fields."""
         if self and residuals_of(reconstructor) is None:
             rule = "draws must be of a model that knows what it leaves"
             raise InputError(

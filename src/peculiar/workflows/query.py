@@ -133,7 +133,11 @@ def query_file(
     table = read_table(catalogue)
     made = reconstruction(field, observer=observer, cosmology=cosmology)
     told = [column for name, column in FIELD_COLUMNS.items() if name in made]
-    require_held(table, out, added=(*OBJECT_COLUMNS, *OWN_COLUMNS, *told, *(VPEC_COLUMNS if vpec else ())))
+    require_held(
+        table,
+        out,
+        added=(*OBJECT_COLUMNS, "v_los_scatter", *OWN_COLUMNS, *told, *(VPEC_COLUMNS if vpec else ())),
+    )
     if vpec and "velocity_error" not in made:
         warn_no_error()
     unknown = set(columns or {}) - {"ra", "dec", "z"}

@@ -170,13 +170,15 @@ def reconstruct_file(
     assessed = errors or amplitude != "mean"
     if assessed:
         require_edges(options.survey is None and options.periodic)
+    drawn.require_mean(amplitude)
     table = read_table(source)
     if objects is not None:
-        of_field = ["v_los_error", *(["known_fraction"] if assessed else [])]
+        of_field = ["v_los_scatter", "v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
         require_held(table, objects, added=(*OBJECT_COLUMNS, *of_field, *flags, *drawn.columns))
     shifted.check(table, options.survey)
     reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
+    drawn.require(reconstructor)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     # Surveys are wide: of the cells that a network knows they have the largest.
     known = (card.cell_size, card.cell_size_range[1]) if card else (CELL_SIZE, CELL_SIZE)
@@ -212,7 +214,6 @@ def reconstruct_file(
         cosmology=cosmology,
         drawn=bool(drawn),
     )
-    drawn.require(reconstructor, amplitude=amplitude)
     fitted = fitting(reconstructor, mesh, memory=memory, workers=workers, in_pieces=not assessed)
     pieces = fitted if isinstance(fitted, InPieces) else None
     for path in outputs:

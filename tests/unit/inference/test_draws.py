@@ -7,7 +7,7 @@ import torch
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.fields.objects import ERROR
 from peculiar.inference.card_values import Residuals
-from peculiar.inference.draws import draws
+from peculiar.inference.draws import draws, standard_normal
 from peculiar.inference.reconstruction import Reconstruction
 
 COSMOLOGY = PRESETS["xiao2024"]
@@ -91,6 +91,27 @@ def test_objects_have_the_covariance_of_their_draws(made):
     assert field[2, 2] > 2 * field[0, 0]  # half of the box is less known
 
 
+def test_an_object_has_the_same_draws_however_many_there_are_and_whoever_else_is_asked(made):
+    places = np.random.default_rng(0).uniform(5, 155, (300, 3))
+    few, many = draws(made, 2, seed=3).at_objects(places), draws(made, 4, seed=3).at_objects(places)
+    np.testing.assert_array_equal(few.v_los, many.v_los[:2])
+    order = np.random.default_rng(1).permutation(300)[:50]
+    some = draws(made, 2, seed=3).at_objects(places[order])
+    np.testing.assert_array_equal(some.v_los, few.v_los[:, order])
+    other = draws(made, 2, seed=4).at_objects(places)
+    assert np.corrcoef(few.v_los[0] - few.v_los_field[0], other.v_los[0] - other.v_los_field[0])[0, 1] < 0.2
+
+
+def test_deviates_of_objects_are_normal():
+    places = np.random.default_rng(0).uniform(0, 225, (50_000, 3))
+    one, other = standard_normal(places, 3, 1), standard_normal(places, 3, 2)
+    assert one.mean() == pytest.approx(0, abs=0.015)
+    assert one.std() == pytest.approx(1, abs=0.015)
+    assert (one**4).mean() == pytest.approx(3, abs=0.15)
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.015
+    assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.015
+
+
 def test_slopes_multiply_what_draws_scatter_about(made):
     x = torch.from_numpy(BOX.coordinates()).float()
     wave = torch.cos(2 * BOX.k_fundamental * x)[None, :, None, None].expand(3, *BOX.shape)
@@ -104,10 +125,19 @@ def test_slopes_multiply_what_draws_scatter_about(made):
 def test_draws_are_refused_where_nothing_is_known_of_errors(made):
     with pytest.raises(InputError, match="must be of a model that knows what it leaves, got 'still'"):
         draws(replace(made, residuals=None), 3)
-    with pytest.raises(InputError, match="draws must be 1 to 1000, got 0"):
+    with pytest.raises(InputError, match="draws must be a whole number of 1 to 1000, got 0"):
         draws(made, 0)
-    with pytest.raises(InputError, match="seed must be >= 0, got -1"):
+    with pytest.raises(InputError, match="seed must be a whole number >= 0, got -1"):
         draws(made, 2, seed=-1)
+    for wrong in (1.5, True, "3"):
+        with pytest.raises(InputError, match="draws must be a whole number"):
+            draws(made, wrong)
+    with pytest.raises(InputError, match="number must be given"):
+        draws(made)
+    with pytest.raises(InputError, match="got one from a file"):
+        draws(replace(made, catalogue=None, residuals=None), 2)
+    with pytest.raises(InputError, match="fields must exist, got no nothing"):
+        draws("nothing.zarr")
     some = draws(made, 1)
     with pytest.raises(IndexError):
         some[1]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import peculiar
 from peculiar.catalogues import directions
 from peculiar.catalogues.distances import read_distances
 from peculiar.catalogues.frames import convert_redshift, to_galactic
-from peculiar.core import PRESETS, Box, Field, InputError
+from peculiar.core import PRESETS, Box, Field, InputError, InputWarning
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.fields.calculus import displacement
 from peculiar.fields.smooth import gaussian
@@ -277,7 +278,7 @@ def test_draws_take_the_error_of_the_field_out_of_sigma_v(made, tmp_path):
 
     out = tmp_path / "field.zarr"
     peculiar.write_fields(out, field.fields, attributes=field.attributes())
-    for index in range(12):
+    for index in range(20):
         peculiar.write_fields(
             out / "draws" / f"{index:03d}", drawn(40 + index), attributes=field.attributes()
         )
@@ -298,6 +299,11 @@ def test_draws_take_the_error_of_the_field_out_of_sigma_v(made, tmp_path):
     assert among.fit.sigma_v < alone.fit.sigma_v - 30
     assert among.fit.sigma_v == pytest.approx(150, abs=40)
     assert among.fit.beta == pytest.approx(1, abs=0.25)
+    assert (alone.record()["draws"], among.record()["draws"]) == (0, 20)
+    for index in range(3, 20):
+        shutil.rmtree(out / "draws" / f"{index:03d}")
+    with pytest.warns(InputWarning, match="draws should be at least 20 for a mean of likelihoods, got 3"):
+        compare(out, distances, CompareOptions(bootstraps=10, draws=True))
     with pytest.raises(InputError, match="draws must be in the file, got 0"):
         compare(made / "field.zarr", distances, CompareOptions(draws=True))
     with pytest.raises(InputError, match="must be given as the files"):

@@ -54,7 +54,7 @@ def test_what_has_no_draws_is_refused_before_the_work(source, tmp_path):
         peculiar.reconstruct_file(
             source, options=OPTIONS, cells=16, model="iterative", out=tmp_path / "f.zarr", drawn=some
         )
-    with pytest.raises(InputError, match="draws must be 1 to 1000, got -2"):
+    with pytest.raises(InputError, match="draws must be a whole number of 1 to 1000, got -2"):
         peculiar.DrawOptions(draws=-2)
     assert [path.name for path in tmp_path.iterdir()] == ["halos.fits"]
 
