@@ -94,16 +94,17 @@ def displacement(delta: Float[Tensor, "x y z"], box: Box) -> Float[Tensor, "3 x 
 
 
 def displacement_from_fourier(
-    delta_k: Complex[Tensor, "X Y half"], box: Box, *, kept: Box | None = None, used_up: bool = False
+    delta_k: Complex[Tensor, "X Y half"], box: Box, *, kept: Box | None = None
 ) -> Float[Tensor, "3 x y z"]:
     """Return the linear displacement [Mpc/h] of an overdensity that is in Fourier space already.
 
-    `kept` is the box at the lower corner of the mesh that is wanted alone; the whole mesh where not given. `used_up` as
-    in `displacement_component`.
+    `kept` is the box at the lower corner of the mesh that is wanted alone; the whole mesh where not given. The same to
+    the last bit with any number of threads, as simulations must be; `displacement_component` takes less memory.
     """
-    data = torch.empty((3, *(kept or box).shape), dtype=delta_k.real.dtype, device=delta_k.device)
+    x, y, z = (kept or box).shape
+    data = torch.empty((3, x, y, z), dtype=delta_k.real.dtype, device=delta_k.device)
     for axis in range(3):
-        displacement_component(delta_k, box, axis, out=data[axis], used_up=used_up and axis == 2)
+        data[axis] = to_real(_component(delta_k.clone(), box, axis), box.shape)[:x, :y, :z]
     return data
 
 
@@ -115,7 +116,9 @@ def displacement_component(
     out: Float[Tensor, "x y z"] | None = None,
     used_up: bool = False,
 ) -> Float[Tensor, "x y z"]:
-    """Return one component of the linear displacement of an overdensity [Mpc/h].
+    """Return one component of the linear displacement of an overdensity [Mpc/h], in little memory.
+
+    With another number of threads it differs by rounding.
 
     Parameters
     ----------
@@ -128,15 +131,20 @@ def displacement_component(
     used_up : bool
         Whether `delta_k` may be overwritten, which saves a copy of it.
     """
+    return to_real_(_component(delta_k if used_up else delta_k.clone(), box, axis), box.shape, out=out)
+
+
+def _component(delta_k: Complex[Tensor, "X Y half"], box: Box, axis: int) -> Complex[Tensor, "X Y half"]:
+    """Turn the modes of an overdensity into those of one component of its displacement, in place."""
 
     def slope(*k: Tensor) -> Tensor:
         return 1j * k[axis] * inverse_square(*k)
 
-    modes = filter_(delta_k if used_up else delta_k.clone(), box, slope)
+    filter_(delta_k, box, slope)
     nyquist, rest = divmod(box.shape[axis], 2)
     if not rest:
-        modes.narrow(axis, nyquist, 1).zero_()
-    return to_real_(modes, box.shape, out=out)
+        delta_k.narrow(axis, nyquist, 1).zero_()
+    return delta_k
 
 
 def helmholtz(field: Field) -> tuple[Field, Field]:

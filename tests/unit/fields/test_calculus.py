@@ -5,6 +5,7 @@ from peculiar.core import Box, Field, InputError
 from peculiar.fields.calculus import (
     curl,
     displacement,
+    displacement_component,
     displacement_from_fourier,
     divergence,
     gradient,
@@ -67,7 +68,23 @@ def test_displacement_is_i_k_over_k_squared_without_the_nyquist_planes(cells):
     found = displacement_from_fourier(modes, box, kept=kept)
     torch.testing.assert_close(found, expected[:, :x, :y, :z])
     assert torch.equal(modes, before)
-    torch.testing.assert_close(displacement_from_fourier(modes, box, kept=kept, used_up=True), found)
+    for axis in range(3):
+        out = torch.empty((x, y, z), dtype=torch.float64)
+        displacement_component(modes.clone(), box, axis, out=out, used_up=True)
+        torch.testing.assert_close(out, found[axis])
+
+
+def test_displacements_of_simulations_do_not_depend_on_the_number_of_threads():
+    box, modes = Box(40.0, 16), to_fourier(torch.randn((16, 16, 16)))
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(displacement_from_fourier(modes, box))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
 
 
 def test_double_precision_stays():
