@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from peculiar.fields.objects import Reader
-from peculiar.inference.model_card import ReaderCard, load_model
+from peculiar.inference.model_card import ReaderCard, find_model, load_model, read_card
 
 READER = "reader"
 _CELLS = 1.25
@@ -26,10 +26,11 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
         By which the fields were made.
     cell_size : float [Mpc/h]
     """
-    network, card = _shipped()
+    card = _card()
     smallest, largest = card.cell_size_range
     if model not in card.models or not smallest / _CELLS <= cell_size <= largest * _CELLS:
         return None
+    network = _network()
 
     def read(
         profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 2"]
@@ -47,7 +48,12 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
 
 
 @cache
-def _shipped() -> tuple[torch.nn.Module, ReaderCard]:
-    network, card = load_model(READER)
+def _card() -> ReaderCard:
+    card = read_card(find_model(READER))
     assert isinstance(card, ReaderCard)
-    return network, card
+    return card
+
+
+@cache
+def _network() -> torch.nn.Module:
+    return load_model(READER)[0]
