@@ -139,6 +139,8 @@ class Cluster:
                     if str(warning) not in told:
                         told.add(str(warning))
                         warnings.warn(warning, stacklevel=2)
+                if isinstance(result, InputError):
+                    raise result
                 advance(units)
                 waiting[numbers[future]] = result
                 while following in waiting:
@@ -228,8 +230,8 @@ def _perform(
     version: str,
     threads: int | None,
     places: Sequence[Path],
-) -> tuple[R, list[Warning]]:
-    """Do a task on a worker, from the first of the places; return its result, and its warnings for the user."""
+) -> tuple[R | InputError, list[Warning]]:
+    """Do a task on a worker, from the first of the places; return its result or its error, and the user's warnings."""
     if package_version() != version:  # of one that came after the others were asked
         raise InputError(
             f"workers must have peculiar {version}, got one with {package_version()}: install it there"
@@ -243,7 +245,11 @@ def _perform(
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         _take_threads(threads)
-        result = _named(function, task, name=name, advance=lambda units: None)
+        result: R | InputError
+        try:
+            result = _named(function, task, name=name, advance=lambda units: None)
+        except InputError as error:
+            result = error
     return result, [warning.message for warning in caught if isinstance(warning.message, Warning)]
 
 
