@@ -34,7 +34,7 @@ from peculiar.simulate.runs import open_run, run_epochs
 from peculiar.training.variants import Variant, chosen, observe
 from peculiar.workflows.reconstruct import make_reconstructor, reconstructed
 
-DENSITIES = (1e-4, 3e-4, 5e-4, 1e-3, 3e-3)
+DENSITIES = (1e-4, 3e-4, 5e-4, 1e-3, 3e-3, 1e-2)
 SATELLITES = 0.25
 CUT = 2 / 3  # of a box's side
 
