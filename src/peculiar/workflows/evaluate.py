@@ -229,12 +229,12 @@ def _counts(request: _Request) -> CountTask:
 
 
 def _cubes(request: _Request) -> CubeTask:
-    models = _shipped("survey") if request.models is None else request.models
-    networks = [request.placed(NeuralReconstructor.load(name)) for name in models]
+    models = [*_shipped("survey"), "wiener"] if request.models is None else request.models
+    made = [make_reconstructor(name, device=request.device)[0] for name in models]
     samples = _samples(request.options.get("samples"))
     return CubeTask(
         request.boxes,
-        {network.name: network for network in networks},
+        {one.name: one for one in made},
         samples,
         settings={**request.settings(models), "samples": list(samples)},
         tune_on=request.tuning,
@@ -249,6 +249,13 @@ _TASKS: dict[Kind, tuple[Callable[[_Request], Task[Any]], tuple[str, ...]]] = {
     "survey": (_cubes, ("samples", "tune_on", "tune_run")),
 }
 """How each evaluation is made, and what it may be told beside run, models, seeds and figures."""
+
+
+_CLASSICAL: dict[str, tuple[Kind, ...]] = {
+    **dict.fromkeys(CLASSICAL, ("reconstruct",)),
+    "wiener": ("reconstruct", "survey"),
+}
+"""What the reconstructors without weights are evaluated by; others are tuned in surveys, and always stand there."""
 
 
 class _Last:
@@ -302,27 +309,33 @@ def _samples(names: Sequence[str] | None) -> dict[str, Observe]:
 def _kind(run: str | Path, models: Sequence[str] | None, *, surveys: bool) -> Kind:
     if Path(run).is_dir() and any(Path(run).glob("pair-*.h5")):
         return "displace"
-    tasks: set[Kind] = {
-        "reconstruct" if name in CLASSICAL else _kind_of(read_card(find_model(name))) for name in models or ()
-    }
+    kinds: list[tuple[Kind, ...]] = [
+        _CLASSICAL.get(name) or _kinds_of(read_card(find_model(name))) for name in models or ()
+    ]
     if surveys:  # asked for by a sample, with or without a model
-        tasks.add("survey")
-    if len(tasks) > 1:
-        raise InputError(f"models must be for one task, got {', '.join(sorted(tasks))}: evaluate them apart")
-    return tasks.pop() if tasks else "reconstruct"
+        kinds.append(("survey",))
+    if not kinds:
+        return "reconstruct"
+    shared = [kind for kind in kinds[0] if all(kind in others for others in kinds)]
+    if not shared:
+        tasks = sorted({kind for own in kinds for kind in own})
+        raise InputError(f"models must be for one task, got {', '.join(tasks)}: evaluate them apart")
+    return shared[0]
 
 
 def _shipped(kind: Kind) -> list[str]:
-    return [name for name in available_models() if _kind_of(read_card(find_model(name))) == kind]
+    return [name for name in available_models() if kind in _kinds_of(read_card(find_model(name)))]
 
 
-def _kind_of(card: AnyCard) -> Kind:
-    """Return what a card's model is evaluated by: networks for surveys have inputs of their own."""
+def _kinds_of(card: AnyCard) -> tuple[Kind, ...]:
+    """Return what a card's model can be evaluated by, the usual one first: a survey's regions end at their faces."""
     if isinstance(card, ReaderCard):
         raise InputError(
             f"model must be one whose fields are evaluated, got {card.name!r}, which reads velocities at objects off "
             "them: evaluate one that reconstructs, of `peculiar models`"
         )
-    if isinstance(card, ModelCard) and card.inputs.isolated:
-        return "survey"
-    return "reconstruct" if isinstance(card, ModelCard) else card.task
+    if not isinstance(card, ModelCard):
+        return (card.task,)
+    if card.inputs.isolated:
+        return ("survey",)
+    return ("reconstruct", "survey") if card.inputs.ends else ("reconstruct",)

@@ -289,9 +289,10 @@ def test_only_samples_that_are_known_can_be_chosen(paths, tmp_path):
     with pytest.raises(InputError, match="samples must not be given for models of the task 'displace'"):
         evaluate(pairs, samples=["simulation"], **common)
     with pytest.raises(InputError, match="one task, got reconstruct, survey"):
-        evaluate(paths[0].parent, models=["wiener"], samples=["simulation"], **common)
-    with pytest.raises(InputError, match="two cubes of 300 Mpc/h along a side"):
-        evaluate(paths[0].parent, models=[], samples=["simulation"], **common)
+        evaluate(paths[0].parent, models=["residual"], samples=["simulation"], **common)
+    for models in ([], ["survey", "general", "wiener"]):  # those of any catalogue know regions as well
+        with pytest.raises(InputError, match="two cubes of 300 Mpc/h along a side"):
+            evaluate(paths[0].parent, models=models, samples=["simulation"], **common)
 
 
 def test_what_was_tuned_is_kept_beside_the_boxes(paths, samples, monkeypatch):
