@@ -7,8 +7,9 @@ Samples are those of `benchmarks/general.py`. Of each: the rms of pulls (truth l
 scatter) and the share of ranks of the truth among the draws in their central 68 %, in cells (one component of the
 velocity), at objects (line of sight, against the halo's), of bulk flows in spheres; the true squared error over the
 draws' variance in the fifths of cells where the model tells the least and the greatest error; the power of draws over
-the truth's, of density and of velocity, at its worst in bins to k = 0.3 h/Mpc, and the correlation of a draw with the
-truth less that of two draws in the last bin. What stands between `<!-- coverage MODEL: begin -->` and its end in a page
+the truth's, of density and of velocity, in all waves to k = 0.3 h/Mpc and at its worst in bins, with the rms of pulls
+in bins (the truth's power less the draws' mean over their scatter), and the correlation of a draw with the truth less
+that of two draws in the last bin. What stands between `<!-- coverage MODEL: begin -->` and its end in a page
 is filled, with all that is kept, and figures go beside the page.
 """
 
@@ -40,7 +41,8 @@ K = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
 CENTRAL = 0.68
 HEADER = (
     "| sample, (h/Mpc)^3 | cells: pulls, within | error / variance: least, greatest fifth | objects: pulls, within "
-    "| spheres, Mpc/h: pulls, within | power, density and velocity: worst to 0.3 | r with truth less r of draws |\n"
+    "| spheres, Mpc/h: pulls, within | power of density; velocity: to 0.3, worst bin (pulls) "
+    "| r with truth less r of draws |\n"
     "| --- |" + " ---: |" * 6
 )
 
@@ -146,9 +148,13 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
         },
     }
     if powers:
-        auto, cross, of_truth = np.moveaxis(np.array(powers), 2, 0).mean(axis=1)
-        between = np.array(firsts).mean(axis=0)
+        of_each = np.moveaxis(np.array(powers), 2, 0)
+        auto, cross, of_truth = of_each.mean(axis=1)
+        scatter = of_each[0].std(axis=0, ddof=1) * np.sqrt(1 + 1 / number)
+        between, modes_of = np.array(firsts).mean(axis=0), spectra.shells.modes
         found["power"] = (auto / of_truth).tolist()
+        found["whole power"] = (auto @ modes_of / (of_truth @ modes_of)).tolist()
+        found["power pull"] = np.sqrt((((of_truth - auto) / scatter) ** 2).mean(axis=1)).tolist()
         found["r truth"] = (cross / np.sqrt(auto * of_truth)).tolist()
         found["r draws"] = (between / auto).tolist()
     return found
@@ -164,7 +170,10 @@ def row(name: str, found: dict[str, Any]) -> str:
     power = apart = ""
     if "power" in found:
         worst = [max(values, key=lambda value: abs(value - 1)) for values in found["power"]]
-        power = ", ".join(f"{value:.2f}" for value in worst)
+        power = "; ".join(
+            f"{all_waves:.2f}, {bin_of:.2f} ({pull:.1f})"
+            for all_waves, bin_of, pull in zip(found["whole power"], worst, found["power pull"], strict=True)
+        )
         apart = ", ".join(
             f"{np.subtract(truth, drawn)[-1]:+.3f}"
             for truth, drawn in zip(found["r truth"], found["r draws"], strict=True)

@@ -1,16 +1,20 @@
-"""Table of `peculiar compare` on mocks with known answers, for docs/compare.md.
+"""Tables of `peculiar compare` on mocks with known answers, for docs/compare.md.
 
     python benchmarks/distances.py --mocks 25 --docs docs/compare.md
+    python benchmarks/distances.py --boxes runs/dense/z0.000 --seeds 1-12 --docs docs/compare.md
 
 Each mock is a Gaussian linear field of its own (48^3 cells of 6.25 Mpc/h, smoothed with 7 Mpc/h) with objects drawn
 from its density, see `peculiar.simulate.distances`. Beside the likelihood stands what is often done: the log-distance
 velocities regressed on the field's velocity at the place of the observed redshift.
+
+With `--boxes` the field is not known but reconstructed from halos of a simulated box, a box a mock, by a model that
+did not learn from it: once taken as perfect, once known by its draws.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +23,22 @@ from reproduction import replace_between
 
 from peculiar.core import PRESETS, Box, Field
 from peculiar.fields.calculus import displacement
-from peculiar.fields.sight import read_along, sight_lines
+from peculiar.fields.sight import SightLines, read_along, sight_lines
 from peculiar.fields.smooth import gaussian
+from peculiar.inference.draws import draws
+from peculiar.inference.reconstruction import Reconstruction
 from peculiar.simulate.distances import DistanceMock, DistanceMockSettings, mock_distances
 from peculiar.simulate.initial import linear_field
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.runs import open_run
 from peculiar.statistics.distances import DistanceSample, log_distance_velocities
 from peculiar.statistics.velocity_fit import REACH, fit_velocities
+from peculiar.workflows.reconstruct import reconstruct
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(300.0, 48)
 SMOOTHING = 7.0  # Mpc/h
+OBJECTS, HALOS, DRAWS = 300, 1e-3, 10  # in reconstructed fields; halos in (h/Mpc)^3
 CENTRE, OUTSIDE = (150.0, 150.0, 150.0), (150.0, 150.0, -20.0)
 TRUTH: dict[str, Any] = {"beta": 0.85, "external": (120.0, -60.0, 90.0), "sigma_v": 200.0, "zero_point": 0.35}
 VALUES = np.array([0.85, 120.0, -60.0, 90.0, 200.0, 0.35])
@@ -96,6 +106,67 @@ def fits(name: str, mocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(values), np.array(errors), np.array(plain)
 
 
+def reconstructed_fits(path: Path, model: str) -> np.ndarray:
+    """Return beta and its error of a mock in a box, by the field that is reconstructed and by its draws, (2, 2)."""
+    box = SimulatedBox.open(path)
+    middle = (box.box.side / 2,) * 3
+    settings = DistanceMockSettings(
+        count=OBJECTS, observer=middle, modulus_error=(0.05, 0.1), cz_range=(1000.0, 150.0 * middle[0])
+    )
+    mock = mock_distances(box.velocity, box.density, settings, cosmology=box.cosmology, seed=box.seed)
+    sample = DistanceSample(mock.directions, mock.redshift, mock.modulus, mock.modulus_error)
+    made = reconstruct(box.catalogue(HALOS, seed=7), model=model, cells=box.box.mesh, cosmology=box.cosmology)
+
+    def seen(fields: Reconstruction) -> SightLines:
+        return sight_lines(
+            fields["velocity"],
+            fields["density"],
+            observer=middle,
+            directions=mock.directions,
+            redshift=mock.redshift,
+            cosmology=box.cosmology,
+            reach=REACH,
+            step=50.0,
+        )
+
+    field = seen(made)
+    of_draws = [(one, one.log_prior()) for one in map(seen, draws(made, DRAWS, seed=1))]
+    plain = fit_velocities(sample, field, bootstraps=0)
+    drawn = fit_velocities(sample, field, drawn=of_draws, bootstraps=2 * DRAWS)
+    return np.array([[fit.beta, fit.errors[0]] for fit in (plain, drawn)])
+
+
+def reconstructed_table(paths: Sequence[Path], model: str) -> str:
+    """Return the table of boxes in Markdown."""
+    found = []
+    for path in paths:
+        found.append(reconstructed_fits(path, model))
+        print(f"{path}: beta, error by the field and by its draws {found[-1].round(3).tolist()}", flush=True)
+    values = np.array(found)
+    count = len(values)
+    lines = [
+        f"Truth: beta 1; {count} boxes, {OBJECTS} objects of 0.05 to 0.1 mag within {settings_reach(paths[0])} Mpc/h, "
+        f"`{model}` from {HALOS:g} (h/Mpc)^3 halos at z = 0, {DRAWS} draws. The scatter is known to "
+        f"{100 / np.sqrt(2 * count - 2):.0f} %.",
+        "",
+        "| field | beta: mean | scatter | mean error | error over scatter | rms pull |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, one in zip(("taken as perfect", "by its draws"), np.moveaxis(values, 1, 0), strict=True):
+        beta, error = one.T
+        scatter = beta.std(ddof=1)
+        lines.append(
+            f"| {name} | {beta.mean():.3f} ± {scatter / np.sqrt(count):.3f} | {scatter:.3f} | {error.mean():.3f} | "
+            f"{error.mean() / scatter:.2f} | {np.sqrt(np.mean(((beta - 1) / error) ** 2)):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def settings_reach(path: Path) -> str:
+    """Return how far objects lie in a box."""
+    return f"{SimulatedBox.open(path).box.side / 2:.0f}"
+
+
 def table(mocks: int) -> str:
     """Return the table in Markdown."""
     lines = [
@@ -128,11 +199,21 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--mocks", type=int, default=25)
+    parser.add_argument("--boxes", type=Path, help="run of one redshift, for reconstructed fields")
+    parser.add_argument("--seeds", default="1-12", help="of these boxes")
+    parser.add_argument("--model", default="wiener", help="that did not learn from them")
     parser.add_argument(
-        "--docs", type=Path, help="page whose table, between `<!-- mocks: begin/end -->`, is filled"
+        "--docs",
+        type=Path,
+        help="page whose tables, between `<!-- mocks: begin/end -->` and `<!-- draws: `, are filled",
     )
     arguments = parser.parse_args()
-    text = table(arguments.mocks)
+    if arguments.boxes:
+        first, last = map(int, arguments.seeds.split("-"))
+        boxes = open_run(arguments.boxes, list(range(first, last + 1)))
+        section, text = "draws", reconstructed_table(boxes, arguments.model)
+    else:
+        section, text = "mocks", table(arguments.mocks)
     print(text)
     if arguments.docs:
-        replace_between(arguments.docs, {"mocks": text})
+        replace_between(arguments.docs, {section: text})

@@ -1,4 +1,4 @@
-"""The linear power of matter from CAMB, kept on disk: it takes seconds, and the same few cosmologies are used again.
+"""The power of matter from CAMB, kept on disk: it takes seconds, and the same few cosmologies are used again.
 
 It is kept below `PECULIAR_CACHE_DIR`, `XDG_CACHE_HOME` or `~/.cache`, by the sha256 of what CAMB is asked, its version
 included. A file that cannot be read or written is computed anew, without a word.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REFERENCE_AMPLITUDE = 2e-9
 """A_s of the spectra."""
 _PHYSICAL_T_CMB = 2.7255
-_POINTS = 1200
+_POINTS, _FEW_POINTS = 1200, 300
 _ASKED = ("Omega_m", "Omega_b", "h", "n_s", "w0", "wa", "m_nu", "N_eff", "N_massive", "T_cmb")
 
 
@@ -38,7 +38,7 @@ _ASKED = ("Omega_m", "Omega_b", "h", "n_s", "w0", "wa", "m_nu", "N_eff", "N_mass
 def linear_spectrum(cosmology: Cosmology) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
     """Return ln k [h/Mpc], ln P [(Mpc/h)^3] and sigma8 at z = 0 for `REFERENCE_AMPLITUDE`, of all matter."""
     path = _place(cosmology)
-    kept = _read(path)
+    kept = _read(path, 2 * _POINTS + 1)
     if kept is None:
         results = camb_results(cosmology, redshifts=np.zeros(1), k_max=60.0)
         k, _, power = results.get_matter_power_spectrum(minkh=1e-5, maxkh=50.0, npoints=_POINTS)
@@ -47,8 +47,37 @@ def linear_spectrum(cosmology: Cosmology) -> tuple[Float[np.ndarray, " k"], Floa
     return kept[:_POINTS], kept[_POINTS:-1], float(kept[-1])
 
 
-def camb_results(cosmology: Cosmology, *, redshifts: Float[np.ndarray, " z"], k_max: float) -> CAMBdata:
-    """Return CAMB's results for `REFERENCE_AMPLITUDE`; the highest redshift comes first.
+@lru_cache(maxsize=32)
+def nonlinear_boost(
+    cosmology: Cosmology, amplitude: float, redshift: float
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Return ln k [h/Mpc] to k = 10, and what gravity makes of the linear power there (HMcode-2020).
+
+    Mead et al. 2021, MNRAS 502, 1401. `amplitude` is A_s.
+    """
+    path = _place(cosmology, amplitude=amplitude, redshift=redshift)
+    kept = _read(path, 2 * _FEW_POINTS)
+    if kept is None:
+        results = camb_results(
+            cosmology, redshifts=np.array([redshift]), k_max=20.0, amplitude=amplitude, nonlinear=True
+        )
+        k, _, linear = results.get_linear_matter_power_spectrum()
+        _, _, power = results.get_nonlinear_matter_power_spectrum()
+        ln_k = np.log(np.geomspace(1e-3, 10.0, _FEW_POINTS))
+        kept = np.concatenate([ln_k, np.interp(ln_k, np.log(k), power[0] / linear[0])])
+        _keep(path, kept)
+    return kept[:_FEW_POINTS], kept[_FEW_POINTS:]
+
+
+def camb_results(
+    cosmology: Cosmology,
+    *,
+    redshifts: Float[np.ndarray, " z"],
+    k_max: float,
+    amplitude: float = REFERENCE_AMPLITUDE,
+    nonlinear: bool = False,
+) -> CAMBdata:
+    """Return CAMB's results for an amplitude A_s; the highest redshift comes first.
 
     Raises
     ------
@@ -72,7 +101,10 @@ def camb_results(cosmology: Cosmology, *, redshifts: Float[np.ndarray, " z"], k_
     )
     if (cosmology.w0, cosmology.wa) != (-1.0, 0.0):
         params.set_dark_energy(w=cosmology.w0, wa=cosmology.wa, dark_energy_model="ppf")
-    params.InitPower.set_params(As=REFERENCE_AMPLITUDE, ns=cosmology.n_s)
+    params.InitPower.set_params(As=amplitude, ns=cosmology.n_s)
+    if nonlinear:
+        params.NonLinear = camb.model.NonLinear_pk
+        params.NonLinearModel.set_params(halofit_version="mead2020")
     params.set_matter_power(redshifts=redshifts.tolist(), kmax=k_max)
     try:
         return camb.get_results(params)
@@ -80,8 +112,12 @@ def camb_results(cosmology: Cosmology, *, redshifts: Float[np.ndarray, " z"], k_
         raise InputError(f"cosmology must be one that CAMB can solve, got {cosmology}: {error}") from error
 
 
-def _place(cosmology: Cosmology) -> Path:
-    asked = {name: float(getattr(cosmology, name)) for name in _ASKED} | {"camb": version("camb"), "form": 1}
+def _place(cosmology: Cosmology, **more: float) -> Path:
+    asked = (
+        {name: float(getattr(cosmology, name)) for name in _ASKED}
+        | {"camb": version("camb"), "form": 1}
+        | more
+    )
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     base = os.environ.get("PECULIAR_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     if not base:
@@ -90,12 +126,12 @@ def _place(cosmology: Cosmology) -> Path:
     return Path(base) / "peculiar" / f"spectrum-{name[:32]}.npy"
 
 
-def _read(path: Path) -> Float[np.ndarray, " value"] | None:
+def _read(path: Path, count: int) -> Float[np.ndarray, " value"] | None:
     try:
         kept = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, BadZipFile):
         return None
-    whole = kept.shape == (2 * _POINTS + 1,) and kept.dtype == np.float64 and np.isfinite(kept).all()
+    whole = kept.shape == (count,) and kept.dtype == np.float64 and np.isfinite(kept).all()
     return kept if whole and kept[-1] > 0 else None
 
 

@@ -6,6 +6,8 @@ not periodic is differentiated as its own periodic continuation, which rings nex
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -113,6 +115,7 @@ def displacement_component(
     box: Box,
     axis: int,
     *,
+    factor: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     out: Float[Tensor, "x y z"] | None = None,
     used_up: bool = False,
 ) -> Float[Tensor, "x y z"]:
@@ -126,19 +129,29 @@ def displacement_component(
     box : Box
         With its mesh.
     axis : int
+    factor : callable, optional
+        Of modes, see `filter_`.
     out : Tensor (x, y, z), optional
         See `to_real_`.
     used_up : bool
         Whether `delta_k` may be overwritten, which saves a copy of it.
     """
-    return to_real_(_component(delta_k if used_up else delta_k.clone(), box, axis), box.shape, out=out)
+    modes = delta_k if used_up else delta_k.clone()
+    return to_real_(_component(modes, box, axis, factor=factor), box.shape, out=out)
 
 
-def _component(delta_k: Complex[Tensor, "X Y half"], box: Box, axis: int) -> Complex[Tensor, "X Y half"]:
+def _component(
+    delta_k: Complex[Tensor, "X Y half"],
+    box: Box,
+    axis: int,
+    *,
+    factor: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+) -> Complex[Tensor, "X Y half"]:
     """Turn the modes of an overdensity into those of one component of its displacement, in place."""
 
     def slope(*k: Tensor) -> Tensor:
-        return 1j * k[axis] * inverse_square(*k)
+        found = 1j * k[axis] * inverse_square(*k)
+        return found if factor is None else found.mul_(factor(*k))
 
     filter_(delta_k, box, slope)
     nyquist, rest = divmod(box.shape[axis], 2)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_LEAST_DISTANCE = 0.05  # between logarithms of errors and of cells: nearer rows count as the same
+Coefficients = tuple[float, float, float, float, float]
+_MOST_ROTATION = 0.66  # of which a third lies along k: no more can be drawn
 
 
 class FrozenValues(BaseModel):
@@ -63,57 +67,100 @@ class Selection(FrozenValues):
     number_density: tuple[float, ...]
 
 
-class ResidualRow(FrozenValues):
-    """What was left in one kind of sample.
+class Residuals(FrozenValues):
+    """What a model leaves of a sample: linear functions of what is known of any.
 
-    `error` is the rms of what was left of a velocity component over a H f [Mpc/h], `level` what was expected of it: the
-    rms of the errors that the model tells, or `peculiar.linear.reliability.linear_error`. `cell_size` is that of the
-    mesh [Mpc/h]. At each of the table's k: `slope_density` and `slope_velocity`, of the truth on the answer; of what is
-    left after it, over its standard deviation, the power [(Mpc/h)^3] of the velocity's `convergence` (- div v, per
-    Mpc/h), of each component of its `rotation` and of the logarithm of `density`, and the `coherence` of that with the
-    convergence. `scatter` is the standard deviation of the logarithm of density at the table's log densities.
+    Each list of coefficients is a constant and factors of `logarithms`, which are kept between `least` and `most`, the
+    range of the samples that it was measured on.
+
+    Attributes
+    ----------
+    k : tuple of float [h/Mpc]
+    least, most : tuple of float
+    error : coefficients
+        Logarithm of the rms of what is left of a velocity component, over the level.
+    known : two lists of coefficients
+        ln a and b: of the density's power the answer knows the share 1 / (1 + a (1000 / P)^b) where the linear power of
+        matter is P [(Mpc/h)^3].
+    density : three lists of coefficients
+        Logarithm of the slope of the true density on the answer, a polynomial in ln(k / 0.2), highest power first.
+    velocity : two lists of coefficients
+        Slope of the true velocity on the answer, such a polynomial.
+    transfer : coefficients at each k
+        Logarithm of the power of what is left of the velocity's convergence, over that of the density.
+    rotation : coefficients at each k
+        Share of what is left of the velocity's power that is across k.
+    coherence : coefficients at each k
+        How what is left of density and convergence go together.
     """
 
-    level: float = Field(gt=0)
-    error: float = Field(gt=0)
-    cell_size: float = Field(gt=0)
-    slope_density: tuple[float, ...]
-    slope_velocity: tuple[float, ...]
-    convergence: tuple[float, ...]
-    rotation: tuple[float, ...]
-    density: tuple[float, ...]
-    coherence: tuple[float, ...]
-    scatter: tuple[float, ...]
-
-
-class Residuals(FrozenValues):
-    """Rows at wavenumbers `k` [h/Mpc] and at densities `log_density`, ln(1 + delta) of the answer."""
-
     k: tuple[float, ...]
-    log_density: tuple[float, ...]
-    rows: tuple[ResidualRow, ...] = Field(min_length=1)
+    least: tuple[float, ...]
+    most: tuple[float, ...]
+    error: Coefficients
+    known: tuple[Coefficients, Coefficients]
+    density: tuple[Coefficients, Coefficients, Coefficients]
+    velocity: tuple[Coefficients, Coefficients]
+    transfer: tuple[Coefficients, ...]
+    rotation: tuple[Coefficients, ...]
+    coherence: tuple[Coefficients, ...]
 
     @model_validator(mode="after")
     def _shapes(self) -> Self:
-        for row in self.rows:
-            for name, value in row:
-                wanted = self.log_density if name == "scatter" else self.k
-                if isinstance(value, tuple) and len(value) != len(wanted):
-                    raise ValueError(f"{name} must have {len(wanted)} values, got {len(value)}")
+        for name in ("transfer", "rotation", "coherence"):
+            if len(getattr(self, name)) != len(self.k):
+                raise ValueError(f"{name} must have {len(self.k)} values, got {len(getattr(self, name))}")
         return self
 
-    def at(self, level: float, cell_size: float) -> ResidualRow:
-        """Return the row of a level [Mpc/h] and a cell [Mpc/h]: the mean of all, near ones in logarithm first."""
-        apart = [
-            np.log(row.level / level) ** 2 + np.log(row.cell_size / cell_size) ** 2 + _LEAST_DISTANCE**2
-            for row in self.rows
-        ]
-        weights = np.power(apart, -2.0)
-        weights /= weights.sum()
-        share = weights @ np.log([row.error / row.level for row in self.rows])
-        means = {
-            name: tuple((weights @ np.array([getattr(row, name) for row in self.rows])).tolist())
-            for name, value in self.rows[0]
-            if isinstance(value, tuple)
-        }
-        return ResidualRow(level=level, error=level * float(np.exp(share)), cell_size=cell_size, **means)
+    @staticmethod
+    def logarithms(
+        *, level: float, amplitude: float, cell_size: float, share: float
+    ) -> tuple[float, float, float, float]:
+        """Return what the coefficients belong to.
+
+        Parameters
+        ----------
+        level : float [Mpc/h]
+            What is expected of the error of a velocity component over a H f: the rms of the errors that the model
+            tells, or `peculiar.linear.reliability.linear_error`.
+        amplitude : float
+            sigma_8 D(z).
+        cell_size : float [Mpc/h]
+        share : float
+            Of matter's power that the answer has, see `peculiar.inference.residuals.answered_share`.
+        """
+        return math.log(level), math.log(amplitude), math.log(cell_size), math.log(share)
+
+    def at(self, **known: float) -> SampleResiduals:
+        """Return what is left of a sample; parameters as of `logarithms`."""
+        kept = np.clip(self.logarithms(**known), self.least, self.most)
+
+        def value(coefficients: Any) -> Any:
+            found = np.array(coefficients)
+            return found[..., 0] + found[..., 1:] @ kept
+
+        ln_a, b = value(self.known)
+        return SampleResiduals(
+            k=np.array(self.k),
+            error=known["level"] * float(np.exp(value(self.error))),
+            known=(float(np.exp(ln_a)), float(b)),
+            density=value(self.density),
+            velocity=value(self.velocity),
+            transfer=np.exp(value(self.transfer)),
+            rotation=np.clip(value(self.rotation), 0, _MOST_ROTATION),
+            coherence=np.clip(value(self.coherence), -1, 1),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SampleResiduals:
+    """What is left of one sample; see `Residuals`, here without logarithms and with `error` in Mpc/h."""
+
+    k: Float[np.ndarray, " k"]
+    error: float
+    known: tuple[float, float]
+    density: Float[np.ndarray, " 3"]
+    velocity: Float[np.ndarray, " 2"]
+    transfer: Float[np.ndarray, " k"]
+    rotation: Float[np.ndarray, " k"]
+    coherence: Float[np.ndarray, " k"]

@@ -15,21 +15,18 @@ from jaxtyping import Bool, Float
 
 from peculiar.core import Catalogue, InputError, Reconstructor
 from peculiar.core.records import read_json
-from peculiar.fields.fourier import to_fourier, to_real
 from peculiar.fields.objects import ERROR, LOCAL_ERROR, ObjectValues
-from peculiar.inference.card_values import ResidualRow, Residuals
+from peculiar.inference.card_values import Residuals
 from peculiar.inference.model_card import WEIGHTS
 from peculiar.inference.reconstruction import Reconstruction
-from peculiar.inference.residuals import UnitResiduals, drawn_density, on_modes
+from peculiar.inference.residuals import LEAST_DENSITY, DrawnResiduals, scaled_logarithm, sloped
 from peculiar.linear.constrained import UnseenMatter
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.multitracer import MultiTracerWiener
-from peculiar.linear.overdensity import crop, fourier_box, pad
+from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.linear.reliability import linear_error
 
 MOST_DRAWS = 1000
-LEAST_DENSITY = 0.02
-"""1 + delta below which no mean density of draws falls."""
 MOST_COVARIANCES = 20_000
 """Objects whose covariance is given: 3.2 GB."""
 _DIRECTORY = "draws"
@@ -188,11 +185,11 @@ class StoredDraws(Draws):
 class GaussianDraws(Draws):
     """Draws about a reconstruction: its fields, and Gaussian ones that look like what its model leaves.
 
-    What a model leaves of boxes that it did not learn from was measured (`peculiar.inference.residuals`): the power of
-    the velocity's convergence and rotation and of the log density, how they go together, and the slope of the truth on
-    the answer. The velocity is slope times answer, plus a Gaussian field with that power, times the error that the
-    model tells in each cell. 1 + delta is that of the answer times the exponential of a Gaussian field. Where a survey
-    saw nothing a constrained realisation of linear theory comes to both (`UnseenMatter`).
+    What a model leaves of boxes that it did not learn from was measured (`peculiar.inference.card_values.Residuals`).
+    1 + delta is that of the answer times a lognormal field; at each wavenumber both together have the power of matter
+    in that cosmology at that redshift. The velocity is slope times answer, plus a Gaussian field whose power follows
+    that of the density, times the error that the model tells in each cell. Where a survey saw nothing a constrained
+    realisation of linear theory comes to both (`UnseenMatter`).
 
     Parameters
     ----------
@@ -214,17 +211,15 @@ class GaussianDraws(Draws):
         made, known = self.made, self._known
         state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(state >> 1))
-        flow, gaussian = known.unit.draw(random)
+        flow, factor = known.residuals.draw(random)
         x, y, z = made.box.shape
         velocity = known.velocity + known.error * flow[:, :x, :y, :z]
-        mean = known.density
+        density = known.residuals.density[:x, :y, :z]
         if known.unseen is not None:
             lacking, moved = known.unseen.draw(random)
             velocity += known.factor * moved
-            mean = (mean + lacking).clamp_(min=LEAST_DENSITY)
-        table = made.residuals
-        assert table is not None
-        density = drawn_density(mean, gaussian[:x, :y, :z], table, known.row)
+            density = (density + lacking).clamp_(min=LEAST_DENSITY)
+        density = density * factor[:x, :y, :z]
         if made.box.periodic:
             density /= density.mean()
         how = "a draw"
@@ -258,48 +253,44 @@ class GaussianDraws(Draws):
             error = told.data[0] / factor
             among = error if seen is None else error[seen]
             level = float(among.square().mean().sqrt())
-            row = table.at(level, box.cell_size)
-            error = error * (row.error / level)
+            error = error / level
         else:
             assert catalogue is not None
             levels = linear_error(catalogue, cells=max(box.shape), cosmology=cosmology, shares=_SHARES)
-            rows = [table.at(float(level), box.cell_size) for level in levels]
-            row = rows[0]
-            error = torch.tensor(row.error)
+            level = float(levels[0])
+            error = torch.ones(1)
             if seen is not None:
                 share = made["completeness"].data[0].clamp(min=_SHARES[-1]).log().numpy()
-                errors = [one.error for one in reversed(rows)]
+                errors = levels[::-1] / level
                 error = torch.from_numpy(np.interp(share, np.log(_SHARES[::-1]), errors).astype(np.float32))
-        fourier = fourier_box(box)
-        answer = made.get("density_least_squares", made["density"]).data
-
-        def sloped(mesh: torch.Tensor, slope: tuple[float, ...]) -> torch.Tensor:
-            modes = to_fourier(pad(mesh, box)).mul_(on_modes(table.k, slope, fourier))
-            return crop(to_real(modes, fourier.shape), box)
-
-        density = (1 + sloped(answer, row.slope_density)[0]).clamp_(min=LEAST_DENSITY)
+        inside = torch.ones(1, *box.shape) if seen is None else seen[None].float()
+        residuals, sample = DrawnResiduals.of(
+            table,
+            pad(made.get("density_least_squares", made["density"]).data, box)[0],
+            fourier_box(box),
+            level=level,
+            cosmology=cosmology,
+            redshift=made.redshift or 0.0,
+            seen=None if complete else pad(inside, box)[0] > 0,
+        )
         velocity = made["velocity"].data
         unseen = None
         if complete:
-            velocity = sloped(velocity, row.slope_velocity)
+            velocity = sloped(velocity, lambda k: np.polyval(sample.velocity, scaled_logarithm(k)), box)
         else:
             assert catalogue is not None
             unseen = UnseenMatter.of(catalogue, cells=max(box.shape), cosmology=cosmology)
-        return _Known(
-            density, velocity, error * factor, factor, row, UnitResiduals.of(table, row, fourier), unseen
-        )
+        return _Known(velocity, error * sample.error * factor, factor, residuals, unseen)
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What draws share: 1 + delta and the velocity [km/s] that they scatter about, and how."""
+    """What draws share: the velocity that they scatter about and its error [km/s], and how they scatter."""
 
-    density: Float[torch.Tensor, "x y z"]
     velocity: Float[torch.Tensor, "3 x y z"]
     error: Float[torch.Tensor, "..."]
     factor: Float[torch.Tensor, "x y z"] | float
-    row: ResidualRow
-    unit: UnitResiduals
+    residuals: DrawnResiduals
     unseen: UnseenMatter | None
 
 

@@ -90,7 +90,7 @@ class QueryResult(ObjectValues):
 
 
 def value_columns(values: ObjectValues) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return `OBJECT_COLUMNS` of objects, "v_los_scatter", and of `FIELD_COLUMNS` those that the field tells."""
+    """Return `TOLD_COLUMNS` of objects, and of `FIELD_COLUMNS` those that the field tells."""
     columns = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
     columns["v_los_scatter"] = values.v_los_scatter
     told = zip(FIELD_COLUMNS.values(), (values.v_los_error, values.known_fraction), strict=True)

@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 
 from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.fields.calculus import displacement_component
-from peculiar.fields.fourier import filter_, to_real_
+from peculiar.fields.fourier import to_real_
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import fourier_box
 
@@ -50,7 +50,7 @@ class EstimatedMatter:
     def density(self, *, used_up: bool = False) -> Float[torch.Tensor, "1 x y z"]:
         """Return the overdensity, `used_up` as in `displacement`."""
         out = torch.empty(1, *self.box.shape)
-        to_real_(self._modes(used_up), self.fourier.shape, out=out[0])
+        to_real_(self.modes if used_up else self.modes.clone(), self.fourier.shape, out=out[0])
         return out
 
     def displacement(
@@ -66,19 +66,20 @@ class EstimatedMatter:
         used_up : bool
             Whether the modes may be overwritten, which saves a copy of them.
         """
-        modes = self._modes(used_up)
-        if self.slowness:
-            filter_(
-                modes,
-                self.fourier,
-                lambda kx, ky, kz: (kx**2 + ky**2 + kz**2).sqrt_().mul_(-self.slowness).exp_(),
-            )
-        out = torch.empty(self.box.shape) if out is None else out
-        displacement_component(modes, self.fourier, axis, out=out, used_up=True)
-        return out if self.surroundings is None else out.add_(self.surroundings[axis])
 
-    def _modes(self, used_up: bool) -> torch.Tensor:
-        return self.modes if used_up else self.modes.clone()
+        def slowed(kx: torch.Tensor, ky: torch.Tensor, kz: torch.Tensor) -> torch.Tensor:
+            return (kx**2 + ky**2 + kz**2).sqrt_().mul_(-self.slowness).exp_()
+
+        out = torch.empty(self.box.shape) if out is None else out
+        displacement_component(
+            self.modes,
+            self.fourier,
+            axis,
+            factor=slowed if self.slowness else None,
+            out=out,
+            used_up=used_up,
+        )
+        return out if self.surroundings is None else out.add_(self.surroundings[axis])
 
 
 class Classical(ABC):

@@ -10,13 +10,15 @@ with v(r; z) the radial velocity that gives an object at r its redshift, and p(r
 not changed by any selection on redshift and direction, and p(r) is the correction for Malmquist bias.
 
 A field that is known by draws of it alone has the mean of P(mu | z) over them: sigma_v is then that of motions about
-the true field, without the field's own error.
+the true field, without the field's own error. Errors of a field go together at neighbouring objects, so that objects
+drawn anew say too little of what they do to the parameters: each draw stands for the truth in turn, and moduli as it
+gives them are fitted by all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -137,7 +139,8 @@ def fit_velocities(
     blocks : (n,) int, optional
         Objects that are drawn together, see `peculiar.statistics.resampling`; by default each alone.
     bootstraps : int
-        Sets of objects drawn with replacement for the errors; 0 takes them from the likelihood's curvature.
+        Sets of objects drawn with replacement for the errors, or with `drawn` sets of moduli as one draw after the
+        other gives them; 0 takes the errors from the likelihood's curvature.
     seed : int
         Of those sets.
 
@@ -170,9 +173,15 @@ def fit_velocities(
         held = (*held, _SIGMA)
     free = [i for i in range(6) if i not in held]
     covariance = _covariance(likelihood, best, free)
-    alone = np.arange(len(sample)) if blocks is None else blocks
-    sets = Resampling.draw(alone, sets=bootstraps, seed=seed).weights()
-    samples = np.array([_physical(_maximise_near(likelihood, best, w, covariance, bounds)) for w in sets])
+    sets: Iterable[tuple[_Likelihood, np.ndarray]]
+    if len(drawn) > 1:
+        random = np.random.default_rng(seed)
+        same = np.ones(len(sample))
+        sets = ((likelihood.of_truth(best, one % len(drawn), random), same) for one in range(bootstraps))
+    else:
+        alone = np.arange(len(sample)) if blocks is None else blocks
+        sets = ((likelihood, w) for w in Resampling.draw(alone, sets=bootstraps, seed=seed).weights())
+    samples = np.array([_physical(_maximise_near(one, best, w, covariance, bounds)) for one, w in sets])
     errors = samples.std(axis=0, ddof=1) if bootstraps else np.sqrt(np.diag(covariance))
     errors[list(held)] = np.nan
     each, _ = likelihood.terms(best)
@@ -209,12 +218,23 @@ class _Likelihood:
         sight = fields[0][0]
         # Behind the observer p(r) is 0, whatever the modulus there.
         modulus = distance_modulus(sight.distances, sample.redshift[:, None])
-        self.excess = sample.modulus[:, None] - np.where(np.isfinite(modulus), modulus, 0.0)
+        self.modulus = np.where(np.isfinite(modulus), modulus, 0.0)
+        self.excess = sample.modulus[:, None] - self.modulus
         self.precision = (1 / sample.modulus_error**2)[:, None]
 
     def guess(self) -> float:
         """Return a zero point to start from: the median excess at the places of the redshifts."""
         return float(np.median(self.excess[:, self.excess.shape[1] // 2]))
+
+    def of_truth(self, x: np.ndarray, truth: int, random: np.random.Generator) -> _Likelihood:
+        """Return that of moduli as one of the fields gives them, by all other fields."""
+        places, _ = self._places(x, *self.fields[truth])
+        steps = _normalise(places)[1].cumsum(axis=1)
+        chosen = (steps < random.random((len(steps), 1))).sum(axis=1).clip(max=steps.shape[1] - 1)
+        noise = self.sample.modulus_error * random.standard_normal(len(steps))
+        modulus = self.modulus[np.arange(len(steps)), chosen] + _physical(x)[5] + noise
+        others = [one for place, one in enumerate(self.fields) if place != truth]
+        return _Likelihood(replace(self.sample, modulus=modulus), others)
 
     def __call__(self, x: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         each, gradients = self.terms(x)
@@ -231,12 +251,10 @@ class _Likelihood:
     def _terms(
         self, x: np.ndarray, sight: SightLines, log_prior: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        values = _physical(x)
-        beta, external, sigma, zero_point = values[0], values[1:4], values[_SIGMA], values[5]
+        sigma, zero_point = _physical(x)[[_SIGMA, 5]]
         velocity, n = sight.velocity, self.sample.directions
-        u = (sight.needed - beta * velocity - (n @ external)[:, None]) / sigma
+        before, u = self._places(x, sight, log_prior)
         t = self.excess - zero_point
-        before = log_prior - u**2 / 2  # of the places, given the redshift
         after = before - self.precision * t**2 / 2  # given the distance modulus too
         (log_b, b), (log_a, a) = _normalise(before), _normalise(after)
         difference = a - b
@@ -251,6 +269,15 @@ class _Likelihood:
         )
         constant = np.log(2 * np.pi * self.sample.modulus_error**2) / 2
         return log_a - log_b - constant, gradients * _SCALES
+
+    def _places(
+        self, x: np.ndarray, sight: SightLines, log_prior: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logarithm of how likely places are, given the redshift, and their motions over sigma_v."""
+        values = _physical(x)
+        external = (self.sample.directions @ values[1:4])[:, None]
+        u = (sight.needed - values[0] * sight.velocity - external) / values[_SIGMA]
+        return log_prior - u**2 / 2, u
 
 
 def _normalise(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

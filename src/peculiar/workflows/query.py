@@ -9,7 +9,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from peculiar.catalogues import read_table, write_table
-from peculiar.catalogues.added import OBJECT_COLUMNS, with_columns
+from peculiar.catalogues.added import TOLD_COLUMNS, with_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame
 from peculiar.catalogues.sky_table import sky_coordinates
@@ -136,7 +136,7 @@ def query_file(
     require_held(
         table,
         out,
-        added=(*OBJECT_COLUMNS, "v_los_scatter", *OWN_COLUMNS, *told, *(VPEC_COLUMNS if vpec else ())),
+        added=(*TOLD_COLUMNS, *OWN_COLUMNS, *told, *(VPEC_COLUMNS if vpec else ())),
     )
     if vpec and "velocity_error" not in made:
         warn_no_error()

@@ -19,7 +19,7 @@ from peculiar.catalogues import (
     to_catalogue,
     write_table,
 )
-from peculiar.catalogues.added import OBJECT_COLUMNS, with_columns
+from peculiar.catalogues.added import TOLD_COLUMNS, with_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.read import has_units, position_columns
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
@@ -173,9 +173,9 @@ def reconstruct_file(
     drawn.require_mean(amplitude)
     table = read_table(source)
     if objects is not None:
-        of_field = ["v_los_scatter", "v_los_error", *(["known_fraction"] if assessed else [])]
+        of_field = ["v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
-        require_held(table, objects, added=(*OBJECT_COLUMNS, *of_field, *flags, *drawn.columns))
+        require_held(table, objects, added=(*TOLD_COLUMNS, *of_field, *flags, *drawn.columns))
     shifted.check(table, options.survey)
     reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
     drawn.require(reconstructor)

@@ -8,6 +8,7 @@ import torch
 from peculiar.core import Box, Catalogue
 from peculiar.core.channels import vector
 from peculiar.inference import save_model
+from peculiar.inference.card_values import Residuals
 from peculiar.models import build
 
 
@@ -67,5 +68,31 @@ def halos():
         count = changes.pop("count", int(3e-3 * size**3))
         settings = {"box": Box(size), "redshift": 0.59, "masses": rng.uniform(1, 9, count)} | changes
         return Catalogue(rng.uniform(0, size, (count, 3)), **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def residuals():
+    """Make a table of what a model leaves that is alike in every sample, but for what is given."""
+
+    def make(**changed):
+        def constant(*values):
+            rows = [(value, 0.0, 0.0, 0.0, 0.0) for value in values]
+            return rows[0] if len(rows) == 1 else rows
+
+        alike = {
+            "k": (0.05, 0.2, 1.0),
+            "least": (-9.0,) * 4,
+            "most": (9.0,) * 4,
+            "error": constant(0.0),
+            "known": constant(-1.0, 0.8),
+            "density": constant(0.0, 0.0, 0.0),
+            "velocity": constant(0.0, 1.0),
+            "transfer": constant(-0.1, -0.5, -1.5),
+            "rotation": constant(0.05, 0.1, 0.4),
+            "coherence": constant(0.9, 0.8, 0.1),
+        }
+        return Residuals(**alike | changed)
 
     return make

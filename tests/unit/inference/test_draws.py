@@ -6,26 +6,11 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.fields.objects import ERROR
-from peculiar.inference.card_values import Residuals
 from peculiar.inference.draws import draws, standard_normal
 from peculiar.inference.reconstruction import Reconstruction
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(160.0, 32)
-K = (0.05, 0.2, 1.0)
-FLAT = {
-    "level": 1.0,
-    "error": 1.0,
-    "cell_size": 5.0,
-    "slope_density": (1.0, 1.0, 1.0),
-    "slope_velocity": (1.0, 1.0, 1.0),
-    "convergence": (8.0, 4.0, 1.0),
-    "rotation": (0.5, 0.5, 0.5),
-    "density": (4.0, 2.0, 1.0),
-    "coherence": (0.9, 0.6, 0.0),
-    "scatter": (0.4, 0.8),
-}
-TABLE = Residuals(k=K, log_density=(-1.0, 1.0), rows=(FLAT,))
 
 
 @pytest.fixture
@@ -35,7 +20,7 @@ def halos():
 
 
 @pytest.fixture
-def made(halos):
+def made(halos, residuals):
     """Fields at rest of mean density, whose velocity is less known on one side."""
     error = torch.full((1, *BOX.shape), 100.0)
     error[:, 16:] = 200.0
@@ -44,12 +29,11 @@ def made(halos):
         "velocity": Field(torch.zeros(3, *BOX.shape), BOX, names=("x", "y", "z"), unit="km/s", kind="vector"),
         ERROR: Field(error, BOX, names=(ERROR,), unit="km/s"),
     }
-    return Reconstruction.of(halos, fields, cosmology=COSMOLOGY, model="still", residuals=TABLE)
+    return Reconstruction.of(halos, fields, cosmology=COSMOLOGY, model="still", residuals=residuals())
 
 
 def test_draws_scatter_by_the_error_of_each_cell(made):
     some = np.array([one["velocity"].data.numpy() for one in draws(made, 6)])
-    # One row: its error over its level, 1, is that of every level.
     assert some[:, :, 1:15].std() == pytest.approx(100, rel=0.07)
     assert some[:, :, 17:31].std() == pytest.approx(200, rel=0.07)
     assert {"density", "velocity"} == set(draws(made, 1)[0])
@@ -112,10 +96,10 @@ def test_deviates_of_objects_are_normal():
     assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.015
 
 
-def test_slopes_multiply_what_draws_scatter_about(made):
+def test_slopes_multiply_what_draws_scatter_about(made, residuals):
     x = torch.from_numpy(BOX.coordinates()).float()
     wave = torch.cos(2 * BOX.k_fundamental * x)[None, :, None, None].expand(3, *BOX.shape)
-    sloped = Residuals(k=K, log_density=(-1.0, 1.0), rows=(FLAT | {"slope_velocity": (1.5,) * 3},))
+    sloped = residuals(velocity=((0.0, 0, 0, 0, 0), (1.5, 0, 0, 0, 0)))
     fields = {**made.fields, "velocity": made["velocity"].replace(data=300 * wave)}
     some = draws(replace(made, fields=fields, residuals=sloped), 1, seed=3)[0]["velocity"].data
     still = draws(made, 1, seed=3)[0]["velocity"].data

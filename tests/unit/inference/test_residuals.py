@@ -3,79 +3,126 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from peculiar.core import Box
+from peculiar.core import PRESETS, Box, Field
 from peculiar.fields.calculus import divergence
-from peculiar.fields.fourier import to_fourier
-from peculiar.inference.card_values import Residuals
-from peculiar.inference.residuals import UnitResiduals, drawn_density
+from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
+from peculiar.inference.residuals import DrawnResiduals, MatterPower, of_logarithm
 from peculiar.linear.spectra import Shells
 
-K = (0.05, 0.2, 1.0)
-ROW = {
-    "level": 1.0,
-    "error": 1.2,
-    "cell_size": 4.0,
-    "slope_density": (1.0, 1.0, 0.9),
-    "slope_velocity": (1.0, 1.0, 0.9),
-    "convergence": (8.0, 4.0, 1.0),
-    "rotation": (0.5, 0.5, 0.5),
-    "density": (4.0, 2.0, 1.0),
-    "coherence": (0.9, 0.6, 0.0),
-    "scatter": (0.4, 0.8),
-}
-TABLE = Residuals(k=K, log_density=(-1.0, 1.0), rows=(ROW, ROW | {"level": 3.0, "error": 3.0}))
-BOX = Box(192.0, 48)
+BOX, COSMOLOGY, REDSHIFT = Box(200.0, 48), PRESETS["xiao2024"], 0.5
+SHELLS = Shells.of(BOX, np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.6]))
+
+
+def spectrum(a, b=None):
+    other = a if b is None else b
+    cross = (to_fourier(a) * to_fourier(other).conj()).real
+    return SHELLS.mean(cross) * BOX.cell_size**3 / BOX.cell_count
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    unit = UnitResiduals.of(TABLE, TABLE.at(1.0, 4.0), BOX)
-    return unit.draw(torch.Generator().manual_seed(2))
+def power():
+    return MatterPower(BOX, COSMOLOGY, REDSHIFT)
 
 
-def test_components_and_log_density_have_variance_one(drawn):
-    velocity, density = drawn
+@pytest.fixture(scope="module")
+def answer(power):
+    """A lognormal field with the power that is known, but for an amplitude that is too small by a tenth."""
+    white = to_fourier(torch.randn(BOX.shape, generator=torch.Generator().manual_seed(1)))
+    known = power.known(np.exp(-1.0), 0.8) * power.painted
+    known[0, 0, 0] = 0
+    logarithm, variance = of_logarithm(known, torch.ones(BOX.shape), BOX)
+    return 0.9 * ((to_real(white * logarithm.sqrt(), BOX.shape) - variance / 2).exp() - 1)
+
+
+def residuals_of(table, answer, level=1.0):
+    return DrawnResiduals.of(table, answer, BOX, level=level, cosmology=COSMOLOGY, redshift=REDSHIFT)
+
+
+@pytest.fixture(scope="module")
+def left(residuals, answer):
+    tabulated = np.log(1 / 0.9)
+    return residuals_of(residuals(density=((0.0,) * 5, (0.0,) * 5, (tabulated, 0, 0, 0, 0))), answer)[0]
+
+
+@pytest.fixture(scope="module")
+def drawn(left):
+    return left.draw(torch.Generator().manual_seed(2))
+
+
+def test_answer_and_draw_together_have_the_power_of_matter(left, power):
+    random = torch.Generator().manual_seed(2)
+    found = np.mean([spectrum(left.density * left.draw(random)[1]) for _ in range(8)], axis=0)
+    expected = SHELLS.mean(power.painted)
+    np.testing.assert_allclose(found[1:], expected[1:], rtol=0.06)
+
+
+def test_an_answer_of_another_amplitude_is_brought_towards_what_is_known(left, answer, residuals, power):
+    known = SHELLS.mean(power.known(np.exp(-1.0), 0.8) * power.painted)
+    np.testing.assert_allclose(spectrum(left.density)[1:], known[1:], rtol=0.08)
+    # Not tabulated, the power alone asks for it: by so much as the scatter of slopes allows.
+    alone = residuals_of(residuals(), answer)[0]
+    ratio = float((spectrum(alone.density) / spectrum(1 + answer))[2:].mean())
+    assert 1.1 < ratio < (1 / 0.9) ** 2 - 0.03
+
+
+def test_what_is_drawn_does_not_go_together_with_the_answer(left):
+    random = torch.Generator().manual_seed(2)
+    noise = torch.stack([left.density * (left.draw(random)[1] - 1) for _ in range(8)]).mean(dim=0)
+    both = spectrum(noise, left.density) / np.sqrt(spectrum(noise) * spectrum(left.density))
+    np.testing.assert_allclose(both[1:], 0, atol=0.12)
+
+
+def test_components_of_velocity_have_variance_one_and_densities_are_positive(drawn):
+    velocity, factor = drawn
     assert float(velocity.square().mean()) == pytest.approx(1, abs=0.06)
-    assert float(density.square().mean()) == pytest.approx(1, abs=0.06)
+    assert float(factor.min()) > 0
+    assert float(factor.mean()) == pytest.approx(1, abs=0.02)
 
 
-def test_powers_and_coherence_are_those_of_the_row(drawn):
-    from peculiar.core import Field
-
-    velocity, density = drawn
+def test_velocity_follows_density_as_the_table_says(drawn, left):
+    velocity, factor = drawn
     flow = Field(velocity, BOX, names=("x", "y", "z"), kind="vector")
-    convergence, modes = to_fourier(-divergence(flow).data[0]), to_fourier(density)
-    shells = Shells.of(BOX, np.array([0.06, 0.12, 0.24, 0.48]))
-    found = shells.mean(modes.abs().square())
-    expected = np.exp(np.interp(np.log(shells.k), np.log(K), np.log(ROW["density"])))
-    np.testing.assert_allclose(found / found[-1], expected / expected[-1], rtol=0.1)
-    cross = shells.mean((modes * convergence.conj()).real)
-    coherence = cross / np.sqrt(found * shells.mean(convergence.abs().square()))
-    # Rotation is part of the convergence that is measured: it brings Q k^2 to C.
-    k = shells.k
-    power = np.exp(np.interp(np.log(k), np.log(K), np.log(ROW["convergence"])))
-    shared = np.interp(np.log(k), np.log(K), ROW["coherence"]) * np.sqrt(power / (power + 0.5 * k**2))
-    np.testing.assert_allclose(coherence, shared, atol=0.08)
+    convergence, noise = -divergence(flow).data[0], left.density * (factor - 1)
+    coherence = spectrum(convergence, noise) / np.sqrt(spectrum(convergence) * spectrum(noise))
+    expected = np.interp(np.log(SHELLS.k), np.log((0.05, 0.2, 1.0)), (0.9, 0.8, 0.1))
+    np.testing.assert_allclose(coherence, expected, atol=0.08)
+    ratio = np.log(spectrum(convergence) / spectrum(noise))
+    transfer = np.interp(np.log(SHELLS.k), np.log((0.05, 0.2, 1.0)), (-0.1, -0.5, -1.5))
+    np.testing.assert_allclose((ratio - transfer)[1:], (ratio - transfer)[1:].mean(), atol=0.1)
+    modes = to_fourier(velocity).abs().square().sum(dim=0)
+    along = SHELLS.mean(to_fourier(convergence).abs().square() * inverse_k_squared(BOX))
+    across = 1 - along / SHELLS.mean(modes)
+    expected = np.interp(np.log(SHELLS.k), np.log((0.05, 0.2, 1.0)), (0.05, 0.1, 0.4))
+    np.testing.assert_allclose(across[1:], expected[1:], atol=0.05)
 
 
-def test_a_row_lies_between_its_neighbours_and_far_ones_count_little():
-    assert TABLE.at(1.0, 4.0).error == pytest.approx(1.2, rel=0.01)
-    assert TABLE.at(3.0, 4.0).error == pytest.approx(3.0, rel=0.01)
-    between = TABLE.at(np.sqrt(3.0), 4.0)
-    assert between.error / between.level == pytest.approx(np.sqrt(1.2), rel=1e-3)
-    assert between.density == pytest.approx(ROW["density"])
-
-
-def test_drawn_densities_are_positive_and_keep_their_mean():
+def test_a_lognormal_factor_gets_the_power_that_is_wanted():
+    mean = 1 + 0.5 * torch.sin(torch.arange(48) * 2 * torch.pi / 48)[:, None, None].expand(48, 48, 48)
+    wanted = torch.full((48, 48, 25), 30.0)
+    wanted[0, 0, 0] = 0
+    power, variance = of_logarithm(wanted, mean, BOX)
     random = torch.Generator().manual_seed(0)
-    mean = torch.full((64, 64, 64), 0.5)
-    found = drawn_density(mean, torch.randn(mean.shape, generator=random), TABLE, TABLE.rows[0])
-    scatter = np.interp(np.log(0.5), (-1.0, 1.0), ROW["scatter"])
-    assert found.min() > 0
-    assert float(found.mean()) == pytest.approx(0.5, rel=0.01)
-    assert float(found.var()) == pytest.approx(0.25 * (np.exp(scatter**2) - 1), rel=0.05)
+    noise = []
+    for _ in range(4):
+        gaussian = to_real(to_fourier(torch.randn(BOX.shape, generator=random)) * power.sqrt(), BOX.shape)
+        noise.append(spectrum(mean * ((gaussian - variance / 2).exp() - 1)))
+    np.testing.assert_allclose(np.mean(noise, axis=0), 30, rtol=0.06)
 
 
-def test_a_row_has_a_value_for_each_wavenumber():
+def test_what_is_left_follows_what_is_known_of_a_sample(residuals):
+    table = residuals(
+        error=(0.1, 0.0, 1.0, 0.0, 0.0),
+        known=((-1.0, 2.0, 0.0, 0.0, 0.0), (0.8, 0.0, 0.0, 0.0, 0.0)),
+        least=(-1.0,) * 4,
+        most=(1.0,) * 4,
+    )
+    sample = table.at(level=2.0, amplitude=0.5, cell_size=2.0, share=0.9)
+    assert sample.error == pytest.approx(2 * np.exp(0.1) * 0.5)
+    assert sample.known == pytest.approx((np.exp(-1.0) * 4, 0.8))
+    # Beyond what was measured it stays what it is at the end.
+    assert table.at(level=50.0, amplitude=0.5, cell_size=2.0, share=0.9).known[0] == pytest.approx(np.e)
+
+
+def test_a_table_has_a_value_for_each_wavenumber(residuals):
     with pytest.raises(ValidationError, match="coherence must have 3 values, got 2"):
-        Residuals(k=K, log_density=(-1.0, 1.0), rows=(ROW | {"coherence": (0.1, 0.2)},))
+        residuals(coherence=((0.1, 0, 0, 0, 0), (0.2, 0, 0, 0, 0)))

@@ -149,3 +149,33 @@ def test_blocks_that_share_an_error_widen_the_errors():
     together = fit_velocities(off, lines, log_prior=flat(lines), blocks=blocks, bootstraps=60)
     np.testing.assert_array_equal(alone.values, together.values)
     assert together.errors[5] > 2 * alone.errors[5]
+
+
+def test_errors_of_a_field_that_neighbours_share_are_in_the_errors_of_parameters_by_its_draws():
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(30), 8)
+    mean = 300 * rng.standard_normal(30)
+
+    def error():
+        return 200 * rng.standard_normal(30)
+
+    found, curved, drawn = [], [], []
+    for seed in range(8):
+        sample, lines = mock(240, seed=seed, error=0.02, sigma_v=100.0)
+        missing = (mean + error())[group] - lines.velocity[:, 0]
+        needed = lines.needed + missing[:, None]  # the redshifts of other flows at the same places
+        z = (1 + sample.redshift) * (1 + missing / C) - 1
+        sample = replace(sample, redshift=z)
+
+        def seen(flow, lines=lines, needed=needed):
+            return replace(lines, velocity=np.repeat(flow[group][:, None], 101, axis=1), needed=needed)
+
+        draws = [(seen(mean + error()), flat(lines)) for _ in range(10)]
+        fit = fit_velocities(sample, seen(mean), drawn=draws, external=False, bootstraps=20 * (seed < 2))
+        found.append(fit.beta)
+        curved.append(np.sqrt(fit.covariance[0, 0]))
+        if seed < 2:
+            drawn.append(fit.errors[0])
+    scatter = np.std(found, ddof=1)
+    assert np.mean(drawn) > 1.3 * np.mean(curved), (found, scatter, curved, drawn)
+    assert 0.5 < np.mean(drawn) / scatter < 2
