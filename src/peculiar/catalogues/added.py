@@ -44,9 +44,9 @@ COLUMNS = {
 
 
 OBJECT_COLUMNS = ("vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real")
-TOLD_COLUMNS = (*OBJECT_COLUMNS, "v_los_scatter")
-"""What any field tells of objects."""
 """What every table of objects gets."""
+TOLD_COLUMNS = (*OBJECT_COLUMNS, "v_los_scatter")
+"""That, and what the reader adds."""
 
 
 def object_columns(
