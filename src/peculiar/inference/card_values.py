@@ -86,6 +86,8 @@ class Residuals(FrozenValues):
         Logarithm of the slope of the true density on the answer, a polynomial in ln(k / 0.2), highest power first.
     velocity : two lists of coefficients
         Slope of the true velocity on the answer, such a polynomial.
+    amplitude : float
+        Scatter of that slope from sample to sample: all waves of an answer are too large or too small together.
     transfer : coefficients at each k
         Logarithm of the power of what is left of the velocity's convergence, over that of the density.
     rotation : coefficients at each k
@@ -101,6 +103,7 @@ class Residuals(FrozenValues):
     known: tuple[Coefficients, Coefficients]
     density: tuple[Coefficients, Coefficients, Coefficients]
     velocity: tuple[Coefficients, Coefficients]
+    amplitude: float = Field(ge=0)
     transfer: tuple[Coefficients, ...]
     rotation: tuple[Coefficients, ...]
     coherence: tuple[Coefficients, ...]

@@ -211,15 +211,17 @@ class GaussianDraws(Draws):
         made, known = self.made, self._known
         state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(state >> 1))
+        assert made.residuals is not None
+        scale = 1 + made.residuals.amplitude * float(torch.randn(1, generator=random))
         flow, factor = known.residuals.draw(random)
         x, y, z = made.box.shape
-        velocity = known.velocity + known.error * flow[:, :x, :y, :z]
-        density = known.residuals.density[:x, :y, :z]
+        velocity = scale * known.velocity + known.error * flow[:, :x, :y, :z]
+        density = 1 + scale * (known.residuals.density[:x, :y, :z] - 1)
         if known.unseen is not None:
             lacking, moved = known.unseen.draw(random)
             velocity += known.factor * moved
-            density = (density + lacking).clamp_(min=LEAST_DENSITY)
-        density = density * factor[:x, :y, :z]
+            density += lacking
+        density.clamp_(min=LEAST_DENSITY).mul_(factor[:x, :y, :z])
         if made.box.periodic:
             density /= density.mean()
         how = "a draw"

@@ -106,6 +106,16 @@ def test_slopes_multiply_what_draws_scatter_about(made, residuals):
     torch.testing.assert_close(some - still, 450 * wave, rtol=1e-3, atol=1e-2)
 
 
+def test_all_waves_of_a_draw_are_larger_or_smaller_together(made, residuals):
+    x = torch.from_numpy(BOX.coordinates()).float()
+    wave = torch.cos(2 * BOX.k_fundamental * x)[None, :, None, None].expand(3, *BOX.shape)
+    fields = {**made.fields, "velocity": made["velocity"].replace(data=3000 * wave)}
+    some = draws(replace(made, fields=fields, residuals=residuals(amplitude=0.1)), 20)
+    scales = [float((one["velocity"].data * wave).sum() / (3000 * wave.square().sum())) for one in some]
+    assert np.mean(scales) == pytest.approx(1, abs=0.08)
+    assert np.std(scales) == pytest.approx(0.1, rel=0.5)
+
+
 def test_draws_are_refused_where_nothing_is_known_of_errors(made):
     with pytest.raises(InputError, match="must be of a model that knows what it leaves, got 'still'"):
         draws(replace(made, residuals=None), 3)
