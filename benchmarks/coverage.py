@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", type=Path, nargs="*", help="none to write what is kept")
     parser.add_argument("--models", default="general,wiener")
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1001])
+    parser.add_argument("--seeds", type=int, nargs="+", help="of boxes, all where not given")
     parser.add_argument("--scores", type=Path, default=Path("coverage.json"), help="kept from call to call")
     parser.add_argument(
         "--only", default="", help="words, one of which a sample's label must hold: 'ranked|cut-out'"
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for sample in samples(box):
             if not any(word in sample.label for word in given.only.split("|")):
                 continue
-            name = f"{sample.label}, z = {box.redshift:g}"
+            name = f"{sample.label}, z = {box.redshift:g}, Omega_m {box.cosmology.Omega_m:g}, seed {box.seed}"
             for model in models:
                 found = kept.of(
                     name,
