@@ -98,6 +98,7 @@ def displacements(
             periodic=box.periodic,
             axis="" if catalogue.line_of_sight == "radial" else catalogue.line_of_sight,
             growth_rate=cosmology.growth_rate(catalogue.redshift),
+            iterations=3,
             smoothing=[one.smoothing for one in settings],
             bias=[bias * one.factor for one in settings],
             solver=[one.solver for one in settings],

@@ -76,32 +76,41 @@ class Row:
         return [program, "reconstruct", "galaxies.fits", *outputs, *redshift, *self.arguments]
 
 
-SHIFTED = """
-import sys
-import numpy as np
-from astropy.table import Table
-from baorecon import BAOReconstructor
-
-size, cells = float(sys.argv[1]), int(sys.argv[2])
-table = Table.read("galaxies.fits")
-halos = np.stack([table[name] for name in "xyz"], axis=1)
-randoms = np.random.default_rng(0).uniform(0, size, halos.shape).astype(np.float32)
-method = BAOReconstructor(
-    halos, randoms, nmesh=cells, boxsize=size, boxcentre=np.full(3, size / 2), padding=0.0, pbc=True, los="z",
-    R_sm=15.0, f=0.78, bias=1.5, rectype="rec-sym", solver_type="ifft", solver_args={"n_iterations": 6},
-)
-np.save("shifted.npy", method.run_reconstruction()[0])
-"""
-"""The iterative FFT of baorecon: as many iterations as ours, positions shifted for BAO in place of fields."""
-
-
 @dataclass(frozen=True)
 class Other(Row):
-    """The same halos shifted by baorecon; its arguments are the box's size and its cells."""
+    """The same halos moved by baorecon: as many random points, and as many iterations as ours."""
 
     def command(self) -> list[str]:
         """Return the command but for the Python that has baorecon."""
-        return ["-c", SHIFTED, *self.arguments]
+        script = Path(__file__).resolve().with_name("baorecon_displacements.py")
+        return [str(script), "in.npz", "out.npz", "--once"]
+
+
+def given_to_baorecon(count: int, *, size: float, cells: int) -> Callable[[Path], None]:
+    """Return what writes the galaxies, and in.npz with them."""
+
+    def make(directory: Path) -> None:
+        box(count, size)(directory)
+        table = Table.read(directory / "galaxies.fits")
+        halos = np.stack([table[name] for name in "xyz"], axis=1)
+        np.savez(
+            directory / "in.npz",
+            positions=halos,
+            randoms=np.random.default_rng(0).uniform(0, size, halos.shape).astype(np.float32),
+            places=halos,
+            side=size,
+            centre=np.full(3, size / 2),
+            cells=cells,
+            periodic=True,
+            axis="z",
+            growth_rate=COSMOLOGY.growth_rate(0.59),
+            iterations=6,
+            smoothing=[15.0],
+            bias=[1.5],
+            solver=["ifft"],
+        )
+
+    return make
 
 
 def survey(count: int, randoms: int, redshifts: tuple[float, float], area: float) -> Callable[[Path], None]:
@@ -178,8 +187,8 @@ ROWS = {
     ),
     "baorecon-512": Other(
         "baorecon, 512^3 cells, 4 million halos",
-        box(4_000_000, 2000.0),
-        ("2000", "512"),
+        given_to_baorecon(4_000_000, size=2000.0, cells=512),
+        (),
     ),
     "box-256": Row(
         "`--model iterative`, 256^3 cells, 500,000 halos",
@@ -189,8 +198,8 @@ ROWS = {
     ),
     "baorecon-256": Other(
         "baorecon, 256^3 cells, 500,000 halos",
-        box(500_000, 1000.0),
-        ("1000", "256"),
+        given_to_baorecon(500_000, size=1000.0, cells=256),
+        (),
     ),
     "box-768": Row(
         "1800 Mpc/h periodic, 17 million halos, 768^3, `--memory 12GB --workers 2`",

@@ -30,6 +30,8 @@ R = TypeVar("R")
 
 CONNECT = 20.0  # s to find a scheduler
 _LOOPBACK = "127.0.0.1"
+_OF_WORKERS = "distributed.nanny.pre-spawn-environ"
+"""Their threads share the memory of the process, which can be kept (`peculiar.core.memory.kept_memory`)."""
 BYTES_OF_A_PROCESS = 350_000_000
 """Measured: 326 MB of a worker that has loaded the package."""
 _ONE_AT_A_TIME = threading.Lock()
@@ -303,7 +305,7 @@ def _local(number: int) -> Iterator[Client]:
         from distributed import Client, LocalCluster
     with (
         TemporaryDirectory(prefix="peculiar-workers-") as place,
-        dask.config.set({"temporary-directory": place}),
+        dask.config.set({"temporary-directory": place, f"{_OF_WORKERS}.MALLOC_ARENA_MAX": 1}),
     ):
         with _deaf():
             cluster = LocalCluster(

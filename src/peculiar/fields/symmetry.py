@@ -93,16 +93,14 @@ def apply_symmetry(
     axes = [*range(first), *(first + axis for axis in symmetry.permutation)]
     reversed_axes = [first + axis for axis in range(3) if symmetry.flips[axis]]
     turned = torch.flip(tensor.permute(axes), reversed_axes)
-    if not vectors:
-        return turned
-    channels = list(range(tensor.shape[-4]))
-    signs = torch.ones(len(channels), dtype=tensor.dtype, device=tensor.device)
-    for vector in vectors:
+    for vector in vectors:  # in place: the mesh is new
+        if symmetry.permutation != IDENTITY.permutation:
+            old = [vector[axis] for axis in symmetry.permutation]
+            turned[..., list(vector), :, :, :] = turned[..., old, :, :, :]
         for axis in range(3):
-            channels[vector[axis]] = vector[symmetry.permutation[axis]]
-            signs[vector[axis]] = -1.0 if symmetry.flips[axis] else 1.0
-    index = torch.tensor(channels, device=tensor.device)
-    return turned.index_select(first - 1, index) * signs[:, None, None, None]
+            if symmetry.flips[axis]:
+                turned.select(-4, vector[axis]).neg_()
+    return turned
 
 
 def turn_vectors(vectors: Float[np.ndarray, "n 3"], symmetry: Symmetry) -> Float[np.ndarray, "n 3"]:

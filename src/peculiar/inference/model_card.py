@@ -278,7 +278,7 @@ def save_model(module: torch.nn.Module, directory: Path | str, **entries: Any) -
 def available_models(task: Task | Literal["read"] | None = "reconstruct") -> list[str]:
     """Return the names of the shipped models: those of a task, or all."""
     shipped = sorted(path for path in WEIGHTS.glob("*.json") if path.with_suffix(".safetensors").exists())
-    return [path.stem for path in shipped if task in (None, task_of(read_card(path)))]
+    return [path.stem for path in shipped if task is None or task_of(read_card(path)) == task]
 
 
 def _refuse_other_tensors(module: torch.nn.Module, weights: Path) -> None:
@@ -351,7 +351,10 @@ class _NothingDrawn(TorchFunctionMode):
     """Leaves out normal deviates: drawn on the meta device they would import torch's compiler, which takes 2 s."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if func in (torch.Tensor.normal_, torch.nn.init.normal_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def load_model(name_or_path: Path | str) -> tuple[torch.nn.Module, AnyCard]:

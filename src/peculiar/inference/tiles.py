@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import torch
-import zarr
-from jaxtyping import Float
 
 from peculiar.core import InputError
+from peculiar.core.memory import kept_memory
 from peculiar.core.workers import Advance, Alone, Crew
-from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry
-from peculiar.inference.whole import apply_whole, extended_sides, filled_sides, fits, run, total_stride
+from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
+from peculiar.inference.views import Array, Mesh, View
+from peculiar.inference.whole import (
+    apply_whole,
+    extended_sides,
+    filled_sides,
+    fits,
+    precision,
+    run,
+    total_stride,
+)
 from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 MAX_SIDE = 256
@@ -25,10 +32,6 @@ _CHUNK = 32
 """Least side of what a tile writes at once, where the tile is larger [cells of its mesh]."""
 _NUMBERS = 190
 """Numbers that an evaluation holds at once for each cell, of networks that do not say it."""
-
-Mesh = Float[torch.Tensor, "channel x y z"]
-Array = Any
-"""(channel, x, y, z): a tensor, or an array of zarr or NumPy, which slices like one."""
 
 
 def apply_network(
@@ -118,76 +121,20 @@ class Frame:
         return cls(tuple(shape), *extended_sides(shape, multiple=multiple), False)
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """A mesh in an array, turned, and what lies beyond its faces.
-
-    Attributes
-    ----------
-    array : Array
-    symmetry : Symmetry
-        Turns what is read.
-    vectors : sequence of (i, j, k)
-        Channels that turn along.
-    beyond : Tensor (channel,), optional
-        What the array's channels are beyond its faces; its own far side where not given.
-    """
-
-    array: Array
-    symmetry: Symmetry = IDENTITY
-    vectors: Sequence[Sequence[int]] = ()
-    beyond: torch.Tensor | None = None
-
-    def read(self, low: Sequence[int], high: Sequence[int]) -> Mesh:
-        """Return the cells from `low` to before `high` of the turned mesh, which may lie beyond its faces."""
-        shape = [self.array.shape[1 + axis] for axis in self.symmetry.permutation]
-        runs = [list(_runs(*ends, wrap=self.beyond is None)) for ends in zip(low, high, shape, strict=True)]
-        size = [stop - start for start, stop in zip(low, high, strict=True)]
-        mesh: torch.Tensor | None = None
-        if self.beyond is not None:
-            mesh = self._turned(self.beyond[:, None, None, None]).expand(-1, *size).clone()
-        for found in product(*runs):
-            there = self._region([source for _, source in found])
-            piece = self._turned(torch.as_tensor(self.array[(slice(None), *there)]))
-            if mesh is None:
-                mesh = piece if list(piece.shape[1:]) == size else piece.new_empty((len(piece), *size))
-            mesh[(slice(None), *(target for target, _ in found))] = piece
-        assert mesh is not None  # a region has cells
-        return mesh
-
-    def require(self) -> None:
-        """Refuse an array on a disk that this process does not see, whose cells would be read as empty."""
-        if isinstance(self.array, zarr.Array):
-            place = Path(str(self.array.store_path).removeprefix("file://"))
-            if not place.exists():
-                raise InputError(
-                    f"workers must see the files of the command, got one without {place.parent}: put the output (with "
-                    "--errors TMPDIR) on a disk that they share"
-                )
-
-    def _turned(self, mesh: Mesh) -> Mesh:
-        return apply_symmetry(mesh, self.symmetry, vectors=self.vectors)
-
-    def _region(self, turned: Sequence[slice]) -> list[slice]:
-        """Where cells of the turned mesh are in the array."""
-        found = list(turned)
-        for own, axis, flip in zip(turned, self.symmetry.permutation, self.symmetry.flips, strict=True):
-            end = self.array.shape[1 + axis]
-            found[axis] = slice(end - own.stop, end - own.start) if flip else own
-        return found
-
-
 def apply_stages(
     stages: Sequence[Stage],
-    source: View,
+    sources: Sequence[View],
     *,
-    frame: Frame,
+    vectors: Sequence[Sequence[int]] = (),
+    frame: Callable[[Sequence[int]], Frame],
     core: Callable[[Stage], int],
     make: Callable[[Stage, tuple[int, ...], tuple[int, ...]], Array],
     device: torch.device | str = "cpu",
     crew: Crew | None = None,
 ) -> Array:
     """Evaluate a network tile by tile, one of its parts after the other; equal to the whole to float tolerance.
+
+    Of inputs that are turned in several ways the last part makes the mean of a tile at once.
 
     Tiles start at multiples of a part's unit and carry a halo as wide as its reach, taken from the far side of a
     mesh that wraps, and cut at the faces of any other; one tile of a whole mesh needs none. Each writes whole chunks:
@@ -196,10 +143,12 @@ def apply_stages(
     Parameters
     ----------
     stages : sequence of Stage
-    source : View
-        The inputs.
-    frame : Frame
-        Where they stand in the mesh that the network is applied to.
+    sources : sequence of View
+        The inputs, one array turned by one symmetry or more.
+    vectors : sequence of (i, j, k)
+        Channels of the outputs that turn along.
+    frame : callable
+        From the sides of a turned mesh to where it stands in the one that the network is applied to.
     core : callable
         Cells of a part's tiles that are kept, along a side, at most: a multiple of its unit.
     make : callable
@@ -212,78 +161,162 @@ def apply_stages(
     Returns
     -------
     Array
-        The outputs.
+        The outputs, not turned.
     """
-    meshes, coarseness = {INPUTS: source}, {INPUTS: 1}
     hands = Alone() if crew is None else crew
-    made: Array = None
-    for number, stage in enumerate(stages):
-        last, step = stage.writes == OUTPUTS, stage.coarseness
-        extent, below = (frame.shape, frame.below) if last else (frame.sides, 0)
-        grid = _Grid.of(stage, core(stage), extent)
-        whole = frame.wrap and all(own >= cells for own, cells in zip(grid.own, extent, strict=True))
-        tiles = list(_tiles(stage, grid, extent, frame, below=below, halo=0 if whole else stage.halo))
-        values = partial(
-            _values,
-            stage=stage,
-            sources=[
-                (meshes[name], coarseness[name], frame.below if name == INPUTS else 0) for name in stage.reads
-            ],
-            below=below,
-            periodic=whole,
-            device=device,
-        )
-        channels = len(values(tiles[0])) if stage.channels is None else stage.channels
-        made = make(stage, (channels, *(cells // step for cells in extent)), grid.chunks)
-        evaluate = partial(_evaluate, values=values, step=step, target=View(made))
-        tasks = {f"tile {place} of the mesh {stage.writes!r}": tile for place, tile in enumerate(tiles, 1)}
-        for _ in hands.each(evaluate, tasks, advance=lambda units: None):
-            pass
-        later = {name for one in stages[number + 1 :] for name in one.reads}
-        meshes = {name: view for name, view in (meshes | {stage.writes: View(made)}).items() if name in later}
-        coarseness[stage.writes] = step
-    return made
+    *before, last = stages
+    turned = []
+    for source in sources:
+        around = frame(source.shape)
+        meshes = {INPUTS: (source, 1)}
+        for number, stage in enumerate(before):
+            step = stage.coarseness
+            grid = _Grid.of(stage, core(stage), around.sides)
+            part = _Part.of(stage, meshes, around, grid, device=device)
+            assert stage.channels is not None  # a part says them
+            made = View(make(stage, (stage.channels, *(side // step for side in around.sides)), grid.chunks))
+            work = partial(_evaluate, part=part, target=made)
+            _each(hands, work, grid.tiles(), what=stage.writes)
+            later = {name for one in stages[number + 1 :] for name in one.reads}
+            meshes = {
+                name: mesh for name, mesh in (meshes | {stage.writes: (made, step)}).items() if name in later
+            }
+        turned.append((source.symmetry, around, meshes))
+    shape = sources[0].array.shape[1:]
+    grid = _Grid.of(last, core(last), shape)
+    parts = [
+        (symmetry, _Part.of(last, meshes, around, grid, device=device)) for symmetry, around, meshes in turned
+    ]
+    tiles = list(grid.tiles())
+    channels = last.channels or len(_mean(tiles[0], parts=parts[:1], shape=shape, vectors=vectors))
+    outputs = make(last, (channels, *shape), grid.chunks)
+    mean = partial(_evaluate_mean, parts=parts, shape=shape, vectors=vectors, target=View(outputs))
+    _each(hands, mean, tiles, what=last.writes)
+    return outputs
 
 
-def _evaluate(
-    tile: Sequence[_Line],
-    advance: Advance,
-    *,
-    values: Callable[[Sequence[_Line]], Mesh],
-    step: int,
-    target: View,
-) -> None:
+def _each(hands: Crew, work: Callable[[_Tile, Advance], None], tiles: Iterable[_Tile], *, what: str) -> None:
+    tasks = {f"tile {place} of the mesh {what!r}": tile for place, tile in enumerate(tiles, 1)}
+    for _ in hands.each(work, tasks, advance=lambda units: None):
+        pass
+
+
+def _evaluate(tile: _Tile, advance: Advance, *, part: _Part, target: View) -> None:
     """Put a tile of a part's mesh where it belongs."""
-    kept = values(tile)
-    there = (slice(None), *(slice(one.start // step, one.stop // step) for one in tile))
-    target.array[there] = kept if isinstance(target.array, torch.Tensor) else kept.numpy(force=True)
+    step = part.stage.coarseness
+    low, high = ([end // step for end in ends] for ends in tile)
+    with kept_memory():
+        target.write(low, high, part.values(tile))
     advance(1)
 
 
-def _values(
-    tile: Sequence[_Line],
+def _evaluate_mean(
+    tile: _Tile,
+    advance: Advance,
     *,
-    stage: Stage,
-    sources: Sequence[tuple[View, int, int]],
-    below: int,
-    periodic: bool,
-    device: torch.device | str,
+    parts: Sequence[tuple[Symmetry, _Part]],
+    shape: Sequence[int],
+    vectors: Sequence[Sequence[int]],
+    target: View,
+) -> None:
+    """Put a tile of the outputs where it belongs."""
+    with kept_memory():
+        target.write(*tile, _mean(tile, parts=parts, shape=shape, vectors=vectors))
+    advance(1)
+
+
+def _mean(
+    tile: _Tile,
+    *,
+    parts: Sequence[tuple[Symmetry, _Part]],
+    shape: Sequence[int],
+    vectors: Sequence[Sequence[int]],
 ) -> Mesh:
-    """Make a tile of a part's mesh of its sources, each with its coarseness and the cells of the frame below it."""
-    read = []
-    for view, coarseness, before in sources:
-        view.require()
-        low, high = (
-            [(end - before) // coarseness for end in ends]
-            for ends in ([one.low for one in tile], [one.high for one in tile])
+    """Make a tile of the outputs: the mean over the turned meshes, turned back."""
+    total = torch.zeros(())
+    for symmetry, part in parts:
+        values = part.values(_turned_tile(tile, shape, symmetry))
+        total = total + apply_symmetry(values, invert_symmetry(symmetry), vectors=vectors)
+    return total / len(parts)
+
+
+_Tile = tuple[tuple[int, ...], tuple[int, ...]]
+"""The first cells of a tile that are kept, and those behind the last, along each axis of its mesh."""
+
+
+def _turned_tile(tile: _Tile, shape: Sequence[int], symmetry: Symmetry) -> _Tile:
+    """Where a tile of a mesh lies when the mesh is turned."""
+    lines = []
+    for axis, flip in zip(symmetry.permutation, symmetry.flips, strict=True):
+        start, stop = tile[0][axis], tile[1][axis]
+        lines.append((shape[axis] - stop, shape[axis] - start) if flip else (start, stop))
+    low, high = zip(*lines, strict=True)
+    return low, high
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of a network on one mesh, of which it makes any tile.
+
+    Attributes
+    ----------
+    stage : Stage
+    sources : sequence of (View, int, int)
+        What it reads, each with its coarseness and the cells of the frame below it.
+    frame : Frame
+    below : int
+        Cells of the frame below the mesh that it makes.
+    whole : bool
+        Whether a tile is a whole mesh that wraps.
+    device : torch.device or str
+    """
+
+    stage: Stage
+    sources: Sequence[tuple[View, int, int]]
+    frame: Frame
+    below: int
+    whole: bool
+    device: torch.device | str
+
+    @classmethod
+    def of(
+        cls,
+        stage: Stage,
+        meshes: Mapping[str, tuple[View, int]],
+        frame: Frame,
+        grid: _Grid,
+        *,
+        device: torch.device | str,
+    ) -> _Part:
+        sources = [(*meshes[name], frame.below if name == INPUTS else 0) for name in stage.reads]
+        below = frame.below if stage.writes == OUTPUTS else 0
+        whole = frame.wrap and grid.count == 1
+        return cls(stage, sources, frame, below, whole, device)
+
+    def values(self, tile: _Tile) -> Mesh:
+        """Make a tile."""
+        stage, step = self.stage, self.stage.coarseness
+        low, high = zip(
+            *(self._seen(*ends) for ends in zip(*tile, self.frame.sides, strict=True)), strict=True
         )
-        read.append(view.read(low, high).to(device))
-    values = run(stage.apply, *read, periodic=periodic)
-    step = stage.coarseness
-    inner = (
-        slice((one.start + below - one.low) // step, (one.stop + below - one.low) // step) for one in tile
-    )
-    return values[(slice(None), *inner)]
+        read = []
+        for view, coarseness, before in self.sources:
+            view.require()
+            ends = ([(end - before) // coarseness for end in side] for side in (low, high))
+            read.append(view.read(*ends).to(self.device))
+        values = run(stage.apply, *read, periodic=self.whole)
+        inner = (
+            slice((start + self.below - first) // step, (stop + self.below - first) // step)
+            for start, stop, first in zip(*tile, low, strict=True)
+        )
+        return values[(slice(None), *inner)]
+
+    def _seen(self, start: int, stop: int, side: int) -> tuple[int, int]:
+        """Cells of the frame that are read for those of a tile along a side: a multiple of the part's unit."""
+        halo, unit = 0 if self.whole else self.stage.halo, self.stage.unit
+        low = (start + self.below - halo) // unit * unit
+        high = -(-(stop + self.below + halo) // unit) * unit
+        return (low, high) if self.frame.wrap else (max(low, 0), min(high, side))
 
 
 def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: bool = True) -> Mesh:
@@ -314,29 +347,27 @@ def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: b
         raise InputError(f"core must be a positive multiple of the network's stride {multiple}, got {core}")
     outputs = apply_stages(
         stages_of(module),
-        View(inputs, beyond=None if periodic else inputs.mean(dim=(1, 2, 3))),
-        frame=Frame.of(inputs.shape[1:], multiple=multiple, periodic=periodic),
+        [View(inputs, beyond=None if periodic else inputs.mean(dim=(1, 2, 3)))],
+        frame=partial(Frame.of, multiple=multiple, periodic=periodic),
         core=lambda stage: core,
-        make=lambda stage, shape, chunks: torch.empty(shape, device=inputs.device),
+        make=lambda stage, shape, chunks: torch.empty(
+            shape, device=inputs.device, dtype=stored_as(stage, inputs.device)
+        ),
         device=inputs.device,
     )
     return torch.as_tensor(outputs)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A tile along one axis, in cells of the network: what is kept of the mesh, and what is read for it."""
-
-    start: int
-    stop: int
-    low: int
-    high: int
+def stored_as(stage: Stage, device: torch.device | str) -> torch.dtype:
+    """Return the precision of what a part makes: that of the network's layers, of outputs single."""
+    return torch.float32 if stage.writes == OUTPUTS else precision(device)
 
 
 @dataclass(frozen=True)
 class _Grid:
     """How tiles divide a mesh: the cells that each keeps, and the chunks [cells of what is made] that make it up."""
 
+    extent: tuple[int, ...]
     own: tuple[int, ...]
     chunks: tuple[int, ...]
 
@@ -353,37 +384,16 @@ class _Grid:
             chunk = -(-cells // (count * grain)) * unit
             own.append(chunk * pieces)
             chunks.append(min(chunk, cells) // stage.coarseness)
-        return cls(tuple(own), tuple(chunks))
+        return cls(tuple(extent), tuple(own), tuple(chunks))
 
+    @property
+    def count(self) -> int:
+        """How many tiles there are."""
+        return math.prod(-(-cells // own) for cells, own in zip(self.extent, self.own, strict=True))
 
-def _tiles(
-    stage: Stage, grid: _Grid, extent: Sequence[int], frame: Frame, *, below: int, halo: int
-) -> Iterator[tuple[_Line, ...]]:
-    unit = stage.unit
-    lines = []
-    for cells, side, own in zip(extent, frame.sides, grid.own, strict=True):
-        line = []
-        for start in range(0, cells, own):
-            stop = min(start + own, cells)
-            low, high = start + below - halo, stop + below + halo
-            high = low + -(-(high - low) // unit) * unit
-            if not frame.wrap:
-                low, high = max(low, 0), min(high, side)
-            line.append(_Line(start, stop, low, high))
-        lines.append(line)
-    return product(*lines)
-
-
-def _runs(low: int, high: int, side: int, *, wrap: bool) -> Iterator[tuple[slice, slice]]:
-    """Where cells from `low` to before `high` go, and where they are on a side that wraps, or has nothing beyond."""
-    if not wrap:
-        start, stop = max(low, 0), min(high, side)
-        if start < stop:
-            yield slice(start - low, stop - low), slice(start, stop)
-        return
-    at = low
-    while at < high:
-        start = at % side
-        count = min(side - start, high - at)
-        yield slice(at - low, at - low + count), slice(start, start + count)
-        at += count
+    def tiles(self) -> Iterator[_Tile]:
+        """Divide the mesh."""
+        starts = (range(0, cells, own) for cells, own in zip(self.extent, self.own, strict=True))
+        for low in product(*starts):
+            ends = zip(low, self.own, self.extent, strict=True)
+            yield low, tuple(min(start + own, cells) for start, own, cells in ends)

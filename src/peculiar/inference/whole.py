@@ -27,14 +27,22 @@ def half_precision(device: torch.device | str) -> AbstractContextManager[object]
     return torch.autocast(kind, dtype=torch.bfloat16) if able else nullcontext()
 
 
+def precision(device: torch.device | str) -> torch.dtype:
+    """Return in what a network's layers compute there."""
+    kind = torch.device(device).type
+    with half_precision(device):
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+
+
 def total_stride(module: torch.nn.Module) -> int:
     """Return the number of cells that meshes of a network are a multiple of (1 if it does not say)."""
     return int(getattr(module, "stride", 1))  # type: ignore[arg-type]
 
 
 def channels_last(mesh: Mesh) -> Mesh:
-    """Return a mesh as float32 in the layout that networks read, itself where it is so already."""
-    return mesh[None].float().contiguous(memory_format=torch.channels_last_3d)[0]
+    """Return a mesh in the layout that networks read, as float32 or what their layers make; itself where it is so."""
+    dtype = mesh.dtype if mesh.dtype == torch.bfloat16 else torch.float32
+    return mesh[None].to(dtype, memory_format=torch.channels_last_3d)[0]
 
 
 def run(module: Callable[..., torch.Tensor], *meshes: Mesh, periodic: bool) -> Mesh:

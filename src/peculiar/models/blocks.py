@@ -165,7 +165,9 @@ class ChannelNorm(nn.Module):
     def forward(self, mesh: Mesh) -> Mesh:
         """Normalise."""
         last = mesh.permute(0, 2, 3, 4, 1)  # a view of channels-last memory
-        normed = functional.layer_norm(last, (self.channels,), self.weight, self.bias, eps=1.0)
+        # The CPU's kernel computes in float32 by itself: autocast would make two such meshes around it.
+        with torch.autocast("cpu", enabled=False):
+            normed = functional.layer_norm(last, (self.channels,), self.weight, self.bias, eps=1.0)
         return normed.permute(0, 4, 1, 2, 3).to(mesh.dtype)
 
 

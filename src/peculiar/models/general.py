@@ -99,7 +99,7 @@ class GeneralReconstructor(ResidualUNet):
 
     def seen(self, inputs: Mesh) -> Mesh:
         """Return the inputs less their means, over their scales."""
-        return (inputs - self.input_mean) / self.input_scale
+        return torch.sub(inputs, self.input_mean).div_(self.input_scale)
 
     def completed(self, inputs: Mesh, correction: Mesh) -> Mesh:
         """Return what `peculiar.models.channels.LIKELIHOOD_OUTPUTS` names.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -71,7 +72,8 @@ class SightReader(nn.Module):
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__()
         self.config = config
-        needed = torch.linspace(config.reach, -config.reach, config.places)
+        # By NumPy: on the meta device, where networks are checked, torch's own imports its compiler for a second.
+        needed = torch.tensor(np.linspace(config.reach, -config.reach, config.places), dtype=torch.float32)
         self.register_buffer("needed", needed, persistent=False)
         last = nn.Linear(config.width, 2)
         nn.init.zeros_(last.weight)

@@ -28,6 +28,7 @@ from peculiar.inference.model_card import (
     ModelCard,
     available_models,
     find_model,
+    read_card,
 )
 from peculiar.inference.reconstruction import Reconstruction
 
@@ -103,12 +104,13 @@ def settle(
     if card is None:
         return reconstructor, []
     if default and isinstance(reconstructor, NeuralReconstructor) and catalogue.box.periodic:
-        device: Device = "cuda" if reconstructor.device.type == "cuda" else "cpu"
-        special, of_special = make_reconstructor(SPECIALIST, device=device)
-        assert of_special is not None
-        known = of_special.residuals is not None or not drawn
-        if known and not outside_limits(of_special, catalogue, cells=cells, cosmology=cosmology):
-            reconstructor, card = special, of_special
+        special = read_card(find_model(SPECIALIST))
+        assert isinstance(special, ModelCard)
+        known = special.residuals is not None or not drawn
+        if known and not outside_limits(special, catalogue, cells=cells, cosmology=cosmology):
+            device: Device = "cuda" if reconstructor.device.type == "cuda" else "cpu"
+            reconstructor, card = make_reconstructor(SPECIALIST, device=device)
+            assert card is not None  # it is a network
     texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology)
     limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology) if default else []
     if not limits:

@@ -1,6 +1,8 @@
 """Shipped weights read channels in the order of their training, and the tables of their training."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -78,3 +80,16 @@ def test_a_card_must_say_which_channels_its_network_sees(entries, tmp_path):
     network = build(entries["architecture"], entries["configuration"])
     with pytest.raises(ValueError, match="configuration.inputs must be those of inputs, abundance_0.0001"):
         save_model(network, tmp_path, **entries | {"inputs": InputSpec()})
+
+
+LOADED = """
+import sys
+from peculiar.inference.model_card import available_models, load_model
+for name in (*available_models(), *available_models("read")):
+    load_model(name)
+assert "sympy" not in sys.modules, "torch's compiler was imported, which takes a second"
+"""
+
+
+def test_models_are_loaded_without_the_compiler():
+    subprocess.run([sys.executable, "-c", LOADED], check=True)

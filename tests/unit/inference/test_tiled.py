@@ -9,6 +9,7 @@ from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.inference import tiles
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.inference.tiled import TiledReconstructor
+from peculiar.inference.whole import run
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.linear.wiener_inputs import WienerInputs
 from peculiar.models import build
@@ -51,9 +52,6 @@ def tracers(box, **changes):
     count = int(3e-3 * box.volume)
     settings = {"redshift": 0.59, "line_of_sight": "x", "masses": random.uniform(1, 9, count)} | changes
     return Catalogue(random.uniform(0, box.sides, (count, 3)), box, **settings)
-
-
-once = tiles._tiles
 
 
 def require_equal(network, catalogue, cells, *, allowed, workers=None):
@@ -143,12 +141,15 @@ def test_tiles_are_as_large_as_the_memory_lets_them_be(model):
 @pytest.mark.parametrize("allowed", [6e6, 1e9])
 def test_parts_that_fit_whole_are_one_tile_and_equal_the_whole(model, monkeypatch, allowed):
     told = []
-    monkeypatch.setattr(
-        tiles, "_tiles", lambda *args, halo, **options: told.append(halo) or once(*args, halo=halo, **options)
-    )
+
+    def record(module, *meshes, periodic):
+        told.append(periodic)
+        return run(module, *meshes, periodic=periodic)
+
+    monkeypatch.setattr(tiles, "run", record)
     require_equal(model, tracers(Box((60.0, 60.0, 30.0))), 32, allowed=allowed)
-    assert 0 in told
-    assert any(told) == (allowed < 1e9)
+    assert True in told
+    assert all(told) == (allowed > 6e6)
 
 
 def test_memory_is_that_of_the_inputs_or_of_the_least_tiles(model):
@@ -164,6 +165,21 @@ def test_a_network_that_sees_the_whole_mesh_is_refused(model):
     network = NeuralReconstructor(build("wang2024", settings), model.card)
     with pytest.raises(InputError, match="must have local layers to go in tiles, got Wang2024"):
         TiledReconstructor(network, 1e9)
+
+
+def test_the_disk_holds_no_more_than_is_stated(model, monkeypatch, tmp_path):
+    taken = []
+
+    def record(module, *meshes, periodic):
+        taken.append(sum(path.stat().st_size for path in tmp_path.rglob("c/**/*") if path.is_file()))
+        return run(module, *meshes, periodic=periodic)
+
+    monkeypatch.setattr(tiles, "run", record)
+    box = Box(60.0)
+    tiled = TiledReconstructor(model, 6e6)
+    dict(tiled.fields(tracers(box), cells=24, cosmology=COSMOLOGY, scratch=tmp_path))
+    stated = tiled.scratch(box.with_cells(24))
+    assert 0.5 * stated < max(taken) <= stated
 
 
 def test_nothing_is_left_in_the_scratch_directory(model, tmp_path):

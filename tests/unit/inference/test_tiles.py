@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import zarr
@@ -5,7 +7,7 @@ import zarr
 from peculiar.core import InputError
 from peculiar.core.channels import vector
 from peculiar.core.workers import crew
-from peculiar.fields.symmetry import IDENTITY, apply_symmetry, symmetries
+from peculiar.fields.symmetry import IDENTITY, apply_symmetry, invert_symmetry, symmetries
 from peculiar.inference import tiles as tiles_module
 from peculiar.inference.tiles import (
     _CHUNK,
@@ -64,12 +66,13 @@ def test_turned_tiles_of_a_survey_equal_the_turned_whole(symmetry):
     turned = apply_symmetry(inputs, symmetry, vectors=vectors)
     outputs = apply_stages(
         stages_of(network),
-        View(inputs, symmetry, vectors, beyond=torch.zeros(7)),
-        frame=Frame.of(turned.shape[1:], multiple=4, periodic=False, isolated=True),
+        [View(inputs, symmetry, vectors, beyond=torch.zeros(7))],
+        vectors=vectors,
+        frame=partial(Frame.of, multiple=4, periodic=False, isolated=True),
         core=lambda stage: 8,
         make=lambda stage, shape, chunks: torch.empty(shape),
     )
-    whole = apply_isolated(network, turned)
+    whole = apply_symmetry(apply_isolated(network, turned), invert_symmetry(symmetry), vectors=vectors)
     torch.testing.assert_close(outputs, whole, rtol=1e-5, atol=1e-5 * whole.abs().max().item())
 
 
@@ -102,8 +105,8 @@ def test_a_killed_worker_changes_no_tile(network, mesh, tmp_path, scheduler):
         with crew(scheduler, tasks=8) as hands:
             outputs = apply_stages(
                 [stage],
-                View(inputs),
-                frame=Frame.of((24, 24, 24), multiple=2, periodic=True),
+                [View(inputs)],
+                frame=partial(Frame.of, multiple=2, periodic=True),
                 core=lambda stage: 12,
                 make=lambda stage, shape, chunks, place=mark.parent / "outputs": zarr.create_array(
                     place, shape=shape, chunks=(1, *chunks), dtype="float32"
