@@ -38,7 +38,7 @@ from peculiar.workflows.reconstruct import reconstruct
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(300.0, 48)
 SMOOTHING = 7.0  # Mpc/h
-OBJECTS, HALOS, DRAWS = 300, 1e-3, 10  # in reconstructed fields; halos in (h/Mpc)^3
+OBJECTS, HALOS, DRAWS = 300, 1e-3, 20  # in reconstructed fields; halos in (h/Mpc)^3
 CENTRE, OUTSIDE = (150.0, 150.0, 150.0), (150.0, 150.0, -20.0)
 TRUTH: dict[str, Any] = {"beta": 0.85, "external": (120.0, -60.0, 90.0), "sigma_v": 200.0, "zero_point": 0.35}
 VALUES = np.array([0.85, 120.0, -60.0, 90.0, 200.0, 0.35])
@@ -132,7 +132,7 @@ def reconstructed_fits(path: Path, model: str) -> np.ndarray:
     field = seen(made)
     of_draws = [(one, one.log_prior()) for one in map(seen, draws(made, DRAWS, seed=1))]
     plain = fit_velocities(sample, field, bootstraps=0)
-    drawn = fit_velocities(sample, field, drawn=of_draws, bootstraps=2 * DRAWS)
+    drawn = fit_velocities(sample, field, drawn=of_draws, bootstraps=DRAWS)
     return np.array([[fit.beta, fit.errors[0]] for fit in (plain, drawn)])
 
 
