@@ -1,7 +1,7 @@
 """Tables of `peculiar compare` on mocks with known answers, for docs/compare.md.
 
     python benchmarks/distances.py --mocks 25 --docs docs/compare.md
-    python benchmarks/distances.py --boxes runs/dense/z0.000 --seeds 1-12 --docs docs/compare.md
+    python benchmarks/distances.py --boxes runs/dense/z0.000 --seeds 1-8 --docs docs/compare.md
 
 Each mock is a Gaussian linear field of its own (48^3 cells of 6.25 Mpc/h, smoothed with 7 Mpc/h) with objects drawn
 from its density, see `peculiar.simulate.distances`. Beside the likelihood stands what is often done: the log-distance
@@ -200,7 +200,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--mocks", type=int, default=25)
     parser.add_argument("--boxes", type=Path, help="run of one redshift, for reconstructed fields")
-    parser.add_argument("--seeds", default="1-12", help="of these boxes")
+    parser.add_argument("--seeds", default="1-8", help="of these boxes")
     parser.add_argument("--model", default="wiener", help="that did not learn from them")
     parser.add_argument(
         "--docs",
