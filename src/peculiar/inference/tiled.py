@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 import zarr
 from zarr.codecs import BloscCodec
@@ -23,8 +24,8 @@ from peculiar.fields.symmetry import compose
 from peculiar.inference.card_range import check_range
 from peculiar.inference.model_card import ModelCard
 from peculiar.inference.reconstructor import NeuralReconstructor, assembled
-from peculiar.inference.tiles import Frame, apply_stages, stages_of, stored_as
-from peculiar.inference.views import View
+from peculiar.inference.tiles import Frame, apply_stages, stages_of
+from peculiar.inference.views import View, stored_numbers
 from peculiar.inference.whole import precision, total_stride
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import fourier_box
@@ -95,14 +96,20 @@ class TiledReconstructor:
         *before, last = stages_of(self.network.module)
         size = 2 if self._halved else 4
         each = {stage.writes: size * (stage.channels or 0) / stage.coarseness**3 for stage in before}
-        kept = self.card.symmetry_average * sum(each.get(name, 0) for name in last.reads)
-        most = max(kept + sum(each.values()), kept + 4 * len(outputs_of(self.network.module)))
+        read = sum(each.get(name, 0) for name in last.reads)
+        least = self.card.symmetry_average * read
+        most = least + max(sum(each.values()) - read, size * len(outputs_of(self.network.module)))
         return int((size * len(self.card.inputs.names) + most) * self.network.mesh(box).cell_count)
 
     @property
     def _halved(self) -> bool:
-        """Whether the network's layers compute in bf16, and inputs may be stored in float16."""
+        """Whether the network's layers compute in bf16."""
         return precision(self.network.device) != torch.float32
+
+    @property
+    def _stored(self) -> torch.dtype:
+        """What inputs and outputs are on the disk: no less exact than the layers."""
+        return torch.float16 if self._halved else torch.float32
 
     def reconstruct(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> dict[str, Field]:
         """Return what the network's `reconstruct` does."""
@@ -134,13 +141,13 @@ class TiledReconstructor:
     def _inputs(self, catalogue: Catalogue, box: Box, cosmology: Cosmology, scratch: Path) -> View:
         """Write the inputs, channel by channel, and note what lies beyond their faces."""
         spec = self.card.inputs
-        dtype = torch.float16 if self._halved else torch.float32
-        array = _array(scratch, (len(spec.names), *box.shape), dtype=dtype, compressed=True)
+        array = _array(scratch, (len(spec.names), *box.shape), dtype=self._stored)
         beyond = torch.zeros(len(spec.names))
         start = 0
         for piece in spec.pieces(catalogue, cells=max(box.shape), cosmology=cosmology):
             stop = start + len(piece)
-            array[start:stop] = piece.to(dtype).numpy()
+            for channel, values in enumerate(piece, start):  # at once even ones would take memory
+                array[channel : channel + 1] = stored_numbers(values[None], array.dtype)
             if not spec.ends:
                 beyond[start:stop] = piece.mean(dim=(1, 2, 3))
             start = stop
@@ -154,8 +161,9 @@ class TiledReconstructor:
         turn, elements = self.network.symmetries(catalogue.line_of_sight)
 
         def make(stage: Stage, sides: tuple[int, ...], chunks: tuple[int, ...]) -> zarr.Array:
-            made = stored_as(stage, device)
-            return _array(scratch, sides, chunks=chunks, dtype=made, together=stage.writes != OUTPUTS)
+            if stage.writes == OUTPUTS:
+                return _array(scratch, sides, chunks=chunks, dtype=self._stored)
+            return _array(scratch, sides, chunks=chunks, dtype=precision(device), together=True)
 
         frame = partial(
             Frame.of,
@@ -210,7 +218,7 @@ class TiledReconstructor:
 
 @dataclass(frozen=True, eq=False)
 class _Interior:
-    """The channels of an array on the disk without so many cells beyond each face."""
+    """The channels of an array on the disk, in single precision, without so many cells beyond each face."""
 
     array: zarr.Array
     margin: int
@@ -222,7 +230,7 @@ class _Interior:
 
     def __getitem__(self, channels: slice) -> Any:
         inner = slice(self.margin, -self.margin or None)
-        return self.array[channels, inner, inner, inner]
+        return np.asarray(self.array[channels, inner, inner, inner], dtype=np.float32)
 
 
 def _least_core(stage: Stage) -> int:
@@ -237,11 +245,10 @@ def _array(
     chunks: tuple[int, ...] = (_CHUNK,) * 3,
     dtype: torch.dtype,
     together: bool = False,
-    compressed: bool = False,
 ) -> zarr.Array:
     """Return a new array (channel, x, y, z) on the disk, which is removed when nothing refers to it any more.
 
-    Its chunks hold one channel, or all of them `together`. It pays to have meshes `compressed` that are even.
+    Its chunks hold one channel, or all of them `together`.
     """
     path = place / uuid.uuid4().hex
     array = zarr.create_array(
@@ -249,7 +256,7 @@ def _array(
         shape=shape,
         chunks=(shape[0] if together else 1, *map(min, chunks, shape[1:])),
         dtype="int16" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch."),
-        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle") if compressed else None,
+        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
         fill_value=0,
     )
     weakref.finalize(array, shutil.rmtree, path, ignore_errors=True)

@@ -345,22 +345,20 @@ def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: b
     multiple = total_stride(module)
     if core < 1 or core % multiple:
         raise InputError(f"core must be a positive multiple of the network's stride {multiple}, got {core}")
+
+    def make(stage: Stage, shape: tuple[int, ...], chunks: tuple[int, ...]) -> torch.Tensor:
+        dtype = torch.float32 if stage.writes == OUTPUTS else precision(inputs.device)
+        return torch.empty(shape, device=inputs.device, dtype=dtype)
+
     outputs = apply_stages(
         stages_of(module),
         [View(inputs, beyond=None if periodic else inputs.mean(dim=(1, 2, 3)))],
         frame=partial(Frame.of, multiple=multiple, periodic=periodic),
         core=lambda stage: core,
-        make=lambda stage, shape, chunks: torch.empty(
-            shape, device=inputs.device, dtype=stored_as(stage, inputs.device)
-        ),
+        make=make,
         device=inputs.device,
     )
     return torch.as_tensor(outputs)
-
-
-def stored_as(stage: Stage, device: torch.device | str) -> torch.dtype:
-    """Return the precision of what a part makes: that of the network's layers, of outputs single."""
-    return torch.float32 if stage.writes == OUTPUTS else precision(device)
 
 
 @dataclass(frozen=True)

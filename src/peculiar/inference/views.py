@@ -71,7 +71,7 @@ class View:
         if isinstance(self.array, torch.Tensor):
             self.array[there] = mesh
         else:
-            self.array[there] = _numbers(mesh, like=self.array.dtype)
+            self.array[there] = stored_numbers(mesh, self.array.dtype)
 
     def require(self) -> None:
         """Refuse an array on a disk that this process does not see, whose cells would be read as empty."""
@@ -115,8 +115,11 @@ def _tensor(values: Any) -> torch.Tensor:
     return found.view(torch.bfloat16) if found.dtype == torch.int16 else found
 
 
-def _numbers(mesh: Mesh, *, like: np.dtype[Any]) -> np.ndarray:
-    """Return a mesh as an array has it on the disk."""
-    if like == np.int16:
+def stored_numbers(mesh: Mesh, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return a mesh as an array has it on the disk: bfloat16 as int16 of the same bits, of float16 no infinities."""
+    if dtype == np.int16:
         return mesh.to(torch.bfloat16).contiguous().view(torch.int16).numpy(force=True)
+    if dtype == np.float16:
+        largest = torch.finfo(torch.float16).max
+        mesh = mesh.clamp(-largest, largest).half()
     return mesh.numpy(force=True)

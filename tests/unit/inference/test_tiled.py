@@ -175,10 +175,10 @@ def test_the_disk_holds_no_more_than_is_stated(model, monkeypatch, tmp_path):
         return run(module, *meshes, periodic=periodic)
 
     monkeypatch.setattr(tiles, "run", record)
-    box = Box(60.0)
+    box = Box(80.0)
     tiled = TiledReconstructor(model, 6e6)
-    dict(tiled.fields(tracers(box), cells=24, cosmology=COSMOLOGY, scratch=tmp_path))
-    stated = tiled.scratch(box.with_cells(24))
+    dict(tiled.fields(tracers(box), cells=32, cosmology=COSMOLOGY, scratch=tmp_path))
+    stated = tiled.scratch(box.with_cells(32))
     assert 0.5 * stated < max(taken) <= stated
 
 
