@@ -1,6 +1,8 @@
 import torch
 from safetensors.torch import load_file
 
+from peculiar import Box, read_catalogue
+
 
 def test_the_published_painter_from_nothing(run, tmp_path):
     geometry = ["--box", 60, "--particles", 48, "--cells", 32, "--redshift", 0.59, "--steps", 4]
@@ -21,3 +23,18 @@ def test_the_published_painter_from_nothing(run, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "halos.h5").exists()
+
+
+def test_our_painter_from_nothing_in_several_epochs_and_cosmologies(run, tmp_path):
+    geometry = ["--box", 60, "--particles", 48, "--cells", 32, "--redshifts", "0,1", "--cosmologies", "latin"]
+    result = run("simulate", "boxes", "--seeds", "1-2,501", *geometry, "--steps", 4)
+    assert result.exit_code == 0, result.output
+    result = run(
+        "train", "painter", "--run", "boxes", "--profile", "smoke", "--set", "data.boxes=2", "--out", "model"
+    )
+    assert result.exit_code == 0, result.output
+    paint = ["paint", "--box", 60, "--seed", 2, "--model", "model/painter.safetensors"]
+    for redshift in ("0", "1"):
+        result = run(*paint, "--redshift", redshift, "--out", f"halos-{redshift}.h5")
+        assert result.exit_code == 0, result.output
+        assert len(read_catalogue(f"halos-{redshift}.h5", box=Box(60.0), space="real")) > 50

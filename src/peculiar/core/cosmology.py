@@ -197,6 +197,10 @@ class Cosmology:
             return np.asarray(self.background.efunc(z))
         return np.sqrt(sum(_densities(1 / (1 + z), self.Omega_m, self._radiation, self.w0, self.wa)))
 
+    def matter_share(self, redshift: float) -> float:
+        """Omega_m(z), of the critical density at that time."""
+        return self.Omega_m * (1 + redshift) ** 3 / float(self.efunc(redshift)) ** 2
+
     def hubble(self, redshift: float) -> float:
         """H(z) [km/s per Mpc/h]."""
         return float(100.0 * self.efunc(redshift))

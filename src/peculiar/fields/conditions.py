@@ -68,8 +68,7 @@ class Condition:
 
 def _matter_density(given: Circumstances) -> Value:
     """Omega_m at the redshift, less 0.3."""
-    cosmology = given.cosmology
-    return given.at_epoch(lambda z: cosmology.Omega_m * (1 + z) ** 3 / float(cosmology.efunc(z)) ** 2 - 0.3)
+    return given.at_epoch(lambda z: given.cosmology.matter_share(z) - 0.3)
 
 
 def _growth(given: Circumstances) -> Value:

@@ -1,15 +1,17 @@
-"""Values in model cards: transfer functions, and the selection of a survey."""
+"""Values in model cards: normalisations, transfer functions, and the selection of a survey."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from peculiar.core.records import StoredCosmology
 
 Coefficients = tuple[float, float, float, float, float]
 _MOST_ROTATION = 0.66  # of which a third lies along k: no more can be drawn
@@ -19,6 +21,31 @@ class FrozenValues(BaseModel):
     """A part of a card: read only, and a wrong key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Densities(FrozenValues):
+    """What networks of log densities were trained with, which they know."""
+
+    density_floor: float = Field(gt=0)
+
+
+class Velocities(FrozenValues):
+    """a H f [km/s per Mpc/h] of the training, by which velocities were divided."""
+
+    velocity_factor: float = Field(gt=0)
+
+
+class Fields(Densities, Velocities):
+    """Both."""
+
+
+def _stored_cosmology(entries: dict[str, float]) -> dict[str, float]:
+    TypeAdapter(StoredCosmology).validate_python(entries)
+    return entries
+
+
+CosmologyEntries = Annotated[dict[str, float], AfterValidator(_stored_cosmology)]
+"""A cosmology as its settings."""
 
 
 class DensityTransfer(FrozenValues):

@@ -9,18 +9,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch.overrides import TorchFunctionMode
 
 from peculiar.core import Cosmology, InputError
 from peculiar.core.output import atomic_output
-from peculiar.core.records import StoredCosmology, checksum, read_json
+from peculiar.core.records import checksum, read_json
 from peculiar.fields.conditions import Task
-from peculiar.inference.card_values import DensityTransfer, FrozenValues, Residuals, Selection, VectorTransfer
+from peculiar.inference.card_values import (
+    CosmologyEntries,
+    Densities,
+    DensityTransfer,
+    Fields,
+    FrozenValues,
+    Residuals,
+    Selection,
+    VectorTransfer,
+    Velocities,
+)
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import TracerInputs
 from peculiar.models.count_calibration import CountCalibration
+from peculiar.models.painter import EXPECTED
 from peculiar.simulate.lagrangian import LagrangianInputs
+from peculiar.simulate.mass_function import MassFunction
 from peculiar.simulate.matter import Dynamics
 from peculiar.simulate.populate import HaloProperties
 
@@ -32,27 +44,6 @@ SPECIALIST = "residual"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
-class _Densities(FrozenValues):
-    """What networks of log densities were trained with, which they know."""
-
-    density_floor: float = Field(gt=0)
-
-
-class _Velocities(FrozenValues):
-    """a H f [km/s per Mpc/h] of the training, by which velocities were divided."""
-
-    velocity_factor: float = Field(gt=0)
-
-
-class _Fields(_Densities, _Velocities):
-    """Both."""
-
-
-def _stored_cosmology(entries: dict[str, float]) -> dict[str, float]:
-    TypeAdapter(StoredCosmology).validate_python(entries)
-    return entries
-
-
 class _Card(FrozenValues):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -60,7 +51,7 @@ class _Card(FrozenValues):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     architecture: str
     configuration: dict[str, Any]
-    cosmology: Annotated[dict[str, float], AfterValidator(_stored_cosmology)]
+    cosmology: CosmologyEntries
     redshift: float = Field(gt=-1)
     redshift_range: tuple[float, float]
     cell_size: float = Field(gt=0)
@@ -100,7 +91,7 @@ class ModelCard(_Card):
     """
 
     inputs: Annotated[TracerInputs, Field(discriminator="kind")]
-    normalisation: _Fields
+    normalisation: Fields
     number_density: float = Field(ge=0)
     number_density_range: tuple[float, float]
     cosmology_range: dict[str, tuple[float, float]]
@@ -125,7 +116,7 @@ class EmulatorCard(_Card):
     """
 
     task: Literal["displace", "flow"]
-    normalisation: _Velocities
+    normalisation: Velocities
     inputs: Annotated[LagrangianInputs | DensityInputs, Field(discriminator="kind")]
     cosmology_range: dict[str, tuple[float, float]]
     transfers: dict[str, VectorTransfer] = Field(default_factory=dict)
@@ -136,12 +127,15 @@ class PainterCard(_Card):
     """What a painter of halos needs to be used and judged: from a density to counts in bins of mass.
 
     `cell_size` is that of the mesh [Mpc/h], `particles_per_cell` those along a side of a cell, moved by `dynamics`;
-    `mass_edges` [Msun/h] and the bins of `halos` go from light to massive; `splits` are ranges of seeds, as "1-20".
+    `mass_edges` [Msun/h] and the bins of `halos` go from light to massive; `halos` has velocities at `cosmology` and
+    `redshift`; `conditions` and `mass_function` tell of others; `splits` are ranges of seeds, as "1-20".
     """
 
     task: Literal["paint"]
-    normalisation: _Densities
+    normalisation: Densities
     mass_edges: tuple[float, ...] = Field(min_length=2)
+    conditions: tuple[str, ...] = ()
+    mass_function: MassFunction | None = None
     halos: HaloProperties
     calibration: CountCalibration | None = None
     number_density: float = Field(gt=0, description="of all bins together [(h/Mpc)^3]")
@@ -154,10 +148,17 @@ class PainterCard(_Card):
     def _usable(self) -> PainterCard:
         if any(b <= a for a, b in pairwise(self.mass_edges)):
             raise ValueError("mass_edges must rise")
-        if len(self.halos.mass_quantiles) != len(self.mass_edges) - 1:
-            raise ValueError("halos.mass_quantiles must have one entry for each bin of mass_edges")
-        if self.calibration is not None and len(self.calibration.log_mean) != len(self.mass_edges) - 1:
-            raise ValueError("calibration must have one entry for each bin of mass_edges")
+        bins = len(self.mass_edges) - 1
+        nodes = self.halos.mass_quantiles if self.calibration is None else self.calibration.log_mean
+        if {len(self.halos.mass_quantiles), len(nodes)} != {bins}:
+            raise ValueError("halos and calibration must have one entry for each bin of mass_edges")
+        inputs = [
+            "log_density",
+            *(f"{EXPECTED}{i}" for i in range(bins) if self.mass_function),
+            *self.conditions,
+        ]
+        if list(self.configuration.get("inputs", inputs[:1])) != inputs:
+            raise ValueError(f"configuration.inputs must be {', '.join(inputs)}")
         return self
 
 

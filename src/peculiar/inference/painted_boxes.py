@@ -32,7 +32,7 @@ class PaintedSettings:
     Parameters
     ----------
     size : float
-        Side [Mpc/h], near a multiple of four of the painter's cells.
+        Side [Mpc/h], near an even number of the painter's cells.
     cells : int
         Cells along a side of the mesh on which density and velocity are stored.
     redshift : float, optional
@@ -148,9 +148,10 @@ def paint_box(
             simulated = SimulatedBox.open(_box_path(settings.matter, seed))
             truth = theory = MatterFields(simulated.density, simulated.velocity)
             linear = simulated.linear_density
-        painted = painter.catalogue(theory.to("cpu"), seed=seed, redshift=redshift)
+        painted = painter.catalogue(theory.to("cpu"), cosmology=cosmology, redshift=redshift, seed=seed)
         halos = _halos(painted)
-        members = draw_members(halos.masses, painter.card.halos, seed=seed, lightest=settings.host_mass)
+        properties = painter.halo_properties(cosmology, redshift)
+        members = draw_members(halos.masses, properties, seed=seed, lightest=settings.host_mass)
         write_box(
             temporary,
             cosmology,

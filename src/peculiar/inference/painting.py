@@ -18,10 +18,12 @@ from peculiar.inference.model_card import PainterCard, load_model
 from peculiar.inference.tiles import apply_network
 from peculiar.inference.whole import half_precision
 from peculiar.models.channels import log_density
-from peculiar.models.painter import OFFSETS, Painter
+from peculiar.models.painter import Painter
 from peculiar.models.ramanah2019 import DENSITY_OFFSET, REACH, Ramanah2019
+from peculiar.models.sublattices import OFFSETS
 from peculiar.simulate.matter import MatterFields
-from peculiar.simulate.populate import populate
+from peculiar.simulate.painted_channels import told, with_told
+from peculiar.simulate.populate import HaloProperties, flow_scale, motion_scale, populate
 
 TILE = 160
 """Largest side [cells] that the network sees at once: 0.8 GB."""
@@ -69,12 +71,18 @@ class HaloPainter(ABC):
         """Steps of progress that `counts` reports."""
 
     @abstractmethod
-    def mean_counts(self, density: Field) -> Field:
+    def mean_counts(self, density: Field, *, cosmology: Cosmology, redshift: float) -> Field:
         """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
 
     @abstractmethod
     def counts(
-        self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
+        self,
+        density: Field,
+        *,
+        cosmology: Cosmology,
+        redshift: float,
+        seed: int,
+        advance: Callable[[int], None] = lambda units: None,
     ) -> Field:
         """Draw counts of halos in the cells of a periodic box, one channel for each mass bin.
 
@@ -82,6 +90,8 @@ class HaloPainter(ABC):
         ----------
         density : Field
             2LPT overdensity, one channel, on a mesh that `check` accepts.
+        cosmology : Cosmology
+        redshift : float
         seed : int
             Equal seeds give equal counts on one kind of device.
         advance : callable
@@ -118,8 +128,9 @@ class HaloPainter(ABC):
         self,
         fields: MatterFields,
         *,
+        cosmology: Cosmology,
+        redshift: float,
         seed: int,
-        redshift: float | None = None,
         number_density: float | None = None,
         advance: Callable[[int], None] = lambda units: None,
     ) -> Catalogue:
@@ -129,10 +140,10 @@ class HaloPainter(ABC):
         ----------
         fields : MatterFields
             2LPT density and velocity of a periodic box that `check` accepts.
+        cosmology : Cosmology
+        redshift : float
         seed : int
             Of counts, masses, positions and velocities.
-        redshift : float, optional
-            Default: the card's.
         number_density : float, optional
             [(h/Mpc)^3]; the most massive halos are kept. Default: all that are painted.
         advance : callable
@@ -143,10 +154,33 @@ class HaloPainter(ABC):
         InputError
             If fewer halos are painted than asked for.
         """
-        redshift = self.card.redshift if redshift is None else redshift
-        counts = self.counts(fields.density, seed=seed, advance=advance)
-        halos = populate(counts.data, fields, self.card.halos, seed=seed, redshift=redshift)
+        counts = self.counts(
+            fields.density, cosmology=cosmology, redshift=redshift, seed=seed, advance=advance
+        )
+        properties = self.halo_properties(cosmology, redshift)
+        halos = populate(counts.data, fields, properties, seed=seed, redshift=redshift)
         return halos if number_density is None else most_massive(halos, number_density)
+
+    def halo_properties(self, cosmology: Cosmology, redshift: float) -> HaloProperties:
+        """Return what halos have beyond their number, of a cosmology and epoch."""
+        card = self.card
+        flow, motion = (
+            scale(cosmology, redshift) / scale(card.training_cosmology, card.redshift)
+            for scale in (flow_scale, motion_scale)
+        )
+        moved = card.halos.moved(flow, motion)
+        if card.mass_function is None:
+            return moved
+        steps = len(moved.mass_quantiles[0])
+        masses = card.mass_function.mass_quantiles(card.mass_edges, cosmology, redshift, steps=steps)
+        return moved.model_copy(update={"mass_quantiles": masses})
+
+    def number_density(self, cosmology: Cosmology, redshift: float) -> float:
+        """Return how many halos there are on average, of all bins [(h/Mpc)^3]."""
+        card = self.card
+        if card.mass_function is None:
+            return card.number_density
+        return float(card.mass_function.density(card.mass_edges, cosmology, redshift).sum())
 
     def _inputs(self, density: Field) -> torch.Tensor:
         device = next(self.module.parameters()).device
@@ -164,35 +198,67 @@ class DrawnCounts(HaloPainter):
         """Eight sublattices for each bin of mass."""
         return len(OFFSETS) * self.module.config.bins
 
-    def mean_counts(self, density: Field) -> Field:
+    def mean_counts(self, density: Field, *, cosmology: Cosmology, redshift: float) -> Field:
         """Return the mean counts given a 2LPT overdensity, one channel for each mass bin."""
-        features = self._features(density)
+        inputs = self._told(density, cosmology, redshift)
+        features = self._features(inputs)
         with torch.inference_mode():
-            log_mean = self._log_mean(features, density, "mean")
-        return _field(log_mean[0].exp(), density.box)
+            log_mean = self.module.log_mean(features, self.module.expected(inputs))
+            calibrated = self._calibrated(log_mean, inputs, density, "mean")
+        return _field(calibrated[0].exp(), density.box)
 
     def counts(
-        self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
+        self,
+        density: Field,
+        *,
+        cosmology: Cosmology,
+        redshift: float,
+        seed: int,
+        advance: Callable[[int], None] = lambda units: None,
     ) -> Field:
         """Draw counts in cells, from the most massive bin to the lightest; see `HaloPainter.counts`."""
-        features = self._features(density)
+        inputs = self._told(density, cosmology, redshift)
+        features = self._features(inputs)
         generator = torch.Generator(features.device).manual_seed(seed)
-        with half_precision(features.device):
-            log_rate = self._log_mean(features, density, "draws")
-            drawn = self.module.draw(features[None], generator=generator, log_rate=log_rate, advance=advance)
+        with torch.no_grad(), half_precision(features.device):
+            log_mean = self.module.log_mean(features, self.module.expected(inputs))
+            log_rate = self._calibrated(log_mean, inputs, density, "draws")
+            drawn = self.module.draw(
+                features, log_mean, generator=generator, log_rate=log_rate, advance=advance
+            )
         return _field(drawn, density.box)
 
-    def _features(self, density: Field) -> torch.Tensor:
-        inputs = self._inputs(density)
-        return apply_network(self.module.encoder, inputs, periodic=True, max_side=self.max_side)
+    def _told(self, density: Field, cosmology: Cosmology, redshift: float) -> torch.Tensor:
+        """Return the network's inputs, (1, channel, x, y, z)."""
+        card = self.card
+        numbers = told(
+            card.mass_function,
+            card.conditions,
+            card.mass_edges,
+            box=density.box,
+            cosmology=cosmology,
+            redshift=redshift,
+        )
+        return with_told(self._inputs(density), numbers)[None]
 
-    def _log_mean(self, features: torch.Tensor, density: Field, to: Literal["mean", "draws"]) -> torch.Tensor:
-        log_mean = self.module.log_mean(features[None])
+    def _features(self, inputs: torch.Tensor) -> torch.Tensor:
+        seen = inputs[0, self.module.config.seen]
+        return apply_network(self.module.encoder, seen, periodic=True, max_side=self.max_side)[None]
+
+    def _calibrated(
+        self, log_mean: torch.Tensor, inputs: torch.Tensor, density: Field, to: Literal["mean", "draws"]
+    ) -> torch.Tensor:
         calibration = self.card.calibration
         if calibration is None:
             return log_mean
         surroundings = gaussian(density, calibration.radius).data.to(log_mean)
-        return calibration.applied(log_mean, surroundings[None], to)
+        return calibration.applied(
+            log_mean,
+            surroundings[None],
+            to,
+            expected=self.module.expected(inputs),
+            conditions=self.module.conditions(inputs),
+        )
 
     def _check_cells(self, cells: int) -> None:
         if cells % 2:
@@ -210,16 +276,22 @@ class PaintedField(HaloPainter):
     stochastic = False
     passes = 1
 
-    def mean_counts(self, density: Field) -> Field:
-        """Return the network's output, one channel for each mass bin."""
+    def mean_counts(self, density: Field, *, cosmology: Cosmology, redshift: float) -> Field:
+        """Return the network's output, one channel for each mass bin; it knows one cosmology and epoch."""
         painted = apply_network(self.module, self._inputs(density), periodic=True, max_side=self.max_side)
         return _field(painted, density.box)
 
     def counts(
-        self, density: Field, *, seed: int, advance: Callable[[int], None] = lambda units: None
+        self,
+        density: Field,
+        *,
+        cosmology: Cosmology,
+        redshift: float,
+        seed: int,
+        advance: Callable[[int], None] = lambda units: None,
     ) -> Field:
         """Round the network's output x to whole numbers, floor(x + u) with uniform u; see `HaloPainter.counts`."""
-        painted = self.mean_counts(density)
+        painted = self.mean_counts(density, cosmology=cosmology, redshift=redshift)
         uniform = torch.rand(painted.data.shape, generator=torch.Generator().manual_seed(seed))
         advance(1)
         return painted.replace(data=(painted.data + uniform).floor())

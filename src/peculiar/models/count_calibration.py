@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Setting
 
@@ -17,14 +18,16 @@ Nodes = tuple[tuple[float, ...], ...]
 class Calibration(BaseModel):
     """What is added to ln(mean count), for each mass bin.
 
-    A function of itself, linear between nodes and constant beyond them, and a coefficient times the overdensity of
-    the surroundings.
+    A function of its excess over the expected count of the universe, or of itself where that is not known, linear
+    between nodes and constant beyond them; a coefficient times the overdensity of the surroundings; and one times each
+    condition, less its `middle`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shifts: Nodes = Setting(description="at the nodes")
     surroundings: tuple[float, ...]
+    conditions: Nodes = Setting((), description="for each bin, one for each condition")
 
 
 class CountCalibration(BaseModel):
@@ -37,6 +40,7 @@ class CountCalibration(BaseModel):
 
     radius: float = Setting(gt=0, description="of the Gaussian that makes the surroundings [Mpc/h]")
     log_mean: Nodes = Setting(description="nodes, for each mass bin")
+    middle: tuple[float, ...] = Setting((), description="of the conditions")
     mean: Calibration
     draws: Calibration
 
@@ -48,11 +52,21 @@ class CountCalibration(BaseModel):
                 raise ValueError(
                     "mean and draws must have one shift for each node and one number for each bin"
                 )
+            if [len(row) for row in part.conditions] != [len(self.middle)] * len(lengths) * bool(self.middle):
+                raise ValueError("mean and draws must have one number for each condition and bin")
         if min(lengths, default=0) < 1 or any(b <= a for nodes in self.log_mean for a, b in pairwise(nodes)):
             raise ValueError("log_mean must have at least one node for each bin, and rise")
         return self
 
-    def applied(self, log_mean: Mesh, surroundings: Mesh, to: Literal["mean", "draws"]) -> Mesh:
+    def applied(
+        self,
+        log_mean: Mesh,
+        surroundings: Mesh,
+        to: Literal["mean", "draws"],
+        *,
+        expected: Mesh | float = 0.0,
+        conditions: Float[torch.Tensor, "batch condition"] | None = None,
+    ) -> Mesh:
         """Return calibrated ln(mean count), (batch, bins, x, y, z).
 
         Parameters
@@ -61,12 +75,20 @@ class CountCalibration(BaseModel):
         surroundings : (batch, 1, x, y, z)
             The overdensity smoothed with a Gaussian of `radius`.
         to : "mean" or "draws"
+        expected : (batch, bins, 1, 1, 1), optional
+            ln of the expected counts of the universe.
+        conditions : (batch, condition), optional
+            As many as `middle` has.
         """
         part = self.mean if to == "mean" else self.draws
+        excess = log_mean - expected
         bins = []
         for b, (nodes, shifts) in enumerate(zip(self.log_mean, part.shifts, strict=True)):
-            here = log_mean[:, b]
-            total = here + shifts[0] + part.surroundings[b] * surroundings[:, 0]
+            here = excess[:, b]
+            total = log_mean[:, b] + shifts[0] + part.surroundings[b] * surroundings[:, 0]
+            if self.middle and conditions is not None:
+                off = conditions.to(here) - here.new_tensor(self.middle)
+                total = total + (off @ here.new_tensor(part.conditions[b]))[:, None, None, None]
             for (x0, x1), (y0, y1) in zip(pairwise(nodes), pairwise(shifts), strict=True):
                 total = total + (y1 - y0) / (x1 - x0) * (here.clamp(x0, x1) - x0)
             bins.append(total)

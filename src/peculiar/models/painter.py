@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import cast
 
 import torch
@@ -16,12 +15,8 @@ from peculiar.core.errors import InputError
 from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, chain
 from peculiar.models.count_distribution import CountDistribution
 from peculiar.models.registry import register
+from peculiar.models.sublattices import OFFSETS, REACH, around, cut, drawn, join, places, split, wrap
 
-SUBLATTICES = tuple(product((0, 1), repeat=3))
-"""Offsets of the eight sublattices of every second cell, in the order in which they are drawn. Cells of one sublattice
-do not touch, and are drawn at once."""
-_ORDER = (0, 7, 3, 4, 5, 2, 6, 1)  # far corners first: (0,0,0), (1,1,1), (0,1,1), (1,0,0), ...
-OFFSETS = tuple(SUBLATTICES[i] for i in _ORDER)
 _AT_ONCE = 2**16
 """Cells of a sublattice that are drawn at once: larger tensors would not be kept by the allocator from one step to the
 next, and half of the time would go into memory pages."""
@@ -29,7 +24,8 @@ _PLANES = 64  # of cells, for which hidden channels are kept at once
 LARGEST_SURPRISE, LARGEST_RISE = 4.0, 2.0
 """Bounds of surprises, and of logarithms by which halos nearby raise a rate or a weight: what was hardly seen in
 training cannot feed on itself in a draw."""
-_REACH = 2  # cells around a cell whose counts it sees
+EXPECTED = "expected_"
+"""What names of input channels begin with that hold ln of a bin's mean count in a cell of the universe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +34,8 @@ class PainterConfig:
 
     Parameters
     ----------
+    inputs : tuple of str
+        Names of the input channels. Without those of `EXPECTED` the network finds mean counts by itself.
     bins : int
         Mass bins, from light to massive.
     width : int
@@ -59,6 +57,7 @@ class PainterConfig:
         If a number is out of range.
     """
 
+    inputs: tuple[str, ...] = ("log_density",)
     bins: int = 4
     width: int = 16
     blocks: int = 3
@@ -71,20 +70,35 @@ class PainterConfig:
         for name in ("bins", "width", "blocks", "hidden", "free_counts"):
             if getattr(self, name) < 1:
                 raise InputError(f"painter.{name} must be >= 1, got {getattr(self, name)}")
+        if len(self.expected) not in (0, self.bins) or not self.seen:
+            raise InputError(
+                f"painter.inputs must hold an expected count for each of the {self.bins} bins or none, and others, got "
+                f"{self.inputs}"
+            )
         if len(self.start) not in (1, self.bins) or min(self.start) <= 0:
             raise InputError(
                 f"painter.start must hold one number > 0, or one for each of the {self.bins} bins, got {self.start}"
             )
 
+    @property
+    def expected(self) -> list[int]:
+        """Places of the channels of expected counts."""
+        return [i for i, name in enumerate(self.inputs) if name.startswith(EXPECTED)]
+
+    @property
+    def seen(self) -> list[int]:
+        """Places of the channels that the network sees."""
+        return [i for i, name in enumerate(self.inputs) if not name.startswith(EXPECTED)]
+
 
 class DensityEncoder(nn.Module):
-    """Features of the density around each cell."""
+    """Features of the density around each cell, and of the conditions."""
 
     stride = 1
 
     def __init__(self, config: PainterConfig) -> None:
         super().__init__()
-        self.stem = Conv(1, config.width)
+        self.stem = Conv(len(config.seen), config.width)
         self.blocks = nn.ModuleList(ResidualBlock(config.width, act=config.act) for _ in range(config.blocks))
         self.norm = ChannelNorm(config.width)
         self.act = activation(config.act)
@@ -95,7 +109,7 @@ class DensityEncoder(nn.Module):
         return 1 + 2 * len(self.blocks)
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
-        """Map ln(2 + delta), (batch, 1, x, y, z), to features (batch, width, x, y, z)."""
+        """Map ln(2 + delta) and conditions, (batch, channel, x, y, z), to features (batch, width, x, y, z)."""
         mesh = chain(self.blocks, self.stem(inputs, periodic=periodic), periodic=periodic)
         return self.act(self.norm(mesh))
 
@@ -110,7 +124,7 @@ class CountStage(nn.Module):
         super().__init__()
         hidden = config.hidden
         self.features = Conv(config.width, hidden, kernel=1)
-        self.own = nn.Conv3d(1, hidden, 2 * _REACH + 1, bias=False)
+        self.own = nn.Conv3d(1, hidden, 2 * REACH + 1, bias=False)
         self.heavier = nn.Conv3d(heavier, hidden, 3, bias=False) if heavier else None
         self.sublattice = nn.Embedding(len(OFFSETS), hidden)
         self.last = Conv(hidden, 1 + config.free_counts, kernel=1)
@@ -167,6 +181,9 @@ class Painter(nn.Module):
     within two cells that lie on sublattices drawn before: eight passes in place of one for each cell. So halos exclude
     each other, a halo missing here may stand next door, and a draw scatters like halos do.
 
+    Where the inputs tell how many halos a cell of the universe holds on average, the network says by what factor a cell
+    holds more; its other inputs may be conditions, one number in all cells.
+
     Examples
     --------
     >>> painter = Painter(PainterConfig(bins=2, width=4, blocks=1))
@@ -186,8 +203,9 @@ class Painter(nn.Module):
         # stages[b] belongs to bin b and sees the bins above it.
         self.stages = nn.ModuleList(CountStage(config, config.bins - 1 - b) for b in range(config.bins))
         nn.init.normal_(self.mean.conv.weight, std=0.02)
-        with torch.no_grad():
-            self.mean.conv.bias.copy_(torch.tensor(config.start).log())  # type: ignore[union-attr]
+        if not config.expected:
+            with torch.no_grad():
+                self.mean.conv.bias.copy_(torch.tensor(config.start).log())  # type: ignore[union-attr]
 
     @property
     def reach(self) -> int:
@@ -199,30 +217,43 @@ class Painter(nn.Module):
 
         Parameters
         ----------
-        inputs : (batch, 1, x, y, z)
-            ln(2 + delta) of the 2LPT density.
+        inputs : (batch, channel, x, y, z)
+            As the configuration names them: ln(2 + delta) of the 2LPT density, and others.
         periodic : bool
             Circular padding (a whole periodic box), or zeros (a crop).
         """
-        return self.log_mean(self.encoder(inputs, periodic=periodic))
+        return self.log_mean(self.features(inputs, periodic=periodic), self.expected(inputs))
 
-    def log_mean(self, features: Mesh) -> Mesh:
-        """Return ln of the mean counts from the encoder's features."""
+    def features(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
+        """Return the encoder's features of the inputs."""
+        return self.encoder(inputs[:, self.config.seen], periodic=periodic)
+
+    def expected(self, inputs: Mesh) -> Mesh | float:
+        """Return ln of the expected counts among the inputs, (batch, bins, 1, 1, 1); 0 where there are none."""
+        rows = self.config.expected
+        return inputs[:, rows, :1, :1, :1].float() if rows else 0.0
+
+    def conditions(self, inputs: Mesh) -> Float[torch.Tensor, "batch condition"]:
+        """Return the conditions among the inputs: what the network sees beside the density."""
+        return inputs[:, self.config.seen[1:], 0, 0, 0]
+
+    def log_mean(self, features: Mesh, expected: Mesh | float = 0.0) -> Mesh:
+        """Return ln of the mean counts from features and expected counts."""
         # Single precision: in bfloat16 the mean would come in steps of 2 percent.
         with torch.autocast(features.device.type, enabled=False):
             slabs = [
                 _pointwise(self.mean, self.act(_pointwise(self.hidden, slab.float())))
                 for slab in features.split(_PLANES, dim=2)
             ]
-            return torch.cat(slabs, dim=2).clamp(-15, 4.5)
+            return (torch.cat(slabs, dim=2) + expected).clamp(-15, 4.5)
 
     def log_likelihood(self, inputs: Mesh, counts: Mesh, *, periodic: bool = True) -> tuple[Mesh, Mesh]:
         """Return ln p(counts | density, counts drawn before), and that of Poisson counts about the mean alone.
 
         Parameters
         ----------
-        inputs : (batch, 1, x, y, z)
-            ln(2 + delta); sides are even.
+        inputs : (batch, channel, x, y, z)
+            As in `forward`; sides are even.
         counts : (batch, bins, x, y, z)
         periodic : bool
             False for a crop, whose outer `reach` + 3 cells are then not to be trusted.
@@ -231,20 +262,20 @@ class Painter(nn.Module):
         -------
         Two meshes (batch, bins, x, y, z), double precision.
         """
-        features = self.encoder(inputs, periodic=periodic)
-        log_mean = self.log_mean(features)
+        features = self.features(inputs, periodic=periodic)
+        log_mean = self.log_mean(features, self.expected(inputs))
         fixed = log_mean.detach()  # the mean learns from the Poisson likelihood alone
         surprise = _surprise(counts, fixed)
         order = torch.arange(len(OFFSETS), device=inputs.device).repeat_interleave(len(inputs))
         values = []
         for b in range(self.config.bins):
             stage = cast(CountStage, self.stages[b])
-            heavier = _wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
-            context = _split(stage.context(heavier, features))
-            own = torch.cat([_around(_drawn(surprise[:, b : b + 1], p), p) for p in range(len(OFFSETS))])
-            parameters = stage(context, own, _split(fixed[:, b : b + 1]), order=order)
-            found = CountDistribution.of_channels(parameters).log_prob(_split(counts[:, b : b + 1])[:, 0])
-            values.append(_join(found[:, None], len(inputs)))
+            heavier = wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
+            context = split(stage.context(heavier, features))
+            own = torch.cat([around(drawn(surprise[:, b : b + 1], p), p) for p in range(len(OFFSETS))])
+            parameters = stage(context, own, split(fixed[:, b : b + 1]), order=order)
+            found = CountDistribution.of_channels(parameters).log_prob(split(counts[:, b : b + 1])[:, 0])
+            values.append(join(found[:, None], len(inputs)))
         wide = log_mean.double()
         poisson = counts * wide - wide.exp() - torch.lgamma(counts.double() + 1)
         return torch.cat(values, dim=1), poisson
@@ -253,6 +284,7 @@ class Painter(nn.Module):
     def draw(
         self,
         features: Mesh,
+        log_mean: Mesh,
         *,
         generator: torch.Generator,
         log_rate: Mesh | None = None,
@@ -263,7 +295,8 @@ class Painter(nn.Module):
         Parameters
         ----------
         features : (1, width, x, y, z)
-            From `encoder`; sides are even.
+            Sides are even.
+        log_mean : (1, bins, x, y, z)
         generator : torch.Generator
             On the device of the features. Equal seeds give equal counts on one kind of device.
         log_rate : (1, bins, x, y, z), optional
@@ -280,20 +313,20 @@ class Painter(nn.Module):
             raise InputError(f"cells must be even along each side to paint halos, got {tuple(shape)}")
         # What convolutions see is kept in the precision in which they work, and each sublattice in one piece.
         kind = torch.bfloat16 if torch.is_autocast_enabled(features.device.type) else features.dtype
-        counts = self.log_mean(features)
-        log_means = [counts[_places(offset)].clone() for offset in OFFSETS]
-        log_rates = log_means if log_rate is None else [log_rate[_places(offset)] for offset in OFFSETS]
-        parts = [_packed(features[_places(offset)].to(kind)) for offset in OFFSETS]
+        counts = torch.empty_like(log_mean)
+        log_means = [log_mean[places(offset)].clone() for offset in OFFSETS]
+        log_rates = log_means if log_rate is None else [log_rate[places(offset)] for offset in OFFSETS]
+        parts = [_packed(features[places(offset)].to(kind)) for offset in OFFSETS]
         surprise = torch.zeros_like(counts, dtype=kind)
         planes = max(1, _AT_ONCE // (shape[1] * shape[2] // 4))
         for b in reversed(range(self.config.bins)):
             stage = cast(CountStage, self.stages[b])
             own = surprise[:, b : b + 1]
-            heavier = _wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
+            heavier = wrap(surprise[:, b + 1 :], 1) if b + 1 < self.config.bins else None
             for p, offset in enumerate(OFFSETS):
                 mean, rate = (several[p][:, b : b + 1] for several in (log_means, log_rates))
-                around = _around(own, p)
-                above = None if heavier is None else _cut(heavier, p)
+                near_own = around(own, p)
+                above = None if heavier is None else cut(heavier, p)
                 order = torch.tensor([p], device=features.device)
                 uniform = torch.rand(mean[:, 0].shape, generator=generator, device=features.device)
                 found = torch.empty_like(mean)
@@ -302,11 +335,11 @@ class Painter(nn.Module):
                     stop = min(start + planes, mean.shape[2])
                     near = None if above is None else above[:, :, 2 * start : 2 * stop + 1]
                     context = stage.context(near, parts[p][:, :, slab], step=2)
-                    cells = around[:, :, 2 * start : 2 * stop + 2 * _REACH - 1]
+                    cells = near_own[:, :, 2 * start : 2 * stop + 2 * REACH - 1]
                     parameters = stage(context, cells, rate[:, :, slab], order=order)
                     distribution = CountDistribution.of_channels(parameters)
                     found[:, 0, slab] = distribution.draw(uniform[:, slab])
-                place = _places(offset)
+                place = places(offset)
                 counts[:, b : b + 1][place] = found
                 own[place] = _surprise(found, mean).to(kind)
                 advance(1)
@@ -328,43 +361,3 @@ def _surprise(counts: Mesh, log_mean: Mesh) -> Mesh:
     """(n - mean) / (1 + mean)^1/2: of order one in dense cells, n where a halo is rare."""
     mean = log_mean.exp()
     return ((counts - mean) / (1 + mean).sqrt()).clamp(max=LARGEST_SURPRISE)
-
-
-def _places(offset: tuple[int, ...]) -> tuple[slice, ...]:
-    return (slice(None), slice(None), *(slice(start, None, 2) for start in offset))
-
-
-def _drawn(own: Mesh, p: int) -> Mesh:
-    """Keep what was drawn before pass p."""
-    kept = torch.zeros_like(own)
-    for offset in OFFSETS[:p]:
-        kept[_places(offset)] = own[_places(offset)]
-    return kept
-
-
-def _wrap(mesh: Mesh, pad: int) -> Mesh:
-    return functional.pad(mesh, (pad,) * 6, mode="circular")
-
-
-def _around(own: Mesh, p: int) -> Mesh:
-    """Wrap and cut the mesh so that a convolution of stride 2 falls on the sublattice of pass p."""
-    return _cut(_wrap(own, _REACH), p)
-
-
-def _cut(wrapped: Mesh, p: int) -> Mesh:
-    inner = tuple(slice(start, start + n - 1) for start, n in zip(OFFSETS[p], wrapped.shape[2:], strict=True))
-    return wrapped[(slice(None), slice(None), *inner)]
-
-
-def _split(mesh: Mesh) -> Mesh:
-    """Put the sublattices one after the other along the batch, in the order of `OFFSETS`."""
-    return torch.cat([mesh[_places(offset)] for offset in OFFSETS])
-
-
-def _join(mesh: Mesh, batch: int) -> Mesh:
-    """Undo `_split`."""
-    n_x, n_y, n_z = mesh.shape[2:]
-    whole = mesh.new_empty((batch, mesh.shape[1], 2 * n_x, 2 * n_y, 2 * n_z))
-    for p, offset in enumerate(OFFSETS):
-        whole[_places(offset)] = mesh[p * batch : (p + 1) * batch]
-    return whole

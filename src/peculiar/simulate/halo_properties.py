@@ -10,13 +10,22 @@ import numpy as np
 import torch
 
 from peculiar.core.box import Box
+from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.fields.fourier import k_squared, mode_weights
 from peculiar.fields.paint import paint_interlaced_fourier
 from peculiar.simulate.matter import MatterFields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.placement import place
-from peculiar.simulate.populate import MEMBER_MASS, Guides, HaloProperties, at_nodes, halo_velocities
+from peculiar.simulate.populate import (
+    MEMBER_MASS,
+    Guides,
+    HaloProperties,
+    at_nodes,
+    flow_scale,
+    halo_velocities,
+    motion_scale,
+)
 
 QUANTILES = 33
 NODES = (*np.linspace(0, 0.9, 10).tolist(), 0.95, 0.98, 0.995, 1.0)
@@ -32,10 +41,14 @@ _WIDEST = 3.0
 
 @dataclass(frozen=True)
 class _Sample:
-    """Simulated halos in the bins, and what their 2LPT twin shows at their places."""
+    """Simulated halos in the bins, and what their 2LPT twin shows at their places.
+
+    Velocities are `flow` times the box's own, as another cosmology or epoch would have them.
+    """
 
     simulated: SimulatedBox
     guides: Guides
+    flow: float
     positions: np.ndarray
     velocities: np.ndarray
     masses: np.ndarray
@@ -43,16 +56,19 @@ class _Sample:
     cells: np.ndarray
 
     @classmethod
-    def of(cls, simulated: SimulatedBox, fields: MatterFields, edges: np.ndarray) -> _Sample:
+    def of(cls, simulated: SimulatedBox, fields: MatterFields, edges: np.ndarray, scale: float) -> _Sample:
         halos, box = simulated.halos, fields.density.box
+        flow = scale / flow_scale(simulated.cosmology, simulated.redshift)
+        velocity = fields.velocity.replace(data=flow * fields.velocity.data)
         kept = (halos.masses >= edges[0]) & (halos.masses < edges[-1])
         positions = box.wrap(halos.positions[kept].astype(np.float64))
         corner = np.floor((positions - np.asarray(box.origin)) / box.cell_size).astype(np.int64) % box.mesh
         return cls(
             simulated,
-            Guides.of(fields),
+            Guides.of(MatterFields(fields.density, velocity)),
+            flow,
             positions,
-            halos.velocities[kept],
+            flow * halos.velocities[kept],
             halos.masses[kept],
             np.digitize(halos.masses[kept], edges) - 1,
             np.ravel_multi_index(tuple(corner.T), (box.mesh,) * 3),
@@ -62,9 +78,17 @@ class _Sample:
     def box(self) -> Box:
         return self.guides.fields.density.box
 
+    @property
+    def redshift_space_factor(self) -> float:
+        return self.simulated.cosmology.redshift_space_factor(self.simulated.redshift) / self.flow
+
 
 def measure_halo_properties(
-    boxes: Sequence[tuple[SimulatedBox, MatterFields]], *, mass_edges: Sequence[float]
+    boxes: Sequence[tuple[SimulatedBox, MatterFields]],
+    *,
+    mass_edges: Sequence[float],
+    cosmology: Cosmology,
+    redshift: float,
 ) -> HaloProperties:
     """Measure what `populate` gives to halos on simulated ones.
 
@@ -78,6 +102,9 @@ def measure_halo_properties(
         The fields with the mesh that halos are painted on.
     mass_edges : sequence of float
         Edges of the bins, the lightest first [Msun/h].
+    cosmology : Cosmology
+    redshift : float
+        Of the properties: velocities of other boxes are scaled by `flow_scale` and `motion_scale`.
 
     Raises
     ------
@@ -86,7 +113,8 @@ def measure_halo_properties(
     """
     if not boxes:
         raise InputError("boxes must hold at least one simulated box, got none: simulate boxes first")
-    samples = [_Sample.of(*box, np.asarray(mass_edges, dtype=np.float64)) for box in boxes]
+    edges, scale = np.asarray(mass_edges, dtype=np.float64), flow_scale(cosmology, redshift)
+    samples = [_Sample.of(*box, edges, scale) for box in boxes]
     mass = np.concatenate([sample.masses for sample in samples])
     quantiles = tuple(_quantiles(mass, low, high) for low, high in pairwise(mass_edges))
     if len(mass) < _LEAST_HALOS:
@@ -95,11 +123,11 @@ def measure_halo_properties(
         mass_quantiles=quantiles,
         position_exponent=_exponents(samples, len(quantiles)),
         **_velocity_statistics(samples),
-        **_member_statistics([simulated for simulated, _ in boxes]),
+        **_member_statistics([simulated for simulated, _ in boxes], motion_scale(cosmology, redshift)),
     )
-    scale = _dispersion_scale(samples, found)
+    wider = _dispersion_scale(samples, found)
     return found.model_copy(
-        update={"velocity_dispersion": tuple(scale * value for value in found.velocity_dispersion)}
+        update={"velocity_dispersion": tuple(wider * value for value in found.velocity_dispersion)}
     )
 
 
@@ -145,7 +173,7 @@ def _dispersion_scale(samples: Sequence[_Sample], properties: HaloProperties) ->
         rows = np.ones(len(sample.bins), bool)
         positions = _again(sample, rows, np.asarray(properties.position_exponent)[sample.bins], i)
         mean, rest = halo_velocities(positions, sample.guides, properties, np.random.default_rng([i, 1]))
-        factor = sample.simulated.cosmology.redshift_space_factor(sample.simulated.redshift)
+        factor = sample.redshift_space_factor
         drawn.append((sample.box, positions, factor * mean, factor * rest))
         true += _redshift_space_power(sample.positions, factor * sample.velocities, sample.box)
 
@@ -213,14 +241,15 @@ def _velocity_statistics(samples: Sequence[_Sample]) -> dict[str, tuple[float, .
     }
 
 
-def _member_statistics(boxes: Sequence[SimulatedBox]) -> dict[str, float]:
+def _member_statistics(boxes: Sequence[SimulatedBox], motion: float) -> dict[str, float]:
     """Spread and dispersion of stored members, scaled to one mass as mass^(1/3); zero without well resolved halos."""
     scaled: list[tuple[np.ndarray, np.ndarray]] = []
     for simulated in boxes:
         members, halos = simulated.members, simulated.halos
         rows = halos.counts[members.host] >= _WELL_RESOLVED
         scale = np.cbrt(halos.masses[members.host[rows]] / MEMBER_MASS)[:, None]
-        scaled.append((members.displacements[rows] / scale, members.velocities[rows] / scale))
+        faster = motion / motion_scale(simulated.cosmology, simulated.redshift)
+        scaled.append((members.displacements[rows] / scale, faster * members.velocities[rows] / scale))
     widths = (np.concatenate(part).ravel() for part in zip(*scaled, strict=True))
     spread, dispersion = (float(values.std()) if len(values) else 0.0 for values in widths)
     return {"member_spread": spread, "member_dispersion": dispersion}

@@ -18,7 +18,8 @@ from peculiar.simulate.initial import linear_density
 from peculiar.simulate.particle_mesh import evolve, start_from_lpt
 
 Dynamics = Literal["second order", "particle mesh"]
-CELLS_MULTIPLE = 4
+CELLS_MULTIPLE = 2
+"""Painters draw on sublattices of every second cell."""
 MOST_OFF = 0.05
 """Largest relative difference between a cell that is asked for and one that fits a box."""
 
@@ -110,7 +111,7 @@ def matter_fields(
 
 
 def box_of_cells(size: float, *, cell_size: float) -> Box:
-    """Return a periodic box with cells as near as possible to a size, a multiple of 4 along a side.
+    """Return a periodic box with cells as near as possible to a size, an even number along a side.
 
     Parameters
     ----------

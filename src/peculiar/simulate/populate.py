@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from pydantic import Field as Setting
 
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
+from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.readout import readout
@@ -76,6 +78,25 @@ class HaloProperties(BaseModel):
         if any(b <= a for a, b in pairwise(self.log_density)):
             raise ValueError("log_density must rise")
         return self
+
+    def moved(self, flow: float, motion: float) -> Self:
+        """Return the properties with velocities by other factors: those of halos, and those in halos."""
+        update = {
+            "velocity_infall": tuple(flow * value for value in self.velocity_infall),
+            "velocity_dispersion": tuple(flow * value for value in self.velocity_dispersion),
+            "member_dispersion": motion * self.member_dispersion,
+        }
+        return self.model_copy(update=update)
+
+
+def flow_scale(cosmology: Cosmology, redshift: float) -> float:
+    """Velocity that halos' velocities are measured by, a H f sigma8(z) [km/s per Mpc/h]."""
+    return cosmology.velocity_factor(redshift) * cosmology.sigma8 * cosmology.growth(redshift)
+
+
+def motion_scale(cosmology: Cosmology, redshift: float) -> float:
+    """Velocity in halos of one mass and one mean density over that of matter, but for a constant."""
+    return cosmology.Omega_m ** (1 / 6) * (1 + redshift) ** 0.5
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,48 +13,49 @@ from jaxtyping import Float
 from pydantic import Field as Setting
 
 from peculiar.core.box import Box
-from peculiar.core.channels import Channels
 from peculiar.core.errors import InputError
 from peculiar.core.output import atomic_output
-from peculiar.fields.conditions import Task
+from peculiar.fields.conditions import NetworkInputs
 from peculiar.fields.paint import paint
 from peculiar.models.channels import log_density
+from peculiar.models.painter import EXPECTED
 from peculiar.models.ramanah2019 import DENSITY_OFFSET
+from peculiar.simulate.mass_function import MassFunction
 from peculiar.simulate.matter import Dynamics, box_of_cells, matter_fields
 from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.painted_channels import told, with_told
 from peculiar.training.cache import box_key, cache_of, is_mesh
-from peculiar.training.dataset import MeshPair
-from peculiar.training.settings import Frozen
+from peculiar.training.dataset import MeshPair, Pair
 
 MASS_EDGES = tuple(float(mass) for mass in np.logspace(12, 14, 5))
 """Edges of the four bins of Kodi Ramanah et al. 2019 [Msun/h]."""
 FORMAT = 1
 
 
-class CountInputs(Frozen):
+class CountInputs(NetworkInputs):
     """What painters of halos see, and what they count; part of a recipe.
 
     ln(2 + delta) of the density of a box's coarser twin, by 2LPT ("second order") or a particle mesh, on a mesh with
-    cells as near to `cell_size` as fit.
+    cells as near to `cell_size` as fit; and, with a mass function, ln of the halos of each bin that a cell holds on
+    average in the box's cosmology and epoch.
     """
 
-    task: ClassVar[Task] = "paint"
+    task = "paint"
+    with_tracers = False
     kind: Dynamics = "second order"
     cell_size: float = Setting(3.75, gt=0, description="[Mpc/h]")
     particles_per_cell: int = Setting(2, ge=1, description="particles in a cell along a side of it")
     mass_edges: tuple[float, ...] = Setting(
         MASS_EDGES, min_length=2, description="edges of the bins, the lightest first [Msun/h]"
     )
+    mass_function: Literal["fitted"] | MassFunction | None = None
 
     @property
-    def names(self) -> Channels:
-        """Names of the channels."""
-        return Channels(("log_density",))
-
-    @property
-    def vectors(self) -> tuple[tuple[int, int, int], ...]:
-        """Channels that are the components of one vector: none."""
-        return ()
+    def own(self) -> tuple[str, ...]:
+        """Names of the channels but conditions."""
+        if self.mass_function is None:
+            return ("log_density",)
+        return ("log_density", *(f"{EXPECTED}{i}" for i in range(self.bins)))
 
     @property
     def bins(self) -> int:
@@ -72,10 +73,18 @@ class CountPair(MeshPair):
         With the mesh of both.
     mass_edges : tuple of float
         Edges of the bins, the lightest first [Msun/h].
+    told : (channel,)
+        Further inputs, see `peculiar.simulate.painted_channels.told`.
     """
 
     box: Box
     mass_edges: tuple[float, ...]
+    told: tuple[float, ...] = ()
+
+    def crop(self, corner: Sequence[int], size: int) -> Pair:
+        """Cut a cube out of the meshes, see `MeshPair.crop`."""
+        inputs, targets = super().crop(corner, size)
+        return with_told(inputs, torch.tensor(self.told)), targets
 
 
 def cached_counts(
@@ -101,9 +110,10 @@ def cached_counts(
     ------
     InputError
         If the edges do not rise, cells of that size do not fit a box, or a box's lightest halos are heavier than the
-        lowest edge.
+        lowest edge; with a mass function, which knows what a box resolves, they may be.
     """
-    edges = inputs.mass_edges
+    edges, mass_function = inputs.mass_edges, inputs.mass_function
+    assert mass_function != "fitted"
     pairs = []
     for path in paths:
         simulated = SimulatedBox.open(path)
@@ -112,7 +122,7 @@ def cached_counts(
         targets = folder / f"counts-{box_key(path, FORMAT, box.mesh, edges)}.npy"
         if not is_mesh(targets, channels=inputs.bins, cells=box.mesh, kinds="BH"):
             halos = simulated.halos
-            if len(halos) and halos.masses.min() > edges[0]:
+            if mass_function is None and len(halos) and halos.masses.min() > edges[0]:
                 raise InputError(
                     f"mass_edges must begin where halos are resolved, got {edges[0]:.3g} Msun/h for {path}, whose "
                     f"lightest halo has {halos.masses.min():.3g}: raise the first edge, or simulate more particles"
@@ -136,7 +146,26 @@ def cached_counts(
             with atomic_output(density, overwrite=True) as temporary:
                 np.save(temporary, logarithm.to(torch.float16).numpy())
         factor = simulated.cosmology.velocity_factor(simulated.redshift)
-        pairs.append(CountPair(density, (targets,), factor, path.stem, box=box, mass_edges=edges))
+        numbers = told(
+            mass_function,
+            inputs.conditions,
+            edges,
+            box=box,
+            cosmology=simulated.cosmology,
+            redshift=simulated.redshift,
+            spacing=simulated.box.side / simulated.particles,
+        )
+        pairs.append(
+            CountPair(
+                density,
+                (targets,),
+                factor,
+                path.stem,
+                box=box,
+                mass_edges=edges,
+                told=tuple(numbers.tolist()),
+            )
+        )
         advance(1)
     return pairs
 

@@ -17,15 +17,15 @@ from peculiar.models.unet import ResidualUNet, UNetShape
 def start_from(
     network: torch.nn.Module, other: torch.nn.Module, channels: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """Give a network the weights of another one of the same shape, whose channels may differ.
+    """Give a network the weights of another one of the same settings, or of a residual U-Net whose channels may differ.
 
     Input channels of one name, or of `channels`, act as in the other network, whatever their scales; others have no
     effect at first. Outputs of one name are the same, others are 0.
 
     Parameters
     ----------
-    network, other : ResidualUNet
-        With `config.inputs`, and `input_scale`.
+    network, other : nn.Module
+        Residual U-Nets have `config.inputs`, and `input_scale`.
     channels : mapping of str to sequence of str
         Channels of the network that stand for the mean of some of the other's.
 
@@ -35,9 +35,13 @@ def start_from(
         If one of them is no such network, their shapes differ, or a channel is unknown.
     """
     if not (isinstance(network, ResidualUNet) and isinstance(other, ResidualUNet)):
-        raise InputError(
-            f"network.start must be of residual U-Nets, got {type(other).__name__} for {type(network).__name__}"
-        )
+        if type(network) is not type(other) or getattr(network, "config", 0) != getattr(other, "config", 1):
+            raise InputError(
+                "network.start must be of residual U-Nets, or of a network with the same settings, got "
+                f"{type(other).__name__} for {type(network).__name__}"
+            )
+        network.load_state_dict(other.state_dict())
+        return
     shape, old_shape = (_shape(one.shape) for one in (network, other))
     if shape != old_shape:
         raise InputError(f"network.start must have {shape}, got {old_shape}")

@@ -43,6 +43,10 @@ from peculiar.workflows.simulate import run_cosmology
 from peculiar.workflows.training_range import box_ranges, training_range
 
 Splits = Mapping[str, Sequence[Path]]
+_MEASURED = 16
+"""Boxes on which masses, places and velocities of painted halos are measured, evenly among those of training."""
+_CALIBRATED = 40
+"""Boxes on which the counts of painted halos are calibrated."""
 
 
 def write_model(
@@ -124,14 +128,16 @@ def _flow_entries(
 def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits) -> dict[str, Any]:
     spec = settings.inputs
     assert isinstance(spec, CountInputs)
+    assert spec.mass_function != "fitted"
     boxes = [SimulatedBox.open(path) for path in splits["train"]]
-    one = boxes[0]
     meshes = [box_of_cells(box.box.side, cell_size=spec.cell_size) for box in boxes]
     cells = sorted(mesh.cell_size for mesh in meshes)
+    cosmology, ranges = run_cosmology(splits["train"][0].parent), box_ranges(boxes)
 
     theory = []
-    with progress_bar("coarser twins of the training boxes", total=len(boxes)) as advance:
-        for box, mesh in zip(boxes, meshes, strict=True):
+    some = _evenly(len(boxes), _MEASURED)
+    with progress_bar("coarser twins of the training boxes", total=len(boxes[some])) as advance:
+        for box, mesh in zip(boxes[some], meshes[some], strict=True):
             theory.append(
                 matter_fields(
                     mesh,
@@ -143,11 +149,16 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
                 )
             )
             advance(1)
-    halos = measure_halo_properties(list(zip(boxes, theory, strict=True)), mass_edges=spec.mass_edges)
+    halos = measure_halo_properties(
+        list(zip(boxes[some], theory, strict=True)),
+        mass_edges=spec.mass_edges,
+        cosmology=cosmology,
+        redshift=ranges["redshift"],
+    )
     calibration = None
     if isinstance(network, Painter):
         network.to("cpu")
-        pairs = cached_counts(splits["train"], spec)
+        pairs = cached_counts(splits["train"][_evenly(len(boxes), _CALIBRATED)], spec)
         with progress_bar("calibration of counts", total=ROUNDS * len(pairs)) as advance:
             calibration = fit_counts(network, pairs, seed=0, advance=advance)
     low, high = spec.mass_edges[0], spec.mass_edges[-1]
@@ -155,19 +166,25 @@ def _painter_entries(network: torch.nn.Module, settings: Recipe, splits: Splits)
     return {
         "task": "paint",
         "normalisation": {"density_floor": DENSITY_OFFSET},
-        "cosmology": cosmology_settings(one.cosmology),
-        **box_ranges(boxes),
+        "cosmology": cosmology_settings(cosmology),
+        **ranges,
         "cell_size": cells[len(cells) // 2],
         "cell_size_range": (cells[0], cells[-1]),
         "velocity_definition": "momentum over density of the particles",
         "particles_per_cell": spec.particles_per_cell,
         "dynamics": spec.kind,
         "mass_edges": spec.mass_edges,
+        "conditions": spec.conditions,
+        "mass_function": spec.mass_function,
         "halos": halos,
         "calibration": calibration,
         "number_density": number / sum(box.box.volume for box in boxes),
         "splits": {name: seed_ranges(paths) for name, paths in splits.items()},
     }
+
+
+def _evenly(number: int, most: int) -> slice:
+    return slice(None, None, -(-number // most))
 
 
 def _reconstructor_entries(

@@ -213,7 +213,7 @@ def paint_files(
         assert size is not None
         source = side = Box(size).side
     painter.check(_mesh(source, painter), cosmology, redshift=redshift)
-    number = options.number_density or painter.card.number_density
+    number = options.number_density or painter.number_density(cosmology, redshift)
     require_space(targets[0], size=round(len(seeds) * _BYTES_PER_HALO * number * side**3))
     write = partial(
         _write,
@@ -290,14 +290,16 @@ def read_density(path: str | Path, cosmology: Cosmology, *, redshift: float) -> 
 def _prepared(options: PaintOptions) -> tuple[HaloPainter, Cosmology, float]:
     painter = HaloPainter.load(options.model)
     card = painter.card
-    # Boxes scatter about the mean; what is far beyond it needs no painting to be refused.
-    if options.number_density is not None and options.number_density > 1.2 * card.number_density:
-        raise InputError(
-            f"number_density must be at most about {card.number_density:.3g} (h/Mpc)^3, what model {card.name!r} "
-            f"paints, got {options.number_density:g}"
-        )
     redshift = card.redshift if options.redshift is None else options.redshift
-    return painter, options.cosmology or card.training_cosmology, redshift
+    cosmology = options.cosmology or card.training_cosmology
+    # Boxes scatter about the mean; what is far beyond it needs no painting to be refused.
+    most = painter.number_density(cosmology, redshift)
+    if options.number_density is not None and options.number_density > 1.2 * most:
+        raise InputError(
+            f"number_density must be at most about {most:.3g} (h/Mpc)^3, what model {card.name!r} paints, got "
+            f"{options.number_density:g}"
+        )
+    return painter, cosmology, redshift
 
 
 def _mesh(source: float | MatterFields, painter: HaloPainter) -> Box:
@@ -332,8 +334,9 @@ def _painted(
     advance(1)
     halos = painter.catalogue(
         fields.to("cpu"),
-        seed=options.seed,
+        cosmology=cosmology,
         redshift=redshift,
+        seed=options.seed,
         number_density=options.number_density,
         advance=advance,
     ).replace(line_of_sight=options.line_of_sight)

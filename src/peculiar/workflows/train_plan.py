@@ -13,6 +13,7 @@ from peculiar.linear.inputs import InputSpec
 from peculiar.models import build
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.training.adversarial import check_critic
+from peculiar.training.counts import CountInputs
 from peculiar.training.loop import check_hardware
 from peculiar.training.meshes import check_meshes
 from peculiar.training.recipe import Recipe
@@ -65,12 +66,12 @@ def _refuse_mixed(settings: Recipe, boxes: list[SimulatedBox]) -> None:
                 f"inputs.wiener 'fitted' must be of boxes of one cell size, got {_listed(sizes)} Mpc/h: take "
                 "'package', or runs of one"
             )
-    if settings.task == "paint":
+    if isinstance(spec, CountInputs) and not spec.conditions:
         redshifts = sorted({box.redshift for box in boxes})
         if len(redshifts) > 1:
             raise InputError(
-                f"run must hold boxes of one redshift for a painter, got {_listed(redshifts)}: counts in cells hold "
-                "for one, train a painter for each"
+                f"run must hold boxes of one redshift for a painter without conditions, got {_listed(redshifts)}: give "
+                'inputs.conditions=["growth","Omega_m"], or train a painter for each'
             )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from peculiar.linear.survey_inputs import SURROUNDINGS
 from peculiar.linear.tracer_inputs import CatalogueInputs
 from peculiar.simulate.box_files import refuse_broken
 from peculiar.simulate.lagrangian import LagrangianInputs
+from peculiar.simulate.mass_function import MassFunction
 from peculiar.simulate.matter import box_of_cells
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.pairs import DisplacementPair
@@ -125,11 +127,13 @@ def mesh_shapes(settings: Recipe, paths: Sequence[Path]) -> list[MeshShape]:
 def with_tables(settings: Recipe, splits: dict[str, list[Path]]) -> Recipe:
     """Return a recipe whose inputs hold the tables that it asks to be fitted to the training boxes."""
     spec = settings.inputs
-    if not isinstance(spec, InputSpec) or spec.wiener != "fitted":
-        return settings
-    with progress_bar("Wiener filter", total=len(splits["train"])) as advance:
-        table = cached_filter(splits["train"], settings.data.variants, spec, advance=advance)
-    return settings.model_copy(update={"inputs": spec.model_copy(update={"wiener": table})})
+    found: dict[str, Any] = {}
+    if isinstance(spec, InputSpec) and spec.wiener == "fitted":
+        with progress_bar("Wiener filter", total=len(splits["train"])) as advance:
+            found["wiener"] = cached_filter(splits["train"], settings.data.variants, spec, advance=advance)
+    if isinstance(spec, CountInputs) and spec.mass_function == "fitted":
+        found["mass_function"] = MassFunction.fitted([SimulatedBox.open(path) for path in splits["train"]])
+    return settings.model_copy(update={"inputs": spec.model_copy(update=found)}) if found else settings
 
 
 def training_pairs(

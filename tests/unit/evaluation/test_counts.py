@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from peculiar.cli import app
-from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutputExistsError
+from peculiar.core import PRESETS, Box, Catalogue, Cosmology, Field, InputError, OutputExistsError
 from peculiar.evaluation import page
 from peculiar.evaluation.counts.rows import BIASED, CATALOGUE, LOCAL
 from peculiar.evaluation.counts.task import CountTask
@@ -80,15 +80,15 @@ class Oracle:
     def _box(self, density: Field) -> SimulatedBox:
         return next(box for box in self.boxes if torch.equal(self.twins[box.seed].data, density.data))
 
-    def mean_counts(self, density: Field) -> Field:
+    def mean_counts(self, density: Field, *, cosmology: Cosmology, redshift: float) -> Field:
         halos = self._box(density).halos
         counts = count_halos(halos.positions, halos.masses, MESH, mass_edges=self.card.mass_edges)
         return Field(self.factor * counts, MESH, [f"counts_{i}" for i in range(len(counts))])
 
-    def counts(self, density: Field, *, seed: int) -> Field:
-        return self.mean_counts(density)
+    def counts(self, density: Field, *, cosmology: Cosmology, redshift: float, seed: int) -> Field:
+        return self.mean_counts(density, cosmology=cosmology, redshift=redshift)
 
-    def catalogue(self, fields, *, seed: int, redshift: float) -> Catalogue:
+    def catalogue(self, fields, *, cosmology: Cosmology, redshift: float, seed: int) -> Catalogue:
         halos = self._box(fields.density).halos
         return Catalogue(
             halos.positions,

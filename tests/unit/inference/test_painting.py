@@ -11,6 +11,7 @@ from peculiar.models import build
 from peculiar.models.channels import log_density
 
 COSMOLOGY = PRESETS["xiao2024"]
+EPOCH = {"cosmology": COSMOLOGY, "redshift": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +55,27 @@ def test_the_model_decides_the_kind_of_painter(module, monkeypatch):
 
 
 def test_the_mean_of_a_field_painter_is_the_networks_output(module, density):
-    mean = field_painter(module).mean_counts(density)
+    mean = field_painter(module).mean_counts(density, **EPOCH)
     with torch.no_grad():
         expected = module(log_density(density.data, floor=1.0)[None])[0]
     assert expected.std() > 0.1
     assert torch.allclose(mean.data, expected, rtol=0.03, atol=0.03)  # bfloat16 where the processor has it
     assert mean.names == ("counts_0",)
-    tiled = field_painter(module, max_side=14).mean_counts(density)
+    tiled = field_painter(module, max_side=14).mean_counts(density, **EPOCH)
     assert torch.allclose(tiled.data, mean.data, rtol=0.03, atol=0.03)
 
 
 def test_rounding_at_random_keeps_the_mean(module, density):
     painter, told = field_painter(module), []
-    mean = painter.mean_counts(density).data
-    counts = painter.counts(density, seed=1, advance=told.append).data
+    mean = painter.mean_counts(density, **EPOCH).data
+    counts = painter.counts(density, **EPOCH, seed=1, advance=told.append).data
     assert told == [1]
     assert torch.equal(counts, counts.round())
     assert (counts - mean).abs().max() < 1
     shares = mean.frac() * (1 - mean.frac())
     assert abs((counts - mean).sum()) < 4 * shares.sum().sqrt()
-    assert torch.equal(counts, painter.counts(density, seed=1).data)
-    assert not torch.equal(counts, painter.counts(density, seed=2).data)
+    assert torch.equal(counts, painter.counts(density, **EPOCH, seed=1).data)
+    assert not torch.equal(counts, painter.counts(density, **EPOCH, seed=2).data)
 
 
 def test_a_field_painter_takes_any_mesh_that_is_not_smaller_than_what_a_cell_sees(module):

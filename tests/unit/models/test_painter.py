@@ -4,7 +4,8 @@ import torch
 from peculiar.core import InputError
 from peculiar.models import painter as painting_network
 from peculiar.models.count_distribution import CountDistribution
-from peculiar.models.painter import OFFSETS, Painter, PainterConfig
+from peculiar.models.painter import Painter, PainterConfig
+from peculiar.models.sublattices import OFFSETS
 
 
 def make(bins=2, *, seed=0):
@@ -20,6 +21,11 @@ def make(bins=2, *, seed=0):
 
 def density(n=8, *, seed=1):
     return torch.rand(1, 1, n, n, n, generator=torch.Generator().manual_seed(seed)) + 0.3
+
+
+def parts(painter, inputs):
+    features = painter.features(inputs)
+    return features, painter.log_mean(features)
 
 
 def generator(seed=3):
@@ -47,7 +53,7 @@ def test_a_draw_has_the_likelihood_that_its_passes_had(monkeypatch):
         return counts
 
     monkeypatch.setattr(CountDistribution, "draw", record)
-    counts = painter.draw(painter.encoder(inputs), generator=generator())
+    counts = painter.draw(*parts(painter, inputs), generator=generator())
     assert counts.shape == (2, 8, 8, 8)
     assert counts.sum() > 20
     likelihood, _ = painter.log_likelihood(inputs, counts[None])
@@ -57,7 +63,7 @@ def test_a_draw_has_the_likelihood_that_its_passes_had(monkeypatch):
 @torch.no_grad()
 def test_cells_see_only_what_was_drawn_before():
     painter, inputs = make(), density()
-    counts = painter.draw(painter.encoder(inputs), generator=generator())[None]
+    counts = painter.draw(*parts(painter, inputs), generator=generator())[None]
     before, _ = painter.log_likelihood(inputs, counts)
     last = OFFSETS[-1]
     changed = counts.clone()
@@ -89,16 +95,16 @@ def test_light_halos_see_heavy_ones_nearby():
 @torch.no_grad()
 def test_draws_follow_their_seed():
     painter = make()
-    features = painter.encoder(density())
-    first = painter.draw(features, generator=generator(1))
-    assert torch.equal(first, painter.draw(features, generator=generator(1)))
-    assert not torch.equal(first, painter.draw(features, generator=generator(2)))
+    known = parts(painter, density())
+    first = painter.draw(*known, generator=generator(1))
+    assert torch.equal(first, painter.draw(*known, generator=generator(1)))
+    assert not torch.equal(first, painter.draw(*known, generator=generator(2)))
 
 
 def test_a_mesh_of_odd_sides_is_refused():
     painter = make()
     with pytest.raises(InputError, match="cells must be even"):
-        painter.draw(painter.encoder(density(7)), generator=generator())
+        painter.draw(*parts(painter, density(7)), generator=generator())
 
 
 @torch.no_grad()
@@ -140,9 +146,29 @@ def test_it_learns_that_neighbours_exclude_each_other():
 @torch.no_grad()
 def test_slabs_draw_what_is_drawn_at_once(monkeypatch):
     painter = make()
-    features = painter.encoder(density(12))
-    whole = painter.draw(features, generator=generator())
+    known = parts(painter, density(12))
+    whole = painter.draw(*known, generator=generator())
     monkeypatch.setattr(
         painting_network, "_AT_ONCE", 4 * 36
     )  # four of the six planes of a sublattice, then two
-    assert torch.equal(whole, painter.draw(features, generator=generator()))
+    assert torch.equal(whole, painter.draw(*known, generator=generator()))
+
+
+@torch.no_grad()
+def test_expected_counts_raise_the_mean_and_conditions_are_seen():
+    torch.manual_seed(0)
+    names = ("log_density", "expected_0", "expected_1", "growth")
+    painter = Painter(PainterConfig(inputs=names, bins=2, width=4, blocks=1, hidden=6)).eval()
+    assert painter.encoder.stem.conv.weight.shape[1] == 2
+    inputs = torch.cat([density(), torch.full((1, 3, 8, 8, 8), -1.0)], dim=1)
+    before = painter(inputs)
+    inputs[:, 1] += 0.5
+    assert torch.allclose(painter(inputs) - before, torch.tensor([0.5, 0.0])[:, None, None, None], atol=1e-5)
+    assert painter.conditions(inputs).tolist() == [[-1.0]]
+    inputs[:, 3] = 0.2
+    assert not torch.allclose(painter(inputs)[:, 1], before[:, 1])
+
+
+def test_every_bin_has_an_expected_count_or_none():
+    with pytest.raises(InputError, match="expected count for each of the 2 bins or none"):
+        PainterConfig(bins=2, inputs=("log_density", "expected_0"))

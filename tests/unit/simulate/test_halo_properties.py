@@ -8,10 +8,11 @@ from peculiar.core import Box, Field, InputError
 from peculiar.core.cosmology import PRESETS
 from peculiar.simulate.halo_properties import measure_halo_properties
 from peculiar.simulate.matter import MatterFields
-from peculiar.simulate.populate import HaloProperties, draw_members, populate
+from peculiar.simulate.populate import HaloProperties, draw_members, flow_scale, populate
 
 BOX = Box(64.0, 16)
 EDGES = (1e12, 3e12, 1e13)
+EPOCH = {"cosmology": PRESETS["xiao2024"], "redshift": 0.5}
 PROPERTIES = HaloProperties(
     mass_quantiles=((1e12, 2e12, 3e12), (3e12, 5e12, 1e13)),
     position_exponent=(1.0, 4.0),
@@ -57,7 +58,7 @@ def simulated(theory):
 
 @pytest.fixture(scope="module")
 def found(simulated, theory):
-    return measure_halo_properties([(simulated, theory)], mass_edges=EDGES)
+    return measure_halo_properties([(simulated, theory)], mass_edges=EDGES, **EPOCH)
 
 
 def test_places_are_measured_bin_by_bin(found):
@@ -76,6 +77,19 @@ def test_velocities_are_measured_at_nodes_of_density(found):
     )  # interpolated noise fades in a cell
 
 
+def test_velocities_of_another_epoch_are_scaled(simulated, theory, found):
+    cosmology = PRESETS["xiao2024"]
+    early = measure_halo_properties(
+        [(simulated, theory)], mass_edges=EDGES, cosmology=cosmology, redshift=2.0
+    )
+    flow = flow_scale(cosmology, 2.0) / flow_scale(cosmology, 0.5)
+    assert flow < 0.8
+    assert np.allclose(early.velocity_slope, found.velocity_slope)
+    again = found.moved(flow, (3 / 1.5) ** 0.5)
+    for name in ("velocity_infall", "velocity_dispersion", "member_dispersion"):
+        assert np.allclose(getattr(early, name), getattr(again, name), rtol=0.02)
+
+
 def test_masses_are_quantiles_of_their_bins(found):
     assert found.mass_quantiles[0][16] == pytest.approx(2e12, rel=0.03)
 
@@ -90,7 +104,7 @@ def test_dispersion_is_scaled_to_the_power_of_redshift_space(simulated, theory, 
         velocities=np.zeros_like(halos.velocities),
     )
     at_rest = measure_halo_properties(
-        [(SimpleNamespace(**(vars(simulated) | {"halos": still})), theory)], mass_edges=EDGES
+        [(SimpleNamespace(**(vars(simulated) | {"halos": still})), theory)], mass_edges=EDGES, **EPOCH
     )
     assert max(at_rest.velocity_dispersion) < 1e-3 < min(found.velocity_dispersion)
 
@@ -101,7 +115,7 @@ def test_members_are_measured_in_well_resolved_halos(simulated, theory, found):
         **(vars(simulated.halos) | {"counts": np.full(len(simulated.halos.masses), 20)})
     )
     box = SimpleNamespace(**(vars(simulated) | {"halos": unresolved}))
-    without = measure_halo_properties([(box, theory)], mass_edges=EDGES)
+    without = measure_halo_properties([(box, theory)], mass_edges=EDGES, **EPOCH)
     assert (without.member_spread, without.member_dispersion) == (0, 0)
 
 
@@ -111,12 +125,12 @@ def test_rare_bins_take_the_exponent_of_lighter_ones(simulated, theory):
     halos = SimpleNamespace(**{name: values[kept] for name, values in vars(simulated.halos).items()})
     members = draw_members(halos.masses, PROPERTIES, seed=1)
     few = SimpleNamespace(**(vars(simulated) | {"halos": halos, "members": members}))
-    first, second = measure_halo_properties([(few, theory)], mass_edges=EDGES).position_exponent
+    first, second = measure_halo_properties([(few, theory)], mass_edges=EDGES, **EPOCH).position_exponent
     assert first == second == pytest.approx(1, abs=0.25)
 
 
 def test_halos_must_be_there(simulated, theory):
     with pytest.raises(InputError, match="at least one simulated box"):
-        measure_halo_properties([], mass_edges=EDGES)
+        measure_halo_properties([], mass_edges=EDGES, **EPOCH)
     with pytest.raises(InputError, match="at least two halos each"):
-        measure_halo_properties([(simulated, theory)], mass_edges=(*EDGES, 1e15))
+        measure_halo_properties([(simulated, theory)], mass_edges=(*EDGES, 1e15), **EPOCH)

@@ -57,7 +57,13 @@ def test_other_networks_and_channels_are_refused(changes, channels, match):
         start_from(*networks(**changes), channels)
 
 
-def test_only_residual_networks_start_so():
+def test_other_kinds_of_networks_start_from_their_like():
     new, _ = networks()
-    with pytest.raises(InputError, match="must be of residual U-Nets, got Linear"):
+    with pytest.raises(InputError, match="must be of residual U-Nets, or .* same settings, got Linear"):
         start_from(new, torch.nn.Linear(2, 2))
+    settings = {"bins": 2, "width": 4, "blocks": 1, "hidden": 4}
+    one, other = build("painter", settings), build("painter", settings)
+    start_from(one, other)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    with pytest.raises(InputError, match="same settings, got Painter for Painter"):
+        start_from(build("painter", settings | {"hidden": 5}), other)

@@ -3,14 +3,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import peculiar
 from peculiar.cli import app
-from peculiar.core import PRESETS, Box, Field, InputError, OutOfRangeWarning, OutputExistsError
-from peculiar.fields.files import write_fields
-from peculiar.inference.model_card import PainterCard, load_model, task_of
+from peculiar.core import PRESETS, Box, Cosmology, Field, InputError, OutOfRangeWarning, OutputExistsError
+from peculiar.fields.files import read_fields, write_fields
+from peculiar.inference.model_card import PainterCard, load_model, save_model, task_of
 from peculiar.inference.painting import HaloPainter, most_massive
+from peculiar.models import build
 from peculiar.simulate.matter import matter_fields
 from peculiar.workflows.paint import PaintOptions, paint, paint_file, paint_files
 
@@ -149,8 +151,8 @@ def test_bad_sources_are_refused(tiny_painter, density, tmp_path):
             paint_file(tmp_path / "halos.h5", options, **source)
     with pytest.raises(InputError, match="must end in"):
         paint_file(tmp_path / "halos.txt", options, size=64.0)
-    with pytest.raises(InputError, match="near a multiple of 16 Mpc/h"):
-        paint(40.0, options)
+    with pytest.raises(InputError, match="near a multiple of 8 Mpc/h"):
+        paint(44.0, options)
     write_fields(
         tmp_path / "squeezed.zarr",
         {"density": Field(torch.zeros(1, 16, 16, 16), Box(64.0, 16), ["density"], space="redshift")},
@@ -176,15 +178,43 @@ def test_boxes_that_the_painter_does_not_know_are_refused_or_warned_of(tiny_pain
 def test_tiles_paint_what_the_whole_mesh_paints(tiny_painter):
     field = matter_fields(Box(128.0, 32), PRESETS["xiao2024"], seed=3, redshift=0.5, per_cell=1).density
     whole, tiled = (HaloPainter.load(tiny_painter, max_side=side) for side in (64, 24))
-    assert torch.allclose(whole.mean_counts(field).data, tiled.mean_counts(field).data, rtol=0.02)
-    drawn = whole.counts(field, seed=1).data
-    assert (drawn != tiled.counts(field, seed=1).data).float().mean() < 0.002
-    assert drawn.mean(dim=(1, 2, 3)).tolist() == pytest.approx(
-        whole.mean_counts(field).data.mean(dim=(1, 2, 3)).tolist(), rel=0.1
-    )
+    epoch = {"cosmology": PRESETS["xiao2024"], "redshift": 0.5}
+    mean, again = (painter.mean_counts(field, **epoch).data for painter in (whole, tiled))
+    assert torch.allclose(mean, again, rtol=0.02)
+    drawn, again = (painter.counts(field, **epoch, seed=1).data for painter in (whole, tiled))
+    assert (drawn != again).float().mean() < 0.002
+    assert drawn.mean(dim=(1, 2, 3)).tolist() == pytest.approx(mean.mean(dim=(1, 2, 3)).tolist(), rel=0.1)
 
 
 def test_abundance_must_be_there(tiny_painter):
     halos = paint(64.0, PaintOptions(seed=3, model=tiny_painter))
     with pytest.raises(InputError, match="the objects that there are"):
         most_massive(halos, 1.0)
+
+
+def test_a_painter_with_conditions_knows_cosmology_and_epoch(painter_entries, density, tmp_path):
+    form = {"amplitude": -1.4, "slope": 1.8, "scale": -0.7, "cutoff": 1.2, "matter": -0.06}
+    resolution = {"lost": 1.57, "fading": 0.28, "tilt": -0.1, "excess": 1.9, "spacing": 0.9, "fewest": 12}
+    inputs = ["log_density", "expected_0", "expected_1", "growth", "Omega_m"]
+    configuration = painter_entries["configuration"] | {"inputs": inputs}
+    entries = painter_entries | {
+        "configuration": configuration,
+        "conditions": ("growth", "Omega_m"),
+        "mass_function": form | resolution,
+    }
+    torch.manual_seed(1)
+    network = build("painter", configuration)
+    torch.nn.init.zeros_(network.mean.conv.weight)
+    save_model(network, tmp_path, **entries)
+    painter = HaloPainter.load(tmp_path / "tiny.safetensors")
+    field = read_fields(density)["density"]
+    for cosmology, redshift in ((PRESETS["xiao2024"], 0.5), (Cosmology(Omega_m=0.35), 1.5)):
+        mean = painter.mean_counts(field, cosmology=cosmology, redshift=redshift).data
+        expected = painter.card.mass_function.density((1e12, 1e13, 1e15), cosmology, redshift) * 64
+        assert np.allclose(mean.mean(dim=(1, 2, 3)), expected, rtol=1e-4)
+        assert painter.number_density(cosmology, redshift) == pytest.approx(expected.sum() / 64)
+    late, early = (painter.halo_properties(PRESETS["xiao2024"], z) for z in (0.0, 1.5))
+    assert late.mass_quantiles[1][1] > early.mass_quantiles[1][1]
+    assert max(late.velocity_dispersion) > max(early.velocity_dispersion)
+    with pytest.raises(ValidationError, match="configuration.inputs must be log_density, growth"):
+        PainterCard(**(entries | {"mass_function": None}), weights_sha256="0" * 64)

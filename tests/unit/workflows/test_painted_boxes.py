@@ -88,9 +88,9 @@ def test_a_run_holds_one_kind_and_can_go_on(run, settings, tiny_painter):
 
 
 def test_what_the_painter_does_not_know_is_refused_or_warned_of(tmp_path, tiny_painter):
-    with pytest.raises(InputError, match="near a multiple of 16 Mpc/h"):
+    with pytest.raises(InputError, match="near a multiple of 8 Mpc/h"):
         simulate_run(
-            tmp_path, seeds=[1], settings=PaintedSettings(size=70.0, cells=24, model=str(tiny_painter))
+            tmp_path, seeds=[1], settings=PaintedSettings(size=44.0, cells=24, model=str(tiny_painter))
         )
     with pytest.raises(InputError, match="task 'paint'"):
         simulate_run(tmp_path, seeds=[1], settings=PaintedSettings(model="wu2021"))

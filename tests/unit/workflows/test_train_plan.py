@@ -174,16 +174,18 @@ def test_a_survey_that_cannot_be_read_is_refused_before_work(run, own_survey, ca
         check_plan(settings, split_files(run, settings), seed=0)
 
 
-def test_a_painter_has_one_redshift(run, tmp_path):
+def test_a_painter_without_conditions_has_one_redshift(run, tmp_path):
     other = tmp_path / "late"
     other.mkdir()
     for path in run.glob("*.h5"):
         (other / path.name).write_bytes(path.read_bytes())
         with h5py.File(other / path.name, "a") as file:
             file.attrs["redshift"] = 0.5
-    settings = load_recipe("painter", profile="smoke", changes=["inputs.cell_size=5.0"])
-    with pytest.raises(InputError, match="run must hold boxes of one redshift for a painter, got 0, 0.5"):
-        check_plan(settings, split_files([run, other], settings), seed=0)
+    several = load_recipe("painter", profile="smoke", changes=["inputs.cell_size=5.0"])
+    check_plan(several, split_files([run, other], several), seed=0)
+    one = load_recipe("painter", profile="smoke", changes=["inputs.cell_size=5.0", "inputs.conditions=[]"])
+    with pytest.raises(InputError, match=r"one redshift for a painter without conditions, got 0, 0\.5"):
+        check_plan(one, split_files([run, other], one), seed=0)
 
 
 def test_a_fitted_filter_has_one_cell_size(run, tmp_path):

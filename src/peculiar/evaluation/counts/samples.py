@@ -145,11 +145,15 @@ class TwinBox:
     def drawn(self) -> dict[str, tuple[list[Tensor], Tensor]]:
         """Each painter's draws and mean counts, (bin, x, y, z)."""
         density, found = self.theory.density, {}
+        cosmology, redshift = self.simulated.cosmology, self.simulated.redshift
         for name, painter in self.painters.items():
-            painter.check(density.box, self.simulated.cosmology, redshift=self.simulated.redshift)
-            mean = painter.mean_counts(density).data
+            painter.check(density.box, cosmology, redshift=redshift)
+            mean = painter.mean_counts(density, cosmology=cosmology, redshift=redshift).data
             # One field of real numbers is all that some painters know: it stands for draws as well.
-            draws = [painter.counts(density, seed=seed).data for seed in self.seeds]
+            draws = [
+                painter.counts(density, cosmology=cosmology, redshift=redshift, seed=seed).data
+                for seed in self.seeds
+            ]
             found[name] = (draws if painter.stochastic else [mean], mean)
         return found
 

@@ -218,9 +218,11 @@ class CountTask(Task[CountCase]):
         if case.masses is None or case.truth is None or case.local is None:
 
             def catalogues(painter: HaloPainter) -> list[Catalogue]:
-                redshift = twin.simulated.redshift
-                seeds = twin.seeds[:CATALOGUES]
-                return [painter.catalogue(twin.theory, seed=seed, redshift=redshift) for seed in seeds]
+                cosmology, redshift = twin.simulated.cosmology, twin.simulated.redshift
+                return [
+                    painter.catalogue(twin.theory, cosmology=cosmology, redshift=redshift, seed=seed)
+                    for seed in twin.seeds[:CATALOGUES]
+                ]
 
             return {
                 name: partial(catalogues, painter)
