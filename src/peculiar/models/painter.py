@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from peculiar.core.errors import InputError
-from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation, chain
+from peculiar.models.blocks import ChannelNorm, Conv, Mesh, ResidualBlock, activation
 from peculiar.models.count_distribution import CountDistribution
 from peculiar.models.registry import register
 from peculiar.models.sublattices import OFFSETS, REACH, around, cut, drawn, join, places, split, wrap
@@ -91,17 +91,36 @@ class PainterConfig:
         return [i for i, name in enumerate(self.inputs) if not name.startswith(EXPECTED)]
 
 
+class Modulation(nn.Module):
+    """Every channel times a factor, plus a term, that depend on conditions: exp(a c) x + b c, the identity at first."""
+
+    def __init__(self, conditions: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(conditions, 2 * width, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, mesh: Mesh, conditions: Float[torch.Tensor, "batch condition"]) -> Mesh:
+        """Modulate."""
+        with torch.autocast(mesh.device.type, enabled=False):
+            factor, term = self.linear(conditions.float())[..., None, None, None].chunk(2, dim=1)
+        return mesh * factor.exp().to(mesh.dtype) + term.to(mesh.dtype)
+
+
 class DensityEncoder(nn.Module):
-    """Features of the density around each cell, and of the conditions."""
+    """Features of the density around each cell, which conditions modulate before, between and after the blocks."""
 
     stride = 1
 
     def __init__(self, config: PainterConfig) -> None:
         super().__init__()
-        self.stem = Conv(len(config.seen), config.width)
+        self.stem = Conv(1, config.width)
         self.blocks = nn.ModuleList(ResidualBlock(config.width, act=config.act) for _ in range(config.blocks))
         self.norm = ChannelNorm(config.width)
         self.act = activation(config.act)
+        known = len(config.seen) - 1
+        self.modulations = nn.ModuleList(
+            Modulation(known, config.width) for _ in range(config.blocks + 2 if known else 0)
+        )
 
     @property
     def reach(self) -> int:
@@ -110,8 +129,15 @@ class DensityEncoder(nn.Module):
 
     def forward(self, inputs: Mesh, *, periodic: bool = True) -> Mesh:
         """Map ln(2 + delta) and conditions, (batch, channel, x, y, z), to features (batch, width, x, y, z)."""
-        mesh = chain(self.blocks, self.stem(inputs, periodic=periodic), periodic=periodic)
-        return self.act(self.norm(mesh))
+        conditions = inputs[:, 1:, 0, 0, 0]
+        mesh = self.stem(inputs[:, :1], periodic=periodic)
+        for i, block in enumerate(self.blocks):
+            mesh = block(self._modulated(mesh, i, conditions), periodic=periodic)
+        mesh = self.norm(self._modulated(mesh, -2, conditions))
+        return self.act(self._modulated(mesh, -1, conditions))
+
+    def _modulated(self, mesh: Mesh, place: int, conditions: Float[torch.Tensor, "batch condition"]) -> Mesh:
+        return self.modulations[place](mesh, conditions) if len(self.modulations) else mesh
 
 
 class CountStage(nn.Module):

@@ -159,7 +159,8 @@ def test_expected_counts_raise_the_mean_and_conditions_are_seen():
     torch.manual_seed(0)
     names = ("log_density", "expected_0", "expected_1", "growth")
     painter = Painter(PainterConfig(inputs=names, bins=2, width=4, blocks=1, hidden=6)).eval()
-    assert painter.encoder.stem.conv.weight.shape[1] == 2
+    for one in painter.encoder.modulations:
+        torch.nn.init.normal_(one.linear.weight)
     inputs = torch.cat([density(), torch.full((1, 3, 8, 8, 8), -1.0)], dim=1)
     before = painter(inputs)
     inputs[:, 1] += 0.5
@@ -167,6 +168,17 @@ def test_expected_counts_raise_the_mean_and_conditions_are_seen():
     assert painter.conditions(inputs).tolist() == [[-1.0]]
     inputs[:, 3] = 0.2
     assert not torch.allclose(painter(inputs)[:, 1], before[:, 1])
+
+
+@torch.no_grad()
+def test_conditions_change_nothing_before_training():
+    settings = {"bins": 2, "width": 4, "blocks": 1, "hidden": 6}
+    torch.manual_seed(0)
+    one = Painter(PainterConfig(**settings)).eval()
+    told = Painter(PainterConfig(**settings, inputs=("log_density", "growth"))).eval()
+    told.load_state_dict(one.state_dict(), strict=False)
+    inputs = torch.cat([density(), torch.full((1, 1, 8, 8, 8), -0.7)], dim=1)
+    assert torch.equal(told(inputs), one(density()))
 
 
 def test_every_bin_has_an_expected_count_or_none():
