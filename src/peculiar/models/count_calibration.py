@@ -20,7 +20,7 @@ class Calibration(BaseModel):
 
     A function of its excess over the expected count of the universe, or of itself where that is not known, linear
     between nodes and constant beyond them; a coefficient times the overdensity of the surroundings; and one times each
-    condition, less its `middle`.
+    condition, less its `middle`. Conditions change the coefficient of the surroundings too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +28,7 @@ class Calibration(BaseModel):
     shifts: Nodes = Setting(description="at the nodes")
     surroundings: tuple[float, ...]
     conditions: Nodes = Setting((), description="for each bin, one for each condition")
+    responses: Nodes = Setting((), description="of the surroundings' coefficient to them, likewise")
 
 
 class CountCalibration(BaseModel):
@@ -52,7 +53,8 @@ class CountCalibration(BaseModel):
                 raise ValueError(
                     "mean and draws must have one shift for each node and one number for each bin"
                 )
-            if [len(row) for row in part.conditions] != [len(self.middle)] * len(lengths) * bool(self.middle):
+            known = [len(self.middle)] * len(lengths) if self.middle else []
+            if any([len(row) for row in rows] != known for rows in (part.conditions, part.responses)):
                 raise ValueError("mean and draws must have one number for each condition and bin")
         if min(lengths, default=0) < 1 or any(b <= a for nodes in self.log_mean for a, b in pairwise(nodes)):
             raise ValueError("log_mean must have at least one node for each bin, and rise")
@@ -85,10 +87,15 @@ class CountCalibration(BaseModel):
         bins = []
         for b, (nodes, shifts) in enumerate(zip(self.log_mean, part.shifts, strict=True)):
             here = excess[:, b]
-            total = log_mean[:, b] + shifts[0] + part.surroundings[b] * surroundings[:, 0]
-            if self.middle and conditions is not None:
-                off = conditions.to(here) - here.new_tensor(self.middle)
-                total = total + (off @ here.new_tensor(part.conditions[b]))[:, None, None, None]
+            total, follow = log_mean[:, b] + shifts[0], log_mean.new_tensor(part.surroundings[b])
+            if conditions is not None and self.middle:
+                off = conditions - conditions.new_tensor(self.middle)
+                raised, more = (
+                    (off @ off.new_tensor(rows[b]))[:, None, None, None].to(total)
+                    for rows in (part.conditions, part.responses)
+                )
+                total, follow = total + raised, follow + more
+            total = total + follow * surroundings[:, 0]
             for (x0, x1), (y0, y1) in zip(pairwise(nodes), pairwise(shifts), strict=True):
                 total = total + (y1 - y0) / (x1 - x0) * (here.clamp(x0, x1) - x0)
             bins.append(total)

@@ -60,16 +60,18 @@ def fit_counts(
     sorted_cells = [_intervals(boxes, b, number) for b, number in enumerate(numbers)]
     nodes = tuple(tuple(centres.tolist()) for _, centres in sorted_cells)
     middle = torch.stack([box.conditions for box in boxes]).mean(0).double().numpy()
+    off = np.array([box.conditions.numpy() for box in boxes]) - middle
     shifts = {to: [np.zeros(len(row)) for row in nodes] for to in ("mean", "draws")}
     follow = {to: np.zeros(len(nodes)) for to in shifts}
-    tilts = {to: np.zeros((len(nodes), len(middle))) for to in shifts}
+    tilts, responses = ({to: np.zeros((len(nodes), len(middle))) for to in shifts} for _ in range(2))
 
     def calibration() -> CountCalibration:
         parts = {
             to: Calibration(
                 shifts=tuple(tuple(row.tolist()) for row in shifts[to]),
                 surroundings=tuple(follow[to].tolist()),
-                conditions=tuple(tuple(row.tolist()) for row in tilts[to]) if len(middle) else (),
+                conditions=_rows(tilts[to]),
+                responses=_rows(responses[to]),
             )
             for to in shifts
         }
@@ -98,17 +100,26 @@ def fit_counts(
                 shifts[to][b] += np.log(np.maximum(total.true, 1) / halos_found) / step
                 # Surroundings count against those of other cells with the same predicted mean, whose number stays.
                 average = total.found_around / halos_found
-                more = (total.true_around - total.found_around - average * (total.true - total.found)).sum()
-                more /= (total.found_squared - average * total.found_around).sum() * step
-                follow[to][b] += more
-                shifts[to][b] -= more * average
+                missed = np.array([one.missed(average) for one in sums])
+                known = np.array([one.known(average) for one in sums])
+                more = _regression(np.column_stack([np.ones(len(boxes)), off]), missed, known) / step
+                follow[to][b] += more[0]
+                responses[to][b] += more[1:]
+                shifts[to][b] -= more[0] * average
                 # Conditions count against those of the other boxes.
                 true, found = (np.array([one[i].sum() for one in sums]) for i in (0, 1))
-                off = np.array([box.conditions.numpy() for box in boxes]) - middle
-                off = off - found @ off / max(found.sum(), 1)
-                known = (off * found[:, None]).T @ off
-                tilts[to][b] += np.linalg.pinv(known, hermitian=True) @ (off.T @ (true - found)) / step
+                apart = off - found @ off / max(found.sum(), 1)
+                tilts[to][b] += _regression(apart, true - found, found) / step
     return calibration()
+
+
+def _rows(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist()) if values.size else ()
+
+
+def _regression(of: np.ndarray, missed: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What to multiply numbers of boxes, (box, number), by so that `missed` is `known` times their sum."""
+    return np.linalg.pinv((of * known[:, None]).T @ of, hermitian=True) @ (of.T @ missed)
 
 
 class _Cells(NamedTuple):
@@ -155,6 +166,15 @@ class _Sums(NamedTuple):
         return cls(
             *(np.bincount(index, weights, number) for weights in (n, m, n * delta, m * delta, m * delta**2))
         )
+
+    def missed(self, average: np.ndarray) -> float:
+        """Halos not found, times the overdensity of their surroundings beyond an average of their interval."""
+        return float((self.true_around - self.found_around - average * (self.true - self.found)).sum())
+
+    def known(self, average: np.ndarray) -> float:
+        """Halos found, times the square of that."""
+        squares = self.found_squared - 2 * average * self.found_around + average**2 * self.found
+        return float(squares.sum())
 
 
 def _intervals(boxes: Sequence[_Cells], b: int, halos: float) -> tuple[list[np.ndarray], np.ndarray]:

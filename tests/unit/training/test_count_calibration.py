@@ -102,6 +102,17 @@ def test_conditions_change_the_number_of_halos():
     assert np.allclose(found.exp().mean((0, 2, 3, 4)), [0.4, 0.3], rtol=0.06)
 
 
+def test_conditions_change_how_halos_follow_their_surroundings():
+    pairs = [
+        Counted(seed, [0.7, 0.7], response=0.5 + 0.4 * c, told=(np.log(0.7), np.log(0.7), c))
+        for seed, c in enumerate([-1.0, 1.0] * 4)
+    ]
+    calibration = fit_counts(calm([1.0, 1.0], inputs=NAMES), pairs, seed=0)
+    for part in (calibration.mean, calibration.draws):
+        assert all(0.4 < c < 1.2 for c in part.surroundings)
+        assert all(0.3 < c < 0.9 for (c,) in part.responses)
+
+
 def test_cells_of_every_mean_are_calibrated_by_themselves():
     """A painter that is right in calm cells and twice too rich in dense ones: only the latter change."""
     calibration = CountCalibration(
@@ -132,6 +143,7 @@ def test_numbers_of_an_empty_bin_are_refused():
         {"log_mean": (), "mean": NONE, "draws": NONE},
         {"radius": 0.0},
         {"middle": (0.5,)},
+        {"draws": {"shifts": ((0.0, 0.0),), "surroundings": (0.1,), "responses": ((0.1,),)}},
     ],
 )
 def test_a_calibration_needs_nodes_that_rise(wrong):
