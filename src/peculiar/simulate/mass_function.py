@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,9 @@ from pydantic import Field as Setting
 
 from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
-from peculiar.simulate.mocks import SimulatedBox
+
+if TYPE_CHECKING:
+    from peculiar.simulate.mocks import SimulatedBox
 
 CRITICAL_DENSITY = 2.77536627e11
 """Of today [Msun/h / (Mpc/h)^3]."""
