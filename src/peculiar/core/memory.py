@@ -104,8 +104,8 @@ def kept_memory() -> Iterator[None]:
         yield
     finally:
         library.mallopt(_MMAP_MAX, 65536)
-        library.mallopt(_MMAP_THRESHOLD, 2**25)
-        library.mallopt(_TRIM_THRESHOLD, 2**26)
+        library.mallopt(_MMAP_THRESHOLD, 2**22)
+        library.mallopt(_TRIM_THRESHOLD, 2**23)
         library.malloc_trim(0)
 
 

@@ -40,6 +40,8 @@ _NUMBER_BYTES = 4.5  # float32, and what an allocation leaves over
 _HALVED = 0.65
 """Of that, in bf16: measured 0.6, as some layers keep float32."""
 _CHUNK = 64
+_FILLED = 1.15
+"""Chunks at the upper faces of a mesh are filled up."""
 _SHARED = 4e9
 """Memory of a tile that others evaluate: tiles are the same however many they are."""
 
@@ -98,7 +100,7 @@ class TiledReconstructor:
         each = {stage.writes: size * (stage.channels or 0) / stage.coarseness**3 for stage in before}
         read = sum(each.get(name, 0) for name in last.reads)
         least = self.card.symmetry_average * read
-        most = least + max(sum(each.values()) - read, size * len(outputs_of(self.network.module)))
+        most = _FILLED * (least + max(sum(each.values()) - read, size * len(outputs_of(self.network.module))))
         return int((size * len(self.card.inputs.names) + most) * self.network.mesh(box).cell_count)
 
     @property
@@ -141,7 +143,7 @@ class TiledReconstructor:
     def _inputs(self, catalogue: Catalogue, box: Box, cosmology: Cosmology, scratch: Path) -> View:
         """Write the inputs, channel by channel, and note what lies beyond their faces."""
         spec = self.card.inputs
-        array = _array(scratch, (len(spec.names), *box.shape), dtype=self._stored)
+        array = _array(scratch, (len(spec.names), *box.shape), dtype=self._stored, compressed=True)
         beyond = torch.zeros(len(spec.names))
         start = 0
         for piece in spec.pieces(catalogue, cells=max(box.shape), cosmology=cosmology):
@@ -245,10 +247,11 @@ def _array(
     chunks: tuple[int, ...] = (_CHUNK,) * 3,
     dtype: torch.dtype,
     together: bool = False,
+    compressed: bool = False,
 ) -> zarr.Array:
     """Return a new array (channel, x, y, z) on the disk, which is removed when nothing refers to it any more.
 
-    Its chunks hold one channel, or all of them `together`.
+    Its chunks hold one channel, or all of them `together`. It pays to have meshes `compressed` that are even.
     """
     path = place / uuid.uuid4().hex
     array = zarr.create_array(
@@ -256,7 +259,7 @@ def _array(
         shape=shape,
         chunks=(shape[0] if together else 1, *map(min, chunks, shape[1:])),
         dtype="int16" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch."),
-        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle") if compressed else None,
         fill_value=0,
     )
     weakref.finalize(array, shutil.rmtree, path, ignore_errors=True)
