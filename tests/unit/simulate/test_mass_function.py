@@ -6,19 +6,6 @@ import pytest
 from peculiar.core import Box, Cosmology, InputError
 from peculiar.simulate.mass_function import CRITICAL_DENSITY, MassFunction, _spheres
 
-FORM = MassFunction(
-    amplitude=-1.4,
-    slope=1.8,
-    scale=-0.7,
-    cutoff=1.2,
-    matter=-0.06,
-    lost=1.57,
-    fading=0.28,
-    tilt=-0.1,
-    excess=1.9,
-    spacing=0.9,
-    fewest=12,
-)
 EDGES = (1e12, 1e13, 1e14, 1e16)
 LOW, HIGH = (Cosmology(Omega_m=value) for value in (0.25, 0.35))
 
@@ -27,11 +14,13 @@ def particle(cosmology: Cosmology, spacing: float) -> float:
     return CRITICAL_DENSITY * cosmology.Omega_m * spacing**3
 
 
-def box(cosmology: Cosmology, redshift: float, spacing: float, seed: int, side: float = 200.0):
+def box(
+    form: MassFunction, cosmology: Cosmology, redshift: float, spacing: float, seed: int, side: float = 200.0
+):
     """Halos of the form, whole numbers of particles."""
     numbers = np.arange(12, 20000)
     edges = np.append(numbers - 0.5, 19999.5) * particle(cosmology, spacing) * (1 - 1e-9)
-    mean = FORM.density(edges, cosmology, redshift, spacing=spacing) * side**3
+    mean = form.density(edges, cosmology, redshift, spacing=spacing) * side**3
     counts = np.repeat(numbers, np.random.default_rng(seed).poisson(mean))
     return SimpleNamespace(
         box=Box(side),
@@ -57,13 +46,13 @@ def test_spheres_of_8_hold_sigma8():
     assert sigma == pytest.approx(LOW.sigma8, rel=2e-3)
 
 
-def test_a_fit_finds_the_halos_of_other_cosmologies_and_epochs():
+def test_a_fit_finds_the_halos_of_other_cosmologies_and_epochs(form):
     cases = [(LOW, 0.0, 1.0), (HIGH, 0.0, 0.8), (HIGH, 1.5, 1.0), (LOW, 1.0, 0.8)]
-    found = MassFunction.fitted([box(*case, seed) for seed, case in enumerate(cases)])
+    found = MassFunction.fitted([box(form, *case, seed) for seed, case in enumerate(cases)])
     assert (found.spacing, found.fewest) == (0.8, 12)
     middle = Cosmology(Omega_m=0.3)
     for redshift in (0.0, 0.5, 1.5):
-        true = FORM.density(EDGES, middle, redshift, spacing=0.9)
+        true = form.density(EDGES, middle, redshift, spacing=0.9)
         again = found.density(EDGES, middle, redshift, spacing=0.9)
         assert np.allclose(again[:2] / true[:2], 1, atol=0.03)
         assert again[2] / true[2] == pytest.approx(1, abs=0.15)
@@ -74,29 +63,29 @@ def test_halos_need_a_number():
         MassFunction.fitted([])
 
 
-def test_bins_add_up_and_hold_what_is_resolved():
-    density = FORM.density(EDGES, LOW, 0.0)
-    assert density.sum() == pytest.approx(FORM.density((1e12, 1e16), LOW, 0.0)[0])
-    assert FORM.density(EDGES, LOW, 0.0)[2] > 5 * FORM.density(EDGES, LOW, 1.5)[2]
-    assert FORM.density((1e10, 5e10, 1e11), LOW, 0.0).tolist() == [0, 0]
-    assert FORM.density((1e10, 1e13), LOW, 0.0) > FORM.density((1e10, 1e13), LOW, 0.0, spacing=1.2)
+def test_bins_add_up_and_hold_what_is_resolved(form):
+    density = form.density(EDGES, LOW, 0.0)
+    assert density.sum() == pytest.approx(form.density((1e12, 1e16), LOW, 0.0)[0])
+    assert form.density(EDGES, LOW, 0.0)[2] > 5 * form.density(EDGES, LOW, 1.5)[2]
+    assert form.density((1e10, 5e10, 1e11), LOW, 0.0).tolist() == [0, 0]
+    assert form.density((1e10, 1e13), LOW, 0.0) > form.density((1e10, 1e13), LOW, 0.0, spacing=1.2)
 
 
-def test_masses_are_whole_numbers_of_particles():
+def test_masses_are_whole_numbers_of_particles(form):
     mass = particle(LOW, 0.9)
     edges = np.array((15.2, 15.9, 16.1)) * mass  # the second holds the halos of 16 particles
-    density = FORM.density(edges, LOW, 0.0)
+    density = form.density(edges, LOW, 0.0)
     assert density[0] == 0
-    assert density[1] == pytest.approx(FORM.density((15.5 * mass, 16.5 * mass), LOW, 0.0)[0])
+    assert density[1] == pytest.approx(form.density((15.5 * mass, 16.5 * mass), LOW, 0.0)[0])
 
 
-def test_quantiles_share_a_bin_evenly():
-    light, _, heavy = FORM.mass_quantiles(EDGES, LOW, 0.0, steps=9)
+def test_quantiles_share_a_bin_evenly(form):
+    light, _, heavy = form.mass_quantiles(EDGES, LOW, 0.0, steps=9)
     assert (light[0], light[-1]) == pytest.approx((1e12, 1e13), rel=0.1)
     assert np.diff(light).min() > 0
-    whole = FORM.density((1e12, 1e13), LOW, 0.0)[0]
-    assert FORM.density((1e12, light[4]), LOW, 0.0)[0] / whole == pytest.approx(0.5, abs=0.03)
+    whole = form.density((1e12, 1e13), LOW, 0.0)[0]
+    assert form.density((1e12, light[4]), LOW, 0.0)[0] / whole == pytest.approx(0.5, abs=0.03)
     assert heavy[0] == pytest.approx(1e14, rel=0.05)
     assert heavy[-1] < 3e15
-    (empty,) = FORM.mass_quantiles((1e10, 2e10), LOW, 0.0, steps=3)
+    (empty,) = form.mass_quantiles((1e10, 2e10), LOW, 0.0, steps=3)
     assert empty[0] <= empty[1] <= empty[2]
