@@ -11,17 +11,17 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from distances import look
 
 from peculiar.core import PRESETS, Box, Field
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.fields.calculus import displacement
-from peculiar.fields.sight import sight_lines
 from peculiar.fields.smooth import gaussian
 from peculiar.simulate.distances import DistanceMockSettings, mock_distances
 from peculiar.simulate.initial import linear_field
 from peculiar.statistics.distances import DistanceSample, shell_correlation
 from peculiar.statistics.resampling import Resampling, sky_blocks
-from peculiar.statistics.velocity_fit import REACH, fit_velocities, radial_velocities
+from peculiar.statistics.velocity_fit import fit_velocities, radial_velocities
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(320.0, 32)
@@ -51,16 +51,7 @@ def differences(seed: int) -> tuple[float, ...]:
     for wrong in (seed + 1000, seed + 2000):
         error, _ = flow(wrong)
         field = truth.replace(data=truth.data + 0.6 * error.data)
-        sight = sight_lines(
-            field,
-            density,
-            observer=OBSERVER,
-            directions=mock.directions,
-            redshift=mock.redshift,
-            cosmology=COSMOLOGY,
-            reach=REACH,
-            step=50.0,
-        )
+        sight = look(mock, field, density, observer=OBSERVER, cosmology=COSMOLOGY)
         fit = fit_velocities(sample, sight, external=False, bootstraps=0)
         velocities = radial_velocities(sample, sight, fit, cosmology=COSMOLOGY)
         edges = np.array([cz.min(), cz.max() + 1])

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from reproduction import replace_between
 
-from peculiar.core import PRESETS, Box, Field
+from peculiar.core import PRESETS, Box, Cosmology, Field
 from peculiar.fields.calculus import displacement
 from peculiar.fields.sight import SightLines, read_along, sight_lines
 from peculiar.fields.smooth import gaussian
@@ -66,6 +66,27 @@ def linear_flow(seed: int) -> tuple[Field, Field]:
     return Field(data, BOX, names=("x", "y", "z"), unit="km/s", kind="vector"), density
 
 
+def look(
+    mock: DistanceMock,
+    velocity: Field,
+    density: Field,
+    *,
+    observer: tuple[float, float, float],
+    cosmology: Cosmology,
+) -> SightLines:
+    """Return what fields hold along the sight lines of a mock's objects, every 50 km/s."""
+    return sight_lines(
+        velocity,
+        density,
+        observer=observer,
+        directions=mock.directions,
+        redshift=mock.redshift,
+        cosmology=cosmology,
+        reach=REACH,
+        step=50.0,
+    )
+
+
 def regression(
     velocity: Field, sample: DistanceSample, observer: tuple[float, float, float]
 ) -> tuple[float, float]:
@@ -89,16 +110,7 @@ def fits(name: str, mocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         settings = DistanceMockSettings(**{**TRUTH, **SAMPLES[name]})
         mock: DistanceMock = mock_distances(velocity, density, settings, cosmology=COSMOLOGY, seed=seed)
         sample = DistanceSample(mock.directions, mock.redshift, mock.modulus, mock.modulus_error)
-        sight = sight_lines(
-            velocity,
-            density,
-            observer=settings.observer,
-            directions=mock.directions,
-            redshift=mock.redshift,
-            cosmology=COSMOLOGY,
-            reach=REACH,
-            step=50.0,
-        )
+        sight = look(mock, velocity, density, observer=settings.observer, cosmology=COSMOLOGY)
         found = fit_velocities(sample, sight, bootstraps=0)
         values.append(found.values)
         errors.append(found.errors)
@@ -118,16 +130,7 @@ def reconstructed_fits(path: Path, model: str) -> np.ndarray:
     made = reconstruct(box.catalogue(HALOS, seed=7), model=model, cells=box.box.mesh, cosmology=box.cosmology)
 
     def seen(fields: Reconstruction) -> SightLines:
-        return sight_lines(
-            fields["velocity"],
-            fields["density"],
-            observer=middle,
-            directions=mock.directions,
-            redshift=mock.redshift,
-            cosmology=box.cosmology,
-            reach=REACH,
-            step=50.0,
-        )
+        return look(mock, fields["velocity"], fields["density"], observer=middle, cosmology=box.cosmology)
 
     field = seen(made)
     of_draws = [(one, one.log_prior()) for one in map(seen, draws(made, DRAWS, seed=1))]

@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 import torch
 from baorecon_peer import PEER, Baorecon, tuned
+from distances import look
 from general import Sample, Scores, correlation, samples
 from reproduction import replace_between
 
 from peculiar.core import Cosmology, Field, Reconstructor
-from peculiar.fields.sight import sight_lines
 from peculiar.inference.card_range import outside_limits
 from peculiar.inference.model_card import DEFAULT_MODEL
 from peculiar.inference.reconstruction import Reconstruction
@@ -42,7 +42,7 @@ from peculiar.simulate.distances import DistanceMockSettings, mock_distances
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs
 from peculiar.statistics.distances import DistanceSample
-from peculiar.statistics.velocity_fit import REACH, fit_velocities
+from peculiar.statistics.velocity_fit import fit_velocities
 from peculiar.workflows.reconstruct import make_reconstructor, reconstructed, settle
 
 DEFAULT = "default"
@@ -173,16 +173,7 @@ def in_distances(result: Reconstruction, sample: Sample, box: SimulatedBox) -> d
     for seed in range(DISTANCE_MOCKS):
         mock = mock_distances(truth, density, settings, cosmology=box.cosmology, seed=seed)
         seen = DistanceSample(mock.directions, mock.redshift, mock.modulus, mock.modulus_error)
-        sight = sight_lines(
-            result["velocity"],
-            result["density"],
-            observer=observer,
-            directions=mock.directions,
-            redshift=mock.redshift,
-            cosmology=box.cosmology,
-            reach=REACH,
-            step=50.0,
-        )
+        sight = look(mock, result["velocity"], result["density"], observer=observer, cosmology=box.cosmology)
         fit = fit_velocities(seen, sight, bootstraps=0)
         fits.append((fit.beta, fit.sigma_v))
     beta, sigma = np.mean(fits, axis=0)
