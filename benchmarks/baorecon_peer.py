@@ -14,8 +14,8 @@ from general import Sample
 
 from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.fields.calculus import divergence
-from peculiar.linear.clustering import measure_clustering
 from peculiar.linear.classical import linear_fields
+from peculiar.linear.clustering import measure_clustering
 from peculiar.simulate.mocks import SimulatedBox
 
 PEER = "baorecon"
