@@ -45,9 +45,14 @@ def channels_last(mesh: Mesh) -> Mesh:
     return mesh[None].to(dtype, memory_format=torch.channels_last_3d)[0]
 
 
+def _batch(mesh: Mesh) -> Float[torch.Tensor, "1 channel x y z"]:
+    """Return a batch of one mesh, with the strides by which layers know its layout and keep it."""
+    return channels_last(mesh).permute(1, 2, 3, 0).contiguous()[None].permute(0, 4, 1, 2, 3)
+
+
 def run(module: Callable[..., torch.Tensor], *meshes: Mesh, periodic: bool) -> Mesh:
     """Evaluate a network, or a part of one, on meshes whose sides fit it, without gradients; returns float32."""
-    batches = [channels_last(mesh)[None] for mesh in meshes]
+    batches = [_batch(mesh) for mesh in meshes]
     with torch.no_grad(), half_precision(meshes[0].device):
         outputs = module(*batches, periodic=periodic)
     return outputs[0].float()

@@ -7,6 +7,7 @@ from peculiar.inference.whole import (
     MARGIN,
     apply_whole,
     average_symmetries,
+    channels_last,
     extend,
     half_precision,
     run,
@@ -89,3 +90,17 @@ def test_result_is_float32_without_gradients(network, mesh, monkeypatch):
     outputs = apply_whole(network, mesh(8))
     assert outputs.dtype == torch.float32
     assert not outputs.requires_grad
+
+
+@pytest.mark.parametrize("layout", ["as read", "channels last"])
+def test_layers_keep_the_layout_in_which_they_are_fast(layout):
+    """Strides of a batch of one mesh must be those by which a convolution knows channels-last memory."""
+    found = []
+
+    def layers(mesh, *, periodic):
+        found.append(mesh.stride())
+        return mesh
+
+    mesh = torch.randn(3, 8, 8, 8)
+    run(layers, mesh if layout == "as read" else channels_last(mesh), periodic=True)
+    assert found == [torch.empty(1, 3, 8, 8, 8).to(memory_format=torch.channels_last_3d).stride()]
