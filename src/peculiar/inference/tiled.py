@@ -22,9 +22,10 @@ from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.core.workers import BYTES_OF_A_PROCESS, Workers, crew
 from peculiar.fields.symmetry import compose
 from peculiar.inference.card_range import check_range
+from peculiar.inference.grids import Frame
 from peculiar.inference.model_card import ModelCard
 from peculiar.inference.reconstructor import NeuralReconstructor, assembled
-from peculiar.inference.tiles import Frame, apply_stages, stages_of
+from peculiar.inference.tiles import apply_stages, stages_of
 from peculiar.inference.views import View, stored_numbers
 from peculiar.inference.whole import precision, total_stride
 from peculiar.linear.light_cone import velocity_factor

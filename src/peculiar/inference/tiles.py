@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import torch
 
@@ -14,12 +13,10 @@ from peculiar.core import InputError
 from peculiar.core.memory import kept_memory
 from peculiar.core.workers import Advance, Alone, Crew
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
-from peculiar.inference.views import Array, Mesh, View
+from peculiar.inference.grids import Frame, Grid, Place, Tile, turned_place, turned_tile
+from peculiar.inference.views import Array, Known, Mesh, View
 from peculiar.inference.whole import (
     apply_whole,
-    extended_sides,
-    filled_sides,
-    fits,
     precision,
     run,
     total_stride,
@@ -28,8 +25,6 @@ from peculiar.models.stages import INPUTS, OUTPUTS, Stage
 
 MAX_SIDE = 256
 """Largest side [cells] of one evaluation: 5 GB for a network of 16 channels on its finest mesh."""
-_CHUNK = 32
-"""Least side of what a tile writes at once, where the tile is larger [cells of its mesh]."""
 _NUMBERS = 190
 """Numbers that an evaluation holds at once for each cell, of networks that do not say it."""
 
@@ -90,37 +85,6 @@ def stages_of(module: torch.nn.Module) -> tuple[Stage, ...]:
     return (Stage((INPUTS,), OUTPUTS, None, 1, total_stride(module), halo, _NUMBERS, module),)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """How a mesh stands in the one that a network is applied to.
-
-    Attributes
-    ----------
-    shape : (3,)
-        Cells of the mesh.
-    below : int
-        Cells before it along each side.
-    sides : (3,)
-        Of the larger mesh; multiples of the network's stride.
-    wrap : bool
-        Whether opposite faces of the larger mesh are one.
-    """
-
-    shape: tuple[int, ...]
-    below: int
-    sides: tuple[int, ...]
-    wrap: bool
-
-    @classmethod
-    def of(cls, shape: Sequence[int], *, multiple: int, periodic: bool, isolated: bool = False) -> Frame:
-        """Return that of `apply_whole`, or where `isolated` that of `apply_isolated`."""
-        if periodic and fits(shape, multiple):
-            return cls(tuple(shape), 0, tuple(shape), True)
-        if isolated:
-            return cls(tuple(shape), 0, filled_sides(shape, multiple=multiple), False)
-        return cls(tuple(shape), *extended_sides(shape, multiple=multiple), False)
-
-
 def apply_stages(
     stages: Sequence[Stage],
     sources: Sequence[View],
@@ -165,93 +129,106 @@ def apply_stages(
     """
     hands = Alone() if crew is None else crew
     *before, last = stages
-    turned = []
-    for source in sources:
-        around = frame(source.shape)
-        meshes = {INPUTS: (source, 1)}
-        for number, stage in enumerate(before):
-            step = stage.coarseness
-            grid = _Grid.of(stage, core(stage), around.sides)
-            part = _Part.of(stage, meshes, around, grid, device=device)
-            assert stage.channels is not None  # a part says them
-            made = View(make(stage, (stage.channels, *(side // step for side in around.sides)), grid.chunks))
-            work = partial(_evaluate, part=part, target=made)
-            _each(hands, work, grid.tiles(), what=stage.writes)
-            later = {name for one in stages[number + 1 :] for name in one.reads}
-            meshes = {
-                name: mesh for name, mesh in (meshes | {stage.writes: (made, step)}).items() if name in later
-            }
-        turned.append((source.symmetry, around, meshes))
     shape = sources[0].array.shape[1:]
-    grid = _Grid.of(last, core(last), shape)
-    parts = [
-        (symmetry, _Part.of(last, meshes, around, grid, device=device)) for symmetry, around, meshes in turned
+    branches = [
+        _Branch(source.symmetry, frame(source.shape), {INPUTS: (source, 1)}, device) for source in sources
     ]
-    tiles = list(grid.tiles())
-    channels = last.channels or len(_mean(tiles[0], parts=parts[:1], shape=shape, vectors=vectors))
+
+    def evaluate(number: int, some: Sequence[_Branch]) -> None:
+        """Make the mesh of a part before the last on some branches, tile by tile."""
+        stage, parts = stages[number], []
+        assert stage.channels is not None  # it says them
+        for branch in some:
+            grid = Grid.of(stage, core(stage), branch.frame.sides)
+            sides = tuple(side // stage.coarseness for side in branch.frame.sides)
+            target = View(make(stage, (stage.channels, *sides), grid.chunks))
+            parts.append(branch.part(stage, grid, target=target))
+            branch.meshes[stage.writes] = (target, stage.coarseness)
+        places = Grid.of(stage, core(stage), frame(shape).sides).places()
+        _each(hands, partial(_evaluate, parts=parts), places, what=stage.writes)
+        later = {name for one in stages[number + 1 :] for name in one.reads}
+        for branch in some:
+            branch.meshes = {name: mesh for name, mesh in branch.meshes.items() if name in later}
+
+    if before:
+        evaluate(0, branches)  # at once: a tile of the inputs is read once for all
+    for branch in branches:
+        for number in range(1, len(before)):
+            evaluate(number, [branch])
+    grid = Grid.of(last, core(last), shape)
+    parts = [branch.part(last, grid) for branch in branches]
+    channels = last.channels or len(_mean((0, 0, 0), parts=parts[:1], grid=grid, vectors=vectors))
     outputs = make(last, (channels, *shape), grid.chunks)
-    mean = partial(_evaluate_mean, parts=parts, shape=shape, vectors=vectors, target=View(outputs))
-    _each(hands, mean, tiles, what=last.writes)
+    mean = partial(_evaluate_mean, parts=parts, grid=grid, vectors=vectors, target=View(outputs))
+    _each(hands, mean, grid.places(), what=last.writes)
     return outputs
 
 
-def _each(hands: Crew, work: Callable[[_Tile, Advance], None], tiles: Iterable[_Tile], *, what: str) -> None:
-    tasks = {f"tile {place} of the mesh {what!r}": tile for place, tile in enumerate(tiles, 1)}
+def _each(hands: Crew, work: Callable[[Place, Advance], None], places: Iterable[Place], *, what: str) -> None:
+    tasks = {f"tile {number} of the mesh {what!r}": place for number, place in enumerate(places, 1)}
     for _ in hands.each(work, tasks, advance=lambda units: None):
         pass
 
 
-def _evaluate(tile: _Tile, advance: Advance, *, part: _Part, target: View) -> None:
-    """Put a tile of a part's mesh where it belongs."""
-    step = part.stage.coarseness
-    low, high = ([end // step for end in ends] for ends in tile)
+def _evaluate(place: Place, advance: Advance, *, parts: Sequence[_Part]) -> None:
+    """Put a tile of each part's mesh where it belongs."""
+    known: Known = {}
     with kept_memory():
-        target.write(low, high, part.values(tile))
+        for part in parts:
+            part.write(place, known)
     advance(1)
 
 
 def _evaluate_mean(
-    tile: _Tile,
+    place: Place,
     advance: Advance,
     *,
-    parts: Sequence[tuple[Symmetry, _Part]],
-    shape: Sequence[int],
+    parts: Sequence[_Part],
+    grid: Grid,
     vectors: Sequence[Sequence[int]],
     target: View,
 ) -> None:
     """Put a tile of the outputs where it belongs."""
     with kept_memory():
-        target.write(*tile, _mean(tile, parts=parts, shape=shape, vectors=vectors))
+        target.write(*grid.tile(place), _mean(place, parts=parts, grid=grid, vectors=vectors))
     advance(1)
 
 
-def _mean(
-    tile: _Tile,
-    *,
-    parts: Sequence[tuple[Symmetry, _Part]],
-    shape: Sequence[int],
-    vectors: Sequence[Sequence[int]],
-) -> Mesh:
+def _mean(place: Place, *, parts: Sequence[_Part], grid: Grid, vectors: Sequence[Sequence[int]]) -> Mesh:
     """Make a tile of the outputs: the mean over the turned meshes, turned back."""
+    known: Known = {}
     total = torch.zeros(())
-    for symmetry, part in parts:
-        values = part.values(_turned_tile(tile, shape, symmetry))
-        total = total + apply_symmetry(values, invert_symmetry(symmetry), vectors=vectors)
+    for part in parts:
+        values = part.values(turned_tile(grid.tile(place), grid.extent, part.symmetry), known)
+        total = total + apply_symmetry(values, invert_symmetry(part.symmetry), vectors=vectors)
     return total / len(parts)
 
 
-_Tile = tuple[tuple[int, ...], tuple[int, ...]]
-"""The first cells of a tile that are kept, and those behind the last, along each axis of its mesh."""
+@dataclass(eq=False)
+class _Branch:
+    """A mesh turned in one way, and what the parts made of it so far.
 
+    Attributes
+    ----------
+    symmetry : Symmetry
+    frame : Frame
+    meshes : dict of (View, int)
+        Each with its coarseness.
+    device : torch.device or str
+        Where the network is.
+    """
 
-def _turned_tile(tile: _Tile, shape: Sequence[int], symmetry: Symmetry) -> _Tile:
-    """Where a tile of a mesh lies when the mesh is turned."""
-    lines = []
-    for axis, flip in zip(symmetry.permutation, symmetry.flips, strict=True):
-        start, stop = tile[0][axis], tile[1][axis]
-        lines.append((shape[axis] - stop, shape[axis] - start) if flip else (start, stop))
-    low, high = zip(*lines, strict=True)
-    return low, high
+    symmetry: Symmetry
+    frame: Frame
+    meshes: dict[str, tuple[View, int]]
+    device: torch.device | str
+
+    def part(self, stage: Stage, grid: Grid, *, target: View | None = None) -> _Part:
+        """Return what makes tiles of a part's mesh, put where they belong in a target."""
+        sources = [(*self.meshes[name], self.frame.below if name == INPUTS else 0) for name in stage.reads]
+        below = self.frame.below if stage.writes == OUTPUTS else 0
+        whole = self.frame.wrap and math.prod(grid.counts) == 1
+        return _Part(stage, sources, self.symmetry, self.frame, below, whole, self.device, grid, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,47 +240,47 @@ class _Part:
     stage : Stage
     sources : sequence of (View, int, int)
         What it reads, each with its coarseness and the cells of the frame below it.
+    symmetry : Symmetry
+        How the mesh is turned.
     frame : Frame
     below : int
         Cells of the frame below the mesh that it makes.
     whole : bool
         Whether a tile is a whole mesh that wraps.
     device : torch.device or str
+    grid : Grid
+    target : View, optional
+        The mesh.
     """
 
     stage: Stage
     sources: Sequence[tuple[View, int, int]]
+    symmetry: Symmetry
     frame: Frame
     below: int
     whole: bool
     device: torch.device | str
+    grid: Grid
+    target: View | None
 
-    @classmethod
-    def of(
-        cls,
-        stage: Stage,
-        meshes: Mapping[str, tuple[View, int]],
-        frame: Frame,
-        grid: _Grid,
-        *,
-        device: torch.device | str,
-    ) -> _Part:
-        sources = [(*meshes[name], frame.below if name == INPUTS else 0) for name in stage.reads]
-        below = frame.below if stage.writes == OUTPUTS else 0
-        whole = frame.wrap and grid.count == 1
-        return cls(stage, sources, frame, below, whole, device)
+    def write(self, place: Place, known: Known) -> None:
+        """Put the tile that is at a place when the mesh is not turned where it belongs."""
+        assert self.target is not None
+        tile = self.grid.tile(turned_place(place, self.grid.counts, self.symmetry))
+        low, high = ([end // self.stage.coarseness for end in ends] for ends in tile)
+        self.target.write(low, high, self.values(tile, known))
 
-    def values(self, tile: _Tile) -> Mesh:
-        """Make a tile."""
+    def values(self, tile: Tile, known: Known) -> Mesh:
+        """Make a tile; `known` are the cells of the inputs that were read last."""
         stage, step = self.stage, self.stage.coarseness
         low, high = zip(
             *(self._seen(*ends) for ends in zip(*tile, self.frame.sides, strict=True)), strict=True
         )
         read = []
-        for view, coarseness, before in self.sources:
+        for name, (view, coarseness, before) in zip(stage.reads, self.sources, strict=True):
             view.require()
             ends = ([(end - before) // coarseness for end in side] for side in (low, high))
-            read.append(view.read(*ends).to(self.device))
+            read.append(view.read(*ends, known=known if name == INPUTS else None).to(self.device))
         values = run(stage.apply, *read, periodic=self.whole)
         inner = (
             slice((start + self.below - first) // step, (stop + self.below - first) // step)
@@ -359,39 +336,3 @@ def apply_tiles(module: torch.nn.Module, inputs: Mesh, *, core: int, periodic: b
         device=inputs.device,
     )
     return torch.as_tensor(outputs)
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """How tiles divide a mesh: the cells that each keeps, and the chunks [cells of what is made] that make it up."""
-
-    extent: tuple[int, ...]
-    own: tuple[int, ...]
-    chunks: tuple[int, ...]
-
-    @classmethod
-    def of(cls, stage: Stage, core: int, extent: Sequence[int]) -> _Grid:
-        """Tiles of about one size, as small as their number allows."""
-        own, chunks = [], []
-        unit, least = stage.unit, max(stage.coarseness * _CHUNK, stage.unit)
-        for cells in extent:
-            kept = -(-cells // -(-cells // core))
-            pieces = max(kept // least, 1)
-            grain = pieces * unit
-            count = -(-cells // (core // grain * grain))
-            chunk = -(-cells // (count * grain)) * unit
-            own.append(chunk * pieces)
-            chunks.append(min(chunk, cells) // stage.coarseness)
-        return cls(tuple(extent), tuple(own), tuple(chunks))
-
-    @property
-    def count(self) -> int:
-        """How many tiles there are."""
-        return math.prod(-(-cells // own) for cells, own in zip(self.extent, self.own, strict=True))
-
-    def tiles(self) -> Iterator[_Tile]:
-        """Divide the mesh."""
-        starts = (range(0, cells, own) for cells, own in zip(self.extent, self.own, strict=True))
-        for low in product(*starts):
-            ends = zip(low, self.own, self.extent, strict=True)
-            yield low, tuple(min(start + own, cells) for start, own, cells in ends)

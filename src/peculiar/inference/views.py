@@ -19,6 +19,9 @@ from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry
 Mesh = Float[torch.Tensor, "channel x y z"]
 Array = Any
 """(channel, x, y, z): a tensor, or an array of zarr or NumPy, which slices like one."""
+_Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+Known = dict[_Region, Mesh]
+"""Cells of an array, by where they are along each axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,23 +50,23 @@ class View:
         """Sides of the turned mesh."""
         return tuple(self.array.shape[1 + axis] for axis in self.symmetry.permutation)
 
-    def read(self, low: Sequence[int], high: Sequence[int]) -> Mesh:
-        """Return the cells from `low` to before `high` of the turned mesh, which may lie beyond its faces."""
-        runs = [
-            list(_runs(*ends, wrap=self.beyond is None)) for ends in zip(low, high, self.shape, strict=True)
-        ]
-        size = [stop - start for start, stop in zip(low, high, strict=True)]
-        mesh: torch.Tensor | None = None
-        if self.beyond is not None:
-            mesh = self._turned(self.beyond[:, None, None, None]).expand(-1, *size).clone()
-        for found in product(*runs):
-            there = self._region([source for _, source in found])
-            piece = self._turned(_tensor(self.array[(slice(None), *there)]))
-            if mesh is None:
-                mesh = piece if list(piece.shape[1:]) == size else piece.new_empty((len(piece), *size))
-            mesh[(slice(None), *(target for target, _ in found))] = piece
-        assert mesh is not None  # a region has cells
-        return mesh
+    def read(self, low: Sequence[int], high: Sequence[int], *, known: Known | None = None) -> Mesh:
+        """Return the cells from `low` to before `high` of the turned mesh, which may lie beyond its faces.
+
+        Parameters
+        ----------
+        low, high : (3,)
+        known : dict, optional
+            The cells of the array that were read last, whichever way they were turned: they are not read again.
+        """
+        there = self._region(low, high)
+        mesh = None if known is None else known.get(there)
+        if mesh is None:
+            mesh = self._unturned(there)
+            if known is not None:
+                known.clear()
+                known[there] = mesh
+        return apply_symmetry(mesh, self.symmetry, vectors=self.vectors)
 
     def write(self, low: Sequence[int], high: Sequence[int], mesh: Mesh) -> None:
         """Put cells where they belong in an array that is not turned."""
@@ -83,16 +86,33 @@ class View:
                     "--errors TMPDIR) on a disk that they share"
                 )
 
-    def _turned(self, mesh: Mesh) -> Mesh:
-        return apply_symmetry(mesh, self.symmetry, vectors=self.vectors)
-
-    def _region(self, turned: Sequence[slice]) -> list[slice]:
-        """Where cells of the turned mesh are in the array."""
-        found = list(turned)
-        for own, axis, flip in zip(turned, self.symmetry.permutation, self.symmetry.flips, strict=True):
+    def _region(self, low: Sequence[int], high: Sequence[int]) -> _Region:
+        """Where cells of the turned mesh are in the array, or would be beyond its faces."""
+        found = [(0, 0)] * 3
+        for start, stop, axis, flip in zip(
+            low, high, self.symmetry.permutation, self.symmetry.flips, strict=True
+        ):
             end = self.array.shape[1 + axis]
-            found[axis] = slice(end - own.stop, end - own.start) if flip else own
-        return found
+            found[axis] = (end - stop, end - start) if flip else (start, stop)
+        return found[0], found[1], found[2]
+
+    def _unturned(self, there: _Region) -> Mesh:
+        sides = self.array.shape[1:]
+        runs = [
+            list(_runs(*ends, side, wrap=self.beyond is None))
+            for ends, side in zip(there, sides, strict=True)
+        ]
+        size = [stop - start for start, stop in there]
+        mesh: torch.Tensor | None = None
+        if self.beyond is not None:
+            mesh = self.beyond[:, None, None, None].expand(-1, *size).clone()
+        for found in product(*runs):
+            piece = _tensor(self.array[(slice(None), *(source for _, source in found))])
+            if mesh is None:
+                mesh = piece if list(piece.shape[1:]) == size else piece.new_empty((len(piece), *size))
+            mesh[(slice(None), *(target for target, _ in found))] = piece
+        assert mesh is not None  # a region has cells
+        return mesh
 
 
 def _runs(low: int, high: int, side: int, *, wrap: bool) -> Iterator[tuple[slice, slice]]:

@@ -9,17 +9,9 @@ from peculiar.core.channels import vector
 from peculiar.core.workers import crew
 from peculiar.fields.symmetry import IDENTITY, apply_symmetry, invert_symmetry, symmetries
 from peculiar.inference import tiles as tiles_module
-from peculiar.inference.tiles import (
-    _CHUNK,
-    Frame,
-    View,
-    _Grid,
-    apply_network,
-    apply_stages,
-    apply_tiles,
-    stages_of,
-    tile_halo,
-)
+from peculiar.inference.grids import _CHUNK, Frame, Grid
+from peculiar.inference.tiles import apply_network, apply_stages, apply_tiles, stages_of, tile_halo
+from peculiar.inference.views import View
 from peculiar.inference.whole import apply_isolated, apply_whole, run
 from peculiar.models import build
 from peculiar.models.stages import Stage
@@ -131,7 +123,7 @@ def test_a_worker_that_does_not_see_the_files_is_told(network, mesh, tmp_path):
 def test_tiles_are_whole_chunks(core, side):
     for stage in stages_of(deep(3, [1, 2, 2])):
         cells = -(-side // 4) * 4
-        grid = _Grid.of(stage, core // stage.unit * stage.unit, (cells,) * 3)
+        grid = Grid.of(stage, core // stage.unit * stage.unit, (cells,) * 3)
         (own,), (chunk,) = set(grid.own), set(grid.chunks)
         assert own <= core
         assert chunk < 2 * _CHUNK
