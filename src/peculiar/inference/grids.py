@@ -61,17 +61,8 @@ class Grid:
     @classmethod
     def of(cls, stage: Stage, core: int, extent: Sequence[int]) -> Grid:
         """Tiles of about one size, as small as their number allows."""
-        own, chunks = [], []
-        unit, least = stage.unit, max(stage.coarseness * _CHUNK, stage.unit)
-        for cells in extent:
-            kept = -(-cells // -(-cells // core))
-            pieces = max(kept // least, 1)
-            grain = pieces * unit
-            count = -(-cells // (core // grain * grain))
-            chunk = -(-cells // (count * grain)) * unit
-            own.append(chunk * pieces)
-            chunks.append(min(chunk, cells) // stage.coarseness)
-        return cls(tuple(extent), tuple(own), tuple(chunks))
+        own, chunks = zip(*(_divided(stage, core, cells) for cells in extent), strict=True)
+        return cls(tuple(extent), own, chunks)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -86,6 +77,18 @@ class Grid:
         """Return the cells of a tile."""
         low = tuple(number * own for number, own in zip(place, self.own, strict=True))
         return low, tuple(map(min, map(add, low, self.own), self.extent))
+
+
+def _divided(stage: Stage, core: int, cells: int) -> tuple[int, int]:
+    """Return the cells of a tile along a side, and of a chunk, in cells of what is made: as few tiles as can be."""
+    unit, least = stage.unit, max(stage.coarseness * _CHUNK, stage.unit)
+    for count in range(-(-cells // core), cells + 1):
+        kept = -(-cells // count)
+        for pieces in range(max(kept // least, 1), 0, -1):
+            chunk = -(-kept // (pieces * unit)) * unit
+            if chunk * pieces <= core and chunk < 2 * least:
+                return chunk * pieces, min(chunk, cells) // stage.coarseness
+    raise AssertionError("tiles of a unit fit")
 
 
 def turned_tile(tile: Tile, shape: Sequence[int], symmetry: Symmetry) -> Tile:

@@ -43,8 +43,8 @@ _HALVED = 0.65
 _CHUNK = 64
 _FILLED = 1.15
 """Chunks at the upper faces of a mesh are filled up."""
-_SHARED = 4e9
-"""Memory of a tile that others evaluate: tiles are the same however many they are."""
+_ENOUGH = 4e9
+"""Memory of a tile [bytes] from which on halos hardly matter: a fifth of its cells, a seventh at 11 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,8 @@ class TiledReconstructor:
     ----------
     network : NeuralReconstructor
     allowed : float
-        Memory that the work may take, but for the catalogue [bytes]: the tiles are as large as it lets them be.
+        Memory that the work may take, but for the catalogue [bytes]: the tiles are as large as it lets them be, and
+        take 4 GB at most.
     workers : int or str, optional
         Processes of this machine, which share that memory, or the address of a dask scheduler, each of whose workers
         has it: they evaluate the tiles. See `peculiar.core.workers.crew`.
@@ -201,11 +202,10 @@ class TiledReconstructor:
         lesser part of the work and of which the halo would be the larger part.
         """
         allowed = self.allowed
-        if self.workers is not None:
-            if isinstance(self.workers, int):
-                allowed = allowed / self.workers - BYTES_OF_A_PROCESS
-            allowed = min(allowed, _SHARED)
-        most = int((max(allowed, 0) / self._tile_bytes(stage, 1, halo=0)) ** (1 / 3))
+        if isinstance(self.workers, int):
+            allowed = allowed / self.workers - BYTES_OF_A_PROCESS
+        allowed = min(max(allowed, 0), _ENOUGH)
+        most = int((allowed / self._tile_bytes(stage, 1, halo=0)) ** (1 / 3))
         if most >= side and (self.workers is None or INPUTS not in stage.reads):
             return side
         most -= 2 * stage.halo

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from peculiar.core.memory import kept_memory
 from peculiar.core.workers import Advance, Alone, Crew
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry
 from peculiar.inference.grids import Frame, Grid, Place, Tile, turned_place, turned_tile
-from peculiar.inference.views import Array, Known, Mesh, View
+from peculiar.inference.views import Array, Held, Mesh, View
 from peculiar.inference.whole import (
     apply_whole,
     precision,
@@ -171,11 +171,12 @@ def _each(hands: Crew, work: Callable[[Place, Advance], None], places: Iterable[
 
 
 def _evaluate(place: Place, advance: Advance, *, parts: Sequence[_Part]) -> None:
-    """Put a tile of each part's mesh where it belongs."""
-    known: Known = {}
+    """Put a tile of each part's mesh, which is there before it is turned, where it belongs."""
+    tiles = [part.grid.tile(turned_place(place, part.grid.counts, part.symmetry)) for part in parts]
     with kept_memory():
-        for part in parts:
-            part.write(place, known)
+        held = _held(parts, tiles)
+        for part, tile in zip(parts, tiles, strict=True):
+            part.write(tile, held)
     advance(1)
 
 
@@ -196,12 +197,26 @@ def _evaluate_mean(
 
 def _mean(place: Place, *, parts: Sequence[_Part], grid: Grid, vectors: Sequence[Sequence[int]]) -> Mesh:
     """Make a tile of the outputs: the mean over the turned meshes, turned back."""
-    known: Known = {}
+    tiles = [turned_tile(grid.tile(place), grid.extent, part.symmetry) for part in parts]
+    held = _held(parts, tiles)
     total = torch.zeros(())
-    for part in parts:
-        values = part.values(turned_tile(grid.tile(place), grid.extent, part.symmetry), known)
+    for part, tile in zip(parts, tiles, strict=True):
+        values = part.values(tile, held)
         total = total + apply_symmetry(values, invert_symmetry(part.symmetry), vectors=vectors)
     return total / len(parts)
+
+
+def _held(parts: Sequence[_Part], tiles: Sequence[Tile]) -> Held | None:
+    """Read the inputs of tiles that lie in one place, once for all of them."""
+    first = parts[0]
+    if INPUTS not in first.stage.reads:
+        return None
+    regions = [part.inputs.region(*part.seen(tile, INPUTS)) for part, tile in zip(parts, tiles, strict=True)]
+    there = [
+        (min(start for start, _ in ends), max(stop for _, stop in ends))
+        for ends in zip(*regions, strict=True)
+    ]
+    return Held(there, first.inputs.cells(there))
 
 
 @dataclass(eq=False)
@@ -225,7 +240,9 @@ class _Branch:
 
     def part(self, stage: Stage, grid: Grid, *, target: View | None = None) -> _Part:
         """Return what makes tiles of a part's mesh, put where they belong in a target."""
-        sources = [(*self.meshes[name], self.frame.below if name == INPUTS else 0) for name in stage.reads]
+        sources = {
+            name: (*self.meshes[name], self.frame.below if name == INPUTS else 0) for name in stage.reads
+        }
         below = self.frame.below if stage.writes == OUTPUTS else 0
         whole = self.frame.wrap and math.prod(grid.counts) == 1
         return _Part(stage, sources, self.symmetry, self.frame, below, whole, self.device, grid, target)
@@ -238,8 +255,8 @@ class _Part:
     Attributes
     ----------
     stage : Stage
-    sources : sequence of (View, int, int)
-        What it reads, each with its coarseness and the cells of the frame below it.
+    sources : dict of (View, int, int)
+        What it reads, by name, each with its coarseness and the cells of the frame below it.
     symmetry : Symmetry
         How the mesh is turned.
     frame : Frame
@@ -254,7 +271,7 @@ class _Part:
     """
 
     stage: Stage
-    sources: Sequence[tuple[View, int, int]]
+    sources: Mapping[str, tuple[View, int, int]]
     symmetry: Symmetry
     frame: Frame
     below: int
@@ -263,30 +280,44 @@ class _Part:
     grid: Grid
     target: View | None
 
-    def write(self, place: Place, known: Known) -> None:
-        """Put the tile that is at a place when the mesh is not turned where it belongs."""
-        assert self.target is not None
-        tile = self.grid.tile(turned_place(place, self.grid.counts, self.symmetry))
-        low, high = ([end // self.stage.coarseness for end in ends] for ends in tile)
-        self.target.write(low, high, self.values(tile, known))
+    @property
+    def inputs(self) -> View:
+        """The network's inputs, where it reads them."""
+        return self.sources[INPUTS][0]
 
-    def values(self, tile: Tile, known: Known) -> Mesh:
-        """Make a tile; `known` are the cells of the inputs that were read last."""
+    def write(self, tile: Tile, held: Held | None) -> None:
+        """Put a tile where it belongs."""
+        assert self.target is not None
+        low, high = ([end // self.stage.coarseness for end in ends] for ends in tile)
+        self.target.write(low, high, self.values(tile, held))
+
+    def values(self, tile: Tile, held: Held | None) -> Mesh:
+        """Make a tile, of inputs that were read before."""
         stage, step = self.stage, self.stage.coarseness
-        low, high = zip(
-            *(self._seen(*ends) for ends in zip(*tile, self.frame.sides, strict=True)), strict=True
-        )
         read = []
-        for name, (view, coarseness, before) in zip(stage.reads, self.sources, strict=True):
+        for name, (view, *_) in self.sources.items():
             view.require()
-            ends = ([(end - before) // coarseness for end in side] for side in (low, high))
-            read.append(view.read(*ends, known=known if name == INPUTS else None).to(self.device))
+            mesh = view.read(*self.seen(tile, name), held=held if name == INPUTS else None)
+            read.append(mesh.to(self.device))
         values = run(stage.apply, *read, periodic=self.whole)
         inner = (
             slice((start + self.below - first) // step, (stop + self.below - first) // step)
-            for start, stop, first in zip(*tile, low, strict=True)
+            for start, stop, first in zip(*tile, self._around(tile)[0], strict=True)
         )
         return values[(slice(None), *inner)]
+
+    def seen(self, tile: Tile, name: str) -> tuple[list[int], list[int]]:
+        """Return the first cells of a mesh, and those behind the last, that a tile is made of."""
+        _, coarseness, before = self.sources[name]
+        low, high = ([(end - before) // coarseness for end in side] for side in self._around(tile))
+        return low, high
+
+    def _around(self, tile: Tile) -> Tile:
+        """Cells of the frame that a tile is made of."""
+        low, high = zip(
+            *(self._seen(*ends) for ends in zip(*tile, self.frame.sides, strict=True)), strict=True
+        )
+        return low, high
 
     def _seen(self, start: int, stop: int, side: int) -> tuple[int, int]:
         """Cells of the frame that are read for those of a tile along a side: a multiple of the part's unit."""

@@ -19,9 +19,22 @@ from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry
 Mesh = Float[torch.Tensor, "channel x y z"]
 Array = Any
 """(channel, x, y, z): a tensor, or an array of zarr or NumPy, which slices like one."""
-_Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-Known = dict[_Region, Mesh]
-"""Cells of an array, by where they are along each axis."""
+Region = Sequence[tuple[int, int]]
+"""The first cell along each axis, and that behind the last."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Cells of an array that were read, and where they are in it."""
+
+    there: Region
+    mesh: Mesh
+
+    def cells(self, there: Region) -> Mesh:
+        """Return some of them."""
+        starts = [start for start, _ in self.there]
+        inner = (slice(low - start, high - start) for (low, high), start in zip(there, starts, strict=True))
+        return self.mesh[(slice(None), *inner)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +63,44 @@ class View:
         """Sides of the turned mesh."""
         return tuple(self.array.shape[1 + axis] for axis in self.symmetry.permutation)
 
-    def read(self, low: Sequence[int], high: Sequence[int], *, known: Known | None = None) -> Mesh:
+    def read(self, low: Sequence[int], high: Sequence[int], *, held: Held | None = None) -> Mesh:
         """Return the cells from `low` to before `high` of the turned mesh, which may lie beyond its faces.
 
         Parameters
         ----------
         low, high : (3,)
-        known : dict, optional
-            The cells of the array that were read last, whichever way they were turned: they are not read again.
+        held : Held, optional
+            Cells of the array, these among them, which are not read again.
         """
-        there = self._region(low, high)
-        mesh = None if known is None else known.get(there)
-        if mesh is None:
-            mesh = self._unturned(there)
-            if known is not None:
-                known.clear()
-                known[there] = mesh
+        there = self.region(low, high)
+        mesh = self.cells(there) if held is None else held.cells(there)
         return apply_symmetry(mesh, self.symmetry, vectors=self.vectors)
+
+    def region(self, low: Sequence[int], high: Sequence[int]) -> Region:
+        """Where cells of the turned mesh are in the array, or would be beyond its faces."""
+        found = [(0, 0)] * 3
+        for start, stop, axis, flip in zip(
+            low, high, self.symmetry.permutation, self.symmetry.flips, strict=True
+        ):
+            end = self.array.shape[1 + axis]
+            found[axis] = (end - stop, end - start) if flip else (start, stop)
+        return found
+
+    def cells(self, there: Region) -> Mesh:
+        """Return cells of the array, not turned."""
+        wrap, sides = self.beyond is None, self.array.shape[1:]
+        runs = [list(_runs(*ends, side, wrap=wrap)) for ends, side in zip(there, sides, strict=True)]
+        size = [stop - start for start, stop in there]
+        mesh: torch.Tensor | None = None
+        if self.beyond is not None:
+            mesh = self.beyond[:, None, None, None].expand(-1, *size).clone()
+        for found in product(*runs):
+            piece = _tensor(self.array[(slice(None), *(source for _, source in found))])
+            if mesh is None:
+                mesh = piece if list(piece.shape[1:]) == size else piece.new_empty((len(piece), *size))
+            mesh[(slice(None), *(target for target, _ in found))] = piece
+        assert mesh is not None  # a region has cells
+        return mesh
 
     def write(self, low: Sequence[int], high: Sequence[int], mesh: Mesh) -> None:
         """Put cells where they belong in an array that is not turned."""
@@ -85,34 +119,6 @@ class View:
                     f"workers must see the files of the command, got one without {place.parent}: put the output (with "
                     "--errors TMPDIR) on a disk that they share"
                 )
-
-    def _region(self, low: Sequence[int], high: Sequence[int]) -> _Region:
-        """Where cells of the turned mesh are in the array, or would be beyond its faces."""
-        found = [(0, 0)] * 3
-        for start, stop, axis, flip in zip(
-            low, high, self.symmetry.permutation, self.symmetry.flips, strict=True
-        ):
-            end = self.array.shape[1 + axis]
-            found[axis] = (end - stop, end - start) if flip else (start, stop)
-        return found[0], found[1], found[2]
-
-    def _unturned(self, there: _Region) -> Mesh:
-        sides = self.array.shape[1:]
-        runs = [
-            list(_runs(*ends, side, wrap=self.beyond is None))
-            for ends, side in zip(there, sides, strict=True)
-        ]
-        size = [stop - start for start, stop in there]
-        mesh: torch.Tensor | None = None
-        if self.beyond is not None:
-            mesh = self.beyond[:, None, None, None].expand(-1, *size).clone()
-        for found in product(*runs):
-            piece = _tensor(self.array[(slice(None), *(source for _, source in found))])
-            if mesh is None:
-                mesh = piece if list(piece.shape[1:]) == size else piece.new_empty((len(piece), *size))
-            mesh[(slice(None), *(target for target, _ in found))] = piece
-        assert mesh is not None  # a region has cells
-        return mesh
 
 
 def _runs(low: int, high: int, side: int, *, wrap: bool) -> Iterator[tuple[slice, slice]]:

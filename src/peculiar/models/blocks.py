@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from peculiar.core.errors import InputError
+from peculiar.models.channel_norm import normalised
 
 Mesh = Float[torch.Tensor, "batch channel x y z"]
 
@@ -165,6 +166,9 @@ class ChannelNorm(nn.Module):
     def forward(self, mesh: Mesh) -> Mesh:
         """Normalise."""
         last = mesh.permute(0, 2, 3, 4, 1)  # a view of channels-last memory
+        if (mesh.dtype, mesh.device.type) == (torch.bfloat16, "cpu") and not torch.is_grad_enabled():
+            normed = normalised(last.contiguous(), self.weight, self.bias, eps=1.0)
+            return normed.permute(0, 4, 1, 2, 3)
         # The CPU's kernel computes in float32 by itself: autocast would make two such meshes around it.
         with torch.autocast("cpu", enabled=False):
             normed = functional.layer_norm(last, (self.channels,), self.weight, self.bias, eps=1.0)

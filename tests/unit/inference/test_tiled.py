@@ -138,6 +138,17 @@ def test_tiles_are_as_large_as_the_memory_lets_them_be(model):
             assert 0.7 * allowed < taken <= 0.9 * allowed
 
 
+def test_tiles_take_4_gb_at_most(model):
+    """Larger ones would take what is free for a few per cent of the time: 512^3 stays below 12 GB without a limit."""
+    for stage in model.module.stages():
+        cores = {
+            TiledReconstructor(model, allowed)._core(stage, side=10_000) for allowed in (4e9, 20e9, 1e12)
+        }
+        (core,) = cores
+        assert 3.5e9 < 4.5 * stage.numbers * (core + 2 * stage.halo) ** 3 <= 4e9
+    assert TiledReconstructor(model, 20e9).memory(Box(2000.0, 512)) <= 20 * 512**3
+
+
 @pytest.mark.parametrize("allowed", [6e6, 1e9])
 def test_parts_that_fit_whole_are_one_tile_and_equal_the_whole(model, monkeypatch, allowed):
     told = []

@@ -57,3 +57,17 @@ def test_channel_norm_acts_on_each_cell_alone_and_bounds_it():
     torch.testing.assert_close(norm(mesh[..., :2, :, :]), found[..., :2, :, :])
     small = 1e-3 * torch.randn(1, 8, 4, 4, 4)
     torch.testing.assert_close(norm(small), small - small.mean(1, keepdim=True), rtol=1e-3, atol=1e-7)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [3, 16, 64])
+def test_normalisation_of_half_precision_is_that_of_torch(channels):
+    norm = ChannelNorm(channels)
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    mesh = (100 * torch.randn(2, channels, 40, 41, 42)).bfloat16()
+    exact = norm(mesh.float())
+    found = norm(mesh.contiguous(memory_format=torch.channels_last_3d))
+    assert found.dtype == torch.bfloat16
+    assert ((found - exact).abs() <= exact.abs() / 256 + 1e-6).all()
+    assert (found != exact.bfloat16()).float().mean() < 1e-3
