@@ -98,7 +98,7 @@ def apply_stages(
 ) -> Array:
     """Evaluate a network tile by tile, one of its parts after the other; equal to the whole to float tolerance.
 
-    Of inputs that are turned in several ways the last part makes the mean of a tile at once.
+    Of inputs that are turned in several ways the first part reads a tile once, and the last makes its mean at once.
 
     Tiles start at multiples of a part's unit and carry a halo as wide as its reach, taken from the far side of a
     mesh that wraps, and cut at the faces of any other; one tile of a whole mesh needs none. Each writes whole chunks:
