@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -231,7 +232,7 @@ class Painter(nn.Module):
         nn.init.normal_(self.mean.conv.weight, std=0.02)
         if not config.expected:
             with torch.no_grad():
-                self.mean.conv.bias.copy_(torch.tensor(config.start).log())  # type: ignore[union-attr]
+                self.mean.conv.bias.copy_(torch.tensor([math.log(count) for count in config.start]))  # type: ignore[union-attr]
 
     @property
     def reach(self) -> int:
