@@ -14,6 +14,7 @@ from peculiar.core.errors import InputError
 Sides = tuple[float, float, float]
 Shape = tuple[int, int, int]
 _LARGEST_RATIO = 4096
+_HAIR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,33 @@ class Box:
         """Return positions, (n, 3) [Mpc/h], brought back into a periodic box; one that is not leaves them."""
         if not self.periodic:
             return np.asarray(positions)
-        wrapped = np.mod(np.asarray(positions) - np.asarray(self.origin), self.sides)
+        origin = np.asarray(self.origin)
+        relative = np.asarray(positions) - origin
+        wrapped = origin + np.mod(
+            relative, self.sides, where=np.isfinite(relative), out=np.full_like(relative, np.nan)
+        )
         # Rounding can carry a point that is a hair below the lower face to the upper one, or past it.
-        wrapped = np.asarray(self.origin) + wrapped
-        return np.where(wrapped - np.asarray(self.origin) >= self.sides, self.origin, wrapped)
+        wrapped = np.where(wrapped - origin >= self.sides, self.origin, wrapped)
+        return np.where((relative >= 0) & (relative < self.sides), positions, wrapped)  # to the digit
+
+    def settled(self, positions: np.ndarray) -> np.ndarray:
+        """Return positions, (n, 3) [Mpc/h], with those that rounding put a hair outside the box brought back into it.
+
+        A hair is a millionth of the side, some units in the last place of single precision: across a periodic box,
+        onto the face of another.
+        """
+        positions = np.asarray(positions)
+        low = np.asarray(self.origin)
+        high = low + self.sides
+        hair = _HAIR * np.maximum(np.abs(low), np.abs(high))
+        near = ~self.contains(positions) & ((positions >= low - hair) & (positions <= high + hair)).all(
+            axis=1
+        )
+        if not near.any():
+            return positions
+        back = positions.copy()
+        back[near] = self.wrap(back[near]) if self.periodic else back[near].clip(low, high)
+        return back
 
 
 def _three(values: Any, name: str) -> tuple[float, ...]:

@@ -107,7 +107,7 @@ class Catalogue:
             raise InputError(f"Catalogue.positions must have shape (n, 3), got {positions.shape}")
         if len(positions) == 0:
             raise InputError("Catalogue.positions must hold at least one object, got an empty catalogue")
-        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "positions", self.box.settled(positions))
         for name, shape in (("positions", (3,)), ("velocities", (3,)), ("masses", ()), ("weights", ())):
             values = getattr(self, name)
             if values is None:
@@ -140,7 +140,7 @@ class Catalogue:
                 stacklevel=3,
             )
             object.__setattr__(self, "masses", None)
-        inside = self.box.contains(positions)
+        inside = self.box.contains(self.positions)
         if not inside.all():
             row = int((~inside).argmax())
             raise InputError(

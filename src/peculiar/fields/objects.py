@@ -125,7 +125,8 @@ def at_objects(
     cosmology : Cosmology
         Gives H, and the distances of a survey's redshifts.
     positions : (n, 3) [Mpc/h], optional
-        Of other objects than the catalogue's own, in the same space; they may lie outside the box.
+        Of other objects than the catalogue's own, in the same space; they may lie outside the box, which takes them
+        back where it is periodic.
     reader : callable, optional
         See `mean_along_sight`; where not given, that of a `peculiar.Reconstruction`.
     """
@@ -143,8 +144,9 @@ def seen_in(
     reader: Reader | None = None,
 ) -> ObjectValues:
     """Estimate the fields at objects that a geometry tells how they are seen; see `at_objects`."""
-    points = np.asarray(positions, dtype=np.float64)
-    inside = fields["velocity"].box.contains(points)
+    box = fields["velocity"].box
+    points = box.wrap(box.settled(np.asarray(positions, dtype=np.float64)))
+    inside = box.contains(points)
     observed = points[inside]
     found = _seen_inside(geometry, fields, observed, cosmology=cosmology, reader=reader)
     if geometry.completeness is not None:

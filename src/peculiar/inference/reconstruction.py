@@ -194,7 +194,8 @@ class Reconstruction(Mapping[str, Field]):
         Parameters
         ----------
         positions : Catalogue or (n, 3) [Mpc/h], optional
-            In the space of the catalogue's; by default the catalogue's own. Objects outside the box have NaN.
+            In the space of the catalogue's; by default the catalogue's own. Objects outside have NaN, but a periodic
+            box takes them back.
 
         Raises
         ------

@@ -184,7 +184,7 @@ def _read_objects(path: Path) -> Table:
 
 def _selected(table: Table, made: Reconstruction) -> Table:
     """Rows of the table that were reconstructed from: inside the box, and in the distance range of a survey."""
-    positions = _positions(table)
+    positions = made.box.settled(_positions(table))
     chosen = np.isfinite(positions).all(axis=1)
     chosen[chosen] = made.box.contains(positions[chosen])
     limits = made.provenance.get("settings", {}).get("distance_range")

@@ -47,3 +47,22 @@ def test_what_needs_a_cube_says_so():
     for name in ("side", "mesh"):
         with pytest.raises(InputError, match="must be a cube"):
             getattr(box, name)
+
+
+def test_what_rounding_puts_outside_a_box_is_brought_back():
+    beyond = np.array([[-1e-7, 5.0, 100.0 + 8e-6], [99.0, 100.0, 0.0], [-1.0, 5.0, 5.0]])
+    back = Box(100.0).settled(beyond)
+    np.testing.assert_allclose(back[0], [100.0, 5.0, 8e-6], atol=1e-6)
+    assert (
+        back[1:].tolist() == beyond[1:].tolist()
+    )  # what lies inside stays, and so does what is another error
+    assert Box(100.0).contains(back).tolist() == [True, True, False]
+    faces = Box(100.0, periodic=False).settled(beyond)
+    assert faces.tolist() == [[0.0, 5.0, 100.0], *beyond[1:].tolist()]
+
+
+def test_wrapping_leaves_what_is_inside_as_it_is():
+    box = Box(0.3, origin=(0.1, 0.1, 0.1))
+    inside = np.random.default_rng(0).uniform(0.1, 0.39, (1000, 3))
+    assert (box.wrap(inside) == inside).all()
+    assert np.isnan(box.wrap(np.array([[np.inf, np.nan, 0.2]]))[0, :2]).all()

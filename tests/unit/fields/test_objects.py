@@ -99,3 +99,19 @@ def test_a_narrow_gaussian_between_the_places_of_the_mesh_still_gives_a_velocity
     seen = np.array([[30.0, 0.0, 0.0]])
     sight = BoxSight(seen, np.array([[1.0, 0.0, 0.0]]), np.array([30.0]), 0.01)
     assert mean_along_sight(fields(speed=333.0), sight, sigma=20.0).v_los[0] == pytest.approx(333, abs=1e-3)
+
+
+@pytest.mark.parametrize("space", ["real", "redshift"])
+def test_a_periodic_box_takes_objects_back(space):
+    box = Box(100.0, 8)
+    rough = {
+        "velocity": fields(box)["velocity"].replace(data=100 * torch.randn(3, 8, 8, 8)),
+        "density": fields(box)["density"],
+    }
+    inside = np.array([[0.0, 30.0, 99.999999], [0.0, 30.0, 60.0], [95.0, 30.0, 60.0]])
+    seen = Catalogue(inside, box=box, redshift=0.5, space=space)
+    beyond = inside + np.array([[-1e-7, 0.0, 0.0], [100.0, 0.0, 0.0], [-100.0, 100.0, 0.0]])
+    expected, found = (at_objects(seen, rough, cosmology=COSMOLOGY, positions=p) for p in (inside, beyond))
+    np.testing.assert_allclose(found.velocities, expected.velocities, atol=1e-3)
+    assert box.contains(found.positions_real).all()
+    assert len(Catalogue(beyond[:1], box=box, redshift=0.5)) == 1
