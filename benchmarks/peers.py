@@ -35,7 +35,6 @@ from reproduction import replace_between
 
 from peculiar.core import Cosmology, Field, Reconstructor
 from peculiar.inference.card_range import outside_limits
-from peculiar.inference.model_card import DEFAULT_MODEL
 from peculiar.inference.reconstruction import Reconstruction
 from peculiar.linear import MultiTracerWiener
 from peculiar.simulate.distances import DistanceMockSettings, mock_distances
@@ -43,7 +42,7 @@ from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs
 from peculiar.statistics.distances import DistanceSample
 from peculiar.statistics.velocity_fit import fit_velocities
-from peculiar.workflows.reconstruct import make_reconstructor, reconstructed, settle
+from peculiar.workflows.reconstruct import asked_for, make_reconstructor, reconstructed, settle
 
 DEFAULT = "default"
 MODELS = ("general", "residual", "survey", "xiao2024", "wiener", "iterative", "linear")
@@ -108,12 +107,10 @@ def run_model(model: str | Reconstructor, sample: Sample, box: SimulatedBox) -> 
 
 def answering(sample: Sample, cosmology: Cosmology) -> str:
     """Return the name of the model that answers where none is named."""
-    general, card = make_reconstructor(DEFAULT_MODEL)
+    default = asked_for(None, device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        method, _ = settle(
-            general, card, sample.catalogue, default=True, cells=sample.cells, cosmology=cosmology
-        )
+        method, _ = settle(*default, sample.catalogue, cells=sample.cells, cosmology=cosmology)
     return "wiener" if isinstance(method, MultiTracerWiener) else method.name
 
 

@@ -83,7 +83,7 @@ def sample(box: SimulatedBox, catalogue: Catalogue, model: str, coarser: float) 
         warnings.simplefilter("ignore", OutOfRangeWarning)
         if model == "residual" and outside_limits(card, catalogue, cells=cells, cosmology=box.cosmology):
             return None
-        by, _ = settle(reconstructor, card, catalogue, default=False, cells=cells, cosmology=box.cosmology)
+        by, _ = settle(reconstructor, card, catalogue, cells=cells, cosmology=box.cosmology)
         fields = by.reconstruct(catalogue, cells=cells, cosmology=box.cosmology)
     mean = at_objects(catalogue, fields, cosmology=box.cosmology)
     sight = sight_of(catalogue.geometry, catalogue.positions, cosmology=box.cosmology)

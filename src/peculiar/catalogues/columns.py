@@ -16,6 +16,8 @@ from peculiar.core import InputError, InputWarning
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from peculiar.catalogues.table_file import TableFile
+
 DUPLICATES_ALLOWED = 0.01
 """Largest fraction of rows that may repeat an earlier position exactly."""
 
@@ -35,13 +37,17 @@ _VECTORS = {
 
 
 def find_columns(
-    table: Table, wanted: Sequence[str], *, columns: Mapping[str, str] | None = None, required: bool = True
+    table: Table | TableFile,
+    wanted: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    required: bool = True,
 ) -> list[str] | None:
     """Return the table's names of the wanted columns, which may be written in any case.
 
     Parameters
     ----------
-    table : astropy Table
+    table : astropy Table or TableFile
     wanted : sequence of str
         The package's names, for example ``("x", "y", "z")``.
     columns : mapping, optional
@@ -83,12 +89,12 @@ def find_columns(
     )
 
 
-def find_vector(table: Table, name: str, columns: Mapping[str, str] | None = None) -> str | None:
+def find_vector(table: Table | TableFile, name: str, columns: Mapping[str, str] | None = None) -> str | None:
     """Return the table's (n, 3) column of positions or velocities, if there is one.
 
     Parameters
     ----------
-    table : astropy Table
+    table : astropy Table or TableFile
     name : "position" or "velocity"
     columns : mapping, optional
         The package's names to the file's own.
@@ -104,13 +110,13 @@ def find_vector(table: Table, name: str, columns: Mapping[str, str] | None = Non
 
 
 def numbers(
-    table: Table, names: Sequence[str], *, what: str, quantities: Sequence[Quantity]
+    table: Table | TableFile, names: Sequence[str], *, what: str, quantities: Sequence[Quantity]
 ) -> Float[np.ndarray, "n columns"]:
     """Return columns of one number per row as one float64 array in the package's units; masked entries count as NaN.
 
     Parameters
     ----------
-    table : astropy Table
+    table : astropy Table or TableFile
     names : sequence of str
         The table's own.
     what : str
@@ -137,7 +143,9 @@ def numbers(
     return _finite(np.concatenate(values, axis=1), names, what)
 
 
-def vectors(table: Table, name: str, *, what: str, quantity: Quantity) -> Float[np.ndarray, "n 3"]:
+def vectors(
+    table: Table | TableFile, name: str, *, what: str, quantity: Quantity
+) -> Float[np.ndarray, "n 3"]:
     """Return a column of three numbers per row, as `numbers` does."""
     values = _gate(table, name, quantity)
     if values.shape[1] != 3:
@@ -146,7 +154,7 @@ def vectors(table: Table, name: str, *, what: str, quantity: Quantity) -> Float[
 
 
 def optional_numbers(
-    table: Table, name: str, columns: Mapping[str, str] | None = None
+    table: Table | TableFile, name: str, columns: Mapping[str, str] | None = None
 ) -> Float[np.ndarray, " n"] | None:
     """Return an optional column, "mass", "weight" or "magnitude", or None where the table has none.
 
@@ -197,7 +205,7 @@ def refuse_duplicates(positions: Float[np.ndarray, "n 3"], *, what: str = "posit
         )
 
 
-def _gate(table: Table, name: str, quantity: Quantity) -> Float[np.ndarray, "n width"]:
+def _gate(table: Table | TableFile, name: str, quantity: Quantity) -> Float[np.ndarray, "n width"]:
     """Return a column's numbers in the package's unit, one or several per row, masked ones as NaN."""
     column = table[name]
     dtype = getattr(column, "dtype", None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _UNDEFINED = 0
 """The byte of a logical that is neither T nor F."""
 _BLOCK = 2880  # bytes, of which FITS files are made
-_MOST = 1 << 26  # bytes of a piece
+_MOST = 1 << 24  # bytes of a piece
 
 
 def tables(path: Path) -> dict[int, str]:
@@ -70,6 +70,8 @@ def pieces(path: Path, number: int, columns: Sequence[str] | None = None, *, row
             for name in chosen:
                 values[name] = raw[name]
             own = _header_of(header, [names.index(name) + 1 for name in chosen], len(raw), packed.itemsize)
+            if len(chosen) < len(names):
+                own.remove("COMMENT", ignore_missing=True, remove_all=True)  # astropy's are of all columns
             data = values.tobytes()
             yield from_hdu(
                 fits.BinTableHDU.fromstring(
@@ -80,9 +82,10 @@ def pieces(path: Path, number: int, columns: Sequence[str] | None = None, *, row
 
 
 def _header_of(header: Header, numbers: list[int], rows: int, width: int) -> Header:
-    """Return the header of a table of some columns, by their numbers from 1 on."""
+    """Return the header of a table of some columns, by their numbers from 1 on, with the cards of the whole."""
     from astropy.io import fits
     from astropy.io.fits.column import KEYWORD_NAMES
+    from astropy.io.fits.connect import REMOVE_KEYWORDS, is_column_keyword
 
     made = fits.Header(
         [("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", width), ("NAXIS2", rows)]
@@ -92,6 +95,11 @@ def _header_of(header: Header, numbers: list[int], rows: int, width: int) -> Hea
         made.update(
             {f"{key}{new}": header[f"{key}{old}"] for key in KEYWORD_NAMES if f"{key}{old}" in header}
         )
+    made.extend(
+        card
+        for card in header.cards
+        if card.keyword not in REMOVE_KEYWORDS and not is_column_keyword(card.keyword)
+    )
     return made
 
 

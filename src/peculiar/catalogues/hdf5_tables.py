@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from astropy.table import Column, Table
 
 _TABLE = ""  # a name that no column has
-_MOST = 1 << 26  # bytes of a piece
+_MOST = 1 << 24  # bytes of a piece
 _WANTED = {"x", "position", "positions", "pos", "coordinates", "ra"}
 """Datasets that tell which group holds the catalogue, in any case."""
 _FILTERS = {

@@ -20,9 +20,9 @@ from peculiar.catalogues.columns import (
     vectors,
 )
 from peculiar.catalogues.coverage import warn_unfilled_box
-from peculiar.catalogues.tables import read_table
+from peculiar.catalogues.table_file import TableFile
 from peculiar.catalogues.units import Quantity, declared, length, speed
-from peculiar.catalogues.weights import weigh_objects
+from peculiar.catalogues.weights import PUBLISHED, weigh_objects
 from peculiar.core import Box, Catalogue, InputError
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
@@ -44,7 +44,7 @@ class Stated:
     line_of_sight: LineOfSight
 
 
-def stated(table: Table) -> Stated | None:
+def stated(table: Table | TableFile) -> Stated | None:
     """Return what `write_catalogue` wrote beside the columns; None for a table of another origin."""
     own = {str(key).lower(): value for key, value in table.meta.items()}
     if own.get("space") not in ("redshift", "real") or own.get("los") not in ("x", "y", "z", "radial"):
@@ -59,7 +59,7 @@ def stated(table: Table) -> Stated | None:
 
 
 def read_catalogue(
-    path: str | Path | Table,
+    path: str | Path | Table | TableFile,
     *,
     box: Box,
     line_of_sight: LineOfSight | None = None,
@@ -73,8 +73,9 @@ def read_catalogue(
 
     Parameters
     ----------
-    path : path or astropy Table
-        What `read_table` reads, with columns ``x``, ``y``, ``z`` [comoving Mpc/h] or one (n, 3) column
+    path : path, astropy Table or TableFile
+        What `read_table` reads, of which only the columns that are used come into memory: ``x``, ``y``, ``z``
+        [comoving Mpc/h] or one (n, 3) column
         ``position``, and optional ``vx``, ``vy``, ``vz`` (or ``velocity``) [peculiar km/s], ``mass`` [Msun/h, or
         anything that ranks] and ``weight``, in any case; or a table that was read already.
     box : Box
@@ -109,9 +110,10 @@ def read_catalogue(
     --------
     >>> halos = read_catalogue("halos.h5", box=Box(300.0), redshift=0.59)  # doctest: +SKIP
     """
-    from astropy.table import Table
-
-    table = path if isinstance(path, Table) else read_table(path)
+    if isinstance(path, str | Path):
+        table: Table | TableFile = TableFile(path, columns_used(columns, velocities=velocities))
+    else:
+        table = path
     if len(table) == 0:
         raise InputError(
             "catalogue must hold at least one object, got a table with no rows: check the selection"
@@ -151,14 +153,21 @@ def read_catalogue(
     )
 
 
-def position_columns(table: Table, columns: Mapping[str, str] | None = None) -> list[str]:
+def columns_used(columns: Mapping[str, str] | None = None, *, velocities: bool = True) -> set[str]:
+    """Return the names that `read_catalogue` looks for."""
+    moving = {"vx", "vy", "vz", "velocity"}
+    named = {(columns or {}).get(name, name) for name in NAMES if velocities or name not in moving}
+    return named | set(PUBLISHED)
+
+
+def position_columns(table: Table | TableFile, columns: Mapping[str, str] | None = None) -> list[str]:
     """Return the names of the columns x, y, z of a table, or of its one (n, 3) column of positions."""
     found = _columns_of(table, "position", columns, required=True)
     assert found is not None  # they are required
     return found
 
 
-def has_units(table: Table, names: list[str]) -> bool:
+def has_units(table: Table | TableFile, names: list[str]) -> bool:
     """Return whether all of the columns declare their unit."""
     return all(declared(getattr(table[name], "unit", None)) is not None for name in names)
 
@@ -188,7 +197,7 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             f"positions must fill a box of {box.extent}, got {extent}, {span:.2g} of its side: are "
             "they in Gpc/h, or in units of the box (multiply by the side)?"
         )
-    outside = ~box.contains(positions)
+    outside = ~box.contains(box.settled(positions))
     if outside.any():
         sides = f"{box.side:g}" if box.is_cube else "its sides"
         row = int(outside.argmax())
@@ -214,7 +223,7 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
 
 
 def _columns_of(
-    table: Table, name: str, columns: Mapping[str, str] | None, *, required: bool
+    table: Table | TableFile, name: str, columns: Mapping[str, str] | None, *, required: bool
 ) -> list[str] | None:
     """Return the names of three columns, or of one of shape (n, 3); what the caller names comes first."""
     axes = ("x", "y", "z") if name == "position" else ("vx", "vy", "vz")
@@ -225,7 +234,9 @@ def _columns_of(
     return find_columns(table, axes, columns=columns, required=required)
 
 
-def _vectors(table: Table, names: list[str], *, what: str, quantity: Quantity) -> Float[np.ndarray, "n 3"]:
+def _vectors(
+    table: Table | TableFile, names: list[str], *, what: str, quantity: Quantity
+) -> Float[np.ndarray, "n 3"]:
     if len(names) == 1:
         return vectors(table, names[0], what=what, quantity=quantity)
     return numbers(table, names, what=what, quantities=[quantity] * 3)

@@ -37,10 +37,10 @@ from peculiar.catalogues.selection import (
 from peculiar.catalogues.sky import SkyMask, survey_box
 from peculiar.catalogues.sky_counts import footprint
 from peculiar.catalogues.sky_table import sky_places
-from peculiar.catalogues.survey import Survey
-from peculiar.catalogues.tables import read_table
+from peculiar.catalogues.survey import COLUMNS, Survey
+from peculiar.catalogues.table_file import TableFile
 from peculiar.catalogues.units import rank
-from peculiar.catalogues.weights import Weights, weigh_objects
+from peculiar.catalogues.weights import PUBLISHED, Weights, names_in, weigh_objects
 from peculiar.core import Box, Cosmology, InputError, InputWarning
 
 if TYPE_CHECKING:
@@ -136,13 +136,17 @@ class SurveySample:
 
 
 def read_survey(
-    source: str | Path | Table, survey: Survey, *, cosmology: Cosmology, mask: SkyMask | None = None
+    source: str | Path | Table | TableFile,
+    survey: Survey,
+    *,
+    cosmology: Cosmology,
+    mask: SkyMask | None = None,
 ) -> SurveySample:
     """Read a survey's table and choose the rows that take part.
 
     Parameters
     ----------
-    source : path or astropy Table
+    source : path, astropy Table or TableFile
         Columns ``ra``, ``dec`` [deg], ``z`` (redshift), and optional ``mass`` (anything that ranks), ``weight`` and
         ``magnitude`` (apparent).
     survey : Survey
@@ -158,9 +162,7 @@ def read_survey(
         If coordinates are out of range, the mask or the randoms exclude most of the objects, nothing is left, or
         columns are missing.
     """
-    from astropy.table import Table
-
-    table = source if isinstance(source, Table) else read_table(source)
+    table = TableFile(source, columns_used(survey)) if isinstance(source, str | Path) else source
     if survey.frame is None:
         problem = "the rest frame of the redshifts is not stated, and taken as that of the CMB: give"
         warnings.warn(
@@ -243,7 +245,13 @@ def read_survey(
     )
 
 
-def _magnitudes(table: Table, survey: Survey) -> Float[np.ndarray, " n"] | None:
+def columns_used(survey: Survey) -> set[str]:
+    """Return the names that `read_survey` looks for."""
+    named = {survey.columns.get(name, name) for name in COLUMNS if name != "nz" or survey.radial == "nz"}
+    return named | (set(PUBLISHED) if survey.weights is None else names_in(survey.weights))
+
+
+def _magnitudes(table: Table | TableFile, survey: Survey) -> Float[np.ndarray, " n"] | None:
     """Return apparent magnitudes, which a flux limit needs; without one they only rank groups, and may be wrong."""
     if survey.flux_limit is not None:
         find_columns(table, ("magnitude",), columns=survey.columns)  # its error names the likely columns
@@ -257,7 +265,9 @@ def _magnitudes(table: Table, survey: Survey) -> Float[np.ndarray, " n"] | None:
         return None
 
 
-def _stated_density(table: Table, survey: Survey, weights: Weights) -> Float[np.ndarray, " n"] | None:
+def _stated_density(
+    table: Table | TableFile, survey: Survey, weights: Weights
+) -> Float[np.ndarray, " n"] | None:
     """Return the number density of weighted objects that a column states, for radial = "nz".
 
     It is NZ in BOSS, eBOSS and DESI's early release, and NX in DESI's DR1, with NZ optional (https://desidatamodel.readthedocs.io,

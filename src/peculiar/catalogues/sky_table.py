@@ -19,11 +19,13 @@ from peculiar.core import Cosmology, InputError
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from peculiar.catalogues.table_file import TableFile
+
 _MANY = 100  # rows, from which on their angles tell of another unit
 
 
 def sky_coordinates(
-    table: Table, columns: Mapping[str, str] | None = None
+    table: Table | TableFile, columns: Mapping[str, str] | None = None
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Return ra, dec [deg] and the redshift of every row, each (n,).
 
@@ -37,8 +39,13 @@ def sky_coordinates(
     return ra, dec, z
 
 
+def columns_used(columns: Mapping[str, str] | None = None) -> set[str]:
+    """Return the names that `sky_coordinates` looks for."""
+    return {(columns or {}).get(name, name) for name in ("ra", "dec", "z")}
+
+
 def sky_places(
-    table: Table,
+    table: Table | TableFile,
     *,
     cosmology: Cosmology,
     columns: Mapping[str, str] | None = None,
@@ -80,7 +87,7 @@ class SkyReader:
         self.ends: list[np.ndarray] = []
         """Least and largest ra and dec of each piece."""
 
-    def read(self, table: Table) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
+    def read(self, table: Table | TableFile) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
         """Return redshifts and positions of a piece, as `sky_places` does."""
         ra, dec, z = _coordinates(table, self.columns)
         refuse_no_redshift(z)
@@ -106,7 +113,7 @@ class SkyReader:
 
 
 def _coordinates(
-    table: Table, columns: Mapping[str, str] | None
+    table: Table | TableFile, columns: Mapping[str, str] | None
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     names = find_columns(table, ("ra", "dec", "z"), columns=columns)
     assert names is not None  # they are required

@@ -17,9 +17,9 @@ from peculiar.catalogues.randoms import Points, completeness_from_randoms
 from peculiar.catalogues.sample import CELL_SIZE, SurveySample, read_survey
 from peculiar.catalogues.selection import Radial, RadialSelection, Seen, completeness, radial_selection
 from peculiar.catalogues.sky import ORIGIN, SkyMask, read_mask
-from peculiar.catalogues.sky_table import sky_places
+from peculiar.catalogues.sky_table import columns_used, sky_places
 from peculiar.catalogues.survey import make_survey
-from peculiar.catalogues.tables import read_table
+from peculiar.catalogues.table_file import TableFile
 from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.core.catalogue import SELECTION_FLOOR
 
@@ -195,9 +195,7 @@ def sky_positions(
     The rows of `read_sky_catalogue` before any is left out, NaN for those of negative redshift; the columns and errors
     are the same.
     """
-    from astropy.table import Table
-
-    table = path if isinstance(path, Table) else read_table(path)
+    table = TableFile(path, columns_used(columns)) if isinstance(path, str | Path) else path
     return sky_places(table, cosmology=cosmology, columns=columns, frame=frame)[1]
 
 

@@ -138,6 +138,17 @@ def read_pieces(
         raise _no_rows(file)
 
 
+def read_head(path: str | Path) -> Table:
+    """Read the names, units and metadata of a table file, and one row or none."""
+    from peculiar.catalogues import parquet_tables
+
+    file, kind, _ = _known(path)
+    if kind != "parquet":
+        return next(read_pieces(path, rows=1))
+    with _whole_file(file, kind):
+        return parquet_tables.head(table_files(file))
+
+
 def _known(path: str | Path) -> tuple[Path, str, str | None]:
     """Return the file, its format and the part of it; refuse what is no table file."""
     path, part = split_part(path)

@@ -18,6 +18,8 @@ from peculiar.core import InputError
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from peculiar.catalogues.table_file import TableFile
+
 Factors = tuple[str, ...]
 
 PUBLISHED = ("WEIGHT_SYSTOT", "WEIGHT_CP", "WEIGHT_NOZ")
@@ -74,7 +76,7 @@ def factors_of(weights: str | Sequence[str]) -> Factors:
 
 
 def weigh_objects(
-    table: Table, weights: Factors | None = None, *, columns: Mapping[str, str] | None = None
+    table: Table | TableFile, weights: Factors | None = None, *, columns: Mapping[str, str] | None = None
 ) -> Weights:
     """Return the weights of a catalogue's rows.
 
@@ -83,7 +85,7 @@ def weigh_objects(
 
     Parameters
     ----------
-    table : astropy Table
+    table : astropy Table or TableFile
     weights : tuple of str, optional
         See `factors_of`. Where not given the column ``weight``, else those of BOSS or eBOSS, else none.
     columns : mapping, optional
@@ -115,7 +117,7 @@ def weigh_objects(
 
 
 def weigh_randoms(
-    table: Table,
+    table: Table | TableFile,
     weights: Factors | None,
     objects: Weights,
     *,
@@ -126,7 +128,7 @@ def weigh_randoms(
 
     Parameters
     ----------
-    table : astropy Table
+    table : astropy Table or TableFile
     weights : tuple of str, optional
         Of the randoms alone, see `factors_of`.
     objects : Weights
@@ -159,7 +161,7 @@ def weigh_randoms(
     return values
 
 
-def _published(table: Table, columns: Mapping[str, str] | None) -> Factors | None:
+def _published(table: Table | TableFile, columns: Mapping[str, str] | None) -> Factors | None:
     """Return the completeness weights of BOSS or eBOSS, where a table has them and no column `weight`."""
     alone = "weight" in (columns or {}) or "weight" in {name.lower() for name in table.colnames}
     if alone or not _has_published(table):
@@ -170,11 +172,13 @@ def _published(table: Table, columns: Mapping[str, str] | None) -> Factors | Non
     return BOSS if whole else PUBLISHED
 
 
-def _has_published(table: Table) -> bool:
+def _has_published(table: Table | TableFile) -> bool:
     return {name.lower() for name in PUBLISHED} <= {name.lower() for name in table.colnames}
 
 
-def _product(table: Table, factors: Factors, *, setting: str = "weights") -> Float[np.ndarray, " n"] | None:
+def _product(
+    table: Table | TableFile, factors: Factors, *, setting: str = "weights"
+) -> Float[np.ndarray, " n"] | None:
     """Return the product of factors, None of none; its error names the survey's setting."""
     if not factors:
         return None
@@ -285,7 +289,7 @@ def _is_relative(factor: str) -> bool:
     return bool(names) and all("fkp" in name.lower() for name in names)
 
 
-def _evaluated(tree: ast.expr, table: Table) -> Float[np.ndarray, " n"] | float:
+def _evaluated(tree: ast.expr, table: Table | TableFile) -> Float[np.ndarray, " n"] | float:
     if isinstance(tree, ast.Name):
         return _column(table, tree.id)
     if isinstance(tree, ast.BinOp):
@@ -296,7 +300,7 @@ def _evaluated(tree: ast.expr, table: Table) -> Float[np.ndarray, " n"] | float:
     return float(tree.value)  # type: ignore[arg-type]
 
 
-def _column(table: Table, name: str) -> Float[np.ndarray, " n"]:
+def _column(table: Table | TableFile, name: str) -> Float[np.ndarray, " n"]:
     found = find_columns(table, (name,))
     assert found is not None  # it is required
     return numbers(table, found, what="weights", quantities=[rank])[:, 0]

@@ -92,6 +92,14 @@ def reconstruct(
             help="Also write the catalogue's rows with vx, vy, vz, v_los, delta, x_real, y_real, z_real."
         ),
     ] = None,
+    carry: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of the catalogue that --at-objects and --bao get, beside the positions.",
+            metavar="NAME,NAME",
+            show_default="all",
+        ),
+    ] = None,
     hdf5: Annotated[Path | None, typer.Option(help="Also write the fields as HDF5.")] = None,
     errors: Annotated[
         bool,
@@ -202,6 +210,7 @@ def reconstruct(
         cells=cells,
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         objects=at_objects,
+        carry=None if carry is None else [name.strip() for name in carry.split(",")],
         hdf5=hdf5,
         errors=errors,
         amplitude=amplitude,

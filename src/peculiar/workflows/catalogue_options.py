@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from peculiar.catalogues import Survey
+from peculiar.catalogues import Survey, SurveyCatalogue, read_catalogue, read_survey, read_table, to_catalogue
+from peculiar.catalogues.columns import find_columns
+from peculiar.catalogues.read import columns_used as box_columns
+from peculiar.catalogues.read import position_columns
+from peculiar.catalogues.sample import columns_used as survey_columns
+from peculiar.catalogues.table_file import TableFile
 from peculiar.catalogues.tables import table_files
-from peculiar.core import Box, InputError
+from peculiar.core import Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.box import Sides
 from peculiar.core.catalogue import LineOfSight
 from peculiar.core.field import Space
+from peculiar.workflows.reconstruct import fitting
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 @dataclass(frozen=True)
@@ -83,3 +93,76 @@ class CatalogueOptions:
             "--mask": [] if self.survey.mask is None else [self.survey.mask],
             "--randoms": [file for path in self.survey.randoms for file in table_files(path)],
         }
+
+    def opened(
+        self, source: Path | str, *, travels: bool, carry: Sequence[str] | None = None
+    ) -> tuple[Table | TableFile, Table | None]:
+        """Open a catalogue file: what is read of it, and the columns that travel to tables of its objects.
+
+        Parameters
+        ----------
+        source : path
+        travels : bool
+            Whether such tables are written. Where not, only the columns that are used come into memory.
+        carry : sequence of str, optional
+            Columns that travel, beside the positions; all where not given.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or columns to carry are not there or go nowhere.
+        """
+        if carry is not None and not travels:
+            raise InputError("--carry needs --at-objects or --bao, whose tables get the columns")
+        if travels and carry is None:
+            table = read_table(source)
+            return table, table
+        if self.survey is None:
+            opened = TableFile(source, box_columns(self.columns, velocities=False))
+        else:
+            opened = TableFile(source, survey_columns(self.survey))
+        if carry is None:
+            return opened, None
+        if self.survey is None:
+            positions = position_columns(opened, self.columns)
+        else:
+            positions = find_columns(opened, ("ra", "dec", "z"), columns=self.survey.columns) or []
+        return opened, opened.select(list(dict.fromkeys([*positions, *carry])))
+
+
+def read_with(
+    options: CatalogueOptions,
+    table: Table | TableFile,
+    *,
+    cosmology: Cosmology,
+    cell_size: float,
+    reconstructor: Reconstructor,
+    memory: int | str | None,
+) -> tuple[Catalogue, SurveyCatalogue | None, tuple[float, float] | None]:
+    """Return the catalogue, of a survey also the position of every row of the table, and its limits [Mpc/h].
+
+    Rows that the catalogue leaves out have a position too. Galaxies of groups that a survey collapses stand at the
+    distance of their group: the flow is that of the group.
+    """
+    if options.survey is not None:
+        sample = read_survey(table, options.survey, cosmology=cosmology)
+        box = sample.box(cell_size=cell_size)
+        fitting(reconstructor, box, memory=memory, in_pieces=True)
+        made = to_catalogue(sample, box)
+        near, far = sample.n_of_r.distances[[0, -1]].tolist()
+        catalogue = made.catalogue
+        if options.redshift is not None:
+            catalogue = catalogue.replace(redshift=options.redshift, light_cone=False)
+        return catalogue, made, (near, far)
+    assert options.box_size is not None  # CatalogueOptions demands one of the two
+    catalogue = read_catalogue(
+        table,
+        box=Box(options.box_size, origin=options.origin or (0.0, 0.0, 0.0), periodic=options.periodic),
+        line_of_sight=options.line_of_sight,
+        space=options.space,
+        redshift=options.redshift,
+        columns=options.columns,
+        observer=options.observer,
+        velocities=False,
+    )
+    return catalogue, None, None

@@ -78,16 +78,16 @@ def find_groups_file(
             check_output(path, overwrite=force, inputs=read, option=option)
     if len({path.expanduser().resolve() for path in outputs}) < len(outputs):
         raise InputError("--out and --members must be files of their own, got one name twice")
-    table = read_table(source)
-    if members is not None:
+    table = None if members is None else read_table(source)
+    if table is not None and members is not None:
         require_held(table, members, added=("group",))
-    sample = read_survey(table, survey, cosmology=cosmology)
+    sample = read_survey(source if table is None else table, survey, cosmology=cosmology)
     groups = sample.groups()
     record = provenance(
         {"survey": survey.model_dump(mode="json"), "cosmology": cosmology_settings(cosmology)}, inputs=inputs
     )
     tables = [_group_table(groups, cosmology=cosmology)]
-    if members is not None:
+    if table is not None:
         tables.append(_member_table(table, groups, sample))
     with ExitStack() as stack:  # every output is whole under its temporary name before the first is renamed
         for path, made in zip(outputs, tables, strict=True):

@@ -79,42 +79,52 @@ def make_reconstructor(
     return reconstructor, reconstructor.card
 
 
+def asked_for(model: str | Path | None, *, device: Device) -> tuple[Reconstructor | None, ModelCard | None]:
+    """Return what `make_reconstructor` does; of the default, which `settle` chooses and loads, the card alone."""
+    if model is not None:
+        return make_reconstructor(model, device=device)
+    choose_device(device)  # its own error
+    card = read_card(find_model(DEFAULT_MODEL))
+    assert isinstance(card, ModelCard)
+    return None, card
+
+
 def settle(
-    reconstructor: Reconstructor,
+    reconstructor: Reconstructor | None,
     card: ModelCard | None,
     catalogue: Catalogue,
     *,
-    default: bool,
     cells: int,
     cosmology: Cosmology,
+    device: Device = "auto",
     drawn: bool = False,
 ) -> tuple[Reconstructor, list[str]]:
     """Return what a catalogue is reconstructed by, and where the catalogue lies outside the model's range.
 
-    The iterative FFT and the Wiener filter get the catalogue's bias. The latter takes the place of a `default` network
-    that was not measured to win there, with an `OutOfRangeWarning`; within the range of `SPECIALIST` that one does,
-    unless it shall be `drawn` from and does not know what it leaves.
+    The iterative FFT and the Wiener filter get the catalogue's bias. Where no reconstructor was asked for, the card's
+    is loaded; within the range of `SPECIALIST` that one is, unless it shall be `drawn` from and does not know what it
+    leaves; where neither was measured to win the Wiener filter answers, with an `OutOfRangeWarning`.
     """
     from peculiar.inference.card_range import outside_limits, range_texts
-    from peculiar.inference.reconstructor import NeuralReconstructor
     from peculiar.linear import IterativeFFT, MultiTracerWiener
 
     if isinstance(reconstructor, IterativeFFT | MultiTracerWiener):
         return reconstructor.fitted(catalogue, cosmology=cosmology), []
     if card is None:
+        assert reconstructor is not None  # the default has a card
         return reconstructor, []
-    if default and isinstance(reconstructor, NeuralReconstructor) and catalogue.box.periodic:
+    if reconstructor is None and catalogue.box.periodic:
         special = read_card(find_model(SPECIALIST))
         assert isinstance(special, ModelCard)
         known = special.residuals is not None or not drawn
         if known and not outside_limits(special, catalogue, cells=cells, cosmology=cosmology):
-            device: Device = "cuda" if reconstructor.device.type == "cuda" else "cpu"
-            reconstructor, card = make_reconstructor(SPECIALIST, device=device)
-            assert card is not None  # it is a network
+            card = special
     texts = range_texts(card, catalogue, cells=cells, cosmology=cosmology)
-    limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology) if default else []
-    if not limits:
+    if reconstructor is not None:
         return reconstructor, texts
+    limits = outside_limits(card, catalogue, cells=cells, cosmology=cosmology)
+    if not limits:
+        return make_reconstructor(card.name, device=device)[0], texts
     chosen = MultiTracerWiener().fitted(catalogue, cosmology=cosmology)
     warnings.warn(
         f"{'; '.join(limits)}: reconstructed by 'wiener' with a bias of {chosen.bias:.3g}; name the model to have it "
@@ -205,9 +215,9 @@ def reconstruct(
     >>> fields.at_objects().velocities  # km/s, (n, 3), at their real-space positions  # doctest: +SKIP
     """
     catalogue.require_objects()
-    card: ModelCard | None = None
+    reconstructor: Reconstructor | None
     if model is None or isinstance(model, (str, Path)):
-        reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
+        reconstructor, card = asked_for(model, device=device)
     else:
         reconstructor, card = model, getattr(model, "card", None)
     if cells is None:
@@ -216,12 +226,10 @@ def reconstruct(
         cells = mesh_cells(catalogue.box, cell_size=card.cell_size if card else CELL_SIZE)
     if cosmology is None:
         cosmology = card.training_cosmology if card else PRESETS["xiao2024"]
-    reconstructor, texts = settle(
-        reconstructor, card, catalogue, default=model is None, cells=cells, cosmology=cosmology
-    )
-    reconstructor = fitting(reconstructor, catalogue.box.with_cells(cells), memory=memory)
-    fields = reconstructor.reconstruct(catalogue, cells=cells, cosmology=cosmology)
-    return reconstructed(catalogue, fields, by=reconstructor, cosmology=cosmology, warnings=texts)
+    settled, texts = settle(reconstructor, card, catalogue, cells=cells, cosmology=cosmology, device=device)
+    by = fitting(settled, catalogue.box.with_cells(cells), memory=memory)
+    fields = by.reconstruct(catalogue, cells=cells, cosmology=cosmology)
+    return reconstructed(catalogue, fields, by=by, cosmology=cosmology, warnings=texts)
 
 
 def reconstructed(

@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from peculiar.catalogues import (
-    read_catalogue,
-    read_survey,
-    read_table,
-    to_catalogue,
-    write_table,
-)
+from peculiar.catalogues import write_table
 from peculiar.catalogues.added import TOLD_COLUMNS, with_columns
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.read import has_units, position_columns
-from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.tables import table_files, table_format
-from peculiar.core import PRESETS, Box, Catalogue, Cosmology, InputError, Reconstructor
+from peculiar.core import PRESETS, Cosmology, InputError, Reconstructor
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.cosmology import SPEED_OF_LIGHT
 from peculiar.core.limits import Device
+from peculiar.core.memory import allowed_memory
 from peculiar.core.output import atomic_output, check_output, require_space
 from peculiar.core.provenance import provenance
 from peculiar.core.workers import Workers, require_workers
@@ -44,14 +38,14 @@ from peculiar.inference.query_result import (
 from peculiar.linear import MultiTracerWiener
 from peculiar.linear.reliability import require_edges
 from peculiar.workflows.bao import BaoOptions, shifted_tables
-from peculiar.workflows.catalogue_options import CatalogueOptions
+from peculiar.workflows.catalogue_options import CatalogueOptions, read_with
 from peculiar.workflows.drawing import DrawOptions
 from peculiar.workflows.field_files import InPieces, save_pieces, save_whole
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.reconstruct import (
     CELL_SIZE,
+    asked_for,
     fitting,
-    make_reconstructor,
     mesh_cells,
     reconstructed,
     settle,
@@ -59,8 +53,6 @@ from peculiar.workflows.reconstruct import (
 )
 
 if TYPE_CHECKING:
-    from astropy.table import Table
-
     from peculiar.linear.reliability import Amplitude
 
 
@@ -84,6 +76,7 @@ def reconstruct_file(
     cells: int | None = None,
     cosmology: Cosmology | None = None,
     objects: Path | str | None = None,
+    carry: Sequence[str] | None = None,
     hdf5: Path | str | None = None,
     errors: bool = False,
     amplitude: Amplitude = "mean",
@@ -115,6 +108,8 @@ def reconstruct_file(
         By default the model's training cosmology.
     objects : path, optional
         Table of the input's rows and columns with what was reconstructed at each.
+    carry : sequence of str, optional
+        Columns of the input that tables of its objects get, beside the positions; all where not given.
     hdf5 : path, optional
         The fields as HDF5 as well.
     errors : bool
@@ -163,6 +158,7 @@ def reconstruct_file(
         )
     require_unseen(unseen)
     require_workers(workers)
+    allowed_memory(memory)  # its own error
     if vpec and (options.survey is None or objects is None):
         raise InputError("--vpec needs a survey (--sky) and --at-objects, whose table gets its columns")
     if vpec and not errors:
@@ -171,47 +167,50 @@ def reconstruct_file(
     if assessed:
         require_edges(options.survey is None and options.periodic)
     drawn.require_mean(amplitude)
-    table = read_table(source)
-    if objects is not None:
+    opened, table = options.opened(source, carry=carry, travels=objects is not None or bool(shifted.outputs))
+    if table is not None:
+        shifted.check(table, options.survey)
+    if table is not None and objects is not None:
         of_field = ["v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
         require_held(table, objects, added=(*TOLD_COLUMNS, *of_field, *flags, *drawn.columns))
-    shifted.check(table, options.survey)
-    reconstructor, card = make_reconstructor(model or DEFAULT_MODEL, device=device)
-    drawn.require(reconstructor)
+    named, card = asked_for(model, device=device)
+    if named is not None:
+        drawn.require(named)
     cosmology = cosmology or (card.training_cosmology if card else PRESETS["xiao2024"])
     # Surveys are wide: of the cells that a network knows they have the largest.
     known = (card.cell_size, card.cell_size_range[1]) if card else (CELL_SIZE, CELL_SIZE)
     cell_size = known[options.survey is not None]
-    catalogue, made, limits = _read(
-        table,
+    catalogue, made, limits = read_with(
         options,
+        opened,
         cosmology=cosmology,
         cell_size=cell_size,
         # A default network hands over where it was not measured to win: the least that is taken is what this takes.
-        reconstructor=MultiTracerWiener() if model is None else reconstructor,
+        reconstructor=MultiTracerWiener() if named is None else named,
         memory=memory,
     )
     catalogue.require_objects()
     positions = catalogue.positions if made is None else made.positions
     if announce is not None and options.survey is None:
-        names = position_columns(table, options.columns)
-        if not has_units(table, names):
+        names = position_columns(opened, options.columns)
+        if not has_units(opened, names):
             announce(
                 f"peculiar: {', '.join(names)} without a unit are taken as comoving Mpc/h: "
                 f"{catalogue.number_density:.3g} objects per (Mpc/h)^3"
             )
+    del opened  # columns that are not written are used no more
     if cells is None:
         has_mesh = catalogue.box.cells is not None
         cells = max(catalogue.box.shape) if has_mesh else mesh_cells(catalogue.box, cell_size=cell_size)
     mesh = catalogue.box.with_cells(cells)
     reconstructor, outside_range = settle(
-        reconstructor,
+        named,
         card,
         catalogue,
-        default=model is None,
         cells=cells,
         cosmology=cosmology,
+        device=device,
         drawn=bool(drawn),
     )
     fitted = fitting(reconstructor, mesh, memory=memory, workers=workers, in_pieces=not assessed)
@@ -261,7 +260,7 @@ def reconstruct_file(
             asked = None if objects is None else positions
             of_draws = drawn.save(whole or result, paths[0], positions=asked, unseen=unseen)
             advance(1)
-            if objects is not None:
+            if objects is not None and table is not None:
                 values = result.at_objects(positions)
                 outside = values.outside
                 if values.unseen is not None:
@@ -277,16 +276,21 @@ def reconstruct_file(
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
                 answers = with_columns(table, added)
                 write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
-            for path, moved in shifted_tables(
-                shifted,
-                table,
-                catalogue,
-                cells=cells,
-                cosmology=cosmology,
-                columns=options.columns,
-                survey=options.survey,
-                made=made,
-            ):
+            moved_tables = (
+                ()
+                if table is None
+                else shifted_tables(
+                    shifted,
+                    table,
+                    catalogue,
+                    cells=cells,
+                    cosmology=cosmology,
+                    columns=options.columns,
+                    survey=options.survey,
+                    made=made,
+                )
+            )
+            for path, moved in moved_tables:
                 temporary = stack.enter_context(atomic_output(path, overwrite=force))
                 write_table(temporary, moved, kind=table_format(path), provenance=made_by)
         advance(1)
@@ -332,44 +336,6 @@ def _check_outputs(
         taken[resolved] = name
         check_output(path, overwrite=force, inputs=read, option=name)
     return tuple(Path(path) for path in (out, hdf5) if path is not None)
-
-
-def _read(
-    table: Table,
-    options: CatalogueOptions,
-    *,
-    cosmology: Cosmology,
-    cell_size: float,
-    reconstructor: Reconstructor,
-    memory: int | str | None,
-) -> tuple[Catalogue, SurveyCatalogue | None, tuple[float, float] | None]:
-    """Return the catalogue, of a survey also the position of every row of the table, and its limits [Mpc/h].
-
-    Rows that the catalogue leaves out have a position too. Galaxies of groups that a survey collapses stand at the
-    distance of their group: the flow is that of the group.
-    """
-    if options.survey is not None:
-        sample = read_survey(table, options.survey, cosmology=cosmology)
-        box = sample.box(cell_size=cell_size)
-        fitting(reconstructor, box, memory=memory, in_pieces=True)
-        made = to_catalogue(sample, box)
-        near, far = sample.n_of_r.distances[[0, -1]].tolist()
-        catalogue = made.catalogue
-        if options.redshift is not None:
-            catalogue = catalogue.replace(redshift=options.redshift, light_cone=False)
-        return catalogue, made, (near, far)
-    assert options.box_size is not None  # CatalogueOptions demands one of the two
-    catalogue = read_catalogue(
-        table,
-        box=Box(options.box_size, origin=options.origin or (0.0, 0.0, 0.0), periodic=options.periodic),
-        line_of_sight=options.line_of_sight,
-        space=options.space,
-        redshift=options.redshift,
-        columns=options.columns,
-        observer=options.observer,
-        velocities=False,
-    )
-    return catalogue, None, None
 
 
 def _settings(

@@ -300,3 +300,10 @@ def test_columns_that_are_not_read_do_not_stop_a_run(table):
     table["vx"] = np.nan
     table.remove_column("vy")
     assert read_catalogue(table, box=BOX, redshift=0.59, velocities=False).velocities is None
+
+
+def test_positions_that_rounding_puts_past_a_face(table):
+    table["x"][0], table["y"][1] = np.float32(100.00001), -1e-7
+    for periodic in (True, False):
+        halos = read_catalogue(table, box=Box(100.0, periodic=periodic), redshift=0.5)
+        assert halos.box.contains(halos.positions).all()

@@ -1,11 +1,14 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutOfRangeWarning
 from peculiar.fields.objects import DISPERSION, at_objects
-from peculiar.linear import IterativeFFT
-from peculiar.workflows.reconstruct import make_reconstructor, mesh_cells, reconstruct
+from peculiar.inference.reconstructor import NeuralReconstructor
+from peculiar.linear import IterativeFFT, MultiTracerWiener
+from peculiar.workflows.reconstruct import asked_for, make_reconstructor, mesh_cells, reconstruct, settle
 
 COSMOLOGY = PRESETS["xiao2024"]
 
@@ -155,3 +158,19 @@ def test_a_catalogue_outside_the_range_of_the_default_is_handed_over_to_the_wien
     with pytest.warns(OutOfRangeWarning, match="range of model 'general'"):
         named = reconstruct(points, model="general")
     assert "density_least_squares" in named
+
+
+def test_only_the_model_that_answers_is_loaded(monkeypatch):
+    loaded = []
+    real = NeuralReconstructor.load
+    monkeypatch.setattr(NeuralReconstructor, "load", lambda name: loaded.append(str(name)) or real(name))
+    random = np.random.default_rng(3)
+    places, masses = random.uniform(0, 37.5, (400, 3)), random.random(400)
+    answers = {"wiener": (400, 0.59), "residual": (158, 0.59), "general": (158, 0.1)}
+    for name, (count, redshift) in answers.items():
+        catalogue = Catalogue(places[:count], box=Box(37.5), redshift=redshift, masses=masses[:count])
+        default = asked_for(None, device="cpu")
+        with pytest.warns(OutOfRangeWarning) if name == "wiener" else nullcontext():
+            chosen, _ = settle(*default, catalogue, cells=16, cosmology=COSMOLOGY)
+        assert isinstance(chosen, MultiTracerWiener) if name == "wiener" else chosen.name == name
+    assert loaded == ["residual", "general"]
