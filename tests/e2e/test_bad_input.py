@@ -6,6 +6,8 @@ import os
 import healpy
 import numpy as np
 import pytest
+import torch
+import typer
 from astropy.table import Table, vstack
 
 OUTPUTS = ("--out", "out.zarr", "--at-objects", "objects.fits")
@@ -222,3 +224,17 @@ def test_full_disk(refused, catalogue, tmp_path, monkeypatch, writer):
 )
 def test_options(refused, catalogue, options, words):
     assert words in refused("reconstruct", catalogue, *MODEL, *OUTPUTS, *options)
+
+
+def test_a_gpu_that_is_not_there(refused, monkeypatch):
+    """Every command that computes says so before it reads anything."""
+    from peculiar.cli import app
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name, command in typer.main.get_command(app).commands.items():
+        if not any(param.name == "device" for param in command.params):
+            continue
+        needed = [param for param in command.params if param.required]
+        given = [f"{param.opts[0]}=1" if param.opts[0].startswith("-") else "1" for param in needed]
+        line = refused(name, *given, "--device", "cuda")
+        assert "device must be auto, cpu, or cuda where torch sees a GPU, got 'cuda': leave it out" in line

@@ -21,7 +21,7 @@ from peculiar.simulate.particle_mesh import Steps, evolve
 from peculiar.workflows.reconstruct import make_reconstructor
 from peculiar.workflows.train import device_changes
 
-COMPUTE = {"emulate", "evaluate", "flow", "paint", "reconstruct", "simulate", "train", "tune"}
+COMPUTE = {"demo", "emulate", "evaluate", "flow", "paint", "reconstruct", "simulate", "train", "tune"}
 COSMOLOGY = PRESETS["xiao2024"]
 NETWORKS = 0.01
 """Error of a network on a GPU over the rms; `residual` in bf16 and in float32 differs by 0.006 at most."""

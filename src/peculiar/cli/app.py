@@ -117,9 +117,23 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 _MOST = 1_000_000
 
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+
+
+def _seen(device: Literal["auto", "cpu", "cuda"]) -> str:
+    """Refuse a GPU that is not there before anything else is read."""
+    if device == "cuda":
+        from peculiar.core.limits import choose_device
+
+        choose_device(device)
+    return device
+
+
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
-    typer.Option(help="What networks and meshes are computed on; auto takes a GPU where torch sees one."),
+    typer.Option(
+        help="What networks and meshes are computed on; auto takes a GPU where torch sees one.",
+        callback=_seen,
+    ),
 ]
 
 

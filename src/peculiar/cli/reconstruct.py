@@ -306,11 +306,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Directory; an earlier demo there is replaced.")] = Path(
         "runs/demo"
     ),
+    device: Device = "auto",
 ) -> None:
     """Reconstruct the SDSS DR7 example and a simulated box, and write a report."""
     from peculiar.workflows.demo import demo as show
 
-    made = show(out)
+    made = show(out, device=device)
     for line in made.headlines:
         typer.echo(line)
     typer.echo(f"{made.report}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from peculiar.catalogues import load_survey
 from peculiar.core import InputError, OutOfRangeWarning
+from peculiar.core.limits import Device
 from peculiar.core.output import atomic_output, check_output
 from peculiar.core.provenance import provenance
 from peculiar.evaluation.record import Evaluation
@@ -41,7 +42,7 @@ class Demo:
     headlines: tuple[str, ...]
 
 
-def demo(out: str | Path = "runs/demo") -> Demo:
+def demo(out: str | Path = "runs/demo", *, device: Device = "auto") -> Demo:
     """Reconstruct the SDSS DR7 example and a simulated box with known truth, and write a report about both.
 
     Parameters
@@ -49,6 +50,8 @@ def demo(out: str | Path = "runs/demo") -> Demo:
     out : path
         Directory for the fields (``sdss_dr7.zarr``), the galaxies with their velocities (``sdss_dr7_galaxies.fits``),
         the scores (``evaluation/``) and ``report.html``. An earlier demo there is replaced.
+    device : "auto", "cpu" or "cuda"
+        Of networks.
 
     Raises
     ------
@@ -76,6 +79,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
                 out=fields,
                 options=CatalogueOptions(survey=load_survey(SURVEY)),
                 objects=galaxies,
+                device=device,
             )
             caught += [f"SDSS DR7: {warning.message}" for warning in seen]
         evaluate(
@@ -84,6 +88,7 @@ def demo(out: str | Path = "runs/demo") -> Demo:
             models=[SPECIALIST, DEFAULT_MODEL, *CLASSICAL],
             satellite_fraction=SATELLITES,
             figures=False,
+            device=device,
         )
         report(
             [fields, temporary / "evaluation"],
