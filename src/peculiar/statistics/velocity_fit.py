@@ -9,8 +9,10 @@ Strauss & Willick 1995, Willick et al. 1997; with fields as in Carrick et al. 20
 with v(r; z) the radial velocity that gives an object at r its redshift, and p(r) ~ r^2 (1 + delta)^bias n(r). It is
 not changed by any selection on redshift and direction, and p(r) is the correction for Malmquist bias.
 
-A field that is known by draws of it alone has the mean of P(mu | z) over them: sigma_v is then that of motions about
-the true field, without the field's own error. Errors of a field go together at neighbouring objects, so that objects
+A field that is known by draws of it alone has the mean of both integrals over them, so that a draw counts by how likely
+it makes the redshift: sigma_v is then that of motions about the true field, without the field's own error. The
+logarithm of a mean over N draws is too low by half its relative variance, to first order in 1 / N, which is added.
+Errors of a field go together at neighbouring objects, so that objects
 drawn anew say too little of what they do to the parameters: each draw stands for the truth in turn, and moduli as it
 gives them are fitted by all others.
 """
@@ -131,7 +133,7 @@ def fit_velocities(
     log_prior : (n, m), optional
         ln p(r); by default that of objects that follow the matter, `SightLines.log_prior`.
     drawn : sequence of (SightLines, (n, m))
-        Draws of the field, at the same places, each with its ln p(r): each object's likelihood is the mean over them.
+        Draws of the field, at the same places, each with its ln p(r): the integrals are means over them.
     sigma_v : float, optional
         Held at this value [km/s]; fitted where not given.
     external : bool
@@ -242,33 +244,28 @@ class _Likelihood:
 
     def terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return each object's log-likelihood, (n,), and its gradient in the minimiser's variables, (n, 6)."""
-        found = [self._terms(x, *one) for one in self.fields]
-        each = np.array([logarithm for logarithm, _ in found])
-        log_sum, share = _normalise(each.T)
-        gradients = np.einsum("nd,dnp->np", share, np.array([gradient for _, gradient in found]))
-        return log_sum - np.log(len(found)), gradients
+        before, after = zip(*(self._terms(x, *one) for one in self.fields), strict=True)
+        (log_b, by_b), (log_a, by_a) = _mean_of_draws(before), _mean_of_draws(after)
+        constant = np.log(2 * np.pi * self.sample.modulus_error**2) / 2
+        return log_a - log_b - constant, (by_a - by_b) * _SCALES
 
     def _terms(
         self, x: np.ndarray, sight: SightLines, log_prior: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Return ln P(z) and ln P(mu, z) of each object by one field, each with its gradient, (n,) and (n, 6)."""
         sigma, zero_point = _physical(x)[[_SIGMA, 5]]
-        velocity, n = sight.velocity, self.sample.directions
         before, u = self._places(x, sight, log_prior)
         t = self.excess - zero_point
         after = before - self.precision * t**2 / 2  # given the distance modulus too
-        (log_b, b), (log_a, a) = _normalise(before), _normalise(after)
-        difference = a - b
-        by_u = (difference * u).sum(axis=1) / sigma
-        gradients = np.column_stack(
-            [
-                (difference * u * velocity).sum(axis=1) / sigma,
-                by_u[:, None] * n,
-                (difference * u**2).sum(axis=1),
-                (a * t * self.precision).sum(axis=1),
-            ]
-        )
-        constant = np.log(2 * np.pi * self.sample.modulus_error**2) / 2
-        return log_a - log_b - constant, gradients * _SCALES
+
+        def integral(log_weight: np.ndarray, by_zero_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            total, share = _normalise(log_weight)
+            by_u = (share * u).sum(axis=1) / sigma
+            by_beta = (share * u * sight.velocity).sum(axis=1) / sigma
+            others = ((share * u**2).sum(axis=1), (share * by_zero_point).sum(axis=1))
+            return total, np.column_stack([by_beta, by_u[:, None] * self.sample.directions, *others])
+
+        return integral(before, np.zeros_like(t)), integral(after, t * self.precision)
 
     def _places(
         self, x: np.ndarray, sight: SightLines, log_prior: np.ndarray
@@ -285,6 +282,18 @@ def _normalise(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weight = np.exp(log_weight - peak)
     total = weight.sum(axis=1, keepdims=True)
     return (peak + np.log(total))[:, 0], weight / total
+
+
+def _mean_of_draws(terms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logarithm of the mean of what has these logarithms, (n,) of each draw, and its gradient (n, 6)."""
+    logarithms, gradients = (np.array(one) for one in zip(*terms, strict=True))
+    count = len(logarithms)
+    log_sum, share = _normalise(logarithms.T)
+    more = 1 / max(count - 1, 1)
+    unequal = more / 2 * (count * (share**2).sum(axis=1) - 1)
+    mean = np.einsum("nd,dnp->np", share, gradients)
+    apart = np.einsum("nd,dnp->np", share**2, gradients - mean)
+    return log_sum - np.log(count) + unequal, mean + more * count * apart
 
 
 def _physical(x: np.ndarray) -> np.ndarray:
