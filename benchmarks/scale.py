@@ -174,7 +174,7 @@ ROWS = {
         "15 min, 12 GB",
     ),
     "box-2000": Row(
-        "2000 Mpc/h periodic, 4 million halos, 512^3",
+        "2000 Mpc/h periodic, 4 million halos, 512^3, default network",
         box(4_000_000, 2000.0),
         ("--box", "2000", "--cells", "512"),
         "15 min, 12 GB",
