@@ -14,7 +14,7 @@ from jaxtyping import Complex, Float
 from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.fields.calculus import displacement_component
 from peculiar.fields.fourier import to_real_
-from peculiar.linear.light_cone import velocity_factor
+from peculiar.linear.light_cone import AlongDistance, on_mesh, velocity_factor
 from peculiar.linear.overdensity import fourier_box
 
 COMPONENTS = ("x", "y", "z")
@@ -39,6 +39,8 @@ class EstimatedMatter:
         The flow's modes are those of the overdensity times exp(-k slowness).
     surroundings : Tensor (3, x, y, z), optional
         Displacement [Mpc/h] that other matter adds.
+    growth : AlongDistance or float
+        By which both are multiplied: of waves along a light cone, over that at the epoch of the modes.
     """
 
     modes: Complex[torch.Tensor, "X Y half"]
@@ -46,12 +48,13 @@ class EstimatedMatter:
     box: Box
     slowness: float = 0.0
     surroundings: Float[torch.Tensor, "3 x y z"] | None = None
+    growth: AlongDistance | float = 1.0
 
     def density(self, *, used_up: bool = False) -> Float[torch.Tensor, "1 x y z"]:
         """Return the overdensity, `used_up` as in `displacement`."""
         out = torch.empty(1, *self.box.shape)
         to_real_(self.modes if used_up else self.modes.clone(), self.fourier.shape, out=out[0])
-        return out
+        return out.mul_(on_mesh(self.growth, self.box))
 
     def displacement(
         self, axis: int, *, out: Float[torch.Tensor, "x y z"] | None = None, used_up: bool = False
@@ -79,6 +82,7 @@ class EstimatedMatter:
             out=out,
             used_up=used_up,
         )
+        out.mul_(on_mesh(self.growth, self.box))
         return out if self.surroundings is None else out.add_(self.surroundings[axis])
 
 

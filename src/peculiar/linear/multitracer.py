@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from peculiar.linear.clustering import (
     window_at,
 )
 from peculiar.linear.iterative import move_back
-from peculiar.linear.light_cone import AlongDistance, bias_evolution, on_mesh
+from peculiar.linear.light_cone import AlongDistance, bias_evolution, of_epoch, on_mesh
 from peculiar.linear.optimal_weights import optimal_weights
 from peculiar.linear.overdensity import fourier_box, overdensity, sampling
 from peculiar.linear.smoothing import best_smoothing, flow_bias, slowness
@@ -76,7 +77,8 @@ class MultiTracerWiener(Classical):
     with S the linear power, M the cells that are observed and N the noise in each. In a periodic box it is
     b P / (b^2 P + N) of each wave; else conjugate gradients invert the bracket (`wiener_weights`), cells that are
     observed sparsely count by their noise, and the result reaches beyond the edge: the flow of what was not seen is in
-    it. The flow's waves are those of matter times exp(-k / k_d), as matter falls in more slowly on small scales
+    it. On a light cone b holds the growth of waves since the median epoch, by which the result is then multiplied. The
+    flow's waves are those of matter times exp(-k / k_d), as matter falls in more slowly on small scales
     (`best_smoothing`).
 
     Parameters
@@ -123,7 +125,8 @@ class MultiTracerWiener(Classical):
         grid = sampling(catalogue, cells, sparsest=SPARSEST)
         fourier, covered = grid.fourier, grid.covered
         share = 1 + EXCESS_SHARE * (found.excess - 1)
-        bias_here = on_mesh(moved.evolution, fourier)
+        growth = of_epoch(catalogue, _growth_since(catalogue.redshift, cosmology), cosmology=cosmology)
+        bias_here = on_mesh(moved.evolution, fourier) * on_mesh(growth, fourier)
         delta = overdensity(moved.positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
         noise: float | None = None
         if covered is None:
@@ -152,7 +155,11 @@ class MultiTracerWiener(Classical):
 
         filter_(modes, fourier, weight)
         return EstimatedMatter(
-            modes, fourier, catalogue.box.with_cells(cells), slowness(cosmology, catalogue.redshift)
+            modes,
+            fourier,
+            catalogue.box.with_cells(cells),
+            slowness(cosmology, catalogue.redshift),
+            growth=growth,
         )
 
     def moved(self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> MovedTracers:
@@ -179,3 +186,9 @@ class MultiTracerWiener(Classical):
     def flow_memory(self, box: Box) -> int:
         """See `Classical.flow_memory`."""
         return super().flow_memory(box) if box.periodic else _BYTES_OF_SURVEYS * fourier_box(box).cell_count
+
+
+def _growth_since(epoch: float, cosmology: Cosmology) -> Callable[[float], float]:
+    """Return the growth of waves at a redshift over that at an epoch."""
+    then = cosmology.growth(epoch)
+    return lambda redshift: cosmology.growth(redshift) / then
