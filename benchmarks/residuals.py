@@ -1,14 +1,15 @@
 """What a model leaves of density and velocity in boxes that it did not learn from: what draws are made of.
 
-    python benchmarks/residuals.py general runs/dense runs/wide --seeds 501 502
+    python benchmarks/residuals.py general runs/flow:1-3,501 runs/dense:501-502 runs/wide:501 runs/xiao:501-502
 
 Each run may have several redshifts. Of every box samples are drawn that differ in density, satellites and what is known
 of masses: those that it holds, and of these every second from one on, which moves from box to box. Each is
 reconstructed and measured; the coefficients of `peculiar.inference.card_values.Residuals` are least squares over all of
-them. They go into the card of the model (of a classical one into a file of the package). Rows of single samples are
-kept in a file (`--rows`) by the model's checksum, so that a run that was stopped goes on. Of two boxes of 187.5 Mpc/h
-at five redshifts and one of 450 Mpc/h at three, 34 samples took 137 s of processor time with `general`, 15 s with
-`wiener`.
+them, of single shells with weights by their waves: small boxes tell little of the longest. They go into the card of the
+model (of a classical one into a file of the package). Rows of single samples are kept in a file (`--rows`) by the
+model's checksum, so that a run that was stopped goes on. Of four boxes of 256 Mpc/h, two of 187.5 Mpc/h at five
+redshifts, one of 450 Mpc/h at three and two of 225 Mpc/h, 58 samples took 350 s of processor time with `general`, 26 s
+with `wiener`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from scipy.optimize import curve_fit
 
+from peculiar.cli.app import ranges
 from peculiar.core import Catalogue, OutOfRangeWarning
 from peculiar.core.output import atomic_output
 from peculiar.core.provenance import checksum
@@ -43,6 +45,8 @@ K = np.sqrt(EDGES[1:] * EDGES[:-1])
 LARGE = 0.65  # h/Mpc; smaller waves take no part in what is smooth in k
 MODEL_ERROR = 0.03  # of what is smooth
 RIDGE = 1.0  # samples' worth of no dependence
+FLOW = 0.06  # h/Mpc, where velocities have most of their power
+SCATTER = 0.3  # from sample to sample of what is tabulated at each k; waves of a shell add theirs
 SAMPLES = (  # (h/Mpc)^3, satellites, masses, thinned
     (3e-3, 0.0, True, False),
     (1e-3, 0.2, True, False),
@@ -111,6 +115,7 @@ def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any
     of_slope = smooth & (slope > 0)
     curve = np.polyfit(ln_k[of_slope], np.log(slope[of_slope]), 2, w=1 / noise[of_slope])
 
+    left_power = shells.mean(power.painted * (1 - power.known(np.exp(ln_a), b)))
     v, w = (to_fourier(one.data / factor) for one in (fields["velocity"], box.velocity))
     of_v, with_w = (sum(cross(x, y) for x, y in zip(v, one, strict=True)) for one in (v, w))
     line = np.polyfit(ln_k[smooth], (with_w / of_v)[smooth], 1, w=1 / noise[smooth])
@@ -138,9 +143,10 @@ def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any
         "known": [float(ln_a), float(b)],
         "density": curve.tolist(),
         "velocity": line.tolist(),
-        "transfer": filled(np.log(np.maximum(of_flow, 1e-30) / np.maximum(of_density, 1e-30))),
+        "transfer": filled(np.log(np.maximum(of_flow, 1e-30) / left_power)),
         "rotation": filled(1 - along / np.maximum(across, 1e-30)),
         "coherence": filled(together),
+        "modes": filled(shells.modes),
     }
 
 
@@ -156,17 +162,29 @@ def fitted(rows: Sequence[dict[str, Any]]) -> Residuals:
     mean, scale = logarithms.mean(axis=0), np.maximum(logarithms.std(axis=0), 1e-3)
     unit = np.column_stack([np.ones(len(rows)), (logarithms - mean) / scale])
     ridge = np.diag([0.0, *[RIDGE] * len(mean)])
-    rest: dict[str, np.ndarray] = {}
+    of_waves = 1 / (1 + 2 / (SCATTER**2 * np.array([row["modes"] for row in rows])))
+    free = max(len(rows) - unit.shape[1], 1) / len(rows)
+    left: dict[str, np.ndarray] = {}
 
     def coefficients(name: str) -> Any:
         values = np.array([row[name] for row in rows])
-        found = np.linalg.solve(unit.T @ unit + ridge, unit.T @ values)
-        free = max(len(rows) - len(found), 1)
-        rest[name] = np.sqrt(((values - unit @ found) ** 2).sum(axis=0) / free)
-        print(f"{name}: rms of what the coefficients leave {rest[name].round(3)}")
-        found[1:] = (found[1:].T / scale).T
-        found[0] -= mean @ found[1:]
-        return np.round(found.T, 5).tolist()
+        several = values.reshape(len(rows), -1)
+        weight = of_waves if values.shape == of_waves.shape else np.ones_like(several)
+        normal = np.einsum("ri,ro,rj->oij", unit, weight, unit) + ridge
+
+        def solved(wanted: np.ndarray) -> np.ndarray:
+            return np.linalg.solve(normal, np.einsum("ri,ro,ro->oi", unit, weight, wanted)[..., None])[..., 0]
+
+        found = solved(several)
+        for _ in range(20 if name == "transfer" else 0):  # as powers of Gaussian waves: right in their mean
+            expected = unit @ found.T
+            found = solved(expected + np.exp(several - expected) - 1)
+        left[name] = several - unit @ found.T
+        rms = np.sqrt(np.average(left[name] ** 2, axis=0, weights=weight) / free)
+        print(f"{name}: rms of what the coefficients leave {rms.round(3)}")
+        found[:, 1:] /= scale
+        found[:, 0] -= found[:, 1:] @ mean
+        return np.round(found if values.ndim > 1 else found[0], 5).tolist()
 
     names = ("error", "known", "density", "velocity", "transfer", "rotation", "coherence")
     return Residuals(
@@ -174,8 +192,13 @@ def fitted(rows: Sequence[dict[str, Any]]) -> Residuals:
         least=logarithms.min(axis=0).round(4).tolist(),
         most=logarithms.max(axis=0).round(4).tolist(),
         **{name: coefficients(name) for name in names},
-        amplitude=round(float(rest["velocity"][-1]), 4),
+        amplitude=round(float(np.sqrt(np.mean(flow_slope(left["velocity"]) ** 2) / free)), 4),
     )
+
+
+def flow_slope(line: np.ndarray) -> np.ndarray:
+    """Return slopes of velocity where it has most of its power, from their polynomials."""
+    return np.polyval(line.T, scaled_logarithm(FLOW))
 
 
 def write(model: str, table: Residuals) -> Path:
@@ -206,9 +229,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model")
-    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", required=True, help="that the model did not learn from"
+        "runs", nargs="+", help="with the seeds that the model did not learn from, RUN:1-3,501"
     )
     parser.add_argument(
         "--rows", type=Path, help="kept from call to call; residuals-MODEL-CHECKSUM.json where not given"
@@ -217,8 +239,11 @@ def main() -> None:
     file = given.rows or rows_of(given.model)
     kept: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
     used = []
-    paths = [one for run in given.runs for epoch in run_epochs(run) for one in open_run(epoch)]
-    for step, path in enumerate(one for one in paths if seed_of(one) in given.seeds):
+    paths = []
+    for run, _, seeds in (one.rpartition(":") for one in given.runs):
+        wanted = ranges("seeds", seeds)
+        paths += [one for epoch in run_epochs(run) for one in open_run(epoch) if seed_of(one) in wanted]
+    for step, path in enumerate(paths):
         box = SimulatedBox.open(path)
         for label, catalogue in samples(box, step=step):
             name = f"{path}: {label}"

@@ -114,9 +114,11 @@ class Residuals(FrozenValues):
     velocity : two lists of coefficients
         Slope of the true velocity on the answer, such a polynomial.
     amplitude : float
-        Scatter of that slope from sample to sample: all waves of an answer are too large or too small together.
+        Scatter of that slope from sample to sample at 0.06 h/Mpc: all waves of an answer are too large or too small
+        together.
     transfer : coefficients at each k
-        Logarithm of the power of what is left of the velocity's convergence, over that of the density.
+        Logarithm of the power of what is left of the velocity's convergence, over the share of the density's that is
+        not known.
     rotation : coefficients at each k
         Share of what is left of the velocity's power that is across k.
     coherence : coefficients at each k
