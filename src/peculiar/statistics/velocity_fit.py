@@ -10,11 +10,9 @@ with v(r; z) the radial velocity that gives an object at r its redshift, and p(r
 not changed by any selection on redshift and direction, and p(r) is the correction for Malmquist bias.
 
 A field that is known by draws of it alone has the mean of both integrals over them, so that a draw counts by how likely
-it makes the redshift: sigma_v is then that of motions about the true field, without the field's own error. The
-logarithm of a mean over N draws is too low by half its relative variance, to first order in 1 / N, which is added.
-Errors of a field go together at neighbouring objects, so that objects
-drawn anew say too little of what they do to the parameters: each draw stands for the truth in turn, and moduli as it
-gives them are fitted by all others.
+it makes the redshift: sigma_v is then that of motions about the true field, without the field's own error. Errors of a
+field go together at neighbouring objects, so that objects drawn anew say too little of what they do to the parameters:
+each draw stands for the truth in turn, and moduli as it gives them are fitted by all others.
 """
 
 from __future__ import annotations
@@ -287,13 +285,8 @@ def _normalise(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _mean_of_draws(terms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the logarithm of the mean of what has these logarithms, (n,) of each draw, and its gradient (n, 6)."""
     logarithms, gradients = (np.array(one) for one in zip(*terms, strict=True))
-    count = len(logarithms)
     log_sum, share = _normalise(logarithms.T)
-    more = 1 / max(count - 1, 1)
-    unequal = more / 2 * (count * (share**2).sum(axis=1) - 1)
-    mean = np.einsum("nd,dnp->np", share, gradients)
-    apart = np.einsum("nd,dnp->np", share**2, gradients - mean)
-    return log_sum - np.log(count) + unequal, mean + more * count * apart
+    return log_sum - np.log(len(logarithms)), np.einsum("nd,dnp->np", share, gradients)
 
 
 def _physical(x: np.ndarray) -> np.ndarray:

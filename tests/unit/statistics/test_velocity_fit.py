@@ -72,16 +72,6 @@ def test_a_draw_counts_by_how_likely_it_makes_the_redshift():
     np.testing.assert_allclose(both, alone, atol=1e-6)
 
 
-def test_the_logarithm_of_a_mean_over_few_draws_is_that_over_many():
-    from peculiar.statistics.velocity_fit import _mean_of_draws
-
-    draws = 0.6 * np.random.default_rng(0).standard_normal((10, 4000))
-    found, _ = _mean_of_draws([(one, np.zeros((4000, 6))) for one in draws])
-    plain = np.log(np.exp(draws).mean(axis=0))
-    assert found.mean() == pytest.approx(0.18, abs=0.01)  # of infinitely many
-    assert plain.mean() == pytest.approx(0.16, abs=0.01)
-
-
 def test_a_scatter_that_cannot_be_found_is_said_to_be_at_the_limit_and_can_be_given():
     sample, lines = mock(200, error=0.02, sigma_v=5.0)
     found = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=2)
