@@ -22,6 +22,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Cosmology, Field
 from peculiar.core.cosmology import CRITICAL_DENSITY
+from peculiar.core.spheres import log_sigma
 from peculiar.fields.fourier import mode_weights
 from peculiar.fields.paint import paint
 from peculiar.simulate.initial import integer_modes, linear_density, white_noise
@@ -110,30 +111,19 @@ def halofit_boost(cosmology: Cosmology, k: np.ndarray, redshift: float) -> np.nd
     return powers[1] / powers[0]
 
 
-def sigma_of_mass(cosmology: Cosmology, masses: np.ndarray, redshift: float) -> np.ndarray:
-    """Linear rms fluctuation in spheres that hold a mass [Msun/h] on average."""
-    k = np.geomspace(1e-4, 40, 4000)
-    radius = (3 * masses / (4 * np.pi * CRITICAL_DENSITY * cosmology.Omega_m)) ** (1 / 3)
-    x = k * radius[:, None]
-    window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
-    integrand = cosmology.linear_power(k, redshift) * window**2 * k**3 / (2 * np.pi**2)
-    return np.sqrt(np.trapezoid(integrand, np.log(k), axis=1))
-
-
 class MassFunction:
     """Halo abundance by Jenkins et al. 2001, eq. 9 (friends of friends, 0.2), and bias by Tinker et al. 2010."""
 
     def __init__(self, cosmology: Cosmology, redshift: float) -> None:
         self.log_mass = np.linspace(11, 16, 400)
-        sigma = sigma_of_mass(cosmology, 10**self.log_mass, redshift)
-        inverse = -np.log(sigma)
+        inverse = -log_sigma(10**self.log_mass, cosmology, redshift)
         shape = 0.315 * np.exp(-(np.abs(inverse + 0.61) ** 3.8))
         mean_density = CRITICAL_DENSITY * cosmology.Omega_m
         slope = np.gradient(inverse, self.log_mass)
         self.density = shape * mean_density / 10**self.log_mass * slope  # per decade of mass, (h/Mpc)^3
         step = self.log_mass[1] - self.log_mass[0]
         self.above = np.cumsum(self.density[::-1])[::-1] * step
-        self.bias = tinker_bias(COLLAPSE / sigma)
+        self.bias = tinker_bias(COLLAPSE * np.exp(inverse))
 
     def number(self, low: float, high: float) -> float:
         """Halos per (Mpc/h)^3 between two masses [Msun/h]."""

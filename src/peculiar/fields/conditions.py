@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from peculiar.core import Box, Cosmology
 from peculiar.core.channels import Channels
+from peculiar.core.spheres import log_sigma
 
 Task = Literal["reconstruct", "displace", "flow", "paint"]
 """What networks are for: tracers to fields, Lagrangian to N-body displacements, density to flow, density to halos."""
@@ -83,10 +84,23 @@ def _density(given: Circumstances) -> Value:
     return torch.log1p(given.number_density * given.box.cell_size**3 * fraction)
 
 
+def _peak(given: Circumstances) -> Value:
+    """ln of the rms linear density in spheres of 10^13 Msun/h, over 0.3: it tells how biased halos are."""
+    return given.at_epoch(lambda z: float(log_sigma(1e13, given.cosmology, z)) / 0.3)
+
+
+def _steepness(given: Circumstances) -> Value:
+    """ln of the ratio of that rms at 10^12 to that at 10^14 Msun/h, less 0.82, over 0.05: its spread, as 0.3 above."""
+    ratio = log_sigma(1e12, given.cosmology, 0.0) - log_sigma(1e14, given.cosmology, 0.0)
+    return (float(ratio) - 0.82) / 0.05
+
+
 CONDITIONS: Mapping[str, Condition] = {
     "redshift": Condition(lambda given: given.at_epoch(float)),
     "Omega_m": Condition(_matter_density),
     "growth": Condition(_growth),
+    "peak": Condition(_peak),
+    "steepness": Condition(_steepness),
     "cell": Condition(lambda given: math.log(given.box.cell_size)),  # ln(Mpc/h)
     "density": Condition(_density, of_tracers=True),
     "bias": Condition(lambda given: math.log(given.bias()), of_tracers=True),

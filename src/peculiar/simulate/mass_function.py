@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
-from peculiar.core.cosmology import Cosmology
+from peculiar.core.cosmology import CRITICAL_DENSITY, Cosmology
 from peculiar.core.errors import InputError
+from peculiar.core.spheres import HEAVIEST, log_sigma, spheres
 
 if TYPE_CHECKING:
     from peculiar.simulate.mocks import SimulatedBox
 
-CRITICAL_DENSITY = 2.77536627e11
-"""Of today [Msun/h / (Mpc/h)^3]."""
 NOTHING = 1e-12
 """Halos per (Mpc/h)^3 where there are none: their logarithm is finite."""
-_HEAVIEST = 2e16  # Msun/h
 _POINTS = 400
 _INTERVALS = 60  # of particle numbers, in which halos are counted for a fit
 _UNKNOWN = 0.02  # relative error of the form itself
@@ -163,7 +160,7 @@ class MassFunction(BaseModel):
         """Return ln N, the density of halos of more particles, and the mass of one [Msun/h]."""
         spacing = self.spacing if spacing is None else spacing
         particle = CRITICAL_DENSITY * cosmology.Omega_m * spacing**3
-        last = max(_HEAVIEST / particle, 2.0 * self.fewest)
+        last = max(HEAVIEST / particle, 2.0 * self.fewest)
         edges = np.geomspace(self.fewest - 0.5, last, _POINTS)
         inside = self._in_intervals(edges, cosmology, redshift, spacing)
         return np.log(edges), np.append(inside[::-1].cumsum()[::-1], 0.0), particle
@@ -186,35 +183,14 @@ class MassFunction(BaseModel):
         excess = self.excess * np.exp(-0.6 * log_number)
         true = np.maximum(1 - excess, 0.05)
         log_mass = log_number + np.log(mean * spacing**3) + np.log(true)
-        spheres = _spheres(cosmology)
-        log_sigma = np.interp(log_mass, spheres.log_mass, spheres.log_sigma) + np.log(
-            cosmology.growth(redshift)
-        )
-        falling = -np.interp(log_mass, spheres.log_mass, spheres.slope)
+        log_rms = log_sigma(np.exp(log_mass), cosmology, redshift)
+        found = spheres(cosmology)
+        falling = -np.interp(log_mass, found.log_mass, found.slope)
         # Limits keep a fit that has gone astray finite.
-        lost = self.lost * np.exp(-self.fading * log_number) * (1 + self.tilt * log_sigma)
+        lost = self.lost * np.exp(-self.fading * log_number) * (1 + self.tilt * log_rms)
         form = self.amplitude + self.matter * (cosmology.matter_share(redshift) - 0.5)
-        form = form - self.cutoff * np.exp(-2 * log_sigma)
-        form = form + np.log1p(np.exp(np.clip(-self.slope * (self.scale + log_sigma), -50, 50)))
+        form = form - self.cutoff * np.exp(-2 * log_rms)
+        form = form + np.log1p(np.exp(np.clip(-self.slope * (self.scale + log_rms), -50, 50)))
         per_found = 1 + 0.6 * excess / true  # dlnM / dlnN
         f = np.exp(np.clip(form, -100, 50)) * np.maximum(1 - lost, 1e-3)
         return f * mean / np.exp(log_mass) * falling * per_found
-
-
-class _Spheres(NamedTuple):
-    log_mass: Float[np.ndarray, " m"]
-    log_sigma: Float[np.ndarray, " m"]
-    slope: Float[np.ndarray, " m"]
-
-
-@lru_cache(maxsize=64)
-def _spheres(cosmology: Cosmology) -> _Spheres:
-    """Rms of the linear density of today in spheres, by the mass that they hold on average."""
-    k = np.geomspace(1e-4, 49, 1500)
-    power = cosmology.linear_power(k) * k**3 / (2 * np.pi**2)
-    log_mass = np.linspace(np.log(1e10), np.log(_HEAVIEST), 120)
-    radius = np.cbrt(3 * np.exp(log_mass) / (4 * np.pi * CRITICAL_DENSITY * cosmology.Omega_m))
-    x = np.maximum(k * radius[:, None], 1e-2)
-    window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
-    log_sigma = np.log(np.trapezoid(power * window**2, np.log(k), axis=1)) / 2
-    return _Spheres(log_mass, log_sigma, np.gradient(log_sigma, log_mass))

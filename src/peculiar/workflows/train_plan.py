@@ -71,7 +71,7 @@ def _refuse_mixed(settings: Recipe, boxes: list[SimulatedBox]) -> None:
         if len(redshifts) > 1:
             raise InputError(
                 f"run must hold boxes of one redshift for a painter without conditions, got {_listed(redshifts)}: give "
-                'inputs.conditions=["growth","Omega_m"], or train a painter for each'
+                'inputs.conditions=["peak","steepness"], or train a painter for each'
             )
 
 

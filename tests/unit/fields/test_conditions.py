@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from peculiar.core import PRESETS, Box
+from peculiar.core.spheres import log_sigma
 from peculiar.fields.conditions import CONDITIONS, Circumstances, condition_channels
 from peculiar.linear.density_inputs import DensityInputs
 from peculiar.linear.inputs import InputSpec
@@ -28,6 +29,8 @@ def test_each_condition_is_one_number_of_order_one():
         "redshift": 0.5,
         "Omega_m": 0.268 * 1.5**3 / (0.268 * 1.5**3 + 0.732) - 0.3,
         "growth": math.log(0.83 * COSMOLOGY.growth(0.5)),
+        "peak": log_sigma(1e13, COSMOLOGY, 0.5) / 0.3,
+        "steepness": (log_sigma(1e12, COSMOLOGY, 0.5) - log_sigma(1e14, COSMOLOGY, 0.5) - 0.82) / 0.05,
         "cell": math.log(5.0),
         "density": math.log1p(4e-3 * 125),
         "bias": math.log(1.7),
@@ -64,7 +67,7 @@ def test_conditions_come_after_all_other_channels(inputs):
         (
             DensityInputs,
             ("density",),
-            "among redshift, Omega_m, growth, cell for these inputs, got 'density'",
+            "among redshift, Omega_m, growth, peak, steepness, cell for these inputs, got 'density'",
         ),
     ],
 )

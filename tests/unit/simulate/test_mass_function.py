@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from peculiar.core import Box, Cosmology, InputError
-from peculiar.simulate.mass_function import CRITICAL_DENSITY, MassFunction, _spheres
+from peculiar.core.cosmology import CRITICAL_DENSITY
+from peculiar.simulate.mass_function import MassFunction
 
 EDGES = (1e12, 1e13, 1e14, 1e16)
 LOW, HIGH = (Cosmology(Omega_m=value) for value in (0.25, 0.35))
@@ -37,13 +38,6 @@ class Counts:
 
     def __len__(self):
         return len(self.counts)
-
-
-def test_spheres_of_8_hold_sigma8():
-    spheres = _spheres(LOW)
-    mass = 4 / 3 * np.pi * 8**3 * CRITICAL_DENSITY * LOW.Omega_m
-    sigma = np.exp(np.interp(np.log(mass), spheres.log_mass, spheres.log_sigma))
-    assert sigma == pytest.approx(LOW.sigma8, rel=2e-3)
 
 
 def test_a_fit_finds_the_halos_of_other_cosmologies_and_epochs(form):

@@ -224,7 +224,7 @@ def test_a_fitted_filter_has_one_cell_size(run, tmp_path):
             "data.unseen 'expected' needs inputs of kind 'survey', got 'observed'",
         ),
         ("residual", "data.fresh=true", "data.fresh belongs to data.cubes, got none"),
-        ("wu2021", 'inputs.conditions=["bias"]', "conditions must be among redshift, Omega_m, growth, cell"),
+        ("wu2021", 'inputs.conditions=["bias"]', "conditions must be among redshift, Omega_m, growth"),
     ],
 )
 def test_channels_are_checked_before_work(run, tmp_path, recipe, change, words):
