@@ -54,7 +54,7 @@ for place in PLACES:
     if child == 0:
         sys.settrace(tracer(place))
         app(["write", FOLDER + "/fields.zarr"])
-    print(place, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), os.listdir(FOLDER))
+    print(place, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), os.listdir(FOLDER), flush=True)
 """
 
 
