@@ -54,7 +54,7 @@ class EstimatedMatter:
         """Return the overdensity, `used_up` as in `displacement`."""
         out = torch.empty(1, *self.box.shape)
         to_real_(self.modes if used_up else self.modes.clone(), self.fourier.shape, out=out[0])
-        return out.mul_(on_mesh(self.growth, self.box))
+        return self._grown(out)
 
     def displacement(
         self, axis: int, *, out: Float[torch.Tensor, "x y z"] | None = None, used_up: bool = False
@@ -82,8 +82,11 @@ class EstimatedMatter:
             out=out,
             used_up=used_up,
         )
-        out.mul_(on_mesh(self.growth, self.box))
+        self._grown(out)
         return out if self.surroundings is None else out.add_(self.surroundings[axis])
+
+    def _grown(self, mesh: torch.Tensor) -> torch.Tensor:
+        return mesh if self.growth == 1.0 else mesh.mul_(on_mesh(self.growth, self.box))
 
 
 class Classical(ABC):

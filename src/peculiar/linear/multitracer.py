@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,7 +124,8 @@ class MultiTracerWiener(Classical):
         grid = sampling(catalogue, cells, sparsest=SPARSEST)
         fourier, covered = grid.fourier, grid.covered
         share = 1 + EXCESS_SHARE * (found.excess - 1)
-        growth = of_epoch(catalogue, _growth_since(catalogue.redshift, cosmology), cosmology=cosmology)
+        then = cosmology.growth(catalogue.redshift)
+        growth = of_epoch(catalogue, lambda z: cosmology.growth(z) / then, cosmology=cosmology)
         bias_here = on_mesh(moved.evolution, fourier) * on_mesh(growth, fourier)
         delta = overdensity(moved.positions, grid, weights=catalogue.weights)[0].div_(bias_here).div_(bias)
         noise: float | None = None
@@ -186,9 +186,3 @@ class MultiTracerWiener(Classical):
     def flow_memory(self, box: Box) -> int:
         """See `Classical.flow_memory`."""
         return super().flow_memory(box) if box.periodic else _BYTES_OF_SURVEYS * fourier_box(box).cell_count
-
-
-def _growth_since(epoch: float, cosmology: Cosmology) -> Callable[[float], float]:
-    """Return the growth of waves at a redshift over that at an epoch."""
-    then = cosmology.growth(epoch)
-    return lambda redshift: cosmology.growth(redshift) / then

@@ -276,10 +276,8 @@ def reconstruct_file(
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
                 answers = with_columns(table, added)
                 write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
-            moved_tables = (
-                ()
-                if table is None
-                else shifted_tables(
+            if table is not None:
+                for path, moved in shifted_tables(
                     shifted,
                     table,
                     catalogue,
@@ -288,11 +286,9 @@ def reconstruct_file(
                     columns=options.columns,
                     survey=options.survey,
                     made=made,
-                )
-            )
-            for path, moved in moved_tables:
-                temporary = stack.enter_context(atomic_output(path, overwrite=force))
-                write_table(temporary, moved, kind=table_format(path), provenance=made_by)
+                ):
+                    temporary = stack.enter_context(atomic_output(path, overwrite=force))
+                    write_table(temporary, moved, kind=table_format(path), provenance=made_by)
         advance(1)
     written = (*outputs, *([] if objects is None else [Path(objects)]), *shifted.outputs.values())
     notes = [] if made is None else [str(made), *filter(None, [made.weighting])]
