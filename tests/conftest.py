@@ -9,6 +9,14 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Let torch's random numbers be the same in every run of a test."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def scheduler():
     """Address of a scheduler on loopback with two workers, as another process would have started them."""

@@ -66,8 +66,9 @@ def test_normalisation_of_half_precision_is_that_of_torch(channels):
     for parameter in norm.parameters():
         torch.nn.init.normal_(parameter)
     mesh = (100 * torch.randn(2, channels, 40, 41, 42)).bfloat16()
-    exact = norm(mesh.float())
+    exact = norm.double()(mesh.double())
+    norm.float()
     found = norm(mesh.contiguous(memory_format=torch.channels_last_3d))
     assert found.dtype == torch.bfloat16
-    assert ((found - exact).abs() <= exact.abs() / 256 + 1e-6).all()
+    assert ((found - exact).abs() <= exact.abs() / 256 + 1e-4).all()  # where terms of order one cancel
     assert (found != exact.bfloat16()).float().mean() < 1e-3
