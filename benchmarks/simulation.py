@@ -25,6 +25,7 @@ from peculiar.core.cosmology import CRITICAL_DENSITY
 from peculiar.core.spheres import log_sigma
 from peculiar.fields.fourier import mode_weights
 from peculiar.fields.paint import paint
+from peculiar.linear.halo_model import COLLAPSE, halo_bias
 from peculiar.simulate.initial import integer_modes, linear_density, white_noise
 from peculiar.simulate.lpt import displacements, lattice
 from peculiar.simulate.mocks import SimulatedBox
@@ -33,7 +34,6 @@ from peculiar.statistics import compare_power, modes_of, power_spectrum
 
 START, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 ABUNDANCES = (1e-4, 3e-4, 1e-3, 2e-3, 3e-3)
-COLLAPSE = 1.686
 
 PYSCO = """
 import json, sys
@@ -123,7 +123,7 @@ class MassFunction:
         self.density = shape * mean_density / 10**self.log_mass * slope  # per decade of mass, (h/Mpc)^3
         step = self.log_mass[1] - self.log_mass[0]
         self.above = np.cumsum(self.density[::-1])[::-1] * step
-        self.bias = tinker_bias(COLLAPSE * np.exp(inverse))
+        self.bias = halo_bias(COLLAPSE * np.exp(inverse))
 
     def number(self, low: float, high: float) -> float:
         """Halos per (Mpc/h)^3 between two masses [Msun/h]."""
@@ -135,15 +135,6 @@ class MassFunction:
         cut = np.interp(-abundance, -self.above, self.log_mass)
         weight = np.where(self.log_mass >= cut, self.density, 0.0)
         return float((self.bias * weight).sum() / weight.sum())
-
-
-def tinker_bias(nu: np.ndarray) -> np.ndarray:
-    """Large-scale bias, eq. 6 and table 2 of Tinker et al. 2010 for an overdensity of 200 times the mean."""
-    y = np.log10(200.0)
-    near = np.exp(-((4 / y) ** 4))
-    a_big, a = 1 + 0.24 * y * near, 0.44 * y - 0.88
-    c_big = 0.019 + 0.107 * y + 0.19 * near
-    return 1 - a_big * nu**a / (nu**a + COLLAPSE**a) + 0.183 * nu**1.5 + c_big * nu**2.4
 
 
 def halo_rows(boxes: Sequence[SimulatedBox]) -> list[Row]:

@@ -18,7 +18,8 @@ from peculiar.linear.clustering import (
     painted_power,
     redshift_growth,
 )
-from peculiar.linear.overdensity import overdensity, sampling
+from peculiar.linear.halo_model import MOST_COMPANIONS, companions, halo_volume
+from peculiar.linear.overdensity import mean_density, overdensity, sampling
 from peculiar.linear.spectra import Shells
 
 FRACTIONS = (0.03, 0.1, 0.3, 1.0)
@@ -32,6 +33,10 @@ _SIGNAL, _NOISE = (0.03, 0.2), (0.15, 0.4)
 _SHELL = 0.01
 _SCATTER = 0.5
 """Of the bias of a bin over that of all, before it is measured."""
+_MOST_MASS = 0.8
+"""Share of matter that halos of tracers are taken to hold at most, each with its bias."""
+_TOP = 2.0
+"""Weight of the most massive objects over that of the middle of their bin, at most."""
 _NOISE_RANGE = (0.5, 3.0)
 """Noise over Poisson's, within which it is kept: halos that keep apart have less, those that share one more."""
 
@@ -47,7 +52,6 @@ class TracerBins:
     fractions : (bin,)
         Share of the objects.
     bias : (bin,)
-        Over that of all objects together.
     noise : (bin,)
         Power that does not follow matter, over that of as many Poisson tracers.
     """
@@ -57,21 +61,15 @@ class TracerBins:
     bias: Float[np.ndarray, " bin"]
     noise: Float[np.ndarray, " bin"]
 
-    @property
-    def weights(self) -> Float[np.ndarray, " n"]:
-        """Weight of each object, of mean 1: its bias over its noise.
-
-        With independent noise in each bin the weighted sum of all holds what the bins hold of matter (the
-        multi-tracer Wiener filter: Hamaus et al. 2010, PRD 82, 043515).
-        """
-        weights = self.bias / self.noise
-        return (weights / np.sum(weights * self.fractions))[self.index]
-
 
 def optimal_weights(
     catalogue: Catalogue, *, bias: float, cosmology: Cosmology
 ) -> Float[np.ndarray, " n"] | None:
-    """Return the catalogue's weights times those of its bins of mass; its own where `ranked` says no.
+    """Return the catalogue's weights times those of mass; its own where `ranked` says no.
+
+    Those of bins follow from their bias, noise and mass (`bin_weights`), the mass from the bias (`halo_volume`). Where
+    tracers share halos, massive ones count more than once already, and mass weighs less (`companions`). Between the
+    middles of bins, and beyond, weights go on in the logarithm of an object's place.
 
     Parameters
     ----------
@@ -82,8 +80,58 @@ def optimal_weights(
     """
     if not ranked(catalogue):
         return catalogue.weights
-    found = measure_bins(catalogue, bias=bias, cosmology=cosmology).weights
+    bins = measure_bins(catalogue, bias=bias, cosmology=cosmology)
+    of_bins = bin_weights(
+        mean_density(catalogue) * bins.fractions,
+        bins,
+        halo_volume(bins.bias, cosmology=cosmology, redshift=catalogue.redshift),
+        share=max(1 - companions(catalogue) / MOST_COMPANIONS, 0.0),
+    )
+    found = _between(np.log(of_bins), bins.index, np.log(places(catalogue)))
+    found = found / np.average(found, weights=catalogue.weights)
     return found if catalogue.weights is None else found * catalogue.weights
+
+
+def bin_weights(
+    density: Float[np.ndarray, " bin"], bins: TracerBins, volume: Float[np.ndarray, " bin"], *, share: float
+) -> Float[np.ndarray, " bin"]:
+    """Return with what objects of bins weigh, so that their sum holds all that the bins hold of matter.
+
+    Halos have not Poisson's noise, for all of them together are all of matter: that of bins i and j is
+
+        noise_i delta_ij / n_i - b_i V_j - V_i b_j + b_i b_j S
+
+    (Hamaus et al. 2010, PRD 82, 043515), with V the mass over the mean density. Its inverse times b weighs an object by
+
+        (b + V sum(n b^2 / noise) / (1 - sum(n b V / noise))) / noise
+
+    whatever S: the second moment of all halos.
+
+    Parameters
+    ----------
+    density : (bin,)
+        Objects of each bin [(h/Mpc)^3].
+    bins : TracerBins
+    volume : (bin,)
+        That holds as much mass as a halo, at the mean density [(Mpc/h)^3].
+    share : float
+        Of what mass adds: 0 where tracers follow it by their number.
+    """
+    signal = float(np.sum(density * bins.bias**2 / bins.noise))
+    held = float(np.sum(density * bins.bias * volume / bins.noise))
+    return (bins.bias + share * signal / (1 - min(held, _MOST_MASS)) * volume) / bins.noise
+
+
+def _between(
+    of_bins: Float[np.ndarray, " bin"], index: Int[np.ndarray, " n"], at: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Return exp of what bins have on average, read on straight lines between their middles and beyond."""
+    middles = np.bincount(index, weights=at) / np.bincount(index)
+    slopes = np.diff(of_bins) / np.diff(middles)
+    found = np.interp(at, middles, of_bins)
+    found += np.clip(slopes[0] * np.minimum(at - middles[0], 0), 0, np.log(_TOP))
+    found += slopes[-1] * np.maximum(at - middles[-1], 0)
+    return np.exp(found)
 
 
 def ranked(catalogue: Catalogue) -> bool:
@@ -94,8 +142,8 @@ def ranked(catalogue: Catalogue) -> bool:
 def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> TracerBins:
     """Cut a catalogue at fractions of its objects and measure bias and noise of each bin.
 
-    The bias of a bin over that of all objects is its cross power with them over their own, both less the noise that
-    the bin shares with them, at 0.03 < k < 0.2 h/Mpc in redshift space; what is known before is 1 to 50 %. The noise is
+    The bias follows from the cross power of a bin with all objects over their own, both less the noise that the bin
+    shares with them, at 0.03 < k < 0.2 h/Mpc in redshift space; before, that ratio is 1 to 50 %. The noise is
     what the power of the bin has above that of linear matter, at 0.15 < k < 0.4 h/Mpc.
 
     Parameters
@@ -143,34 +191,38 @@ def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> 
     scatter = np.maximum(auto * whole[:, None] - cross**2, 0.0) / np.maximum(number, 1)[:, None]
     error = np.sqrt((weight**2 * scatter).sum(axis=0)) / max(reference, 1e-300)
     known = _SCATTER**2 / (_SCATTER**2 + error**2) if reference > 0 else np.zeros(count)
-    relative = np.clip(1 + known * (ratio - 1), 0.3, 5.0)
-
     growth = redshift_growth(catalogue, cosmology)
-    signal = matter[:, None] * boosted_power(relative * bias, growth)
+    # Kaiser 1987: the monopole of two kinds of tracers is b_1 b_2 + f (b_1 + b_2) / 3 + f^2 / 5.
+    boosted = float(boosted_power(bias, growth)) * (1 + known * (ratio - 1))
+    of_bins = (boosted - growth * bias / 3 - growth**2 / 5) / (bias + growth / 3)
+    of_bins = np.clip(of_bins, 0.3 * bias, 5 * bias)
+
+    signal = matter[:, None] * boosted_power(of_bins, growth)
     weight = np.where(k > _NOISE[0], number, 0.0)[:, None]
     excess = (weight * (auto - signal) / poisson).sum(axis=0) / max(float(weight.sum()), 1e-300)
     noise = np.clip(excess, *_NOISE_RANGE) if weight.any() else np.ones(count)
-    return TracerBins(index, fractions, relative, noise)
+    return TracerBins(index, fractions, of_bins, noise)
 
 
 def bin_index(catalogue: Catalogue) -> Int[np.ndarray, " n"]:
-    """Return the bin of each object by its rank; in a survey among the objects of a shell of distances.
+    """Return the bin of each object by its place; all are in the last one where `ranked` says no."""
+    if not ranked(catalogue):
+        return np.full(len(catalogue), len(FRACTIONS) - 1)
+    return np.searchsorted(FRACTIONS, places(catalogue))
 
-    All are in the last one where `ranked` says no.
-    """
+
+def places(catalogue: Catalogue) -> Float[np.ndarray, " n"]:
+    """Return which fraction of objects is more massive than each; in a survey of those in a shell of distances."""
+    assert catalogue.masses is not None
     number = len(catalogue)
-    if catalogue.masses is None or not ranked(catalogue):
-        return np.full(number, len(FRACTIONS) - 1)
     shells = np.zeros(number, dtype=np.int64)
     if catalogue.completeness is not None and catalogue.observer is not None:
         count = min(max(number // SHELL_OBJECTS, 1), MOST_SHELLS)
         distance = np.linalg.norm(catalogue.positions - np.asarray(catalogue.observer), axis=1)
         shells = np.searchsorted(np.quantile(distance, np.linspace(0, 1, count + 1)[1:-1]), distance)
     order = ranks(catalogue.masses, catalogue.positions)
-    index = np.empty(number, dtype=np.int64)
+    place = np.empty(number)
     for shell in range(int(shells.max()) + 1):
         inside = np.flatnonzero(shells == shell)
-        place = np.empty(len(inside), dtype=np.int64)
-        place[np.argsort(order[inside])] = np.arange(len(inside))
-        index[inside] = np.searchsorted(np.asarray(FRACTIONS) * len(inside), place, side="right")
-    return np.minimum(index, len(FRACTIONS) - 1)
+        place[inside[np.argsort(order[inside])]] = (np.arange(len(inside)) + 0.5) / len(inside)
+    return place

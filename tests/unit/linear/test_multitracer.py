@@ -9,7 +9,14 @@ from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import to_fourier, to_real
 from peculiar.linear import MultiTracerWiener
 from peculiar.linear.clustering import matter_power
-from peculiar.linear.optimal_weights import FRACTIONS, measure_bins, optimal_weights
+from peculiar.linear.optimal_weights import (
+    FRACTIONS,
+    TracerBins,
+    bin_weights,
+    measure_bins,
+    optimal_weights,
+    places,
+)
 
 COSMOLOGY = PRESETS["xiao2024"]
 REDSHIFT = 2.0
@@ -75,8 +82,29 @@ def test_bins_hold_fractions_of_the_sample_and_know_their_bias_and_noise(catalog
     found = bins.bias / np.average(bins.bias, weights=bins.fractions)
     np.testing.assert_allclose(found, expected / np.average(expected, weights=bins.fractions), rtol=0.15)
     np.testing.assert_allclose(bins.noise, 1.0, atol=0.15)
-    assert np.average(bins.weights) == pytest.approx(1.0)
-    assert bins.weights[catalogue.masses == 2].mean() > 2 * bins.weights[catalogue.masses == 1].mean()
+    weights = optimal_weights(catalogue, bias=0.65, cosmology=COSMOLOGY)
+    assert np.average(weights) == pytest.approx(1.0)
+    assert weights[catalogue.masses == 2].mean() > 2 * weights[catalogue.masses == 1].mean()
+
+
+def test_weights_of_bins_invert_the_noise_of_halos():
+    density, bias, noise = np.array([1e-4, 4e-4, 2e-3]), np.array([2.5, 1.6, 1.1]), np.array([0.9, 1.0, 1.2])
+    volume = np.array([700.0, 150.0, 20.0])
+    bins = TracerBins(np.arange(3), density / density.sum(), bias, noise)
+    for second_moment in (50.0, 120.0):
+        cross = np.outer(bias, volume)
+        covariance = np.diag(noise / density) - cross - cross.T + second_moment * np.outer(bias, bias)
+        expected = np.linalg.solve(covariance, bias) / density
+        found = bin_weights(density, bins, volume, share=1.0)
+        np.testing.assert_allclose(found / found[0], expected / expected[0], rtol=1e-10)
+    np.testing.assert_allclose(bin_weights(density, bins, volume, share=0.0), bias / noise)
+
+
+def test_the_most_massive_weigh_most_within_bounds(catalogue):
+    weights = optimal_weights(catalogue, bias=0.65, cosmology=COSMOLOGY)[np.argsort(places(catalogue))]
+    count = len(weights)
+    assert weights[: count // 10].min() > 2 * weights[count // 2 :].max()
+    assert 1 <= weights[0] / weights[count // 100] <= 2
 
 
 def test_weights_do_not_depend_on_the_order_of_rows_or_the_scale_of_weights(catalogue):
