@@ -44,8 +44,10 @@ def mean_likelihood(parts: Mesh, log_variance: Mesh) -> torch.Tensor:
 class Likelihood(WholeNetwork):
     """Density, velocity and momentum of cells, and the variance of the velocity.
 
-    The velocity's squared error is divided by the mean variance that the network tells in the same crop, so that sparse
-    and dense samples, calm and violent cosmologies, count alike. The variance learns from the errors alone.
+    The velocity's squared error is divided by that of the linear estimate in the same crop, so that sparse and dense
+    samples, calm and violent cosmologies, count alike. (Divided by the variance that the network tells, what it cannot
+    know counts the less the worse it is told: errors where a survey sees nothing grew without end.) The variance learns
+    from the errors alone.
     """
 
     targets = OUTPUTS
@@ -63,9 +65,8 @@ class Likelihood(WholeNetwork):
         parts = component_losses(outputs[:, : len(OUTPUTS)], targets, momentum_scale=settings.momentum_scale)
         errors = squares(outputs[:, VELOCITY] - targets[:, VELOCITY], inputs[:, self.sight])
         variance = outputs[:, LOG_VARIANCE]
-        axes = errors.new_tensor(_AXES).view(1, 2, 1, 1, 1)
-        told = (axes * variance.detach().exp()).sum(dim=(1, 2, 3, 4))
-        share = errors.sum(dim=(1, 2, 3, 4)) / told.clamp(min=1e-6)
+        linear = (inputs[:, self.linear] - targets[:, VELOCITY]).square().sum(dim=(1, 2, 3, 4))
+        share = errors.sum(dim=(1, 2, 3, 4)) / linear.clamp(min=1e-6)
         return (
             settings.density * parts["density"]
             + settings.momentum * parts["momentum"]

@@ -72,11 +72,12 @@ def test_perfect_velocities_cost_nothing():
     assert loss(outputs + 1, inputs, targets, velocity=1.0) > 0
 
 
-def test_an_error_costs_its_share_of_the_variance_that_is_told():
+def test_an_error_costs_its_share_of_the_linear_estimates_whatever_is_told():
     inputs, targets, outputs = meshes()
+    inputs[:, :3] = targets[:, VELOCITY] + 4
     outputs[:, VELOCITY] += 2
-    outputs[:, LOG_VARIANCE] = math.log(4)
-    assert loss(outputs, inputs, targets, velocity=1.0) == pytest.approx(1.0)
+    outputs[:, LOG_VARIANCE] = math.log(100)
+    assert loss(outputs, inputs, targets, velocity=1.0) == pytest.approx(0.25)
 
 
 def test_variances_do_not_move_the_velocities():
