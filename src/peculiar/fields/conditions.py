@@ -39,6 +39,8 @@ class Circumstances:
         Expected fraction of that density; 1 where not given.
     bias : callable, optional
         Gives the bias of the tracers, measured when it is asked for.
+    ranked : callable, optional
+        Says whether the tracers' masses tell them apart.
     light_cone : callable, optional
         Gives a function of redshift at the epoch of each cell, (x, y, z); all cells have `redshift` where not given.
     """
@@ -49,6 +51,7 @@ class Circumstances:
     number_density: float = 0.0
     completeness: Float[torch.Tensor, "1 x y z"] | None = None
     bias: Callable[[], float] = lambda: 1.0
+    ranked: Callable[[], bool] = lambda: False
     light_cone: Callable[[Callable[[float], float]], Value] | None = None
 
     def at_epoch(self, function: Callable[[float], float]) -> Value:
@@ -104,6 +107,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "cell": Condition(lambda given: math.log(given.box.cell_size)),  # ln(Mpc/h)
     "density": Condition(_density, of_tracers=True),
     "bias": Condition(lambda given: math.log(given.bias()), of_tracers=True),
+    "ranked": Condition(lambda given: float(given.ranked()), of_tracers=True),
 }
 
 

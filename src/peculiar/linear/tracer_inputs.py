@@ -13,6 +13,7 @@ from peculiar.core import Catalogue, Cosmology
 from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
 from peculiar.linear.clustering import linear_bias
 from peculiar.linear.light_cone import of_epoch, on_mesh
+from peculiar.linear.optimal_weights import ranked
 from peculiar.linear.overdensity import crop, sampling
 
 
@@ -74,5 +75,6 @@ def circumstances(catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> 
         number_density=catalogue.number_density,
         completeness=None if expected is None else crop(expected[None], box),
         bias=cache(lambda: linear_bias(catalogue, cosmology=cosmology)),
+        ranked=lambda: ranked(catalogue),
         light_cone=cone if catalogue.light_cone else None,
     )

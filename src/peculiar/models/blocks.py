@@ -184,19 +184,30 @@ def activation(name: str) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(conv(act(norm(x))))), the identity at the start of training."""
+    """x + conv(act(conv(act(norm(x))))), the identity at the start of training.
 
-    def __init__(self, channels: int, *, act: str = "silu", dropout: float = 0.0) -> None:
+    Of so many `conditions` it takes a mesh, or one cell: what is normed is multiplied by 1 + a, and b added, both
+    linear in them.
+    """
+
+    def __init__(
+        self, channels: int, *, act: str = "silu", dropout: float = 0.0, conditions: int = 0
+    ) -> None:
         super().__init__()
         self.norm = ChannelNorm(channels)
         self.conv1 = Conv(channels, channels)
         self.conv2 = Conv(channels, channels).zero()
         self.act = activation(act)
         self.dropout = nn.Dropout3d(dropout) if dropout > 0 else nn.Identity()
+        self.modulation = Conv(conditions, 2 * channels, kernel=1).zero() if conditions else None
 
-    def forward(self, mesh: Mesh, *, periodic: bool = True) -> Mesh:
+    def forward(self, mesh: Mesh, conditions: Mesh | None = None, *, periodic: bool = True) -> Mesh:
         """Add the block's correction."""
-        inner = self.act(self.conv1(self.act(self.norm(mesh)), periodic=periodic))
+        normed = self.norm(mesh)
+        if self.modulation is not None:
+            factor, term = self.modulation(conditions).chunk(2, dim=1)
+            normed = normed * (1 + factor) + term
+        inner = self.act(self.conv1(self.act(normed), periodic=periodic))
         return mesh + self.conv2(self.dropout(inner), periodic=periodic)
 
 

@@ -41,6 +41,8 @@ class GeneralConfig(UNetShape):
         Output channels are multiplied by these; 1 where not given.
     velocity : str
         Input vector with the velocity over a H f [Mpc/h] that the network corrects.
+    conditions : tuple of str
+        Input channels that modulate the blocks of the coarser meshes.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class GeneralConfig(UNetShape):
     input_scale: dict[str, float] = field(default_factory=dict)
     output_scale: dict[str, float] = field(default_factory=dict)
     velocity: str = "wiener_velocity"
+    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +66,8 @@ class GeneralConfig(UNetShape):
         names.values(self.input_scale, default=1.0)
         LIKELIHOOD_OUTPUTS.values(self.output_scale, default=1.0)
         require_vector(names, self.velocity)
+        for name in self.conditions:
+            names.of(name)
 
 
 @register("general", GeneralConfig)
@@ -86,9 +91,10 @@ class GeneralReconstructor(ResidualUNet):
     output_scale: torch.Tensor
 
     def __init__(self, config: GeneralConfig) -> None:
-        super().__init__(len(config.inputs), len(LIKELIHOOD_OUTPUTS), config)
-        self.config = config
         names = Channels(config.inputs)
+        conditions = [names.index(name) for name in config.conditions]
+        super().__init__(len(config.inputs), len(LIKELIHOOD_OUTPUTS), config, conditions=conditions)
+        self.config = config
         self.velocity = names.of(config.velocity)
         for name, values in (
             ("input_mean", names.values(config.input_mean, default=0.0)),

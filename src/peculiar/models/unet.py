@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from peculiar.core.errors import InputError
 from peculiar.models.blocks import (
@@ -68,6 +69,10 @@ class UNetShape:
         return self.blocks[min(level, len(self.blocks) - 1)]
 
 
+EMBEDDED = 16
+"""Channels that conditions are mapped to before they modulate blocks."""
+
+
 class VectorMix(nn.Module):
     """Learned sums of vectors, the same number for all three components, so that turning them turns the sum.
 
@@ -93,21 +98,31 @@ class ResidualUNet(nn.Module):
     Strided 2^3 convolutions go down, nearest neighbours after a 1^3 convolution go up, so only the 3^3 convolutions
     reach beyond a cell, and those pad circularly. A network says what the U sees of its inputs (`seen`), and what comes
     out (`completed`).
+
+    Some of what is seen may be conditions, at these places: they modulate every block of the coarser meshes (Perez et
+    al. 2018, arXiv 1709.07871), whose last channels they are.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, shape: UNetShape) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, shape: UNetShape, *, conditions: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.shape = shape
         self.in_channels = in_channels
+        self.conditions = list(conditions)
         widths = [shape.width * 2**level for level in range(shape.levels)]
+        embedded = EMBEDDED if conditions else 0
 
         def blocks(level: int) -> nn.ModuleList:
             return nn.ModuleList(
-                ResidualBlock(widths[level], act=shape.act, dropout=shape.dropout)
+                ResidualBlock(
+                    widths[level], act=shape.act, dropout=shape.dropout, conditions=embedded if level else 0
+                )
                 for _ in range(shape.blocks_at(level))
             )
 
         self.stem = Conv(in_channels, widths[0])
+        self.embed = Conv(len(conditions), embedded, kernel=1) if conditions else None
         self.encoder = nn.ModuleList(blocks(level) for level in range(shape.levels))
         self.decoder = nn.ModuleList(blocks(level) for level in range(shape.levels - 1))
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
@@ -164,10 +179,13 @@ class ResidualUNet(nn.Module):
         """
         require_divisible(seen, self.stride, name=type(self).__name__)
         skips = [self._enter(seen, periodic=periodic)]
+        mesh = self._below(0, skips[0], seen[:, self.conditions]) if self.shape.levels > 1 else skips.pop()
         del seen  # meshes of the finest level are the largest: none is kept that is not read any more
         for level in range(1, self.shape.levels):
-            skips.append(self._descend(level, skips[-1], periodic=periodic))
-        mesh = skips.pop()
+            mesh = self._refine(level, mesh, periodic=periodic)
+            if level < self.shape.levels - 1:
+                skips.append(mesh)
+                mesh = self._below(level, *self._parted(mesh))
         while skips:
             mesh = self._ascend(len(skips) - 1, skips.pop(), mesh, periodic=periodic)
         return self._leave(mesh, periodic=periodic)
@@ -177,14 +195,18 @@ class ResidualUNet(nn.Module):
 
         The finest level is evaluated on the way down and again on the way up: its mesh is the largest by far.
         """
-        width, deepest = self.shape.width, self.shape.levels - 1
+        width, deepest, told = self.shape.width, self.shape.levels - 1, len(self.conditions)
         fine = 3 * self.in_channels + 6 * width  # numbers for each cell of the finest level
         outputs = len(outputs_of(self))
         if deepest == 0:
             return (Stage((INPUTS,), OUTPUTS, outputs, 1, 1, self.reach, fine, self),)
 
         def first(inputs: Mesh, *, periodic: bool) -> Mesh:
-            return cast(Mesh, self.down[0](self._enter(self.seen(inputs), periodic=periodic)))
+            seen = self.seen(inputs)
+            return self._below(0, self._enter(seen, periodic=periodic), seen[:, self.conditions])
+
+        def deeper(finer: Mesh, *, level: int, periodic: bool) -> Mesh:
+            return self._refine(level, self._below(level - 1, *self._parted(finer)), periodic=periodic)
 
         def last(inputs: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
             skip = self._enter(self.seen(inputs), periodic=periodic)
@@ -195,14 +217,14 @@ class ResidualUNet(nn.Module):
             finest = level - 1 if level > 1 and len(reads) == 1 else level  # of what is read
             numbers = 6 * width / 4**level + 4 * width / 4**finest
             unit = 2 ** min(level + (len(reads) > 1), deepest)  # up from a coarser mesh
-            channels = width * 2**level
+            channels = width * 2**level + told
             made.append(Stage(reads, writes, channels, 2**level, unit, self._reach_at(level), numbers, apply))
             return writes
 
-        made = [Stage((INPUTS,), "entered", 2 * width, 2, 2, 1 + self._reach_at(0), fine, first)]
-        skips = [add(("entered",), "skip 1", 1, partial(chain, self._blocks(self.encoder, 1)))]
+        made = [Stage((INPUTS,), "entered", 2 * width + told, 2, 2, 1 + self._reach_at(0), fine, first)]
+        skips = [add(("entered",), "skip 1", 1, partial(self._refine, 1))]
         for level in range(2, deepest + 1):
-            skips.append(add((skips[-1],), f"skip {level}", level, partial(self._descend, level)))
+            skips.append(add((skips[-1],), f"skip {level}", level, partial(deeper, level=level)))
         mesh = skips.pop()
         for level in range(deepest - 1, 0, -1):
             mesh = add((skips.pop(), mesh), f"up {level}", level, partial(self._ascend, level))
@@ -216,13 +238,38 @@ class ResidualUNet(nn.Module):
     def _enter(self, seen: Mesh, *, periodic: bool) -> Mesh:
         return chain(self._blocks(self.encoder, 0), self.stem(seen, periodic=periodic), periodic=periodic)
 
-    def _descend(self, level: int, finer: Mesh, *, periodic: bool) -> Mesh:
-        return chain(self._blocks(self.encoder, level), self.down[level - 1](finer), periodic=periodic)
+    def _below(self, level: int, mesh: Mesh, conditions: Mesh) -> Mesh:
+        """Begin the next coarser mesh."""
+        coarser = self.down[level](mesh)
+        return self._joined(coarser, functional.avg_pool3d(conditions, 2) if self.conditions else conditions)
+
+    def _refine(self, level: int, mesh: Mesh, *, periodic: bool) -> Mesh:
+        """Apply the blocks of a coarser mesh on the way down."""
+        return self._applied(self._blocks(self.encoder, level), *self._parted(mesh), periodic=periodic)
 
     def _ascend(self, level: int, skip: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
-        mesh = nn.functional.interpolate(self.up[level](coarser), scale_factor=2.0, mode="nearest") + skip
-        del skip, coarser
-        return chain(self._blocks(self.decoder, level), mesh, periodic=periodic)
+        skip, conditions = self._parted(skip) if level else (skip, skip[:, :0])
+        rising = self.up[level](self._parted(coarser)[0])
+        mesh = functional.interpolate(rising, scale_factor=2.0, mode="nearest") + skip
+        del skip, coarser, rising
+        return self._applied(self._blocks(self.decoder, level), mesh, conditions, periodic=periodic)
+
+    def _applied(self, blocks: nn.ModuleList, mesh: Mesh, conditions: Mesh, *, periodic: bool) -> Mesh:
+        told = None
+        if self.embed is not None and conditions.shape[1]:
+            told = functional.silu(self.embed(conditions))
+        for block in blocks:
+            mesh = block(mesh, told, periodic=periodic)
+        return self._joined(mesh, conditions)
+
+    def _parted(self, mesh: Mesh) -> tuple[Mesh, Mesh]:
+        """Part a coarser mesh from its conditions."""
+        own = mesh.shape[1] - len(self.conditions)
+        return mesh[:, :own], mesh[:, own:]
+
+    @staticmethod
+    def _joined(mesh: Mesh, conditions: Mesh) -> Mesh:
+        return torch.cat([mesh, conditions.to(mesh.dtype)], dim=1) if conditions.shape[1] else mesh
 
     def _leave(self, mesh: Mesh, *, periodic: bool) -> Mesh:
         return cast(Mesh, self.head(self.act(self.norm(mesh)), periodic=periodic).float())

@@ -20,7 +20,7 @@ def start_from(
     """Give a network the weights of another one of the same settings, or of a residual U-Net whose channels may differ.
 
     Input channels of one name, or of `channels`, act as in the other network, whatever their scales; others have no
-    effect at first. Outputs of one name are the same, others are 0.
+    effect at first, nor do conditions that only the network has. Outputs of one name are the same, others are 0.
 
     Parameters
     ----------
@@ -46,6 +46,13 @@ def start_from(
     if shape != old_shape:
         raise InputError(f"network.start must have {shape}, got {old_shape}")
     inputs, old_inputs = _inputs(network), _inputs(other)
+    told, old_told = (
+        [names[place] for place in one.conditions] for names, one in ((inputs, network), (old_inputs, other))
+    )
+    if old_told and told != old_told:
+        raise InputError(
+            f"network.start must have the conditions {', '.join(told) or 'none'}, got {', '.join(old_told)}"
+        )
     outputs, old_outputs = outputs_of(network), outputs_of(other)
     same = {name: (name,) for name in inputs if name in old_inputs}
     stands = same | {name: tuple(others) for name, others in (channels or {}).items()}
@@ -70,7 +77,7 @@ def start_from(
             for row, name in enumerate(outputs):
                 if name in old_outputs:
                     values[row] = given[key][old_outputs.index(name)]
-        else:
+        elif key in given:
             values.copy_(given[key])
 
 

@@ -17,7 +17,9 @@ BOX = Box(40.0, 8)
 
 
 def given(**changes):
-    return Circumstances(COSMOLOGY, 0.5, BOX, number_density=4e-3, bias=lambda: 1.7, **changes)
+    return Circumstances(
+        COSMOLOGY, 0.5, BOX, number_density=4e-3, bias=lambda: 1.7, ranked=lambda: True, **changes
+    )
 
 
 def test_each_condition_is_one_number_of_order_one():
@@ -34,6 +36,7 @@ def test_each_condition_is_one_number_of_order_one():
         "cell": math.log(5.0),
         "density": math.log1p(4e-3 * 125),
         "bias": math.log(1.7),
+        "ranked": 1.0,
     }
     assert values == pytest.approx(expected, rel=1e-6)
 
@@ -60,7 +63,7 @@ def test_conditions_come_after_all_other_channels(inputs):
         (
             InputSpec,
             ("growht",),
-            "conditions must be among redshift, .*, bias for these inputs, got 'growht'",
+            "conditions must be among redshift, .*, bias, ranked for these inputs, got 'growht'",
         ),
         (InputSpec, ("growth", "growth"), "got 'growth' again"),
         (SurveyInputs, ("bias",), "channels that are not there yet, got 'bias' again"),

@@ -28,12 +28,12 @@ def test_tiles_equal_the_whole(network, mesh, side, core, periodic):
     torch.testing.assert_close(tiles, whole, rtol=1e-4, atol=1e-4 * whole.abs().max().item())
 
 
-def deep(levels, blocks):
+def deep(levels, blocks, **settings):
     """A network of our architecture, all of whose weights matter."""
     torch.manual_seed(3)
     names = ["tracers", *vector("other"), *vector("flow")]
-    settings = {"inputs": names, "velocity": "flow", "width": 4, "levels": levels, "blocks": blocks}
-    module = build("residual", settings)
+    settings |= {"inputs": names, "velocity": "flow", "width": 4, "levels": levels, "blocks": blocks}
+    module = build("general", settings)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return module.eval()
@@ -41,9 +41,12 @@ def deep(levels, blocks):
 
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("shape", [(24, 32, 16), (20, 17, 30)])
+@pytest.mark.parametrize("conditions", [(), ("tracers", "other_x")])
 @pytest.mark.parametrize(("levels", "blocks"), [(1, [2]), (2, [1, 2]), (3, [1, 2, 1])])
-def test_levels_by_themselves_equal_the_whole_in_boxes_of_three_sides(levels, blocks, shape, periodic):
-    network = deep(levels, blocks)
+def test_levels_by_themselves_equal_the_whole_in_boxes_of_three_sides(
+    levels, blocks, conditions, shape, periodic
+):
+    network = deep(levels, blocks, conditions=conditions)
     inputs = torch.randn(7, *shape, generator=torch.Generator().manual_seed(1))
     whole = apply_whole(network, inputs, periodic=periodic)
     found = apply_tiles(network, inputs, core=16, periodic=periodic)

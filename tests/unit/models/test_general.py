@@ -43,12 +43,28 @@ def test_variances_are_bounded():
     assert float(outputs[:, LOG_VARIANCE].max()) == LARGEST_LOG_VARIANCE
 
 
+@torch.no_grad()
+def test_conditions_change_what_is_made_of_the_rest():
+    torch.manual_seed(0)
+    told = network(conditions=("bias",))
+    for weights in told.parameters():
+        torch.nn.init.normal_(weights, std=0.2)
+    mesh = torch.randn(1, 5, 8, 8, 8)
+    before = told(mesh)
+    torch.nn.init.zeros_(told.stem.conv.weight[:, 4])
+    unseen = told(mesh)
+    mesh[:, 4] += 1
+    assert not torch.allclose(unseen, before)
+    assert float((told(mesh) - unseen).abs().max()) > 0.1
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
         ({"velocity": "bias"}, "must be a vector's"),
         ({"input_scale": {"bias": 0.0}}, "must be > 0"),
         ({"input_mean": {"nothing": 1.0}}, "channel must be one of"),
+        ({"conditions": ("nothing",)}, "channel must be one of"),
     ],
 )
 def test_bad_settings_are_refused(changes, match):

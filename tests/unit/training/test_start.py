@@ -43,6 +43,19 @@ def test_a_channel_may_stand_for_the_mean_of_several():
     assert torch.allclose(new.stem.conv.weight[:, 0], weights)
 
 
+@torch.no_grad()
+def test_conditions_have_no_effect_at_first():
+    random = torch.Generator().manual_seed(2)
+    given = torch.randn(1, len(NEW), 8, 8, 8, generator=random)
+    plain, old = networks()
+    start_from(plain, old, {"few": ["count"]})
+    told, _ = networks(conditions=["bias"])
+    start_from(told, old, {"few": ["count"]})
+    assert torch.equal(told(given), plain(given))
+    with pytest.raises(InputError, match="must have the conditions none, got bias"):
+        start_from(networks()[0], told)
+
+
 @pytest.mark.parametrize(
     ("changes", "channels", "match"),
     [

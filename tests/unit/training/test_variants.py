@@ -127,7 +127,7 @@ def test_pairs_have_the_fields_of_their_box(simulated):
 
 def test_inputs_are_counts_and_what_is_expected(simulated):
     catalogue = simulated.catalogue(7e-4)
-    spec = WienerInputs()
+    spec = WienerInputs(conditions=("ranked",))
     channels = dict(zip(spec.names, spec.channels(catalogue, cells=CELLS, cosmology=COSMOLOGY), strict=True))
     counts = [channels[name].expm1() for name in spec.names if name.startswith("tracers")]
     shares = [float(one.sum()) / len(catalogue) for one in counts]
@@ -141,6 +141,7 @@ def test_inputs_are_counts_and_what_is_expected(simulated):
         )
     )
     assert float(bare["tracers_0.03"].abs().max()) == 0
+    assert [float(one["ranked"].mean()) for one in (channels, bare)] == [1, 0]
     assert float(bare["tracers_1"].expm1().sum()) == pytest.approx(len(catalogue), rel=1e-4)
 
 
