@@ -53,6 +53,8 @@ class MovedTracers:
         Of the bias along a light cone, over `bias`.
     bias_of_all : float
         Of all tracers alike.
+    noise : float
+        Of the weighted tracers over Poisson's, as halos have it (`optimal_weights`).
     """
 
     catalogue: Catalogue
@@ -61,6 +63,7 @@ class MovedTracers:
     bias: float
     evolution: AlongDistance | float
     bias_of_all: float
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class MultiTracerWiener(Classical):
         catalogue, found, bias = moved.catalogue, moved.clustering, moved.bias
         grid = sampling(catalogue, cells, sparsest=SPARSEST)
         fourier, covered = grid.fourier, grid.covered
-        share = 1 + EXCESS_SHARE * (found.excess - 1)
+        share = moved.noise * (1 + EXCESS_SHARE * (found.excess - 1))
         then = cosmology.growth(catalogue.redshift)
         growth = of_epoch(catalogue, lambda z: cosmology.growth(z) / then, cosmology=cosmology)
         bias_here = on_mesh(moved.evolution, fourier) * on_mesh(growth, fourier)
@@ -167,7 +170,7 @@ class MultiTracerWiener(Classical):
         redshift, evolution = catalogue.redshift, self._evolution(catalogue, cosmology)
         of_all = found = measure_clustering(catalogue, cosmology=cosmology)
         bias_of_all = bias = self.bias or of_all.bias
-        weights = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
+        weights, less = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
         weighted = catalogue.replace(weights=weights)
         if weights is not catalogue.weights:
             found = measure_clustering(weighted, cosmology=cosmology)
@@ -181,7 +184,7 @@ class MultiTracerWiener(Classical):
             bias=flow_bias(smoothing, found.noise, bias=bias, cosmology=cosmology, redshift=redshift),
             evolution=evolution,
         )
-        return MovedTracers(weighted, positions, found, bias, evolution, bias_of_all)
+        return MovedTracers(weighted, positions, found, bias, evolution, bias_of_all, less)
 
     def flow_memory(self, box: Box) -> int:
         """See `Classical.flow_memory`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from peculiar.linear.clustering import (
     painted_power,
     redshift_growth,
 )
-from peculiar.linear.halo_model import MOST_COMPANIONS, companions, halo_volume
+from peculiar.linear.halo_model import MOST_COMPANIONS, companions, halo_volume, second_moment
 from peculiar.linear.overdensity import mean_density, overdensity, sampling
 from peculiar.linear.spectra import Shells
 
@@ -37,7 +38,7 @@ _MOST_MASS = 0.8
 """Share of matter that halos of tracers are taken to hold at most, each with its bias."""
 _TOP = 2.0
 """Weight of the most massive objects over that of the middle of their bin, at most."""
-_NOISE_RANGE = (0.5, 3.0)
+_NOISE_RANGE = (0.4, 3.0)
 """Noise over Poisson's, within which it is kept: halos that keep apart have less, those that share one more."""
 
 
@@ -62,9 +63,14 @@ class TracerBins:
     noise: Float[np.ndarray, " bin"]
 
 
-def optimal_weights(
-    catalogue: Catalogue, *, bias: float, cosmology: Cosmology
-) -> Float[np.ndarray, " n"] | None:
+class Weighting(NamedTuple):
+    """Weights of objects (None: all alike), and the noise of the weighted sum over Poisson's."""
+
+    weights: Float[np.ndarray, " n"] | None
+    noise: float
+
+
+def optimal_weights(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> Weighting:
     """Return the catalogue's weights times those of mass; its own where `ranked` says no.
 
     Those of bins follow from their bias, noise and mass (`bin_weights`), the mass from the bias (`halo_volume`). Where
@@ -79,17 +85,24 @@ def optimal_weights(
     cosmology : Cosmology
     """
     if not ranked(catalogue):
-        return catalogue.weights
+        return Weighting(catalogue.weights, 1.0)
     bins = measure_bins(catalogue, bias=bias, cosmology=cosmology)
-    of_bins = bin_weights(
-        mean_density(catalogue) * bins.fractions,
-        bins,
-        halo_volume(bins.bias, cosmology=cosmology, redshift=catalogue.redshift),
-        share=max(1 - companions(catalogue) / MOST_COMPANIONS, 0.0),
-    )
-    found = _between(np.log(of_bins), bins.index, np.log(places(catalogue)))
-    found = found / np.average(found, weights=catalogue.weights)
-    return found if catalogue.weights is None else found * catalogue.weights
+    density = mean_density(catalogue) * bins.fractions
+    volume = halo_volume(bins.bias, cosmology=cosmology, redshift=catalogue.redshift)
+    share = max(1 - companions(catalogue) / MOST_COMPANIONS, 0.0)
+    at = np.log(places(catalogue))
+    mass = _between(np.log(volume), bins.index, at)
+    weights = _between(np.log(bin_weights(density, bins, volume, share=share)), bins.index, at)
+    weights /= np.average(weights, weights=catalogue.weights)
+
+    def summed(values: Float[np.ndarray, " n"]) -> float:
+        return mean_density(catalogue) * float(np.average(values, weights=catalogue.weights))
+
+    of_bias, of_mass = summed(weights * bins.bias[bins.index]), summed(weights * mass)
+    poisson = summed(weights**2 * bins.noise[bins.index])
+    of_halos = of_bias * (of_bias * second_moment(cosmology, catalogue.redshift) - 2 * of_mass) / poisson
+    noise = float(np.clip(1 + share * of_halos, *_NOISE_RANGE))
+    return Weighting(weights if catalogue.weights is None else weights * catalogue.weights, noise)
 
 
 def bin_weights(

@@ -82,7 +82,7 @@ def test_bins_hold_fractions_of_the_sample_and_know_their_bias_and_noise(catalog
     found = bins.bias / np.average(bins.bias, weights=bins.fractions)
     np.testing.assert_allclose(found, expected / np.average(expected, weights=bins.fractions), rtol=0.15)
     np.testing.assert_allclose(bins.noise, 1.0, atol=0.15)
-    weights = optimal_weights(catalogue, bias=0.65, cosmology=COSMOLOGY)
+    weights = optimal_weights(catalogue, bias=0.65, cosmology=COSMOLOGY).weights
     assert np.average(weights) == pytest.approx(1.0)
     assert weights[catalogue.masses == 2].mean() > 2 * weights[catalogue.masses == 1].mean()
 
@@ -101,7 +101,9 @@ def test_weights_of_bins_invert_the_noise_of_halos():
 
 
 def test_the_most_massive_weigh_most_within_bounds(catalogue):
-    weights = optimal_weights(catalogue, bias=0.65, cosmology=COSMOLOGY)[np.argsort(places(catalogue))]
+    weights = optimal_weights(catalogue, bias=0.65, cosmology=COSMOLOGY).weights[
+        np.argsort(places(catalogue))
+    ]
     count = len(weights)
     assert weights[: count // 10].min() > 2 * weights[count // 2 :].max()
     assert 1 <= weights[0] / weights[count // 100] <= 2
@@ -110,15 +112,19 @@ def test_the_most_massive_weigh_most_within_bounds(catalogue):
 def test_weights_do_not_depend_on_the_order_of_rows_or_the_scale_of_weights(catalogue):
     order = np.random.default_rng(0).permutation(len(catalogue))
     turned = catalogue.replace(positions=catalogue.positions[order], masses=catalogue.masses[order])
-    first, second = (optimal_weights(one, bias=0.65, cosmology=COSMOLOGY) for one in (catalogue, turned))
+    first, second = (
+        optimal_weights(one, bias=0.65, cosmology=COSMOLOGY).weights for one in (catalogue, turned)
+    )
     np.testing.assert_allclose(second, first[order], rtol=1e-4)
     same = catalogue.replace(weights=np.full(len(catalogue), 1.0))
-    np.testing.assert_allclose(optimal_weights(same, bias=0.65, cosmology=COSMOLOGY), first, rtol=1e-4)
+    np.testing.assert_allclose(
+        optimal_weights(same, bias=0.65, cosmology=COSMOLOGY).weights, first, rtol=1e-4
+    )
 
 
 def test_without_masses_the_weights_are_the_catalogues(catalogue):
     alike = catalogue.replace(masses=None)
-    assert optimal_weights(alike, bias=0.65, cosmology=COSMOLOGY) is None
+    assert optimal_weights(alike, bias=0.65, cosmology=COSMOLOGY) == (None, 1.0)
 
 
 def test_masses_tell_more_and_the_velocity_has_its_size(catalogue, truth):
