@@ -192,7 +192,7 @@ def test_full_disk(refused, catalogue, tmp_path, monkeypatch, writer):
     if writer == "zarr":
         monkeypatch.setattr(zarr.storage.LocalStore, "set", _no_space)
     elif writer == "table":
-        monkeypatch.setattr("peculiar.catalogues.write.save_table", _no_space)
+        monkeypatch.setattr("peculiar.catalogues.write.save_pieces", _no_space)
     else:
         monkeypatch.setattr(h5py.Group, "create_dataset", _no_space)
     command = ("reconstruct", catalogue, *BOX, *MODEL, "--cells", 8, *OUTPUTS, "--hdf5", "f.h5")

@@ -49,7 +49,7 @@ def require_held(table: Table, path: Path | str, *, added: Sequence[str] = ()) -
         With the columns, what becomes of them, and the formats that hold them.
     """
     kind = table_format(path)
-    sample = table[_telling_rows(table)]
+    sample = table[telling_rows(table)]
     whole = with_columns(sample, {name: np.zeros(len(sample)) for name in added})
     try:
         changes = _changes(whole, kind)
@@ -131,8 +131,11 @@ def _changes(table: Table, kind: str) -> Changes:
             return _compared_texts(table, list(csv.reader(file)))
 
 
-def _telling_rows(table: Table) -> Int[np.ndarray, " rows"]:
-    """Return rows that show what a column holds: its ends, extremes, missing values, kinds of text and of objects."""
+def telling_rows(table: Table) -> Int[np.ndarray, " rows"]:
+    """Return rows that show what columns hold: ends, extremes, missing values, kinds and length of text, of objects.
+
+    Of integers of one byte they have every value, so that another can stand for missing ones.
+    """
     rows = {0, len(table) - 1}
     for column in table.itercols():
         values = _plain(column) if hasattr(column, "dtype") else None
@@ -145,6 +148,10 @@ def _telling_rows(table: Table) -> Int[np.ndarray, " rows"]:
         elif values.dtype.kind in "US":
             text = values.data
             signs += [_beyond_ascii(text), np.strings.lstrip(text) != text, np.strings.rstrip(text) != text]
+            encoded = np.strings.encode(text, "utf-8") if text.dtype.kind == "U" else text
+            rows.add(int(np.strings.str_len(encoded).argmax()) * len(table) // text.size)
+        elif values.dtype.kind in "iu" and values.dtype.itemsize == 1:
+            rows.update((np.unique(values.data, return_index=True)[1] * len(table) // values.size).tolist())
         elif values.dtype.kind in "iuf" and values.size:
             width = values.size // len(table)
             rows |= {int(values.argmin()) // width, int(values.argmax()) // width}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from peculiar.core import InputError
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, Header
@@ -34,6 +37,15 @@ def read(path: Path, number: int) -> Table:
 
     with fits.open(path, memmap=False, character_as_bytes=True) as hdus:
         return from_hdu(hdus[number])
+
+
+def is_regular(path: Path, number: int) -> bool:
+    """Whether an HDU is binary and every row as long as the others."""
+    from astropy.io import fits
+
+    with fits.open(path, lazy_load_hdus=True) as hdus:
+        binary = isinstance(hdus[number], fits.BinTableHDU)
+        return binary and not any(set("PQ") & set(column.format) for column in hdus[number].columns)
 
 
 def pieces(path: Path, number: int, columns: Sequence[str] | None = None, *, rows: int) -> Iterator[Table]:
@@ -109,6 +121,8 @@ def from_hdu(hdu: BinTableHDU) -> Table:
     from astropy.table import MaskedColumn, Table
     from astropy.time import Time
 
+    if not hdu.data.flags.writeable:
+        hdu.data = hdu.data.copy()
     raw = np.asarray(hdu.data.view(np.ndarray))
     undefined: dict[str, np.ndarray] = {}
     for column in hdu.columns:
@@ -130,7 +144,7 @@ def from_hdu(hdu: BinTableHDU) -> Table:
     return table
 
 
-def write_fits(table: Table, path: Path) -> None:
+def write_fits(table: Table, path: Path | io.BytesIO) -> None:
     """Write a table as FITS.
 
     Masked integers get a null that no value has, masked logicals are undefined, and integers of one byte with a sign,
@@ -152,10 +166,41 @@ def write_fits(table: Table, path: Path) -> None:
         warnings.filterwarnings("ignore", message="Keyword name .* HIERARCH card")
         table.write(path, format="fits")
     if any(mask.any() for mask in logicals.values()):
-        with fits.open(path, mode="update") as hdus:
-            raw = hdus[1].data.view(np.ndarray)
-            for name, mask in logicals.items():
-                raw[name][mask] = _UNDEFINED
+        if isinstance(path, io.BytesIO):
+            path.seek(0)
+        hdus = fits.open(path, mode="update")
+        raw = hdus[1].data.view(np.ndarray)
+        for name, mask in logicals.items():
+            raw[name][mask] = _UNDEFINED
+        hdus.close(closed=isinstance(path, Path))
+
+
+def append_fits(pieces: Iterator[Table], path: Path, *, skip: int) -> None:
+    """Write rows as `write_fits` does, a piece at a time, but for the first `skip` of each; see `save_pieces`."""
+    from astropy.io import fits
+
+    count, head = 0, fits.Header()
+    with path.open("w+b") as file:
+        for piece in pieces:
+            part = io.BytesIO()
+            write_fits(piece, part)
+            with fits.open(io.BytesIO(part.getbuffer()), lazy_load_hdus=True) as hdus:
+                header, place = hdus[1].header.copy(), hdus[1].fileinfo()
+            header["NAXIS2"] = 0
+            if not count:
+                head, begins = header, place["hdrLoc"]
+                file.write(part.getbuffer()[: place["datLoc"]])
+            elif header != head:  # numbers of two bytes or more that take all values, and are missing
+                raise InputError(
+                    "missing integers must have a number that no other has in FITS, got all in use: write Parquet"
+                )
+            row = header["NAXIS1"]
+            file.write(part.getbuffer()[place["datLoc"] + skip * row : place["datLoc"] + len(piece) * row])
+            count += len(piece) - skip
+        file.write(bytes(-file.tell() % _BLOCK))
+        head["NAXIS2"] = count
+        file.seek(begins)
+        file.write(head.tostring().encode("ascii"))
 
 
 def cards(meta: Mapping[str, Any]) -> dict[str, Any]:

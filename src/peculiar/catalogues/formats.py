@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from peculiar.catalogues.fits import cards, write_fits
-from peculiar.catalogues.parquet import write_parquet
+from peculiar.catalogues.fits import append_fits, cards, write_fits
+from peculiar.catalogues.hdf5_tables import META
+from peculiar.catalogues.parquet import append_parquet, write_parquet
 from peculiar.core.hdf5 import new_hdf5
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ NAMES = {
     "ascii.csv": "CSV",
 }
 """What people call the formats of `table_format`."""
+_OBJECTS = "objects"
 
 
 def save_table(table: Table, path: Path, *, kind: str) -> None:
@@ -33,15 +38,54 @@ def save_table(table: Table, path: Path, *, kind: str) -> None:
     Dates become ISO 8601 text, except in Parquet. Metadata, units and descriptions that the format cannot hold
     are left out: `peculiar.catalogues.dry_run.require_held` tells before.
     """
+    held = _held(table, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is lost was told
+        _WRITERS[kind](held, path)
+
+
+def _held(table: Table, kind: str) -> Table:
     held = table.copy(copy_data=False)
     if kind != "parquet":
         for name in held.colnames:
             if getattr(held[name], "dtype", np.dtype(float)).kind == "M":
                 held[name] = _iso_text(held[name])
     held.meta = _META[kind](held.meta)
+    return held
+
+
+def save_pieces(pieces: Iterable[Table], path: Path, *, kind: str, sample: Table) -> None:
+    """Write a table as `save_table` does, some rows at a time: all formats of `table_format` take them.
+
+    Parameters
+    ----------
+    pieces : iterable of astropy Table
+        With the same columns; their metadata are not written.
+    path : path
+    kind : str
+    sample : astropy Table
+        Rows that show what the columns of all pieces hold, as of `peculiar.catalogues.table_rows.TableRows`, with the
+        metadata.
+    """
+    from astropy.table import vstack
+
+    def held() -> Iterator[Table]:
+        for piece in chain([first, second], left):
+            behind = vstack(
+                [sample, piece], metadata_conflicts="silent"
+            )  # so all agree about text, nulls and kinds
+            behind.meta = sample.meta
+            yield _held(behind, kind)
+
+    left = iter(pieces)
+    first, second = next(left, sample[:0]), next(left, None)
+    if second is None:
+        first.meta = sample.meta
+        save_table(first, path, kind=kind)
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is lost was told
-        _WRITERS[kind](held, path)
+        _APPENDERS[kind](held(), path, skip=len(sample))
 
 
 def _iso_text(column: Any) -> Any:
@@ -70,20 +114,51 @@ def _write_hdf5(table: Table, path: Path) -> None:
         lists[:] = rows
         table[name] = Column(lists, unit=column.unit, description=column.description)
     with new_hdf5(path) as file:
-        table.write(file, format="hdf5", path="objects", serialize_meta=True)
+        table.write(file, format="hdf5", path=_OBJECTS, serialize_meta=True)
 
 
-def _write_ecsv(table: Table, path: Path) -> None:
+def _append_hdf5(pieces: Iterator[Table], path: Path, *, skip: int) -> None:
+    import h5py
+
+    with new_hdf5(path) as file:
+        for piece in pieces:
+            with h5py.File("piece", "w", driver="core", backing_store=False) as part:
+                piece.write(part, format="hdf5", path=_OBJECTS, serialize_meta=True)
+                rows = part[_OBJECTS][skip:]
+                if _OBJECTS in file:
+                    file[_OBJECTS].resize(len(file[_OBJECTS]) + len(rows), axis=0)
+                    file[_OBJECTS][-len(rows) :] = rows
+                    continue
+                part.copy(part[f"{_OBJECTS}.{META}"], file)
+                file.create_dataset(_OBJECTS, data=rows, maxshape=(None,), chunks=True)
+
+
+def _write_text(table: Table, path: Path, *, kind: str) -> None:
+    with _opened(path) as file:
+        _print(table, file, kind)
+
+
+def _append_text(pieces: Iterator[Table], path: Path, *, skip: int, kind: str) -> None:
+    with _opened(path) as file:
+        for number, piece in enumerate(pieces):
+            head, text = io.StringIO(), io.StringIO()
+            _print(piece[:0], head, kind)
+            _print(piece[skip:], text, kind)
+            file.write(text.getvalue()[len(head.getvalue()) if number else 0 :])
+
+
+def _opened(path: Path) -> IO[str]:
+    return (gzip.open if path.suffix == ".gz" else open)(path, "wt", encoding="utf-8")
+
+
+def _print(table: Table, file: IO[str], kind: str) -> None:
     _keep_times(table)
-    table.write(path, format="ascii.ecsv")
-
-
-def _write_csv(table: Table, path: Path) -> None:
-    _keep_times(table)
+    if kind == "ascii.ecsv":
+        table.write(file, format=kind)
+        return
     for name in table.colnames:
         table[name].info.format = None  # a format for display would round
-    with (gzip.open if path.suffix == ".gz" else open)(path, "wt", encoding="utf-8") as file:
-        table.write(file, format="ascii.csv", strip_whitespace=False)
+    table.write(file, format=kind, strip_whitespace=False)
 
 
 def _keep_times(table: Table) -> None:
@@ -121,6 +196,13 @@ _WRITERS: dict[str, Callable[[Table, Path], None]] = {
     "fits": write_fits,
     "hdf5": _write_hdf5,
     "parquet": write_parquet,
-    "ascii.ecsv": _write_ecsv,
-    "ascii.csv": _write_csv,
+    "ascii.ecsv": partial(_write_text, kind="ascii.ecsv"),
+    "ascii.csv": partial(_write_text, kind="ascii.csv"),
+}
+_APPENDERS: dict[str, Callable[..., None]] = {
+    "fits": append_fits,
+    "hdf5": _append_hdf5,
+    "parquet": append_parquet,
+    "ascii.ecsv": partial(_append_text, kind="ascii.ecsv"),
+    "ascii.csv": partial(_append_text, kind="ascii.csv"),
 }

@@ -31,7 +31,8 @@ _FILTERS = {
     32017: "sz",
     32026: "blosc2",
 }
-_META = "__table_column_meta__"  # astropy's, beside its tables
+META = "__table_column_meta__"
+"""What astropy adds to the name of a table, for what is beside it."""
 _TEXT_BYTES = 64  # of a text of variable length in memory
 
 
@@ -118,8 +119,8 @@ def _table_rows(dataset: Any, rows: slice) -> Table:
     from astropy.table import Table, meta, serialize
 
     table = Table(np.asarray(dataset[rows]), copy=False)
-    beside = f"{dataset.name}.{_META}"
-    own = dataset.file[beside][()] if beside in dataset.file else dataset.attrs.get(_META)
+    beside = f"{dataset.name}.{META}"
+    own = dataset.file[beside][()] if beside in dataset.file else dataset.attrs.get(META)
     if own is None:
         table.meta.update(dataset.attrs)
     else:
@@ -171,7 +172,7 @@ def _datasets(top: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def visit(name: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset) and not name.endswith(_META) and node.ndim > 0:
+        if isinstance(node, h5py.Dataset) and not name.endswith(META) and node.ndim > 0:
             found[name] = node
 
     top.visititems(visit)

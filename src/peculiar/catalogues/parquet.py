@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,25 @@ def from_arrow(stored: pyarrow.Table) -> Table:
 
 def write_parquet(table: Table, path: Path) -> None:
     """Write a table as Parquet, with what astropy's own reader needs to know beside it."""
-    import pyarrow.parquet
+    append_parquet(iter([table]), path, skip=0)
+
+
+def append_parquet(pieces: Iterator[Table], path: Path, *, skip: int) -> None:
+    """Write rows as `write_parquet` does, a piece at a time, but for the first `skip` of each; see `save_pieces`."""
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        writer = None
+        for piece in pieces:
+            stored = to_arrow(piece[skip:])
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(path, stored.schema))
+            writer.write_table(stored)
+
+
+def to_arrow(table: Table) -> pyarrow.Table:
+    """Return a table as Arrow has it, with what astropy's own reader needs to know beside it."""
+    import pyarrow
     from astropy.table import MaskedColumn, meta, serialize
     from astropy.utils.data_info import serialize_context_as
 
@@ -62,7 +82,7 @@ def write_parquet(table: Table, path: Path) -> None:
         if plain[name].dtype.kind in "US"
     }
     own[META.decode()] = "\n".join(meta.get_yaml_from_table(plain))
-    pyarrow.parquet.write_table(pyarrow.table(arrays).replace_schema_metadata(own), path)
+    return pyarrow.table(arrays).replace_schema_metadata(own)
 
 
 def _from_arrow(values: pyarrow.ChunkedArray | pyarrow.Array) -> Column:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 _BUFFER = 1 << 20  # bytes of a column that are read at once
+_MOST = 1 << 24  # bytes of a piece
 _TEXT_BYTES = 64  # of a text, or of anything else without a fixed width, in memory
 
 
@@ -48,7 +49,9 @@ def pieces(files: list[Path], columns: Sequence[str] | None = None, *, rows: int
     for path in files:
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             own = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-            for batch in file.iter_batches(rows, columns=own, use_threads=False):
+            width = sum(_width(field.type) for field in file.schema_arrow if own is None or field.name in own)
+            count = max(1, min(rows, int(_MOST / max(width, 1))))
+            for batch in file.iter_batches(count, columns=own, use_threads=False):
                 yield from_arrow(pyarrow.Table.from_batches([batch]))
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.catalogues.tables import read_head, read_pieces
-from peculiar.core import InputError
 from peculiar.core.memory import require_memory
 
 if TYPE_CHECKING:
@@ -56,27 +55,6 @@ class TableFile:
         if name not in self._columns:
             self._load([*(self._likely if not self._columns else ()), name])
         return self._columns[name]
-
-    def select(self, names: Sequence[str]) -> Table:
-        """Return some of the columns as a table.
-
-        Raises
-        ------
-        InputError
-            If the file does not have them.
-        """
-        from astropy.table import Table
-
-        missing = [name for name in names if name not in self.colnames]
-        if missing or not names:
-            raise InputError(
-                f"columns must be of the catalogue, got {', '.join(missing) or 'none'} with columns "
-                f"{', '.join(self.colnames)}: correct the names"
-            )
-        self._load([name for name in names if name not in self._columns])
-        table = Table([self._columns[name] for name in names], names=names, copy=False)
-        table.meta.update(self.meta)
-        return table
 
     def _load(self, names: Collection[str]) -> None:
         names = list(dict.fromkeys(names))

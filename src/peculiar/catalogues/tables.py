@@ -138,6 +138,15 @@ def read_pieces(
         raise _no_rows(file)
 
 
+def reads_in_pieces(path: str | Path) -> bool:
+    """Whether `read_pieces` yields all of a table in pieces: not of lists in FITS, or of what names of folders tell."""
+    file, kind, part = _known(path)
+    if kind == "fits":
+        with _whole_file(file, kind), warnings.catch_warnings(action="ignore"):
+            return fits.is_regular(file, _hdu(file, part))
+    return not any("=" in part for name in table_files(file) for part in name.relative_to(file).parts)
+
+
 def read_head(path: str | Path) -> Table:
     """Read the names, units and metadata of a table file, and one row or none."""
     from peculiar.catalogues import parquet_tables

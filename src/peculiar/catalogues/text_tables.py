@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DELIMITERS = (",", ";", "|", "\t", " ")  # the blank stands for any run of blanks and tabs
 _HEAD = 4096  # lines, of which the header is a part
+_MOST = 1 << 22  # characters of a piece
 _NUMBERED = re.compile(r"\(\d+\)$")  # AHF and consistent-trees number their columns: Mvir(4)
 _AHF_UNITS = {
     "xc": "kpc / h",
@@ -48,9 +49,10 @@ def read(path: Path) -> Table:
 def pieces(path: Path, columns: Sequence[str] | None = None, *, rows: int) -> Iterator[Table]:
     """Yield some rows of a text table after the other; see `read`."""
     with _opened(path) as file:
-        text = "".join(islice(file, max(rows, _HEAD)))
+        lines = list(islice(file, _HEAD))
+        text, rows = "".join(lines), _count(lines, rows)
         names, delimiter, start = _header(text, path)
-        text = text[start:]
+        text = text[start:] + "".join(islice(file, max(0, rows - _HEAD)))
         while text:
             yield _table(text, names, delimiter, columns)
             text = "".join(islice(file, rows))
@@ -66,8 +68,17 @@ def ecsv_pieces(path: Path, columns: Sequence[str] | None = None, *, rows: int) 
             head += line
             if not line.startswith("#"):  # the names of the columns end the header
                 break
-        while body := "".join(islice(file, rows)):
-            yield Table.read(head + body, format="ascii.ecsv")
+        lines = list(islice(file, min(rows, _HEAD)))
+        rows = _count(lines, rows)
+        lines += islice(file, rows - len(lines))
+        while lines:
+            yield Table.read(head + "".join(lines), format="ascii.ecsv")
+            lines = list(islice(file, rows))
+
+
+def _count(lines: list[str], rows: int) -> int:
+    """Return how many such lines a piece has, at most `rows`."""
+    return min(rows, max(_HEAD, _MOST * len(lines) // max(sum(map(len, lines)), 1)))
 
 
 def _opened(path: Path) -> IO[str]:

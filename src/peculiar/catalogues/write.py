@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from peculiar.catalogues.added import OBJECT_COLUMNS, object_columns, with_columns
 from peculiar.catalogues.dry_run import require_held
-from peculiar.catalogues.formats import save_table
+from peculiar.catalogues.formats import save_pieces, save_table
+from peculiar.catalogues.table_rows import TableRows
 from peculiar.catalogues.tables import table_format
 from peculiar.core import Catalogue
 from peculiar.core.output import atomic_output
@@ -136,6 +137,43 @@ def write_catalogue(
     return Path(path)
 
 
+def write_pieces(
+    path: str | Path,
+    pieces: Iterable[Table],
+    *,
+    sample: Table,
+    kind: str,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a table as `write_table` does, some rows at a time; see `peculiar.catalogues.formats.save_pieces`."""
+    _remember(sample, provenance)
+    save_pieces(pieces, Path(path), kind=kind, sample=sample)
+
+
+def write_rows(
+    path: str | Path,
+    rows: TableRows,
+    columns: Mapping[str, Shaped[np.ndarray, " n"]],
+    *,
+    kind: str,
+    provenance: Mapping[str, Any] | None = None,
+    meanings: Mapping[str, str] | None = None,
+) -> None:
+    """Write the rows of table files with columns added as by `with_columns`, some at a time."""
+
+    def pieces() -> Iterator[Table]:
+        start = 0
+        for piece in rows:
+            chosen = slice(start, start + len(piece))
+            own = {name: values[chosen] for name, values in columns.items()}
+            yield with_columns(piece, own, meanings=meanings)
+            start = chosen.stop
+
+    of_sample = {name: np.resize(values, len(rows.sample)) for name, values in columns.items()}
+    sample = with_columns(rows.sample, of_sample, meanings=meanings)
+    write_pieces(path, pieces(), sample=sample, kind=kind, provenance=provenance)
+
+
 def write_table(
     path: str | Path, table: Table, *, kind: str, provenance: Mapping[str, Any] | None = None
 ) -> None:
@@ -145,7 +183,11 @@ def write_table(
 
     The path is written as it is: give the temporary one of `peculiar.core.output.atomic_output`.
     """
+    _remember(table, provenance)
+    save_table(table, Path(path), kind=kind)
+
+
+def _remember(table: Table, provenance: Mapping[str, Any] | None) -> None:
     if provenance is not None:
         record = "peculiar " + json.dumps(provenance, sort_keys=True, default=str)
         table.meta["comments"] = [*table.meta.get("comments", []), record]
-    save_table(table, Path(path), kind=kind)

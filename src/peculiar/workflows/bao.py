@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from peculiar.catalogues import Survey, to_sky
 from peculiar.catalogues.columns import find_columns
@@ -18,7 +19,8 @@ from peculiar.catalogues.read import position_columns
 from peculiar.catalogues.sky import directions
 from peculiar.catalogues.sky_table import SkyReader
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
-from peculiar.catalogues.tables import read_pieces, table_format
+from peculiar.catalogues.table_rows import TableRows
+from peculiar.catalogues.tables import table_format
 from peculiar.core import Catalogue, Cosmology, InputError
 from peculiar.linear.bao import CONVENTIONS, SMOOTHING, BaoShifts, Convention, bao_shifts
 from peculiar.linear.linear_theory import require_scales
@@ -72,13 +74,13 @@ class BaoOptions:
         named = {"--bao": self.bao, "--bao-randoms": self.bao_randoms}
         return {option: Path(path) for option, path in named.items() if path is not None}
 
-    def check(self, table: Table, survey: Survey | None) -> None:
+    def check(self, rows: TableRows, survey: Survey | None) -> None:
         """Refuse what cannot be shifted, or cannot be written.
 
         Parameters
         ----------
-        table : astropy Table
-            The catalogue.
+        rows : TableRows
+            Of the catalogue.
         survey : Survey, optional
         """
         if not self.outputs:
@@ -92,12 +94,12 @@ class BaoOptions:
                 "--bao-randoms must have randoms to shift, got a survey without: give --randoms FILE"
             )
         if self.bao is not None:
-            require_held(table, self.bao)
+            require_held(rows.sample, self.bao)
 
 
 def shifted_tables(
     options: BaoOptions,
-    table: Table,
+    rows: TableRows,
     catalogue: Catalogue,
     *,
     cells: int,
@@ -105,14 +107,16 @@ def shifted_tables(
     columns: Mapping[str, str] | None = None,
     survey: Survey | None = None,
     made: SurveyCatalogue | None = None,
-) -> Iterator[tuple[Path, Table]]:
-    """Yield each output of the options with its table, which states smoothing, convention, bias and growth rate.
+) -> Iterator[tuple[Path, Table, Iterable[Table]]]:
+    """Yield each output of the options, a sample of its table and its pieces, for `write_pieces`.
+
+    The metadata state smoothing, convention, bias and growth rate.
 
     Parameters
     ----------
     options : BaoOptions
-    table : astropy Table
-        The catalogue's file.
+    rows : TableRows
+        Of the catalogue's file.
     catalogue : Catalogue
         What is painted of it.
     cells : int
@@ -141,21 +145,24 @@ def shifted_tables(
     }
     if survey is not None and made is not None:
         if options.bao is not None:
-            yield options.bao, _on_sky(table[made.rows], shifts.data(), survey, cosmology, said)
+            moved_to = partial(_on_sky, survey=survey, cosmology=cosmology, said=said)
+            yield options.bao, _sample(rows, moved_to), _moved(rows, made.rows, shifts.data(), moved_to)
         if options.bao_randoms is not None:
-            yield options.bao_randoms, _survey_randoms(options, shifts, survey, made, cosmology, said)
+            yield options.bao_randoms, *_survey_randoms(options, shifts, survey, made, cosmology, said)
         return
-    names = position_columns(table, columns)
     if options.bao is not None:
-        yield options.bao, _in_box(table, names, shifts.data(), said)
+        moved_to = partial(_in_box, names=position_columns(rows.sample, columns), said=said)
+        everything = np.arange(len(catalogue))
+        yield options.bao, _sample(rows, moved_to), _moved(rows, everything, shifts.data(), moved_to)
     if options.bao_randoms is not None:
         box, random = catalogue.box, np.random.default_rng(0)
         points = np.asarray(box.origin) + random.uniform(
             0, box.sides, size=(RANDOMS_PER_OBJECT * len(catalogue), 3)
         )
-        empty = type(table)({name: points[:, axis] for axis, name in enumerate("xyz")})
+        empty = type(rows.sample)({name: points[:, axis] for axis, name in enumerate("xyz")})
         moved = shifts.randoms(points, options.bao_convention)
-        yield options.bao_randoms, _in_box(empty, ["x", "y", "z"], moved, said | {"seed": 0})
+        table = _in_box(empty, moved, names=["x", "y", "z"], said=said | {"seed": 0})
+        yield options.bao_randoms, table, [table]
 
 
 def _survey_randoms(
@@ -165,26 +172,47 @@ def _survey_randoms(
     made: SurveyCatalogue,
     cosmology: Cosmology,
     said: Mapping[str, Any],
-) -> Table:
-    """Return the rows of all files of randoms that the survey saw, shifted."""
-    from astropy.table import vstack
+) -> tuple[Table, Iterator[Table]]:
+    """Return a sample and the rows of all files of randoms that the survey saw, shifted."""
+    rows = TableRows(*survey.randoms)
+    lower = {name.lower() for name in rows.sample.colnames}
+    own = {name: column for name, column in survey.columns.items() if column.lower() in lower}
+    moved_to = partial(_on_sky, survey=survey.with_changes({"columns": own}), cosmology=cosmology, said=said)
 
-    tables = []
-    for path in survey.randoms:
-        for piece in read_pieces(path):  # a file may be as large as what is free
-            lower = {name.lower() for name in piece.colnames}
-            own = {name: column for name, column in survey.columns.items() if column.lower() in lower}
-            _, places = SkyReader(cosmology, columns=own, frame=survey.frame or "cmb").read(piece)
-            rows = made.seen_rows(places)
-            moved = shifts.randoms(places[rows], options.bao_convention)
-            columns = survey.with_changes({"columns": own})
-            tables.append(_on_sky(piece[rows], moved, columns, cosmology, said))
-    return vstack(tables, metadata_conflicts="silent")
+    def pieces() -> Iterator[Table]:
+        reader = SkyReader(cosmology, columns=own, frame=survey.frame or "cmb")
+        for piece in rows:
+            _, places = reader.read(piece)
+            seen = made.seen_rows(places)
+            if seen.any():
+                yield moved_to(piece[seen], shifts.randoms(places[seen], options.bao_convention))
+
+    return _sample(rows, moved_to), pieces()
+
+
+def _sample(rows: TableRows, moved_to: Callable[..., Table]) -> Table:
+    return moved_to(rows.sample, np.ones((len(rows.sample), 3)))
+
+
+def _moved(
+    rows: TableRows,
+    chosen: Int[np.ndarray, " n"],
+    positions: Float[np.ndarray, "n 3"],
+    moved_to: Callable[..., Table],
+) -> Iterator[Table]:
+    """Yield the chosen rows, by their numbers, at their new positions."""
+    start = 0
+    for piece in rows:
+        first, last = np.searchsorted(chosen, [start, start + len(piece)])
+        if first < last:
+            yield moved_to(piece[chosen[first:last] - start], positions[first:last])
+        start += len(piece)
 
 
 def _on_sky(
     table: Table,
     positions: Float[np.ndarray, "n 3"],
+    *,
     survey: Survey,
     cosmology: Cosmology,
     said: Mapping[str, Any],
@@ -198,7 +226,7 @@ def _on_sky(
 
 
 def _in_box(
-    table: Table, names: list[str], positions: Float[np.ndarray, "n 3"], said: Mapping[str, Any]
+    table: Table, positions: Float[np.ndarray, "n 3"], *, names: list[str], said: Mapping[str, Any]
 ) -> Table:
     values = {names[0]: positions} if len(names) == 1 else dict(zip(names, positions.T, strict=True))
     return _replaced(table, values, ("Mpc / h",) * len(names), said)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peculiar.catalogues import Survey, SurveyCatalogue, read_catalogue, read_survey, read_table, to_catalogue
+from peculiar.catalogues import Survey, SurveyCatalogue, read_catalogue, read_survey, to_catalogue
 from peculiar.catalogues.columns import find_columns
 from peculiar.catalogues.read import columns_used as box_columns
 from peculiar.catalogues.read import position_columns
 from peculiar.catalogues.sample import columns_used as survey_columns
 from peculiar.catalogues.table_file import TableFile
+from peculiar.catalogues.table_rows import TableRows
 from peculiar.catalogues.tables import table_files
 from peculiar.core import Box, Catalogue, Cosmology, InputError, Reconstructor
 from peculiar.core.box import Sides
@@ -96,8 +97,8 @@ class CatalogueOptions:
 
     def opened(
         self, source: Path | str, *, travels: bool, carry: Sequence[str] | None = None
-    ) -> tuple[Table | TableFile, Table | None]:
-        """Open a catalogue file: what is read of it, and the columns that travel to tables of its objects.
+    ) -> tuple[Table | TableFile, TableRows | None]:
+        """Open a catalogue file: what is read of it, and the rows that travel to tables of its objects.
 
         Parameters
         ----------
@@ -114,20 +115,19 @@ class CatalogueOptions:
         """
         if carry is not None and not travels:
             raise InputError("--carry needs --at-objects or --bao, whose tables get the columns")
+        of_box = box_columns(self.columns, velocities=False)
+        used = of_box if self.survey is None else survey_columns(self.survey)
         if travels and carry is None:
-            table = read_table(source)
-            return table, table
-        if self.survey is None:
-            opened = TableFile(source, box_columns(self.columns, velocities=False))
-        else:
-            opened = TableFile(source, survey_columns(self.survey))
+            rows = TableRows(source)
+            return rows.opened(used), rows
+        opened = TableFile(source, used)
         if carry is None:
             return opened, None
         if self.survey is None:
             positions = position_columns(opened, self.columns)
         else:
             positions = find_columns(opened, ("ra", "dec", "z"), columns=self.survey.columns) or []
-        return opened, opened.select(list(dict.fromkeys([*positions, *carry])))
+        return opened, TableRows(source, columns=list(dict.fromkeys([*positions, *carry])))
 
 
 def read_with(

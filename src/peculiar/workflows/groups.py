@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peculiar.catalogues import Groups, Survey, SurveySample, read_survey, read_table, to_sky, write_table
-from peculiar.catalogues.added import with_columns
+from peculiar.catalogues import Groups, Survey, read_survey, to_sky, write_table
 from peculiar.catalogues.dry_run import require_held
+from peculiar.catalogues.sample import columns_used
+from peculiar.catalogues.table_rows import TableRows
 from peculiar.catalogues.tables import table_files, table_format
+from peculiar.catalogues.write import write_rows
 from peculiar.core import PRESETS, Cosmology, InputError
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.output import atomic_output, check_output
@@ -78,21 +80,25 @@ def find_groups_file(
             check_output(path, overwrite=force, inputs=read, option=option)
     if len({path.expanduser().resolve() for path in outputs}) < len(outputs):
         raise InputError("--out and --members must be files of their own, got one name twice")
-    table = None if members is None else read_table(source)
-    if table is not None and members is not None:
-        require_held(table, members, added=("group",))
-    sample = read_survey(source if table is None else table, survey, cosmology=cosmology)
+    rows = None if members is None else TableRows(source)
+    if rows is not None and members is not None:
+        require_held(rows.sample, members, added=("group",))
+    table = source if rows is None else rows.opened(columns_used(survey))
+    sample = read_survey(table, survey, cosmology=cosmology)
     groups = sample.groups()
     record = provenance(
         {"survey": survey.model_dump(mode="json"), "cosmology": cosmology_settings(cosmology)}, inputs=inputs
     )
-    tables = [_group_table(groups, cosmology=cosmology)]
-    if table is not None:
-        tables.append(_member_table(table, groups, sample))
     with ExitStack() as stack:  # every output is whole under its temporary name before the first is renamed
-        for path, made in zip(outputs, tables, strict=True):
-            temporary = stack.enter_context(atomic_output(path, overwrite=force))
-            write_table(temporary, made, kind=table_format(path), provenance=record)
+        temporary = stack.enter_context(atomic_output(out, overwrite=force))
+        write_table(
+            temporary, _group_table(groups, cosmology=cosmology), kind=table_format(out), provenance=record
+        )
+        if rows is not None and members is not None:
+            own = np.full(len(sample.kept), -1)
+            own[sample.kept] = groups.group
+            temporary = stack.enter_context(atomic_output(members, overwrite=force))
+            write_rows(temporary, rows, {"group": own}, kind=table_format(members), provenance=record)
     return GroupSummary(
         written=tuple(outputs),
         groups=len(groups),
@@ -126,10 +132,3 @@ def _group_table(groups: Groups, *, cosmology: Cosmology) -> Table:
             "mass": "proxy that ranks: total luminosity, or number of members",
         },
     )
-
-
-def _member_table(table: Table, groups: Groups, sample: SurveySample) -> Table:
-    """The input with each row's group."""
-    own = np.full(len(table), -1)
-    own[sample.kept] = groups.group
-    return with_columns(table, {"group": own})

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from peculiar.catalogues import read_table, write_table
-from peculiar.catalogues.added import TOLD_COLUMNS, with_columns
+from peculiar.catalogues.added import TOLD_COLUMNS
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.frames import RedshiftFrame
-from peculiar.catalogues.sky_table import sky_coordinates
+from peculiar.catalogues.sky_table import columns_used, sky_coordinates
+from peculiar.catalogues.table_rows import TableRows
 from peculiar.catalogues.tables import table_files, table_format
+from peculiar.catalogues.write import write_rows
 from peculiar.core import Cosmology, InputError
 from peculiar.core.catalogue import Observer
 from peculiar.core.output import atomic_output, check_output
@@ -130,11 +131,11 @@ def query_file(
     measured = [Path(external)] if isinstance(external, Path | str) else []
     inputs: dict[str, Sequence[Path | str]] = {"--catalogue": tables, "field": field_files(field)}
     check_output(out, overwrite=force, inputs={**inputs, "--external": measured})
-    table = read_table(catalogue)
+    rows = TableRows(catalogue)
     made = reconstruction(field, observer=observer, cosmology=cosmology)
     told = [column for name, column in FIELD_COLUMNS.items() if name in made]
     require_held(
-        table,
+        rows.sample,
         out,
         added=(*TOLD_COLUMNS, *OWN_COLUMNS, *told, *(VPEC_COLUMNS if vpec else ())),
     )
@@ -143,7 +144,7 @@ def query_file(
     unknown = set(columns or {}) - {"ra", "dec", "z"}
     if unknown:
         raise InputError(f"columns must map ra, dec, z, got {', '.join(sorted(unknown))}")
-    ra, dec, z = sky_coordinates(table, columns)
+    ra, dec, z = sky_coordinates(rows.opened(columns_used(columns)), columns)
     settings: dict[str, Any] = {
         "frame": frame,
         "space": space,
@@ -154,6 +155,12 @@ def query_file(
     result = query(made, ra=ra, dec=dec, z=z, **settings)
     record = provenance({"field": field_name(field), **settings}, inputs=table_files(catalogue))
     with atomic_output(out, overwrite=force) as temporary:
-        answers = with_columns(table, result.columns(vpec=vpec), meanings=result.meanings())
-        write_table(temporary, answers, kind=table_format(out), provenance=record)
+        write_rows(
+            temporary,
+            rows,
+            result.columns(vpec=vpec),
+            kind=table_format(out),
+            provenance=record,
+            meanings=result.meanings(),
+        )
     return result

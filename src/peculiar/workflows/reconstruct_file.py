@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from peculiar.catalogues import write_table
-from peculiar.catalogues.added import TOLD_COLUMNS, with_columns
+from peculiar.catalogues.added import TOLD_COLUMNS
 from peculiar.catalogues.dry_run import require_held
 from peculiar.catalogues.read import has_units, position_columns
 from peculiar.catalogues.tables import table_files, table_format
+from peculiar.catalogues.write import write_pieces, write_rows
 from peculiar.core import PRESETS, Cosmology, InputError, Reconstructor
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.cosmology import SPEED_OF_LIGHT
@@ -167,13 +167,13 @@ def reconstruct_file(
     if assessed:
         require_edges(options.survey is None and options.periodic)
     drawn.require_mean(amplitude)
-    opened, table = options.opened(source, carry=carry, travels=objects is not None or bool(shifted.outputs))
-    if table is not None:
-        shifted.check(table, options.survey)
-    if table is not None and objects is not None:
+    opened, rows = options.opened(source, carry=carry, travels=objects is not None or bool(shifted.outputs))
+    if rows is not None:
+        shifted.check(rows, options.survey)
+    if rows is not None and objects is not None:
         of_field = ["v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
-        require_held(table, objects, added=(*TOLD_COLUMNS, *of_field, *flags, *drawn.columns))
+        require_held(rows.sample, objects, added=(*TOLD_COLUMNS, *of_field, *flags, *drawn.columns))
     named, card = asked_for(model, device=device)
     if named is not None:
         drawn.require(named)
@@ -260,7 +260,7 @@ def reconstruct_file(
             asked = None if objects is None else positions
             of_draws = drawn.save(whole or result, paths[0], positions=asked, unseen=unseen)
             advance(1)
-            if objects is not None and table is not None:
+            if objects is not None and rows is not None:
                 values = result.at_objects(positions)
                 outside = values.outside
                 if values.unseen is not None:
@@ -274,12 +274,11 @@ def reconstruct_file(
                         values, (1 + made.redshifts) / (1 + values.v_los / SPEED_OF_LIGHT) - 1
                     )
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
-                answers = with_columns(table, added)
-                write_table(temporary, answers, kind=table_format(objects), provenance=made_by)
-            if table is not None:
-                for path, moved in shifted_tables(
+                write_rows(temporary, rows, added, kind=table_format(objects), provenance=made_by)
+            if rows is not None:
+                for path, sample, moved in shifted_tables(
                     shifted,
-                    table,
+                    rows,
                     catalogue,
                     cells=cells,
                     cosmology=cosmology,
@@ -288,7 +287,7 @@ def reconstruct_file(
                     made=made,
                 ):
                     temporary = stack.enter_context(atomic_output(path, overwrite=force))
-                    write_table(temporary, moved, kind=table_format(path), provenance=made_by)
+                    write_pieces(temporary, moved, sample=sample, kind=table_format(path), provenance=made_by)
         advance(1)
     written = (*outputs, *([] if objects is None else [Path(objects)]), *shifted.outputs.values())
     notes = [] if made is None else [str(made), *filter(None, [made.weighting])]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from peculiar.catalogues.table_file import TableFile
 from peculiar.core import Box, Field, InputError
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.records import checked
@@ -171,15 +172,16 @@ def _made(made: Reconstruction, attributes: dict[str, Any]) -> Section:
 
 
 def _read_objects(path: Path) -> Table:
-    from peculiar.catalogues import read_table
+    from astropy.table import Table
 
-    table = read_table(path)
-    missing = [name for name in ("v_los", "x_real", "y_real", "z_real") if name not in table.colnames]
+    needed = ("v_los", "x_real", "y_real", "z_real")
+    table = TableFile(path, needed)
+    missing = [name for name in needed if name not in table.colnames]
     if missing:
         raise InputError(
             f"objects must be a table of peculiar reconstruct --at-objects, got no {missing} in {path}"
         )
-    return table
+    return Table({name: table[name] for name in needed}, copy=False)
 
 
 def _selected(table: Table, made: Reconstruction) -> Table:

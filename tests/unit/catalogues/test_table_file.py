@@ -137,12 +137,3 @@ def test_what_does_not_fit_is_refused_on_the_way(tmp_path, monkeypatch, table):
         InputError, match=r"catalogue must fit in memory.* of x, y, z in '.*halos.fits' are read"
     ):
         TableFile(path, ("x", "y", "z"))["x"]
-
-
-def test_some_columns_as_a_table(tmp_path, table):
-    opened = TableFile(write(table, tmp_path / "halos.fits"))
-    some = opened.select(["z", "x"])
-    assert some.colnames == ["z", "x"]
-    assert_array_equal(some["x"], table["x"])
-    with pytest.raises(InputError, match="columns must be of the catalogue, got other with columns x, y, z"):
-        opened.select(["x", "other"])

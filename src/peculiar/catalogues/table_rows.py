@@ -1,0 +1,126 @@
+"""Rows of table files that travel to another table: some at a time, and a few that tell what their columns hold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from peculiar.catalogues.dry_run import telling_rows
+from peculiar.catalogues.table_file import TableFile
+from peculiar.catalogues.tables import read_head, read_pieces, read_table, reads_in_pieces
+from peculiar.core import InputError
+from peculiar.core.memory import require_memory
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+_COPIES = 8
+"""Memory that a piece takes on its way, at most, over its bytes."""
+
+
+class TableRows:
+    """The rows of table files, one after the other: in memory is a piece at a time.
+
+    Files of one piece are kept, and so are, whole, those with lists that differ in length and those whose columns
+    change their kind from piece to piece, as text tables do where numbers end and words begin.
+
+    Parameters
+    ----------
+    *paths : path
+        As of `peculiar.catalogues.read_table`.
+    columns : sequence of str, optional
+        Those that travel, in their order; all where not given.
+
+    Attributes
+    ----------
+    sample : astropy Table
+        Rows with the ends, extremes, missing values and longest texts of all, and the kinds of all columns; see
+        `peculiar.catalogues.dry_run.telling_rows`.
+    whole : astropy Table, optional
+        What is kept in memory.
+
+    Raises
+    ------
+    InputError
+        As `read_table`, or if a file does not have the columns.
+    """
+
+    def __init__(self, *paths: str | Path, columns: Sequence[str] | None = None) -> None:
+        self.paths, self._columns = paths, columns
+        self._needed = columns
+        for path in paths if columns is not None else ():
+            self._check(read_head(path), columns or ())
+        self.whole: Table | None = None
+        sample = None
+        for number, piece in enumerate(self._pieces() if all(map(reads_in_pieces, paths)) else ()):
+            self.whole = None if number else piece
+            require_memory(
+                _COPIES * sum(getattr(column, "nbytes", 0) for column in piece.itercols()),
+                what="the catalogue",
+                remedy="keep only the columns that are used, or free some",
+            )
+            sample = _united([piece] if sample is None else [sample, piece])
+            if sample is None:
+                break
+            sample = sample[telling_rows(sample)]
+        if sample is None:
+            self.whole = _stacked([self._chosen(read_table(path)) for path in paths])
+            sample = self.whole[telling_rows(self.whole)]
+        self.sample: Table = sample
+
+    def __iter__(self) -> Iterator[Table]:
+        """Yield the rows, some at a time."""
+        return self._pieces() if self.whole is None else iter([self.whole])
+
+    def opened(self, likely: Collection[str] = ()) -> Table | TableFile:
+        """Return what columns are read of: what is kept in memory, else the first file as a `TableFile`."""
+        return TableFile(self.paths[0], likely) if self.whole is None else self.whole
+
+    def _pieces(self) -> Iterator[Table]:
+        for path in self.paths:
+            pieces = read_pieces(path, self._needed)
+            while True:
+                with warnings.catch_warnings(action="ignore"):  # whoever read the catalogue was told
+                    piece = next(pieces, None)
+                if piece is None:
+                    break
+                yield self._chosen(piece)
+
+    def _chosen(self, table: Table) -> Table:
+        return table if self._columns is None else table[list(self._columns)]
+
+    def _check(self, head: Table, columns: Sequence[str]) -> None:
+        from astropy.table import Column
+
+        missing = [name for name in columns if name not in head.colnames]
+        if missing or not columns:
+            raise InputError(
+                f"columns must be of the catalogue, got {', '.join(missing) or 'none'} with columns "
+                f"{', '.join(head.colnames)}: correct the names"
+            )
+        if not all(isinstance(head[name], Column) for name in columns):
+            self._needed = None  # times and the like are made of several columns of the file
+
+
+def _stacked(tables: list[Table]) -> Table:
+    from astropy.table import vstack
+
+    return tables[0] if len(tables) == 1 else vstack(tables, metadata_conflicts="silent")
+
+
+def _united(tables: list[Table]) -> Table | None:
+    """Return tables as one, None where a column is of different kinds or of objects."""
+    first = tables[0].colnames
+    if any(table.colnames != first for table in tables):
+        return None
+    for columns in zip(*(table.itercols() for table in tables), strict=True):
+        kinds = {getattr(column, "dtype", np.dtype("V")).kind for column in columns}
+        if "O" in kinds or len({column.shape[1:] for column in columns}) > 1:
+            return None
+        if len(kinds) > 1 and kinds != {"i", "f"}:
+            return None
+    return _stacked(tables)
