@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from peculiar.catalogues.units import described_as
 from peculiar.core import InputError
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ def _decoded(column: Column) -> Column:
         text = np.strings.decode(np.asarray(column).astype(np.bytes_), "utf-8")
     except UnicodeDecodeError:
         return column
-    made = column.__class__(text, copy=False)
-    made.info = column.info
+    made = described_as(column.__class__(text, copy=False), column)
     if isinstance(column, MaskedColumn):
         made.mask = column.mask
     return made

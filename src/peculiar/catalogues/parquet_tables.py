@@ -11,7 +11,7 @@ from peculiar.catalogues.parquet import from_arrow
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_BUFFER = 1 << 20  # bytes of a column that are read at once
+_BUFFER = 1 << 16  # bytes of a column that are read at once
 _MOST = 1 << 24  # bytes of a piece
 _TEXT_BYTES = 64  # of a text, or of anything else without a fixed width, in memory
 

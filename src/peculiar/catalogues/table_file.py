@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.catalogues.tables import read_head, read_pieces
+from peculiar.catalogues.units import described_as
 from peculiar.core.memory import require_memory
 
 if TYPE_CHECKING:
@@ -97,6 +98,4 @@ def _joined(parts: list[Column], head: Column) -> Column:
         made = MaskedColumn(np.ma.concatenate([np.ma.asarray(part) for part in parts]))
     else:
         made = Column(np.concatenate([np.asarray(part) for part in parts]), copy=False)
-    for attribute in ("unit", "format", "description", "meta"):
-        setattr(made, attribute, getattr(head, attribute))
-    return made
+    return described_as(made, head)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peculiar.core import InputError
+
+if TYPE_CHECKING:
+    from astropy.table import Column
+
+AnyColumn = TypeVar("AnyColumn", bound="Column")
 
 Quantity = Callable[[Any, str], float]
 """Factor to the package's unit from the unit that a column declares, 1 where it declares none; given unit and name."""
@@ -33,6 +38,13 @@ def declared(unit: Any) -> Any:
     if not text:
         return None
     return unit if isinstance(unit, u.UnitBase) and text == str(unit) else u.Unit(text, parse_strict="silent")
+
+
+def described_as(column: AnyColumn, other: Column) -> AnyColumn:
+    """Return a column with what another declares: unit, format, description and metadata."""
+    for attribute in ("unit", "format", "description", "meta"):
+        setattr(column, attribute, getattr(other, attribute))
+    return column
 
 
 def length(unit: Any, name: str) -> float:

@@ -1,8 +1,10 @@
 import h5py
 import numpy as np
 import pytest
+from astropy.table import MaskedColumn, Table
 
-from peculiar.catalogues import read_catalogue, read_table
+from peculiar.catalogues import read_catalogue, read_table, write_table
+from peculiar.catalogues.table_file import TableFile
 from peculiar.core import Box, InputError
 
 BOX = Box(100.0)
@@ -85,3 +87,18 @@ def test_text_of_variable_length(tmp_path, positions):
         file["position"] = positions[:3]
         file["name"] = ["a", "Öpik", ""]
     assert read_table(tmp_path / "halos.h5")["name"].tolist() == ["a", "Öpik", ""]
+
+
+def test_text_keeps_its_unit_and_what_is_said_of_it(tmp_path):
+    table = Table({"x": np.arange(3.0), "band": ["g", "é", "z"]})
+    table["missing"] = MaskedColumn(["a", "b", "c"], mask=[False, True, False])
+    for name, unit in (("x", "Mpc"), ("band", "mag"), ("missing", "km / s")):
+        table[name].unit, table[name].description = unit, f"which {name}"
+    table["band"].meta = {"survey": "X"}
+    write_table(tmp_path / "t.hdf5", table, kind="hdf5")
+    for found in (read_table(tmp_path / "t.hdf5"), TableFile(tmp_path / "t.hdf5")):
+        for name in table.colnames:
+            assert found[name].unit == table[name].unit
+            assert found[name].description == f"which {name}"
+            assert found[name].tolist() == table[name].tolist()
+        assert found["band"].meta == {"survey": "X"}

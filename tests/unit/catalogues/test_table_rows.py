@@ -1,4 +1,6 @@
 import gzip
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,19 @@ from peculiar.core import InputError
 
 ENDINGS = ["fits", "hdf5", "parquet", "ecsv", "csv", "csv.gz"]
 COUNT = 200
+PEAK = """
+import resource, sys
+from peculiar.catalogues.table_rows import TableRows
+from peculiar.catalogues.write import write_rows
+
+def peak(path):
+    rows, kind = TableRows(path), path.rpartition(".")[2]
+    write_rows(path + ".out." + kind, rows, {}, kind=kind)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+first, *others = map(peak, sys.argv[1:])
+print(*(other - first for other in others))
+"""
 RECORD = {"settings": {"cells": 16}}
 
 
@@ -139,3 +154,20 @@ def test_integers_without_one_for_missing_are_refused_in_fits(tmp_path, small_pi
     rows = TableRows(tmp_path / "t.parquet")
     write_rows(tmp_path / "t.fits", rows, {}, kind="fits")
     assert_same(read_table(tmp_path / "t.fits"), read_table(tmp_path / "t.parquet"))
+
+
+def test_a_table_that_travels_is_never_whole(tmp_path):
+    random, count, width = np.random.default_rng(1), 140_000, 80
+    table = Table({f"c{i}": random.random(count) for i in range(width)})
+    paths = [
+        tmp_path / "narrow.parquet",
+        *(tmp_path / f"wide.{kind}" for kind in ("hdf5", "fits", "parquet")),
+    ]
+    write_table(paths[0], table[["c0"]], kind="parquet")
+    for path in paths[1:]:
+        write_table(path, table.copy(), kind=FORMATS[path.suffix])
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    grown = [int(part) / (8 * width * count) for part in run.stdout.split()]
+    assert max(grown) < 0.8, grown  # pieces of 17 MB and their copies, of 90 MB
