@@ -17,6 +17,7 @@ Radial = Literal["flat", "measured"]
 COVERED_SHARE = 0.9
 LEAST_FULL_DENSITY = 2e-4  # (h/Mpc)^3
 _SHELLS = 8
+_NSIDE, _DIRECTIONS = 64, 4096  # of the sky, that tell what of a survey lies in a box
 _COLUMN_SHELL = 5.0  # Mpc/h; surveys state n(z) in bins of 0.005 and more
 _FLAT_RATIO = 2.5  # densest over sparsest shell; structure alone makes 1.3 in SDSS DR7, a flux limit far more
 
@@ -84,6 +85,26 @@ class RadialSelection:
         volume = np.diff(edges**3)
         limits = (float(edges[there[0]]), float(edges[there[-1] + 1]))
         return Seen(limits, float((share * volume).sum() / volume.sum()))
+
+    def seen_in(self, box: Box, mask: SkyMask) -> Seen:
+        """Return what of `seen` lies in a box that is smaller than the survey, with the observer at (0, 0, 0)."""
+        import healpy
+
+        directions = np.stack(healpy.pix2vec(_NSIDE, np.arange(12 * _NSIDE**2)), axis=1)
+        values = mask.at(directions)
+        covered = np.flatnonzero(values > 0)
+        covered = covered[:: max(1, len(covered) // _DIRECTIONS)]
+        edges = np.linspace(self.distances[0], self.distances[-1], 257)
+        distance = (edges[1:] + edges[:-1]) / 2
+        seen = values[covered] * self.at(distance)[:, None] > SELECTION_FLOOR * self.peak
+        places = distance[:, None, None] * directions[covered]
+        seen &= box.contains(places.reshape(-1, 3)).reshape(seen.shape)
+        there = np.flatnonzero(seen.any(axis=1))
+        if not len(there):
+            return Seen((float(edges[0]), float(edges[0])), 0.0)
+        volume = np.diff(edges**3)
+        limits = (float(edges[there[0]]), float(edges[there[-1] + 1]))
+        return Seen(limits, float((seen.mean(axis=1) * volume).sum() / volume.sum()))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ class SurveyCatalogue:
     full_density : float
         Number density that counts as complete [(h/Mpc)^3].
     seen : Seen
-        Distances and share of the volume that are dense enough to be used.
+        Distances and share of the volume that are dense enough to be used, and in the box.
+    objects : int
+        Of the survey, in the box or beside it.
     redshifts : (n,)
         Of every row, in the frame of the CMB.
     rows : (m,) int
@@ -57,6 +59,7 @@ class SurveyCatalogue:
     positions: Float[np.ndarray, "n 3"]
     full_density: float
     seen: Seen
+    objects: int
     redshifts: Float[np.ndarray, " n"]
     rows: Int[np.ndarray, " m"]
     mask: SkyMask
@@ -82,8 +85,12 @@ class SurveyCatalogue:
 
     def __str__(self) -> str:
         near, far = self.seen.distances
+        count = len(self.catalogue)
+        objects = f"{count} objects"
+        if count < self.objects:
+            objects = f"{count} of the survey's {self.objects} objects lie in its box"
         return (
-            f"{len(self.catalogue)} objects, complete from {self.full_density:.3g} (h/Mpc)^3 on: "
+            f"{objects}, complete from {self.full_density:.3g} (h/Mpc)^3 on: "
             f"{self.seen.share:.0%} of the survey's volume is used, {near:.4g} to {far:.4g} Mpc/h"
         )
 
@@ -161,11 +168,13 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         flux_limited=survey.radial == "flux-limited",
     )
     near, far = n_of_r.distances[[0, -1]].tolist()
+    dense = even.seen(sample.mask)
     made = SurveyCatalogue(
         catalogue,
         positions,
         even.peak,
-        even.seen(sample.mask),
+        dense if inside.all() else even.seen_in(box, sample.mask),
+        len(points),
         redshifts=sample.redshifts,
         rows=np.flatnonzero(kept & box.contains(positions)),
         mask=sample.mask,
@@ -173,7 +182,7 @@ def to_catalogue(sample: SurveySample, box: Box) -> SurveyCatalogue:
         groups=groups,
         weighting=sample.weighting,
     )
-    if made.seen.share < 0.5:
+    if dense.share < 0.5:
         remedy = (
             "lower full_density, or narrow the distances" if survey.full_density else "narrow the distances"
         )

@@ -291,3 +291,20 @@ def test_groups_replace_their_galaxies(fingers):
     assert made.catalogue.masses.sum() == pytest.approx(table["mass"].sum())
     counted = made.catalogue.weights * made.groups.members
     assert counted.sum() == pytest.approx(table["weight"].sum())
+
+
+def test_what_of_a_survey_lies_in_a_box_of_its_own(survey):
+    table, _ = survey
+    box = {"size": (50.0, 60.0, 80.0), "origin": (45.0, -30.0, -20.0)}
+    sample = read_survey(table, make_survey({"frame": "cmb", "box": box}), cosmology=COSMOLOGY, mask=wedge())
+    with pytest.warns(UserWarning, match="objects lie outside the mask, the distance range or the box"):
+        made = to_catalogue(sample, sample.box(cell_size=4.0))
+    held = sample.box(cell_size=4.0).contains(sample.positions)
+    assert 0.7 < held.mean() < 0.8
+    assert made.objects == len(table)
+    assert made.seen.share == pytest.approx(held.mean(), abs=0.01)  # of one density
+    assert made.seen.distances == pytest.approx((45, 100), abs=0.5)
+    assert str(made).startswith(
+        f"{held.sum()} of the survey's {len(table)} objects lie in its box, complete from"
+    )
+    assert f"{made.seen.share:.0%} of the survey's volume is used, 4" in str(made)
