@@ -25,6 +25,8 @@ _COPIES = 8
 class TableRows:
     """The rows of table files, one after the other: in memory is a piece at a time.
 
+    Columns of several files are one where only capitals tell them apart; they have their names in the first file.
+
     Files of one piece are kept, and so are, whole, those with lists that differ in length and those whose columns
     change their kind from piece to piece, as text tables do where numbers end and words begin.
 
@@ -52,6 +54,7 @@ class TableRows:
     def __init__(self, *paths: str | Path, columns: Sequence[str] | None = None) -> None:
         self.paths, self._columns = paths, columns
         self._needed = columns
+        self._names: dict[str, str] = {}
         for path in paths if columns is not None else ():
             self._check(read_head(path), columns or ())
         self.whole: Table | None = None
@@ -91,6 +94,10 @@ class TableRows:
                 yield self._chosen(piece)
 
     def _chosen(self, table: Table) -> Table:
+        for name in table.colnames if len(self.paths) > 1 else ():
+            own = self._names.setdefault(name.lower(), name)
+            if own not in table.colnames:
+                table.rename_column(name, own)
         return table if self._columns is None else table[list(self._columns)]
 
     def _check(self, head: Table, columns: Sequence[str]) -> None:

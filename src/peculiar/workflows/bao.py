@@ -22,7 +22,7 @@ from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.catalogues.table_rows import TableRows
 from peculiar.catalogues.tables import table_format
 from peculiar.core import Catalogue, Cosmology, InputError
-from peculiar.linear.bao import CONVENTIONS, SMOOTHING, BaoShifts, Convention, bao_shifts
+from peculiar.linear.bao import CONVENTIONS, SMOOTHING, Convention, bao_shifts
 from peculiar.linear.linear_theory import require_scales
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class BaoOptions:
         named = {"--bao": self.bao, "--bao-randoms": self.bao_randoms}
         return {option: Path(path) for option, path in named.items() if path is not None}
 
-    def check(self, rows: TableRows, survey: Survey | None) -> None:
-        """Refuse what cannot be shifted, or cannot be written.
+    def check(self, rows: TableRows, survey: Survey | None) -> TableRows | None:
+        """Refuse what cannot be shifted, or cannot be written; return a survey's randoms where they are shifted.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class BaoOptions:
         survey : Survey, optional
         """
         if not self.outputs:
-            return
+            return None
         if survey is not None and survey.groups != "ignore":
             raise InputError(
                 f"positions for BAO must be of galaxies, got groups = {survey.groups!r}: leave --groups out"
@@ -95,6 +95,11 @@ class BaoOptions:
             )
         if self.bao is not None:
             require_held(rows.sample, self.bao)
+        if survey is None or self.bao_randoms is None:
+            return None
+        randoms = TableRows(*survey.randoms)
+        require_held(randoms.sample, self.bao_randoms)
+        return randoms
 
 
 def shifted_tables(
@@ -107,6 +112,7 @@ def shifted_tables(
     columns: Mapping[str, str] | None = None,
     survey: Survey | None = None,
     made: SurveyCatalogue | None = None,
+    randoms: TableRows | None = None,
 ) -> Iterator[tuple[Path, Table, Iterable[Table]]]:
     """Yield each output of the options, a sample of its table and its pieces, for `write_pieces`.
 
@@ -124,7 +130,7 @@ def shifted_tables(
     cosmology : Cosmology
     columns : mapping, optional
         Of a catalogue in a box: the package's names to the file's own.
-    survey, made : optional
+    survey, made, randoms : optional
         Of a survey, whose positions are written as they are read: right ascension, declination, and redshift in its
         frame.
     """
@@ -147,8 +153,9 @@ def shifted_tables(
         if options.bao is not None:
             moved_to = partial(_on_sky, survey=survey, cosmology=cosmology, said=said)
             yield options.bao, _sample(rows, moved_to), _moved(rows, made.rows, shifts.data(), moved_to)
-        if options.bao_randoms is not None:
-            yield options.bao_randoms, *_survey_randoms(options, shifts, survey, made, cosmology, said)
+        if options.bao_randoms is not None and randoms is not None:
+            shifted = partial(shifts.randoms, convention=options.bao_convention)
+            yield options.bao_randoms, *_survey_randoms(randoms, shifted, survey, made, cosmology, said)
         return
     if options.bao is not None:
         moved_to = partial(_in_box, names=position_columns(rows.sample, columns), said=said)
@@ -166,15 +173,14 @@ def shifted_tables(
 
 
 def _survey_randoms(
-    options: BaoOptions,
-    shifts: BaoShifts,
+    rows: TableRows,
+    shifted: Callable[[Float[np.ndarray, "m 3"]], Float[np.ndarray, "m 3"]],
     survey: Survey,
     made: SurveyCatalogue,
     cosmology: Cosmology,
     said: Mapping[str, Any],
 ) -> tuple[Table, Iterator[Table]]:
     """Return a sample and the rows of all files of randoms that the survey saw, shifted."""
-    rows = TableRows(*survey.randoms)
     lower = {name.lower() for name in rows.sample.colnames}
     own = {name: column for name, column in survey.columns.items() if column.lower() in lower}
     moved_to = partial(_on_sky, survey=survey.with_changes({"columns": own}), cosmology=cosmology, said=said)
@@ -185,7 +191,7 @@ def _survey_randoms(
             _, places = reader.read(piece)
             seen = made.seen_rows(places)
             if seen.any():
-                yield moved_to(piece[seen], shifts.randoms(places[seen], options.bao_convention))
+                yield moved_to(piece[seen], shifted(places[seen]))
 
     return _sample(rows, moved_to), pieces()
 

@@ -115,6 +115,10 @@ class CatalogueOptions:
         """
         if carry is not None and not travels:
             raise InputError("--carry needs --at-objects or --bao, whose tables get the columns")
+        if self.survey is not None and _same(source, self.inputs["--randoms"]):
+            raise InputError(
+                f"--randoms must be random points, got {str(source)!r}, which is the catalogue: give their files"
+            )
         of_box = box_columns(self.columns, velocities=False)
         used = of_box if self.survey is None else survey_columns(self.survey)
         if travels and carry is None:
@@ -128,6 +132,11 @@ class CatalogueOptions:
         else:
             positions = find_columns(opened, ("ra", "dec", "z"), columns=self.survey.columns) or []
         return opened, TableRows(source, columns=list(dict.fromkeys([*positions, *carry])))
+
+
+def _same(source: Path | str, randoms: Sequence[Path]) -> bool:
+    own = {path.resolve() for path in table_files(source)}
+    return any(path.resolve() in own for path in randoms)
 
 
 def read_with(

@@ -168,8 +168,7 @@ def reconstruct_file(
         require_edges(options.survey is None and options.periodic)
     drawn.require_mean(amplitude)
     opened, rows = options.opened(source, carry=carry, travels=objects is not None or bool(shifted.outputs))
-    if rows is not None:
-        shifted.check(rows, options.survey)
+    randoms = None if rows is None else shifted.check(rows, options.survey)
     if rows is not None and objects is not None:
         of_field = ["v_los_error", *(["known_fraction"] if assessed else [])]
         flags = [] if options.survey is None else ["unseen", *(VPEC_COLUMNS if vpec else ())]
@@ -285,6 +284,7 @@ def reconstruct_file(
                     columns=options.columns,
                     survey=options.survey,
                     made=made,
+                    randoms=randoms,
                 ):
                     temporary = stack.enter_context(atomic_output(path, overwrite=force))
                     write_pieces(temporary, moved, sample=sample, kind=table_format(path), provenance=made_by)

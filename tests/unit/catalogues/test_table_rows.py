@@ -171,3 +171,12 @@ def test_a_table_that_travels_is_never_whole(tmp_path):
     )
     grown = [int(part) / (8 * width * count) for part in run.stdout.split()]
     assert max(grown) < 0.8, grown  # pieces of 17 MB and their copies, of 90 MB
+
+
+def test_capitals_do_not_tell_the_columns_of_files_apart(tmp_path, small_pieces):
+    Table({"RA": np.arange(100.0), "Z": np.arange(100.0)}).write(tmp_path / "1.fits")
+    Table({"Ra": np.arange(50.0), "z": np.arange(50.0)}).write(tmp_path / "2.fits")
+    rows = TableRows(tmp_path / "1.fits", tmp_path / "2.fits")
+    assert rows.whole is None
+    assert [piece.colnames for piece in rows] == [["RA", "Z"]] * 3
+    assert vstack(list(rows))["RA"].tolist() == [*range(100), *range(50)]

@@ -108,12 +108,18 @@ def test_a_box_and_random_points_of_its_own(tmp_path, monkeypatch):
 def test_what_cannot_be_shifted_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     on_sky(cap(300, 1)).write("data.fits")
+    on_sky(cap(300, 2)).write("randoms.fits")
     for settings, options, words in (
         ({"mask": "m.fits"}, {"bao_randoms": "r.fits"}, "--bao-randoms must have randoms to shift"),
         (
-            {"randoms": "data.fits", "groups": "collapse"},
+            {"randoms": "randoms.fits", "groups": "collapse"},
             {"bao": "d.fits"},
             "must be of galaxies, got groups",
+        ),
+        (
+            {"randoms": "data.fits"},
+            {"bao": "d.fits"},
+            "--randoms must be random points, got .* is the catalogue",
         ),
     ):
         with pytest.raises(InputError, match=words):
@@ -127,4 +133,4 @@ def test_what_cannot_be_shifted_is_refused_before_the_work(tmp_path, monkeypatch
         peculiar.BaoOptions(bao_smoothing=-1.0)
     with pytest.raises(InputError, match="catalogue name must end in"):
         peculiar.BaoOptions(bao="shifted.xyz")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.fits"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.fits", "randoms.fits"]
