@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 import threading
 import warnings
@@ -303,20 +304,28 @@ def _local(number: int) -> Iterator[Client]:
     with extra("cluster"):
         import dask
         from distributed import Client, LocalCluster
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)  # a script without a guard, begun again by its own worker: the parent tells
     with (
         TemporaryDirectory(prefix="peculiar-workers-") as place,
         dask.config.set({"temporary-directory": place, f"{_OF_WORKERS}.MALLOC_ARENA_MAX": 1}),
     ):
         with _deaf():
-            cluster = LocalCluster(
-                n_workers=number,
-                threads_per_worker=1,
-                host=_LOOPBACK,
-                dashboard_address=f"{_LOOPBACK}:0",
-                worker_dashboard_address=f"{_LOOPBACK}:0",
-                memory_limit=0,  # it was asked for before
-                silence_logs=logging.CRITICAL,
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=number,
+                    threads_per_worker=1,
+                    host=_LOOPBACK,
+                    dashboard_address=f"{_LOOPBACK}:0",
+                    worker_dashboard_address=f"{_LOOPBACK}:0",
+                    memory_limit=0,  # it was asked for before
+                    silence_logs=logging.CRITICAL,
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    f"workers must start as processes of their own, got {number} that did not ({error}): in a script, "
+                    "call what works under if __name__ == '__main__':"
+                ) from None
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
 

@@ -1,5 +1,6 @@
 """Tasks on workers: the same results in the same order, whoever does them, and one clear error for what goes wrong."""
 
+import multiprocessing
 import os
 import signal
 import warnings
@@ -186,6 +187,18 @@ def test_workers_stand_where_the_command_does(scheduler, tmp_path, monkeypatch):
 
 def test_too_few_workers():
     with pytest.raises(InputError, match="workers must be at least 1, got 0"), crew(0, tasks=3):
+        pass
+
+
+def test_a_script_without_a_guard_is_told(monkeypatch):
+    def failing(**options):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.LocalCluster", failing)
+    with pytest.raises(InputError, match="under if __name__ == '__main__'"), crew(2, tasks=3):
+        pass
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(SystemExit), crew(2, tasks=3):  # what the script's worker does
         pass
 
 
