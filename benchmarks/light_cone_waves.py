@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import torch
 from astropy.table import Table
 from light_cone import BINS, DEC, RA, along, places, slope, survey
 from scipy.ndimage import map_coordinates
@@ -22,40 +23,33 @@ from scipy.stats import norm
 
 from peculiar.catalogues import read_survey, to_catalogue
 from peculiar.core import Box, Cosmology
+from peculiar.fields.calculus import displacement_from_fourier
+from peculiar.fields.fourier import to_real
 from peculiar.linear import IterativeFFT, MultiTracerWiener
 from peculiar.linear.light_cone import of_epoch
+from peculiar.simulate.initial import integer_modes, linear_density
 from peculiar.workflows.reconstruct import reconstruct
 
 SIDE, CELLS, CELL = 2560.0, 128, 20.0  # Mpc/h
 DENSITY, BIAS = 5e-4, 0.8
 
 
-def universe(
-    seed: int, longest: float, cosmology: Cosmology
-) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+def universe(seed: int, longest: float, cosmology: Cosmology) -> tuple[np.ndarray, np.ndarray]:
     """Return the density today, less what a cell smears, and the velocity over a H f D, (3, x, y, z)."""
-    random = np.random.default_rng(seed)
-    step = SIDE / CELLS
-    along_axis = 2 * np.pi * np.fft.fftfreq(CELLS, step)
-    last = 2 * np.pi * np.fft.rfftfreq(CELLS, step)
-    k = np.meshgrid(along_axis, along_axis, last, indexing="ij", sparse=True)
-    square = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
-    square[0, 0, 0] = 1
-    nodes = np.geomspace(1e-3, 2, 400)
-    power = np.exp(np.interp(np.log(np.sqrt(square)), np.log(nodes), np.log(cosmology.linear_power(nodes))))
-    modes = np.fft.rfftn(random.standard_normal((CELLS,) * 3)) * np.sqrt(power / step**3)
-    modes[square < (2 * np.pi / longest) ** 2 * 0.9999] = 0
-    modes[0, 0, 0] = 0
-    velocity = [np.fft.irfftn(1j * one / square * modes, s=(CELLS,) * 3, axes=(0, 1, 2)) for one in k]
-    for one in k:
-        modes = modes / np.sinc(one * step / 2 / np.pi)
-    density = np.fft.irfftn(modes, s=(CELLS,) * 3, axes=(0, 1, 2))
-    return density, np.array(velocity), random
+    box = Box(SIDE, CELLS)
+    modes = linear_density(box, cosmology, seed=seed)
+    x, y, z = integer_modes(CELLS)
+    modes[x**2 + y**2 + z**2 < (SIDE / longest) ** 2 * 0.9999] = 0
+    velocity = displacement_from_fourier(modes, box).numpy()
+    for k in (x, y, z):
+        modes /= torch.sinc(k / CELLS)
+    return to_real(modes, CELLS).numpy(), velocity
 
 
 def slopes(seed: int, longest: float, cosmology: Cosmology) -> dict[str, list[float]]:
     """Return the slope of each model in each bin of redshift."""
-    density, velocity, random = universe(seed, longest, cosmology)
+    density, velocity = universe(seed, longest, cosmology)
+    random = np.random.default_rng(seed)
     step = SIDE / CELLS
     expected = np.clip(1 + BIAS * density, 0, None) * DENSITY * step**3
     # The observer stands in a corner.
