@@ -257,6 +257,12 @@ def test_a_survey_larger_than_memory(refused, survey, monkeypatch):
     assert "the catalogue must fit in memory" in line
 
 
+def test_a_catalogue_as_its_own_randoms(refused, survey):
+    for command in (("reconstruct", "--sky", *OUTPUTS), ("groups", "--out", "g.fits")):
+        line = refused(*command, "galaxies.fits", "--randoms", "./galaxies.fits", "--frame", "cmb")
+        assert "--randoms must be random points, got 'galaxies.fits', which is the catalogue" in line
+
+
 def test_options_that_do_not_belong_together(refused, survey, tmp_path):
     base = ("reconstruct", "galaxies.fits", *OUTPUTS)
     assert "--sky must come with" in refused(*base, "--sky")

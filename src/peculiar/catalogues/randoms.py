@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from peculiar.catalogues.selection import (
     smoothed_selection,
 )
 from peculiar.catalogues.sky_counts import SKY_PIXELS, footprint, sky_counts
+from peculiar.catalogues.tables import table_files
 from peculiar.core import Box, Field, InputError
 from peculiar.fields.paint import paint
 
@@ -27,6 +29,15 @@ _SMOOTHING = 5.0  # Mpc/h, of the randoms' n(r): they are many, and have no stru
 _SHELLS = 8
 _LARGEST_RATIO = 2.5
 _LARGEST_WEIGHT_RATIO = 1.5
+
+
+def refuse_as_randoms(catalogue: str | Path, randoms: Iterable[Path]) -> None:
+    """Raise InputError if a catalogue is among the files of its randoms: it would look evenly filled."""
+    own = {path.resolve() for path in table_files(catalogue)}
+    if any(path.resolve() in own for path in randoms):
+        raise InputError(
+            f"--randoms must be random points, got {str(catalogue)!r}, which is the catalogue: give their files"
+        )
 
 
 @dataclass(frozen=True, eq=False)

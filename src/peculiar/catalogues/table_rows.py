@@ -35,7 +35,7 @@ class TableRows:
     *paths : path
         As of `peculiar.catalogues.read_table`.
     columns : sequence of str, optional
-        Those that travel, in their order; all where not given.
+        Those that travel, in their order and in any capitals; all where not given.
 
     Attributes
     ----------
@@ -52,11 +52,17 @@ class TableRows:
     """
 
     def __init__(self, *paths: str | Path, columns: Sequence[str] | None = None) -> None:
-        self.paths, self._columns = paths, columns
-        self._needed = columns
+        from astropy.table import Column
+
+        self.paths = paths
+        self._columns = self._needed = None
+        if columns is not None:
+            head = read_head(paths[0])
+            self._columns = _found(columns, head)
+            # Times and the like are made of several columns of the file.
+            plain = all(isinstance(head[name], Column) for name in self._columns)
+            self._needed = self._columns if plain else None
         self._names: dict[str, str] = {}
-        for path in paths if columns is not None else ():
-            self._check(read_head(path), columns or ())
         self.whole: Table | None = None
         sample = None
         for number, piece in enumerate(self._pieces() if all(map(reads_in_pieces, paths)) else ()):
@@ -98,19 +104,19 @@ class TableRows:
             own = self._names.setdefault(name.lower(), name)
             if own not in table.colnames:
                 table.rename_column(name, own)
-        return table if self._columns is None else table[list(self._columns)]
+        return table if self._columns is None else table[self._columns]
 
-    def _check(self, head: Table, columns: Sequence[str]) -> None:
-        from astropy.table import Column
 
-        missing = [name for name in columns if name not in head.colnames]
-        if missing or not columns:
-            raise InputError(
-                f"columns must be of the catalogue, got {', '.join(missing) or 'none'} with columns "
-                f"{', '.join(head.colnames)}: correct the names"
-            )
-        if not all(isinstance(head[name], Column) for name in columns):
-            self._needed = None  # times and the like are made of several columns of the file
+def _found(names: Sequence[str], head: Table) -> list[str]:
+    """Return the file's own names of columns, in whatever capitals they are given."""
+    same = {name.lower(): name for name in head.colnames} | {name: name for name in head.colnames}
+    missing = [name for name in names if name not in same and name.lower() not in same]
+    if missing or not names:
+        raise InputError(
+            f"columns must be of the catalogue, got {', '.join(missing) or 'none'} with columns "
+            f"{', '.join(head.colnames)}: correct the names"
+        )
+    return list(dict.fromkeys(same.get(name) or same[name.lower()] for name in names))
 
 
 def _stacked(tables: list[Table]) -> Table:

@@ -35,7 +35,9 @@ def paint(
         typer.Option(help="Keep the most massive halos [(h/Mpc)^3].", show_default="all that are painted"),
     ] = None,
     space: Annotated[Space, typer.Option(help="Positions in real or redshift space.")] = "real",
-    line_of_sight: Annotated[Axis, typer.Option(help="Axis of redshift space.")] = "z",
+    line_of_sight: Annotated[
+        Axis, typer.Option("--los", "--line-of-sight", help="Line of sight of redshift space.")
+    ] = "z",
     cosmology: Annotated[
         str | None,
         typer.Option(help="A preset, astropy's name, or Omega_m=0.3,h=0.7.", show_default="the model's"),

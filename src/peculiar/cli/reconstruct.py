@@ -40,13 +40,16 @@ class Shifted:
         Path | None,
         typer.Option(help="Also write the randoms so: those of --randoms, of a box 20 an object."),
     ] = None
-    bao_smoothing: Annotated[float, typer.Option(help="Gaussian radius of the shift [Mpc/h].")] = 15.0
+    bao_smoothing: Annotated[
+        float, typer.Option(help="Gaussian smoothing scale of the displacement [Mpc/h].")
+    ] = 15.0
     bao_convention: Annotated[
         Literal["recsym", "reciso"],
         typer.Option(help="Randoms move with the growth rate along the line of sight, or without."),
     ] = "recsym"
     bao_bias: Annotated[
-        float | None, typer.Option(help="Of the objects, for the shift.", show_default="measured")
+        float | None,
+        typer.Option(help="Linear bias of the objects, for the displacement.", show_default="measured"),
     ] = None
 
 
@@ -89,7 +92,7 @@ def reconstruct(
     at_objects: Annotated[
         Path | None,
         typer.Option(
-            help="Also write the catalogue's rows with vx, vy, vz, v_los, delta, x_real, y_real, z_real."
+            help="Also write the catalogue's rows with vx, vy, vz, v_los [km/s], delta, x_real, y_real, z_real [Mpc/h]."
         ),
     ] = None,
     carry: Annotated[
@@ -104,7 +107,8 @@ def reconstruct(
     errors: Annotated[
         bool,
         typer.Option(
-            "--errors", help="Of a survey: add velocity_error to the fields, v_los_error to the objects."
+            "--errors",
+            help="Of a survey: add velocity_error [km/s] to the fields, v_los_error to the objects.",
         ),
     ] = False,
     amplitude: Annotated[
@@ -118,12 +122,13 @@ def reconstruct(
         ),
     ] = "keep",
     vpec: Annotated[
-        bool, typer.Option("--vpec", help="Of a survey: add VPEC, VPEC_ERR and zHD to the objects.")
+        bool, typer.Option("--vpec", help="Of a survey: add VPEC, VPEC_ERR [km/s] and zHD to the objects.")
     ] = False,
     space: Annotated[
         Space | None,
         typer.Option(
-            help="Whether positions hold velocities.", show_default="what the file states, else redshift"
+            help="Space of the positions: with redshift-space distortions, or real.",
+            show_default="what the file states, else redshift",
         ),
     ] = None,
     redshift: Annotated[

@@ -79,7 +79,7 @@ def simulate(
     ] = None,
     host_mass: Annotated[
         float | None,
-        typer.Option(help="Lightest painted halo that satellites may live in, Msun/h.", show_default="0"),
+        typer.Option(help="Lightest painted halo that satellites may live in [Msun/h].", show_default="0"),
     ] = None,
     device: Device = "auto",
     *,

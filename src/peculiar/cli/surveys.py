@@ -27,7 +27,11 @@ class SurveyOptions:
 
     survey: Annotated[
         str | None,
-        typer.Option(help="Survey file (.toml), or sdss_dr7; the options below win over it.", metavar="FILE"),
+        typer.Option(
+            help="Survey file (.toml), or one of the package: sdss_dr7, desi_lrg, boss_cmass ...; the options below "
+            "win over it.",
+            metavar="FILE",
+        ),
     ] = None
     frame: Annotated[
         Frame | None, typer.Option(help="Rest frame of the redshifts; they are converted to cmb.")

@@ -70,7 +70,9 @@ def query(
     ] = None,
     vpec: Annotated[
         bool,
-        typer.Option("--vpec", help="Add VPEC, VPEC_ERR and zHD, as catalogues of supernovae have them."),
+        typer.Option(
+            "--vpec", help="Add VPEC, VPEC_ERR [km/s] and zHD, as catalogues of supernovae have them."
+        ),
     ] = False,
     observer: ObserverText = None,
     cosmology: CosmologyText = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from peculiar.catalogues import Survey, SurveyCatalogue, read_catalogue, read_survey, to_catalogue
 from peculiar.catalogues.columns import find_columns
+from peculiar.catalogues.randoms import refuse_as_randoms
 from peculiar.catalogues.read import columns_used as box_columns
 from peculiar.catalogues.read import position_columns
 from peculiar.catalogues.sample import columns_used as survey_columns
@@ -115,10 +116,7 @@ class CatalogueOptions:
         """
         if carry is not None and not travels:
             raise InputError("--carry needs --at-objects or --bao, whose tables get the columns")
-        if self.survey is not None and _same(source, self.inputs["--randoms"]):
-            raise InputError(
-                f"--randoms must be random points, got {str(source)!r}, which is the catalogue: give their files"
-            )
+        refuse_as_randoms(source, self.inputs.get("--randoms", []))
         of_box = box_columns(self.columns, velocities=False)
         used = of_box if self.survey is None else survey_columns(self.survey)
         if travels and carry is None:
@@ -132,11 +130,6 @@ class CatalogueOptions:
         else:
             positions = find_columns(opened, ("ra", "dec", "z"), columns=self.survey.columns) or []
         return opened, TableRows(source, columns=list(dict.fromkeys([*positions, *carry])))
-
-
-def _same(source: Path | str, randoms: Sequence[Path]) -> bool:
-    own = {path.resolve() for path in table_files(source)}
-    return any(path.resolve() in own for path in randoms)
 
 
 def read_with(

@@ -11,6 +11,7 @@ import numpy as np
 
 from peculiar.catalogues import Groups, Survey, read_survey, to_sky, write_table
 from peculiar.catalogues.dry_run import require_held
+from peculiar.catalogues.randoms import refuse_as_randoms
 from peculiar.catalogues.sample import columns_used
 from peculiar.catalogues.table_rows import TableRows
 from peculiar.catalogues.tables import table_files, table_format
@@ -72,6 +73,7 @@ def find_groups_file(
     randoms = [file for path in survey.randoms for file in table_files(path)]
     read = {"galaxies": [source, *table_files(source)], "--randoms": randoms, "--mask": survey.mask}
     inputs = [*table_files(source), *randoms, *([survey.mask] if survey.mask else [])]
+    refuse_as_randoms(source, randoms)
     options = {"--out": out, "--members": members}
     outputs = [Path(path) for path in options.values() if path is not None]
     for option, path in options.items():

@@ -109,6 +109,7 @@ def test_some_columns_in_their_order(tmp_path, small_pieces, ending):
     pieces = list(TableRows(source, columns=names))
     assert len(pieces) == 3
     assert_same(vstack(pieces, metadata_conflicts="silent"), read_table(source)[names])
+    assert_same(next(iter(TableRows(source, columns=["ID", *names[1:]]))), pieces[0])
     for wrong in (["x", "other"], []):
         with pytest.raises(
             InputError, match="columns must be of the catalogue, got (other|none) with columns x, "
