@@ -23,6 +23,7 @@ from peculiar.training.report import read_metrics
 WEIGHTS = Path(__file__).parents[1] / "src" / "peculiar" / "weights"
 JUDGED = {
     "ratio_to_2lpt": "error over 2LPT's",
+    "ratio_to_start": "error over that of what is corrected",
     "momentum_correlation": "correlation of the momentum",
     "velocity_correlation": "correlation of the velocity",
     "velocity_rms": "rms error of the velocity [km/s]",

@@ -44,6 +44,12 @@ def displacement_and_velocity(inputs):
     return torch.cat([1.3 * inputs[:, :3], 0.7 * inputs[:, 3:6].roll(1, 2)], dim=1)
 
 
+def steps_and_more(inputs):
+    """Targets of our emulator of few steps: parts of its second vector's difference from the first."""
+    first, difference = inputs[:, :3], inputs[:, 3:6] - inputs[:, :3]
+    return torch.cat([first + 0.7 * difference, first + 0.2 * difference.roll(1, 2)], dim=1)
+
+
 def corrected_flow(inputs):
     """Targets of our network from density and linear velocity to velocity and momentum."""
     velocity = 1.5 * inputs[:, 1:]
@@ -91,6 +97,20 @@ CASES = {
         11,
         6,
         displacement_and_velocity,
+        1e-2,
+    ),
+    "few-steps": Case(
+        {
+            "inputs": LagrangianInputs(
+                fields=("moved", "moving"), steps=(1, 3), conditions=("growth",)
+            ).names,
+            "slopes": {"steps": -0.1},
+            "width": 8,
+            "blocks": [1, 2],
+        },
+        8,
+        6,
+        steps_and_more,
         1e-2,
     ),
     "flow": Case(

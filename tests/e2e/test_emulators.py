@@ -17,11 +17,13 @@ def pairs(run):
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize(("recipe", "quiet"), [("displacement", []), ("he2019", ["--no-figures"])])
+@pytest.mark.parametrize(
+    ("recipe", "quiet"), [("displacement", []), ("he2019", ["--no-figures"]), ("few-steps", ["--no-figures"])]
+)
 def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
     result = run("train", recipe, "--run", "pairs", "--out", "model", "--profile", "smoke", *SEEDS)
     assert result.exit_code == 0, result.output
-    assert "ratio_to_2lpt" in result.output
+    assert "ratio_to_start" in result.output
     weights = f"model/{recipe}.safetensors"
     result = run(
         "emulate", "--box", 64, "--particles", 16, "--seed", 5, "--model", weights, "--out", "particles.h5"
@@ -50,6 +52,25 @@ def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
             "particles.h5",
         ).output
     )
+    if recipe == "few-steps":
+        command = (
+            "emulate",
+            "--box",
+            64,
+            "--particles",
+            16,
+            "--seed",
+            5,
+            "--model",
+            weights,
+            "--out",
+            "few.h5",
+        )
+        assert "steps must be 1 or 3 or 5 for model 'few-steps', got 2" in run(*command, "--steps", 2).output
+        assert run(*command, "--steps", 1).exit_code == 0
+        with h5py.File(tmp_path / "few.h5") as file:
+            assert json.loads(file.attrs["provenance"])["settings"]["steps"] == 1
+            assert not np.array_equal(file["displacement"], displacement)
     result = run("evaluate", "pairs", "--out", "scores", "--model", weights, "--boxes", "5-6", *quiet)
     assert result.exit_code == 0, result.output
     table = (tmp_path / "scores" / "scores.md").read_text()

@@ -15,7 +15,7 @@ from peculiar.inference.model_card import WEIGHTS, EmulatorCard, ModelCard, read
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.models import build
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.lagrangian import lagrangian_fields, second_order_velocity
+from peculiar.simulate.lagrangian import lagrangian_fields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps, evolve
 from peculiar.workflows.reconstruct import make_reconstructor
@@ -79,8 +79,9 @@ def test_networks_stay_on_their_device(name, monkeypatch):
 def test_particles_stay_on_their_device():
     box = Box(64.0, 16)
     modes = linear_density(box, COSMOLOGY, seed=1, device="meta")
-    theory = lagrangian_fields(modes, box, COSMOLOGY, redshift=0.5)
-    assert second_order_velocity(theory, COSMOLOGY, redshift=0.5).device.type == "meta"
+    for steps in (0, 2):
+        theory = lagrangian_fields(modes, box, COSMOLOGY, redshift=0.5, steps=steps)
+        assert theory.moving.device.type == theory.acceleration.device.type == "meta"
     assert (
         evolve(modes[None], box, COSMOLOGY, redshift=0.5, steps=Steps(count=2)).positions.device.type
         == "meta"

@@ -16,9 +16,20 @@ def emulate(
     seed: Annotated[int, typer.Option(help="Of the initial conditions.")],
     box: Annotated[float, typer.Option(help="Side of the box [Mpc/h].")] = 128.0,
     particles: Annotated[int, typer.Option(help="Particles along a side.")] = 32,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the particle mesh that the model corrects: 0 (2LPT), 1, 3 or 5.",
+            show_default="the most that the model knows",
+        ),
+    ] = None,
     model: Annotated[
-        str, typer.Option(help="An emulator of `peculiar models`, or a .safetensors file.")
-    ] = "displacement",
+        str | None,
+        typer.Option(
+            help="An emulator of `peculiar models`, or a .safetensors file.",
+            show_default="displacement; of a few steps few-steps",
+        ),
+    ] = None,
     cosmology: Annotated[
         str | None,
         typer.Option(help="A preset, astropy's name, or Omega_m=0.3,A_s=2e-9.", show_default="the model's"),
@@ -43,6 +54,7 @@ def emulate(
         size=box,
         particles=particles,
         seed=seed,
+        steps=steps,
         model=model,
         cosmology=None if cosmology is None else parse_cosmology(cosmology),
         redshift=redshift,

@@ -27,7 +27,7 @@ COMPONENTS = ("x", "y", "z")
 
 @dataclass(frozen=True, eq=False)
 class DisplacementEmulator:
-    """A network from perturbation theory to the displacement and velocity of an N-body run.
+    """A network from perturbation theory, or a few steps, to the displacement and velocity of an N-body run.
 
     Parameters
     ----------
@@ -52,9 +52,18 @@ class DisplacementEmulator:
         """Load a shipped model by name, or a .safetensors file with its card; see `load_model` for errors."""
         return cls(*_load(name_or_path, "displace"), max_side)
 
-    def check(self, redshift: float, *, symmetries: int | None = None) -> None:
-        """Refuse a redshift outside the card's, and symmetries that the cube does not have."""
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers of particle-mesh steps that the network corrects; 0 is 2LPT."""
+        assert isinstance(self.card.inputs, LagrangianInputs)
+        return self.card.inputs.steps
+
+    def check(self, redshift: float, *, steps: int, symmetries: int | None = None) -> None:
+        """Refuse a redshift or steps outside the card's, and symmetries that the cube does not have."""
         card = self.card
+        if steps not in self.steps:
+            known = " or ".join(map(str, self.steps))
+            raise InputError(f"steps must be {known} for model {card.name!r}, got {steps}")
         low, high = card.redshift_range
         if not low - REDSHIFT_TOLERANCE <= redshift <= high + REDSHIFT_TOLERANCE:
             trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -82,7 +91,7 @@ class DisplacementEmulator:
         Parameters
         ----------
         theory : LagrangianFields
-            Of a periodic lattice whose sides are multiples of the network's stride.
+            Of a periodic lattice whose sides are multiples of the network's stride, after as many steps as in training.
         box : Box
             With one cell per particle.
         cosmology : Cosmology
@@ -94,11 +103,11 @@ class DisplacementEmulator:
         Raises
         ------
         InputError
-            If the redshift lies outside the card's.
+            If redshift or steps lie outside the card's.
         """
         card = self.card
         assert isinstance(card.inputs, LagrangianInputs)
-        self.check(redshift, symmetries=symmetries)
+        self.check(redshift, steps=theory.steps, symmetries=symmetries)
         warn_outside(card, cell_size=box.cell_size, redshift=redshift, cosmology=cosmology)
         inputs = lagrangian_inputs(theory, box, cosmology, redshift=redshift, spec=card.inputs)
         outputs = _averaged(self.module, card, inputs, max_side=self.max_side, symmetries=symmetries)

@@ -89,7 +89,9 @@ class VectorMix(nn.Module):
     def forward(self, vectors: Mesh) -> Mesh:
         """Map (batch, 3 n, x, y, z) to (batch, 3 m, x, y, z), float32."""
         parts = vectors.float().unflatten(1, (-1, 3))
-        return torch.einsum("oi,bicxyz->bocxyz", self.weight.float(), parts).flatten(1, 2)
+        # Half precision would round what a correction is small beside.
+        with torch.autocast("cuda" if vectors.is_cuda else "cpu", enabled=False):
+            return torch.einsum("oi,bicxyz->bocxyz", self.weight.float(), parts).flatten(1, 2)
 
 
 class ResidualUNet(nn.Module):

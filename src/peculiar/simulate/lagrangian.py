@@ -1,38 +1,64 @@
-"""What perturbation theory says about the particles of a lattice, and what of it an emulator sees."""
+"""What perturbation theory, or a few steps, say about the particles of a lattice, and what of it an emulator sees."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Complex, Float
 from pydantic import Field as Setting
+from pydantic import field_validator
 
 from peculiar.core.box import Box
 from peculiar.core.channels import vector
 from peculiar.core.cosmology import Cosmology
 from peculiar.fields.conditions import Circumstances, NetworkInputs, condition_channels
-from peculiar.simulate.lpt import displacements, lattice
-from peculiar.simulate.particle_mesh import accelerations
+from peculiar.simulate.bullfrog import bullfrog
+from peculiar.simulate.lpt import displacement_of, displacements, lattice
+from peculiar.simulate.particle_mesh import MOST_STEPS, Steps, accelerations, wrap
 
 
 @dataclass(frozen=True, eq=False)
 class LagrangianFields:
-    """What perturbation theory says about each particle of a lattice, (3, x, y, z) [Mpc/h] each.
+    """What is known about each particle of a lattice before a network, (3, x, y, z) [Mpc/h] each.
 
     Parameters
     ----------
     zeldovich : D psi_1
     second_order : D_2 psi_2
-        Particles of 2LPT stand at q + zeldovich + second_order.
+    moved : displacement
+        After a few steps of a particle mesh; of none, of 2LPT: zeldovich + second_order.
+    moving : velocity / (a H f)
+        Of the same.
     acceleration : -grad phi, laplacian phi = delta
         At those places, of the density of all particles there: one evaluation of the particle mesh's force.
+    steps : int
+        Of the particle mesh.
     """
 
     zeldovich: Float[torch.Tensor, "3 x y z"]
     second_order: Float[torch.Tensor, "3 x y z"]
+    moved: Float[torch.Tensor, "3 x y z"]
+    moving: Float[torch.Tensor, "3 x y z"]
     acceleration: Float[torch.Tensor, "3 x y z"]
+    steps: int = 0
+
+    @classmethod
+    def of_theory(
+        cls,
+        zeldovich: Float[torch.Tensor, "3 x y z"],
+        second_order: Float[torch.Tensor, "3 x y z"],
+        acceleration: Float[torch.Tensor, "3 x y z"],
+        *,
+        cosmology: Cosmology,
+        redshift: float,
+    ) -> LagrangianFields:
+        """Return those of 2LPT, without a particle mesh."""
+        ratio = cosmology.growth_rate_second(redshift) / cosmology.growth_rate(redshift)
+        moving = zeldovich + ratio * second_order
+        return cls(zeldovich, second_order, zeldovich + second_order, moving, acceleration)
 
 
 def lagrangian_fields(
@@ -41,9 +67,10 @@ def lagrangian_fields(
     cosmology: Cosmology,
     *,
     redshift: float,
+    steps: int = 0,
     mesh_factor: int = 2,
 ) -> LagrangianFields:
-    """Displace a lattice by 2LPT and take the force there.
+    """Move a lattice by 2LPT, or by a few steps of `bullfrog`, and take the force there.
 
     Parameters
     ----------
@@ -52,51 +79,70 @@ def lagrangian_fields(
     box : Box
         With one cell per particle.
     redshift : float
+    steps : int
+        Of the particle mesh; 0 for 2LPT.
     mesh_factor : int
         Cells of the force mesh per particle, along a side.
     """
     first, second = displacements(modes, box)
+    shape = first.shape
+    short = None
+    if steps:
+        settings = Steps(steps, mesh_factor=mesh_factor)
+        short = bullfrog(first, second, box, cosmology, redshift=redshift, steps=settings)
     first *= cosmology.growth(redshift)
     second *= cosmology.growth_second(redshift)
-    shape = first.shape
-    positions = (lattice(box.mesh, box.side, modes.device) + first + second).reshape(3, -1).T.contiguous()
-    positions.remainder_(box.side).masked_fill_(positions >= box.side, 0.0)
-    force = accelerations(positions[None], box.side, mesh=mesh_factor * box.mesh)[0]
-    return LagrangianFields(first, second, force.T.reshape(shape).contiguous())
+    if short is None:
+        moved = (lattice(box.mesh, box.side, modes.device) + first + second).reshape(3, -1).T.contiguous()
+        places = wrap(moved, box.side)
+    else:
+        places = short.positions[0]
+    force = (
+        accelerations(places[None], box.side, mesh=mesh_factor * box.mesh)[0].T.reshape(shape).contiguous()
+    )
+    if short is None:
+        return LagrangianFields.of_theory(first, second, force, cosmology=cosmology, redshift=redshift)
+    moving = short.velocities[0].T.reshape(shape) / cosmology.velocity_factor(redshift)
+    return LagrangianFields(first, second, displacement_of(places, box), moving, force, steps)
 
 
 class LagrangianInputs(NetworkInputs):
     """Which channels a displacement emulator sees; part of its model card.
 
-    The vectors of `LagrangianFields` [Mpc/h], three channels each.
+    The vectors of `LagrangianFields` [Mpc/h], three channels each, and "steps", the logarithm of their number, where a
+    network is for several.
     """
 
     task = "displace"
     with_tracers = False
     kind: Literal["lagrangian"] = "lagrangian"
-    fields: tuple[Literal["zeldovich", "second_order", "acceleration"], ...] = Setting(
+    fields: tuple[Literal["zeldovich", "second_order", "moved", "moving", "acceleration"], ...] = Setting(
         default=("zeldovich", "second_order", "acceleration"), min_length=1
     )
+    steps: tuple[Annotated[int, Setting(ge=0, le=MOST_STEPS)], ...] = Setting(
+        default=(0,), min_length=1, description="of the particle mesh that is corrected; 0 for 2LPT"
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if list(steps) != sorted(set(steps)):
+            raise ValueError(f"steps must rise, got {', '.join(map(str, steps))}")
+        return steps
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Names of the vectors' channels."""
-        return tuple(component for name in self.fields for component in vector(name))
+        """Names of the vectors' channels, and "steps"."""
+        vectors = (component for name in self.fields for component in vector(name))
+        return (*vectors, *(("steps",) if len(self.steps) > 1 else ()))
 
 
 def lagrangian_inputs(
     theory: LagrangianFields, box: Box, cosmology: Cosmology, *, redshift: float, spec: LagrangianInputs
 ) -> Float[torch.Tensor, "channel x y z"]:
     """Return an emulator's input channels, as `LagrangianInputs.names`; the box has one cell per particle."""
+    vectors = [getattr(theory, name) for name in spec.fields]
+    if len(spec.steps) > 1:
+        vectors.append(torch.full_like(theory.zeldovich[:1], math.log(max(theory.steps, 1))))
     given = Circumstances(cosmology, redshift, box)
-    conditions = condition_channels(spec.conditions, given, device=theory.zeldovich.device)
-    return torch.cat([*(getattr(theory, name) for name in spec.fields), conditions])
-
-
-def second_order_velocity(
-    theory: LagrangianFields, cosmology: Cosmology, *, redshift: float
-) -> Float[torch.Tensor, "3 x y z"]:
-    """Return the velocities of 2LPT, (3, x, y, z) [km/s]."""
-    to_velocity = cosmology.hubble(redshift) / (1 + redshift)
-    first, second = cosmology.growth_rate(redshift), cosmology.growth_rate_second(redshift)
-    return to_velocity * (first * theory.zeldovich + second * theory.second_order)
+    return torch.cat([*vectors, condition_channels(spec.conditions, given, device=theory.zeldovich.device)])

@@ -43,3 +43,10 @@ def lattice(cells: int, size: float, device: torch.device | str = "cpu") -> Floa
     """Unperturbed particle positions, at cell centres [Mpc/h]."""
     q = (torch.arange(cells, device=device, dtype=torch.float32) + 0.5) * (size / cells)
     return torch.stack(torch.meshgrid(q, q, q, indexing="ij"))
+
+
+def displacement_of(positions: Float[torch.Tensor, "n 3"], box: Box) -> Float[torch.Tensor, "3 x y z"]:
+    """Displacement of a lattice's particles from their places, the shorter way around the box [Mpc/h]."""
+    n = box.mesh
+    moved = positions.T.reshape(3, n, n, n) - lattice(n, box.side, positions.device)
+    return (moved + box.side / 2).remainder_(box.side) - box.side / 2

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from pydantic import Field as Setting
 
 from peculiar.core.box import Box
@@ -21,7 +20,7 @@ from peculiar.core.limits import require_redshift
 from peculiar.core.output import atomic_output
 from peculiar.simulate.initial import linear_density, require_waves
 from peculiar.simulate.lagrangian import LagrangianFields, lagrangian_fields
-from peculiar.simulate.lpt import lattice
+from peculiar.simulate.lpt import displacement_of
 from peculiar.simulate.particle_mesh import Steps, evolve, simulation_memory
 from peculiar.simulate.stored import Attributes, read_array, read_attributes
 
@@ -93,13 +92,6 @@ class PairSettings:
         low, high = (math.log(factor) for factor in AMPLITUDE_DRAWN)
         amplitude = base.A_s * math.exp(random.uniform(low, high))
         return dataclasses.replace(base, Omega_m=Omega_m).with_amplitude(amplitude)
-
-
-def displacement_of(positions: Float[torch.Tensor, "n 3"], box: Box) -> Float[torch.Tensor, "3 x y z"]:
-    """Displacement of a lattice's particles from their places, the shorter way around the box [Mpc/h]."""
-    n = box.mesh
-    moved = positions.T.reshape(3, n, n, n) - lattice(n, box.side, positions.device)
-    return (moved + box.side / 2).remainder_(box.side) - box.side / 2
 
 
 def simulate_pair(
@@ -194,10 +186,13 @@ class DisplacementPair:
             cosmology=found.cosmology,
         )
 
-    @property
-    def theory(self) -> LagrangianFields:
-        """What perturbation theory says of the pair."""
-        return LagrangianFields(*self.read("zeldovich", "second_order", "acceleration"))
+    def theory(self, steps: int = 0) -> LagrangianFields:
+        """What perturbation theory says of the pair, or a particle mesh of a few steps: read, or calculated."""
+        if steps:
+            modes = linear_density(self.box, self.cosmology, seed=self.seed)
+            return lagrangian_fields(modes, self.box, self.cosmology, redshift=self.redshift, steps=steps)
+        fields = self.read("zeldovich", "second_order", "acceleration")
+        return LagrangianFields.of_theory(*fields, cosmology=self.cosmology, redshift=self.redshift)
 
     @property
     def velocity_factor(self) -> float:

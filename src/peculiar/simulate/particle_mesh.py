@@ -98,7 +98,8 @@ def _momentum_growth(cosmology: Cosmology, a: float) -> float:
     return a**2 * float(cosmology.efunc(z)) * cosmology.growth(z) * cosmology.growth_rate(z)
 
 
-def _wrap(positions: torch.Tensor, size: float) -> torch.Tensor:
+def wrap(positions: torch.Tensor, size: float) -> torch.Tensor:
+    """Take positions back into [0, size), in place."""
     positions.remainder_(size)
     # Rounding can put a tiny negative number on the upper face.
     return positions.masked_fill_(positions >= size, 0.0)
@@ -132,7 +133,7 @@ def start_from_lpt(
         psi_1 *= growth
         psi_2 *= second if order == 2 else 0.0
         v = cosmology.growth_rate(redshift) * psi_1 + cosmology.growth_rate_second(redshift) * psi_2
-        positions.append(_wrap((q + psi_1 + psi_2).reshape(3, -1).T.contiguous(), box.side))
+        positions.append(wrap((q + psi_1 + psi_2).reshape(3, -1).T.contiguous(), box.side))
         velocities.append(v.mul_(to_velocity).reshape(3, -1).T.contiguous())
     return Particles(torch.stack(positions), torch.stack(velocities), box.side)
 
@@ -306,4 +307,4 @@ def evolve_epochs(
             momenta.add_(force, alpha=(momentum_growth(middle) - momentum_growth(time)) / growth(now))
             time = middle
             drift = (growth(a[i + 1]) - growth(now)) / momentum_growth(middle)
-            positions = _wrap(positions.add_(momenta, alpha=drift), box.side)
+            positions = wrap(positions.add_(momenta, alpha=drift), box.side)

@@ -14,16 +14,19 @@ from peculiar.training.dataset import Pair
 
 @dataclass(frozen=True)
 class LagrangianPair:
-    """One pair: inputs as `LagrangianInputs.names`; targets are displacement, velocity / (a H f), displacement of 2LPT.
+    """One pair: inputs as `LagrangianInputs.names`; targets are displacement, velocity / (a H f), and `moved`.
 
     Parameters
     ----------
     pair : DisplacementPair
     spec : LagrangianInputs
+    steps : int
+        Of the particle mesh that is corrected.
     """
 
     pair: DisplacementPair
     spec: LagrangianInputs
+    steps: int = 0
 
     @property
     def cells(self) -> int:
@@ -47,14 +50,12 @@ class LagrangianPair:
         -------
         inputs (channel, size, size, size) and targets (9, size, size, size), float32 [Mpc/h].
         """
-        theory = self.pair.theory
+        theory = self.pair.theory(self.steps)
         displacement, velocity = self.pair.read("displacement", "velocity")
         inputs = lagrangian_inputs(
             theory, self.pair.box, self.pair.cosmology, redshift=self.pair.redshift, spec=self.spec
         )
-        targets = torch.cat(
-            [displacement, velocity / self.velocity_factor, theory.zeldovich + theory.second_order]
-        )
+        targets = torch.cat([displacement, velocity / self.velocity_factor, theory.moved])
         inner = slice(0, size or self.cells)
         shifts = [-start for start in corner]
         return tuple(mesh.roll(shifts, (1, 2, 3))[:, inner, inner, inner] for mesh in (inputs, targets))  # type: ignore[return-value]

@@ -18,9 +18,9 @@ from peculiar.models.channels import (
 
 Mesh = Float[torch.Tensor, "batch channel x y z"]
 
-DISPLACEMENT_TARGETS = Channels((*DISPLACEMENT_OUTPUTS, *vector("lpt")))
-"""Those of the truth, and the displacement of 2LPT."""
-DISPLACED, MOVING, LPT = (DISPLACEMENT_TARGETS.of(name) for name in ("displacement", "velocity", "lpt"))
+DISPLACEMENT_TARGETS = Channels((*DISPLACEMENT_OUTPUTS, *vector("start")))
+"""Those of the truth, and the displacement that the network corrects."""
+DISPLACED, MOVING, START = (DISPLACEMENT_TARGETS.of(name) for name in ("displacement", "velocity", "start"))
 
 
 def interior(mesh: Mesh, margin: int) -> Mesh:
@@ -108,10 +108,10 @@ def displacement_losses(outputs: Mesh, targets: Mesh, *, error: str) -> dict[str
     outputs : (batch, 3 or 6, x, y, z) [Mpc/h]
         Displacement, and velocity over a H f of networks that give one.
     targets : (batch, 9, x, y, z) [Mpc/h]
-        True displacement, velocity over a H f, and the displacement of 2LPT.
+        True displacement, velocity over a H f, and the displacement that is corrected: of 2LPT, or of a few steps.
     error : "relative distance" or "square"
-        The mean distance over 2LPT's mean distance in the same box, so that calm and violent cosmologies count alike;
-        or the mean square (eq. 9 of He et al. 2019).
+        The mean distance over the mean distance before the correction in the same box, so that calm and violent
+        cosmologies count alike; or the mean square (eq. 9 of He et al. 2019).
 
     Returns
     -------
@@ -123,7 +123,7 @@ def displacement_losses(outputs: Mesh, targets: Mesh, *, error: str) -> dict[str
         parts["velocity"] = difference[:, MOVING]
     if error == "square":
         return {name: part.square().mean() for name, part in parts.items()}
-    reference = distances(targets[:, LPT] - targets[:, DISPLACED]).mean(dim=(1, 2, 3))
+    reference = distances(targets[:, START] - targets[:, DISPLACED]).mean(dim=(1, 2, 3))
     return {name: (distances(part).mean(dim=(1, 2, 3)) / reference).mean() for name, part in parts.items()}
 
 

@@ -24,8 +24,8 @@ from peculiar.training.likelihood import Likelihood
 from peculiar.training.losses import (
     DISPLACED,
     DISPLACEMENT_TARGETS,
-    LPT,
     MOVING,
+    START,
     Mesh,
     component_losses,
     correlation,
@@ -290,17 +290,17 @@ class Displacements(WholeNetwork):
         *,
         periodic: bool = True,
     ) -> Values:
-        """Return the loss, mean |error| / |displacement|, and its ratio to that of 2LPT."""
+        """Return the loss, mean |error| / |displacement|, and its ratio to that before the correction."""
         outputs, targets, _ = self._apply(network, inputs, targets, periodic=periodic)
         outputs, true = outputs.float(), targets[:, DISPLACED]
         length = distances(true)
-        relative, theory = (
-            (distances(found - true) / length).mean() for found in (outputs[:, DISPLACED], targets[:, LPT])
+        relative, before = (
+            (distances(found - true) / length).mean() for found in (outputs[:, DISPLACED], targets[:, START])
         )
         values = {
             "loss": self._sum(outputs, targets),
             "relative_error": relative,
-            "ratio_to_2lpt": relative / theory,
+            "ratio_to_start": relative / before,
         }
         if outputs.shape[1] == len(DISPLACEMENT_OUTPUTS):
             values["velocity_rms"] = _rms(outputs[:, MOVING] - targets[:, MOVING], factor)

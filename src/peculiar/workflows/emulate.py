@@ -1,4 +1,4 @@
-"""From a seed to N-body particles: 2LPT, one force evaluation, and a network."""
+"""From a seed to N-body particles: 2LPT or a few steps of a particle mesh, one more force evaluation, and a network."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from peculiar.inference.emulator import DisplacementEmulator
 from peculiar.inference.model_card import find_model
 from peculiar.inference.whole import total_stride
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.lagrangian import lagrangian_fields, second_order_velocity
+from peculiar.simulate.lagrangian import lagrangian_fields
 from peculiar.simulate.lpt import lattice
 from peculiar.workflows.progress import progress_bar
 
 _BYTES_PER_PARTICLE = 570  # measured: 9.6 GB for 256^3
-DEFAULT_EMULATOR = "displacement"
-SECOND_ORDER = "second-order Lagrangian perturbation theory"
+OF_THEORY, OF_STEPS = "displacement", "few-steps"
+"""Emulators that come with the package, of 2LPT and of a few steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,12 @@ class EmulatedParticles:
         From the lattice.
     velocity : km/s
     velocity_source : str
-        Where the velocities come from: the model, or 2LPT for models that give none.
+        Where the velocities come from: the model, or what it corrects for models that give none.
     box : Box
     cosmology : Cosmology
     redshift : float
+    steps : int
+        Of the particle mesh that was corrected.
     model : str
     """
 
@@ -53,6 +55,7 @@ class EmulatedParticles:
     box: Box
     cosmology: Cosmology
     redshift: float
+    steps: int
     model: str
 
 
@@ -60,7 +63,8 @@ def emulate(
     box: Box,
     *,
     seed: int,
-    model: str | Path = DEFAULT_EMULATOR,
+    steps: int | None = None,
+    model: str | Path | None = None,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
     symmetries: int | None = None,
@@ -74,8 +78,10 @@ def emulate(
         With one cell per particle; sides are multiples of the network's stride.
     seed : int
         Of the initial conditions: the same waves as `peculiar simulate` with this seed.
-    model : str or path
-        An emulator of the package, or a .safetensors file.
+    steps : int, optional
+        Of the particle mesh that the model corrects; 0 for 2LPT. Default: the most that the model knows.
+    model : str or path, optional
+        An emulator of the package, or a .safetensors file. Default: "displacement"; of a few steps "few-steps".
     cosmology : Cosmology, optional
         Default: the model's.
     redshift : float, optional
@@ -93,7 +99,7 @@ def emulate(
     Raises
     ------
     InputError
-        If the lattice does not fit the network, or the redshift is not the model's.
+        If the lattice does not fit the network, or redshift or steps are not the model's.
 
     Notes
     -----
@@ -103,13 +109,14 @@ def emulate(
     --------
     >>> particles = emulate(Box(128.0, 32), seed=1)  # doctest: +SKIP
     """
-    emulator = DisplacementEmulator.load(model)
+    emulator = DisplacementEmulator.load(_chosen(model, steps))
     _check_lattice(box, emulator)
     require_seeds([seed], name="seed")
     chosen = choose_device(device)
     cosmology = cosmology or emulator.card.training_cosmology
     redshift = emulator.card.redshift if redshift is None else redshift
-    emulator.check(redshift, symmetries=symmetries)
+    steps = emulator.steps[-1] if steps is None else steps
+    emulator.check(redshift, steps=steps, symmetries=symmetries)
     require_memory(
         _BYTES_PER_PARTICLE * box.mesh**3,
         what=f"a box of {box.mesh}^3 particles",
@@ -117,18 +124,19 @@ def emulate(
     )
     emulator.module.to(chosen)
     modes = linear_density(box, cosmology, seed=seed, device=chosen)
-    theory = lagrangian_fields(modes, box, cosmology, redshift=redshift)
+    theory = lagrangian_fields(modes, box, cosmology, redshift=redshift, steps=steps)
     del modes
     found = emulator.emulate(theory, box, cosmology, redshift=redshift, symmetries=symmetries)
     displacement = found["displacement"]
     if "velocity" in found:
         velocity, source = found["velocity"], f"model {emulator.card.name}"
     else:
-        velocity, source = second_order_velocity(theory, cosmology, redshift=redshift), SECOND_ORDER
+        velocity = theory.moving * cosmology.velocity_factor(redshift)
+        source = f"particle mesh, {steps} steps" if steps else "second-order Lagrangian perturbation theory"
     position = (lattice(box.mesh, box.side, displacement.device) + displacement).remainder_(box.side)
     position.masked_fill_(position >= box.side, 0.0)
     return EmulatedParticles(
-        position, displacement, velocity, source, box, cosmology, redshift, emulator.card.name
+        position, displacement, velocity, source, box, cosmology, redshift, steps, emulator.card.name
     )
 
 
@@ -138,7 +146,8 @@ def emulate_file(
     seed: int,
     size: float = 128.0,
     particles: int = 32,
-    model: str | Path = DEFAULT_EMULATOR,
+    steps: int | None = None,
+    model: str | Path | None = None,
     cosmology: Cosmology | None = None,
     redshift: float | None = None,
     symmetries: int | None = None,
@@ -156,7 +165,7 @@ def emulate_file(
         Side of the box [Mpc/h].
     particles : int
         Particles along a side.
-    seed, model, cosmology, redshift, symmetries, device : as in `emulate`
+    seed, steps, model, cosmology, redshift, symmetries, device : as in `emulate`
     force : bool
         Replace a file that is there.
 
@@ -165,7 +174,7 @@ def emulate_file(
     Path
         The file.
     """
-    card = find_model(model)
+    card = find_model(_chosen(model, steps))
     target = check_output(out, overwrite=force, inputs={"--model": [card, card.with_suffix(".safetensors")]})
     box = Box(size, particles)
     require_space(target, size=3 * 3 * 4 * particles**3)
@@ -173,6 +182,7 @@ def emulate_file(
         result = emulate(
             box,
             seed=seed,
+            steps=steps,
             model=model,
             cosmology=cosmology,
             redshift=redshift,
@@ -184,6 +194,7 @@ def emulate_file(
             "box_size": size,
             "particles": particles,
             "model": result.model,
+            "steps": result.steps,
             "cosmology": cosmology_settings(result.cosmology),
             "redshift": result.redshift,
             "symmetries": symmetries,
@@ -201,6 +212,10 @@ def emulate_file(
             file["velocity"].attrs["definition"] = result.velocity_source
         advance(1)
     return target
+
+
+def _chosen(model: str | Path | None, steps: int | None) -> str | Path:
+    return (OF_STEPS if steps else OF_THEORY) if model is None else model
 
 
 def _check_lattice(box: Box, emulator: DisplacementEmulator) -> None:

@@ -151,7 +151,8 @@ def training_pairs(
     pairs: Sequence[TrainingPair]
     if isinstance(spec, LagrangianInputs):
         refuse_broken(paths)
-        pairs = [LagrangianPair(DisplacementPair.open(path), spec) for path in paths]
+        opened = [DisplacementPair.open(path) for path in paths]
+        pairs = [LagrangianPair(pair, spec, steps) for pair in opened for steps in spec.steps]
     elif isinstance(spec, CountInputs):
         with progress_bar("counts", total=len(paths)) as advance:
             pairs = cached_counts(paths, spec, advance=advance)

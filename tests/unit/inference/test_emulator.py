@@ -83,7 +83,13 @@ def test_averaged_symmetries_turn_with_the_input(emulator, theory):
     def turn(mesh):
         return apply_symmetry(mesh, element, vectors=((0, 1, 2),))
 
-    turned = LagrangianFields(turn(theory.zeldovich), turn(theory.second_order), turn(theory.acceleration))
+    turned = LagrangianFields.of_theory(
+        turn(theory.zeldovich),
+        turn(theory.second_order),
+        turn(theory.acceleration),
+        cosmology=BASE,
+        redshift=0.0,
+    )
     first = averaged.emulate(theory, BOX, BASE, redshift=0.0)["displacement"]
     second = averaged.emulate(turned, BOX, BASE, redshift=0.0)["displacement"]
     torch.testing.assert_close(second, turn(first), rtol=1e-4, atol=1e-3)
@@ -99,6 +105,9 @@ def test_warns_outside_the_card(emulator, theory):
     for redshift in (0.5, float("nan")):
         with pytest.raises(InputError, match="redshift must be 0"):
             emulator.emulate(theory, BOX, BASE, redshift=redshift)
+    after = lagrangian_fields(linear_density(BOX, BASE, seed=1), BOX, BASE, redshift=0.0, steps=2)
+    with pytest.raises(InputError, match="steps must be 0 for model 'tiny', got 2"):
+        emulator.emulate(after, BOX, BASE, redshift=0.0)
     for count in (0, 49):
         with pytest.raises(InputError, match="symmetries must lie in 1 to 48"):
             emulator.emulate(theory, BOX, BASE, redshift=0.0, symmetries=count)

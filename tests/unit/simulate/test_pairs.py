@@ -7,13 +7,12 @@ from peculiar.core import PRESETS, Box, Field, InputError
 from peculiar.core.errors import OutputExistsError
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import LagrangianInputs, lagrangian_fields, lagrangian_inputs
-from peculiar.simulate.lpt import lattice
+from peculiar.simulate.lpt import displacement_of, lattice
 from peculiar.simulate.pairs import (
     AMPLITUDE_DRAWN,
     OMEGA_M_DRAWN,
     DisplacementPair,
     PairSettings,
-    displacement_of,
     simulate_pair,
 )
 from peculiar.simulate.particle_mesh import Steps
@@ -34,12 +33,14 @@ def test_calm_pairs_follow_perturbation_theory(tmp_path, calm):
     simulate_pair(tmp_path / "pair-00001.h5", SMALL, calm, seed=1)
     pair = DisplacementPair.open(tmp_path / "pair-00001.h5")
     displacement, velocity = pair.read("displacement", "velocity")
-    theory = pair.theory
-    second_order = theory.zeldovich + theory.second_order
+    theory = pair.theory()
+    second_order = theory.moved
     found = {
         "displacement": displacement,
         "velocity": velocity / pair.velocity_factor,
         "acceleration": theory.acceleration,
+        "moving": theory.moving,
+        "two steps": pair.theory(2).moved,
     }
     for name, mesh in found.items():
         comparison = compare_power(vector(mesh), vector(second_order))
@@ -82,6 +83,14 @@ def test_inputs_are_vectors_then_numbers():
     assert torch.equal(inputs[3:6], theory.second_order)
     assert inputs[9].unique().item() == pytest.approx(BASE.Omega_m - 0.3)
     assert inputs[10].unique().item() == pytest.approx(np.log(BASE.sigma8))
+    several = LagrangianInputs(fields=("moved",), steps=(1, 3), conditions=("growth",))
+    after = lagrangian_fields(linear_density(box, BASE, seed=1), box, BASE, redshift=0.0, steps=3)
+    inputs = lagrangian_inputs(after, box, BASE, redshift=0.0, spec=several)
+    assert several.names[3:] == ("steps", "growth")
+    assert torch.equal(inputs[:3], after.moved)
+    assert inputs[3].unique().item() == pytest.approx(np.log(3))
+    with pytest.raises(ValueError, match="steps must rise, got 3, 1"):
+        LagrangianInputs(steps=(3, 1))
     published = LagrangianInputs(fields=("zeldovich",))
     assert torch.equal(lagrangian_inputs(theory, box, BASE, redshift=0.0, spec=published), theory.zeldovich)
 

@@ -176,7 +176,7 @@ def test_shifting_the_modes_by_a_cell_shifts_the_particles(modes, particles):
 def test_positions_are_wrapped(particles):
     assert particles.positions.min() >= 0
     assert particles.positions.max() < BOX.size
-    edge = particle_mesh._wrap(torch.tensor([[-1e-9, 60.0, 59.9, -0.5, 121.0]]), 60.0)
+    edge = particle_mesh.wrap(torch.tensor([[-1e-9, 60.0, 59.9, -0.5, 121.0]]), 60.0)
     torch.testing.assert_close(edge, torch.tensor([[0.0, 0.0, 59.9, 59.5, 1.0]]))
 
 

@@ -35,24 +35,26 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def variant_name(cosmology: Cosmology) -> str:
-    """Name a run's cosmology as the paper's Table 1 does, or by its parameters.
+def variant_name(cosmology: Cosmology, redshift: float = 0.0) -> str:
+    """Name a run's cosmology as the paper's Table 1 does, or by its parameters; with its epoch, if not today.
 
     Examples
     --------
-    >>> variant_name(PRESETS["he2019"])
-    'test phase'
+    >>> variant_name(PRESETS["he2019"]), variant_name(PRESETS["he2019"], 0.5)
+    ('test phase', 'test phase, z = 0.5')
     """
     base = PRESETS["he2019"]
     amplitude = cosmology.A_s / base.A_s
     same_amplitude, same_matter = abs(amplitude - 1) < 0.01, abs(cosmology.Omega_m - base.Omega_m) < 1e-3
     if same_amplitude and same_matter:
-        return TEST_PHASE
-    if same_matter:
-        return f"A_s x {amplitude:.2g}"
-    if same_amplitude:
-        return f"Omega_m {cosmology.Omega_m:g}"
-    return f"Omega_m {cosmology.Omega_m:g}, A_s x {amplitude:.2g}"
+        name = TEST_PHASE
+    elif same_matter:
+        name = f"A_s x {amplitude:.2g}"
+    elif same_amplitude:
+        name = f"Omega_m {cosmology.Omega_m:g}"
+    else:
+        name = f"Omega_m {cosmology.Omega_m:g}, A_s x {amplitude:.2g}"
+    return f"{name}, z = {redshift:g}" if redshift else name
 
 
 def published_value(variant: str, method: str, key: str) -> float | None:

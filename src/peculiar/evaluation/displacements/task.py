@@ -40,10 +40,11 @@ from peculiar.figures.report import Headline, Table
 from peculiar.figures.style import Plot
 from peculiar.inference.emulator import DisplacementEmulator
 from peculiar.simulate.box_files import refuse_broken
+from peculiar.simulate.bullfrog import bullfrog
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.lagrangian import second_order_velocity
-from peculiar.simulate.pairs import DisplacementPair, displacement_of
-from peculiar.simulate.particle_mesh import Steps, evolve
+from peculiar.simulate.lpt import displacement_of, displacements
+from peculiar.simulate.pairs import DisplacementPair
+from peculiar.simulate.particle_mesh import Particles, Steps, evolve
 
 Method = Callable[[DisplacementPair], tuple[Mesh, Mesh]]
 
@@ -77,7 +78,7 @@ class DisplacementTask(Task[PairCase]):
     settings : mapping
         Where the pairs and the emulators come from, for the record.
     mesh_steps : sequence of int
-        Steps of those particle-mesh runs: what else the same computing time buys.
+        Steps of those particle-mesh runs, by FastPM and by `bullfrog`: what else the same computing time buys.
     three_point : int
         Pairs of which the three-point correlation is measured; 0 for none. The paper took ten.
 
@@ -99,7 +100,7 @@ class DisplacementTask(Task[PairCase]):
         *,
         cosmology: Cosmology,
         settings: Mapping[str, Any],
-        mesh_steps: Sequence[int] = (3, 5),
+        mesh_steps: Sequence[int] = (1, 3, 5, 8),
         three_point: int = 10,
     ) -> None:
         if not emulators:
@@ -116,12 +117,12 @@ class DisplacementTask(Task[PairCase]):
             )
         refuse_broken(paths)
         self.paths = list(paths)
-        self.variant = variant_name(cosmology)
+        self.variant = variant_name(cosmology, DisplacementPair.open(paths[0]).redshift)
         self.three_point = min(three_point, len(paths))
         self.methods = _methods(emulators, mesh_steps)
         self.models = list(self.methods)
-        self.networks = [emulator.card.name for emulator in emulators]
-        self.baselines = self.models[len(self.networks) + 1 :]
+        self.networks = list(_networks(emulators))
+        self.baselines = self.models[self.models.index("Zel'dovich") :]
         self.settings = {
             "models": self.networks, "mesh_steps": list(mesh_steps), "three_point": self.three_point, **settings
         }  # fmt: skip
@@ -245,45 +246,75 @@ class DisplacementTask(Task[PairCase]):
         )
 
 
+def _networks(emulators: Sequence[DisplacementEmulator]) -> dict[str, tuple[DisplacementEmulator, int]]:
+    """Emulators with the steps of the particle mesh that they correct, most first, by name."""
+    return {
+        one.card.name if len(one.steps) == 1 else f"{one.card.name}, {steps_text(steps)}": (one, steps)
+        for one in emulators
+        for steps in reversed(one.steps)
+    }
+
+
 def _methods(emulators: Sequence[DisplacementEmulator], mesh_steps: Sequence[int]) -> dict[str, Method]:
     """Everything that is compared, by name: networks, perturbation theory, short particle-mesh runs."""
 
-    def network(emulator: DisplacementEmulator, symmetries: int | None = None) -> Method:
+    def network(emulator: DisplacementEmulator, steps: int, symmetries: int | None = None) -> Method:
         def method(pair: DisplacementPair) -> tuple[Mesh, Mesh]:
+            theory = pair.theory(steps)
             found = emulator.emulate(
-                pair.theory, pair.box, pair.cosmology, redshift=pair.redshift, symmetries=symmetries
+                theory, pair.box, pair.cosmology, redshift=pair.redshift, symmetries=symmetries
             )
-            velocity = found.get("velocity")
-            return found["displacement"], _second_order(pair)[1] if velocity is None else velocity
+            return found["displacement"], found.get("velocity", theory.moving * pair.velocity_factor)
 
         return method
 
     def mesh(steps: int) -> Method:
         def method(pair: DisplacementPair) -> tuple[Mesh, Mesh]:
             modes = linear_density(pair.box, pair.cosmology, seed=pair.seed)[None]
-            particles = evolve(
-                modes, pair.box, pair.cosmology, redshift=pair.redshift, steps=Steps(count=steps)
+            return _moved(
+                evolve(modes, pair.box, pair.cosmology, redshift=pair.redshift, steps=Steps(count=steps)),
+                pair,
             )
-            displacement = displacement_of(particles.positions[0], pair.box)
-            return displacement, particles.velocities[0].T.reshape(displacement.shape)
 
         return method
 
+    def frog(steps: int) -> Method:
+        def method(pair: DisplacementPair) -> tuple[Mesh, Mesh]:
+            psi = displacements(linear_density(pair.box, pair.cosmology, seed=pair.seed), pair.box)
+            return _moved(
+                bullfrog(*psi, pair.box, pair.cosmology, redshift=pair.redshift, steps=Steps(count=steps)),
+                pair,
+            )
+
+        return method
+
+    networks = _networks(emulators)
+    first = next(iter(networks))
     return {
-        **{emulator.card.name: network(emulator) for emulator in emulators},
-        **{f"{one.card.name}, {AVERAGED} symmetries": network(one, AVERAGED) for one in emulators[:1]},
+        **{name: network(*one) for name, one in networks.items()},
+        f"{first}, {AVERAGED} symmetries": network(*networks[first], AVERAGED),
         "Zel'dovich": _zeldovich,
         THEORY: _second_order,
-        **{f"particle mesh, {steps} steps": mesh(steps) for steps in mesh_steps},
+        **{f"particle mesh, {steps_text(steps)}": mesh(steps) for steps in mesh_steps},
+        **{f"BullFrog, {steps_text(steps)}": frog(steps) for steps in mesh_steps},
     }
 
 
+def steps_text(steps: int) -> str:
+    """Return a number of steps in words."""
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def _moved(particles: Particles, pair: DisplacementPair) -> tuple[Mesh, Mesh]:
+    displacement = displacement_of(particles.positions[0], pair.box)
+    return displacement, particles.velocities[0].T.reshape(displacement.shape)
+
+
 def _zeldovich(pair: DisplacementPair) -> tuple[Mesh, Mesh]:
-    first = pair.theory.zeldovich
+    first = pair.theory().zeldovich
     return first, pair.velocity_factor * first
 
 
 def _second_order(pair: DisplacementPair) -> tuple[Mesh, Mesh]:
-    theory = pair.theory
-    velocity = second_order_velocity(theory, pair.cosmology, redshift=pair.redshift)
-    return theory.zeldovich + theory.second_order, velocity
+    theory = pair.theory()
+    return theory.moved, theory.moving * pair.velocity_factor
