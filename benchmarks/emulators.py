@@ -2,14 +2,15 @@
 
     peculiar evaluate RUN --out EVALUATION --model displacement --model he2019        (one RUN a cosmology)
     python benchmarks/emulators.py scores EVALUATION [EVALUATION ...] --docs docs/results/emulators.md
-    python benchmarks/emulators.py speed --particles 256 --docs docs/emulators.md
+    python benchmarks/emulators.py speed --particles 128 --docs docs/emulators.md
     peculiar evaluate RUN --out EVALUATION --model flow --model wu2021 --boxes 1001-1002 --tune-on 501-502
     python benchmarks/emulators.py flows EVALUATION --docs docs/results/emulators.md
 
-`scores` fills what stands between `<!-- he2019: begin -->` and `<!-- he2019: end -->` of a page: how each emulator's
+`scores` fills what stands between `<!-- he2019: begin -->` and `<!-- he2019: end -->` of a page, with
+`--marker few-steps` what stands between `<!-- few-steps: begin -->` and its end: how each emulator's
 displacement error compares with that of 2LPT in every cosmology, then every score. Evaluations of the same pairs by
-other models are put together. `speed` times 2LPT, an emulator and particle-mesh runs of one box after each other, and
-fills `<!-- speed: begin -->`. `flows` fills `<!-- wu2021: begin -->`.
+other models are put together. `speed` takes the processor time of 2LPT, emulators and particle-mesh runs of one box
+after each other, and fills `<!-- speed: begin -->`. `flows` fills `<!-- wu2021: begin -->`.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from reproduction import replace_between
 
 from peculiar.core import PRESETS, Box, InputError
 from peculiar.evaluation.displacements.rows import PUBLISHED
-from peculiar.evaluation.displacements.task import DisplacementTask
+from peculiar.evaluation.displacements.task import MESH_STEPS, DisplacementTask, steps_text
 from peculiar.evaluation.page import scores_page
 from peculiar.evaluation.record import Arrays, Evaluation
 from peculiar.evaluation.table import markdown
+from peculiar.simulate.bullfrog import bullfrog
 from peculiar.simulate.initial import linear_density
 from peculiar.simulate.lagrangian import lagrangian_fields
 from peculiar.simulate.lpt import displacements
@@ -40,38 +42,34 @@ GOAL = {"test phase": 0.28}
 
 
 def ratio_table(records: Sequence[Mapping[str, Any]]) -> str:
-    """Lines of a table: rows are cosmologies, columns the methods' errors over 2LPT's, in both definitions."""
-    methods = [name for name in records[0]["models"] if name != "2LPT"]
-    lines = [
-        f"| cosmology | pairs | 2LPT's error | {' | '.join(methods)} | D3M, published | to reach, CPU |",
-        "| --- | ---: | ---: |" + " ---: |" * (len(methods) + 2),
+    """Lines of a table: columns are cosmologies and epochs, rows the errors over 2LPT's, in both definitions."""
+    scores = [{entry["model"]: entry["scores"] for entry in record["results"]} for record in records]
+    keys = ("relative_error", "mean_error_ratio")
+
+    def text(found: Mapping[str, Any] | None, ending: str) -> str:
+        return "" if found is None else " / ".join(f"{found[key + ending]['mean']:.3f}" for key in keys)
+
+    variants = [record["variant"] for record in records]
+    published = [PUBLISHED.get(variant) for variant in variants]
+    papers = [
+        one["D3M"]["relative_error"] / one["2LPT"]["relative_error"] if one else None for one in published
     ]
-    for record in records:
-        variant = record["variant"]
-        scores = {entry["model"]: entry["scores"] for entry in record["results"]}
-
-        def text(method: str, scores: Mapping[str, Any] = scores) -> str:
-            first, second = (
-                scores[method][f"{key}_to_2lpt"]["mean"] for key in ("relative_error", "mean_error_ratio")
-            )
-            return f"{first:.3f} / {second:.3f}"
-
-        theory = scores["2LPT"]
-        published = PUBLISHED.get(variant)
-        paper = (
-            published["D3M"]["relative_error"] / published["2LPT"]["relative_error"] if published else None
-        )
-        goal = GOAL.get(variant, paper)
-        own = [theory[key]["mean"] for key in ("relative_error", "mean_error_ratio")]
-        ends = "| | |" if paper is None or goal is None else f"| {paper:.2f} | {goal:.2f} |"
-        cells = [
-            variant,
-            str(len(record["pairs"])),
-            f"{own[0]:.3f} / {own[1]:.3f}",
-            *(text(one) for one in methods),
+    goals = [GOAL.get(variant, paper) for variant, paper in zip(variants, papers, strict=True)]
+    methods = dict.fromkeys(name for record in records for name in record["models"] if name != "2LPT")
+    rows = {
+        "pairs": [str(len(record["pairs"])) for record in records],
+        "2LPT's own error": [text(one["2LPT"], "") for one in scores],
+        **{name: [text(one.get(name), "_to_2lpt") for one in scores] for name in methods},
+        "D3M, published": ["" if paper is None else f"{paper:.2f}" for paper in papers],
+        "to reach, CPU": ["" if goal is None else f"{goal:.2f}" for goal in goals],
+    }
+    return "\n".join(
+        [
+            f"| | {' | '.join(variants)} |",
+            "| --- |" + " ---: |" * len(variants),
+            *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
         ]
-        lines.append(f"| {' | '.join(cells)} {ends}")
-    return "\n".join(lines)
+    )
 
 
 def merged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -109,8 +107,7 @@ def scores_text(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(
         [
             "Errors of the displacement over 2LPT's, on held-out pairs of the same phases: by the mean of |error| / "
-            "|displacement|, then by mean |error| over mean |displacement|. The third column has 2LPT's own error in "
-            "both definitions.",
+            "|displacement|, then by mean |error| over mean |displacement|.",
             "",
             ratio_table(ordered),
             "",
@@ -125,31 +122,41 @@ def scores_text(records: Sequence[dict[str, Any]]) -> str:
     ).strip()
 
 
-def speed_text(particles: int, *, separation: float, model: str) -> str:
-    """Time 2LPT, an emulator and particle-mesh runs of one box."""
+def speed_text(particles: int, *, separation: float) -> str:
+    """Time 2LPT, emulators and particle-mesh runs of one box."""
     box = Box(particles * separation, particles)
     cosmology = PRESETS["he2019"]
     modes = linear_density(box, cosmology, seed=1)
     jobs: dict[str, Callable[[], object]] = {
         "2LPT": lambda: displacements(modes, box),
         "2LPT and one force evaluation": lambda: lagrangian_fields(modes, box, cosmology, redshift=0.0),
-        f"emulate, model {model}": lambda: emulate(box, seed=1, model=model, cosmology=cosmology),
         **{
-            f"particle mesh, {count} steps": lambda count=count: evolve(
-                modes[None], box, cosmology, redshift=0.0, steps=Steps(count=count)
+            f"`emulate --steps {count}`": lambda count=count: emulate(
+                box, seed=1, steps=count, cosmology=cosmology, redshift=0.0
             )
-            for count in (3, 5, 20)
+            for count in (0, 1, 3, 5)
+        },
+        **{
+            f"BullFrog, {steps_text(count)}": lambda count=count: bullfrog(
+                *displacements(modes, box), box, cosmology, redshift=0.0, steps=Steps(count)
+            )
+            for count in MESH_STEPS
+        },
+        **{
+            f"particle mesh, {steps_text(count)}": lambda count=count: evolve(
+                modes[None], box, cosmology, redshift=0.0, steps=Steps(count)
+            )
+            for count in (*MESH_STEPS, 20)
         },
     }
-    small = Box(16 * separation, 16)
-    evolve(
-        linear_density(small, cosmology, seed=1)[None], small, cosmology, redshift=0.0
+    emulate(
+        Box(16 * separation, 16), seed=1, steps=1, cosmology=cosmology, redshift=0.0
     )  # compiles the kernels
-    lines = [f"| {particles}^3 particles | seconds |", "| --- | ---: |"]
+    lines = [f"| {particles}^3 particles | seconds of a core |", "| --- | ---: |"]
     for name, job in jobs.items():
-        began = time.perf_counter()
+        began = time.process_time()
         job()
-        lines.append(f"| {name} | {time.perf_counter() - began:.1f} |")
+        lines.append(f"| {name} | {time.process_time() - began:.2f} |")
     return "\n".join(lines)
 
 
@@ -161,25 +168,25 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     scores = commands.add_parser("scores", help="tables of evaluations")
     scores.add_argument("evaluations", type=Path, nargs="+", help="outputs of `peculiar evaluate` on pairs")
+    scores.add_argument("--marker", default="he2019", help="what of a page to fill")
     flows = commands.add_parser("flows", help="tables of an evaluation of density-to-velocity models")
     flows.add_argument("evaluation", type=Path, help="output of `peculiar evaluate`")
     speed = commands.add_parser("speed", help="times of one box")
-    speed.add_argument("--particles", type=int, default=256, help="along a side")
+    speed.add_argument("--particles", type=int, default=128, help="along a side")
     speed.add_argument("--separation", type=float, default=4.0, help="of the particles [Mpc/h]")
-    speed.add_argument("--model", default="displacement")
     for one in (scores, flows, speed):
         one.add_argument("--docs", type=Path, action="append", default=[], help="page to fill")
     options = parser.parse_args()
     try:
         if options.command == "scores":
             records = [Evaluation.open(path).record for path in options.evaluations]
-            marker, text = "he2019", scores_text(records)
+            marker, text = options.marker, scores_text(records)
         elif options.command == "flows":
             _, text = scores_page(Evaluation.open(options.evaluation)).split("\n", 1)
             marker, text = "wu2021", text.replace("\n## ", "\n### ").strip()
         else:
             marker = "speed"
-            text = speed_text(options.particles, separation=options.separation, model=options.model)
+            text = speed_text(options.particles, separation=options.separation)
         for page in options.docs:
             replace_between(page, {marker: text})
     except InputError as error:

@@ -57,7 +57,7 @@ def test_a_device_is_a_setting_of_a_training(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["residual", "survey", "xiao2024", "wang2024", "flow", "wu2021", "displacement"]
+    "name", ["residual", "survey", "xiao2024", "wang2024", "flow", "wu2021", "displacement", "few-steps"]
 )
 def test_networks_stay_on_their_device(name, monkeypatch):
     """Tensors of the device "meta" hold no values, and refuse those of the CPU as a GPU's do."""

@@ -58,14 +58,19 @@ class DisplacementEmulator:
         assert isinstance(self.card.inputs, LagrangianInputs)
         return self.card.inputs.steps
 
+    def knows(self, redshift: float) -> bool:
+        """Whether a redshift lies within the card's."""
+        low, high = self.card.redshift_range
+        return low - REDSHIFT_TOLERANCE <= redshift <= high + REDSHIFT_TOLERANCE
+
     def check(self, redshift: float, *, steps: int, symmetries: int | None = None) -> None:
         """Refuse a redshift or steps outside the card's, and symmetries that the cube does not have."""
         card = self.card
         if steps not in self.steps:
             known = " or ".join(map(str, self.steps))
             raise InputError(f"steps must be {known} for model {card.name!r}, got {steps}")
-        low, high = card.redshift_range
-        if not low - REDSHIFT_TOLERANCE <= redshift <= high + REDSHIFT_TOLERANCE:
+        if not self.knows(redshift):
+            low, high = card.redshift_range
             trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             raise InputError(
                 f"redshift must be {trained} for model {card.name!r}, got {redshift:g}: train one for it"

@@ -33,6 +33,7 @@ from peculiar.inference.model_card import (
 from peculiar.inference.painting import HaloPainter
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.simulate.mocks import SimulatedBox, VelocityRule
+from peculiar.simulate.pairs import DisplacementPair
 from peculiar.simulate.regions import MockSurvey, TracerSettings, box_tracers
 from peculiar.simulate.runs import open_pairs, open_run, seed_of
 from peculiar.training.survey_cubes import SurveyVariant, observe_cube
@@ -196,6 +197,9 @@ def _displacements(request: _Request) -> DisplacementTask:
             )
         paths = [found[seed] for seed in request.seeds]
     emulators = [request.placed(DisplacementEmulator.load(name)) for name in names]
+    if not request.models and paths:
+        redshift = DisplacementPair.open(paths[0]).redshift
+        emulators = [one for one in emulators if one.knows(redshift)]
     cosmology = run_cosmology(request.run)
     return DisplacementTask(paths, emulators, cosmology=cosmology, settings={"run": str(request.run)})
 

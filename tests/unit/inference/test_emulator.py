@@ -105,6 +105,8 @@ def test_warns_outside_the_card(emulator, theory):
     for redshift in (0.5, float("nan")):
         with pytest.raises(InputError, match="redshift must be 0"):
             emulator.emulate(theory, BOX, BASE, redshift=redshift)
+    assert emulator.knows(0.0)
+    assert not emulator.knows(0.5)
     after = lagrangian_fields(linear_density(BOX, BASE, seed=1), BOX, BASE, redshift=0.0, steps=2)
     with pytest.raises(InputError, match="steps must be 0 for model 'tiny', got 2"):
         emulator.emulate(after, BOX, BASE, redshift=0.0)
