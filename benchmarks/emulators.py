@@ -2,7 +2,7 @@
 
     peculiar evaluate RUN --out EVALUATION --model displacement --model he2019        (one RUN a cosmology)
     python benchmarks/emulators.py scores EVALUATION [EVALUATION ...] --docs docs/results/emulators.md
-    python benchmarks/emulators.py speed --particles 128 --docs docs/emulators.md
+    python benchmarks/emulators.py speed --docs docs/emulators.md
     peculiar evaluate RUN --out EVALUATION --model flow --model wu2021 --boxes 1001-1002 --tune-on 501-502
     python benchmarks/emulators.py flows EVALUATION --docs docs/results/emulators.md
 
@@ -172,7 +172,7 @@ def main() -> None:
     flows = commands.add_parser("flows", help="tables of an evaluation of density-to-velocity models")
     flows.add_argument("evaluation", type=Path, help="output of `peculiar evaluate`")
     speed = commands.add_parser("speed", help="times of one box")
-    speed.add_argument("--particles", type=int, default=128, help="along a side")
+    speed.add_argument("--particles", type=int, default=64, help="along a side")
     speed.add_argument("--separation", type=float, default=4.0, help="of the particles [Mpc/h]")
     for one in (scores, flows, speed):
         one.add_argument("--docs", type=Path, action="append", default=[], help="page to fill")
