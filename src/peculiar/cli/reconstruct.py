@@ -267,7 +267,7 @@ def models() -> None:
             continue
         limits = card_limits(card)
         (low, high), (near, far) = limits["number density"], limits["redshift"]
-        default = {DEFAULT_MODEL: " (default)", SPECIALIST: " (default in its range)"}.get(name, "")
+        default = {DEFAULT_MODEL: " (default)", SPECIALIST: " (default in its range, without masses)"}.get(name, "")
         typer.echo(
             f"{name:16}  reconstruct: {card.architecture}, z = {near:.2g} to {far:.2g}, {low:.2g} to {high:.2g} "
             f"(h/Mpc)^3, cells of {card.cell_size:g} Mpc/h, {weights}{default}"

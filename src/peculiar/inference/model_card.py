@@ -40,7 +40,7 @@ SCHEMA_VERSION = 1
 DEFAULT_MODEL = "general"
 """Of boxes and surveys."""
 SPECIALIST = "residual"
-"""Takes the default's place in complete boxes like those that it was trained on: there it errs less."""
+"""Takes the default's place in complete boxes like those that it was trained on, where no masses rank tracers."""
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 

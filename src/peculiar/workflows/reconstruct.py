@@ -102,18 +102,19 @@ def settle(
     """Return what a catalogue is reconstructed by, and where the catalogue lies outside the model's range.
 
     The iterative FFT and the Wiener filter get the catalogue's bias. Where no reconstructor was asked for, the card's
-    is loaded; within the range of `SPECIALIST` that one is, unless it shall be `drawn` from and does not know what it
-    leaves; where neither was measured to win the Wiener filter answers, with an `OutOfRangeWarning`.
+    is loaded; where no masses rank the tracers, within the range of `SPECIALIST`, that one is, unless it shall be
+    `drawn` from and does not know what it leaves; where neither was measured to win the Wiener filter answers, with an `OutOfRangeWarning`.
     """
     from peculiar.inference.card_range import outside_limits, range_texts
     from peculiar.linear import IterativeFFT, MultiTracerWiener
+    from peculiar.linear.optimal_weights import ranked
 
     if isinstance(reconstructor, IterativeFFT | MultiTracerWiener):
         return reconstructor.fitted(catalogue, cosmology=cosmology), []
     if card is None:
         assert reconstructor is not None  # the default has a card
         return reconstructor, []
-    if reconstructor is None and catalogue.box.periodic:
+    if reconstructor is None and catalogue.box.periodic and not ranked(catalogue):
         special = read_card(find_model(SPECIALIST))
         assert isinstance(special, ModelCard)
         known = special.residuals is not None or not drawn

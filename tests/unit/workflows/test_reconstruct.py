@@ -165,12 +165,17 @@ def test_only_the_model_that_answers_is_loaded(monkeypatch):
     real = NeuralReconstructor.load
     monkeypatch.setattr(NeuralReconstructor, "load", lambda name: loaded.append(str(name)) or real(name))
     random = np.random.default_rng(3)
-    places, masses = random.uniform(0, 37.5, (400, 3)), random.random(400)
-    answers = {"wiener": (400, 0.59), "residual": (158, 0.59), "general": (158, 0.1)}
-    for name, (count, redshift) in answers.items():
-        catalogue = Catalogue(places[:count], box=Box(37.5), redshift=redshift, masses=masses[:count])
+    places, masses = random.uniform(0, 75.0, (3200, 3)), random.random(3200)
+    answers = (
+        ("wiener", 3200, 0.59, None),
+        ("residual", 1264, 0.59, None),
+        ("general", 1264, 0.1, None),
+        ("general", 1264, 0.59, masses[:1264]),
+    )
+    for name, count, redshift, known in answers:
+        catalogue = Catalogue(places[:count], box=Box(75.0), redshift=redshift, masses=known)
         default = asked_for(None, device="cpu")
         with pytest.warns(OutOfRangeWarning) if name == "wiener" else nullcontext():
-            chosen, _ = settle(*default, catalogue, cells=16, cosmology=COSMOLOGY)
+            chosen, _ = settle(*default, catalogue, cells=32, cosmology=COSMOLOGY)
         assert isinstance(chosen, MultiTracerWiener) if name == "wiener" else chosen.name == name
-    assert loaded == ["residual", "general"]
+    assert loaded == ["residual", "general", "general"]
