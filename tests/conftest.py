@@ -22,6 +22,9 @@ def scheduler():
     """Address of a scheduler on loopback with two workers, as another process would have started them."""
     from distributed import LocalCluster
 
+    from peculiar.core import workers
+
+    workers.CONNECT = 120.0  # the machine may be busy with other tests
     with LocalCluster(
         n_workers=2,
         threads_per_worker=2,

@@ -92,7 +92,7 @@ def reconstruct(
     at_objects: Annotated[
         Path | None,
         typer.Option(
-            help="Also write the catalogue's rows with vx, vy, vz, v_los [km/s], delta, x_real, y_real, z_real [Mpc/h]."
+            help="Also write the catalogue's rows with vx, vy, vz, v_los (km/s), delta, x_real, y_real, z_real [Mpc/h]."
         ),
     ] = None,
     carry: Annotated[
@@ -108,7 +108,7 @@ def reconstruct(
         bool,
         typer.Option(
             "--errors",
-            help="Of a survey: add velocity_error [km/s] to the fields, v_los_error to the objects.",
+            help="Of a survey: add velocity_error (km/s) to the fields, v_los_error to the objects.",
         ),
     ] = False,
     amplitude: Annotated[
@@ -122,7 +122,7 @@ def reconstruct(
         ),
     ] = "keep",
     vpec: Annotated[
-        bool, typer.Option("--vpec", help="Of a survey: add VPEC, VPEC_ERR [km/s] and zHD to the objects.")
+        bool, typer.Option("--vpec", help="Of a survey: add VPEC, VPEC_ERR (km/s) and zHD to the objects.")
     ] = False,
     space: Annotated[
         Space | None,
@@ -267,7 +267,9 @@ def models() -> None:
             continue
         limits = card_limits(card)
         (low, high), (near, far) = limits["number density"], limits["redshift"]
-        default = {DEFAULT_MODEL: " (default)", SPECIALIST: " (default in its range, without masses)"}.get(name, "")
+        default = {DEFAULT_MODEL: " (default)", SPECIALIST: " (default in its range, without masses)"}.get(
+            name, ""
+        )
         typer.echo(
             f"{name:16}  reconstruct: {card.architecture}, z = {near:.2g} to {far:.2g}, {low:.2g} to {high:.2g} "
             f"(h/Mpc)^3, cells of {card.cell_size:g} Mpc/h, {weights}{default}"

@@ -71,7 +71,7 @@ def query(
     vpec: Annotated[
         bool,
         typer.Option(
-            "--vpec", help="Add VPEC, VPEC_ERR [km/s] and zHD, as catalogues of supernovae have them."
+            "--vpec", help="Add VPEC, VPEC_ERR (km/s) and zHD, as catalogues of supernovae have them."
         ),
     ] = False,
     observer: ObserverText = None,
