@@ -103,7 +103,8 @@ def settle(
 
     The iterative FFT and the Wiener filter get the catalogue's bias. Where no reconstructor was asked for, the card's
     is loaded; where no masses rank the tracers, within the range of `SPECIALIST`, that one is, unless it shall be
-    `drawn` from and does not know what it leaves; where neither was measured to win the Wiener filter answers, with an `OutOfRangeWarning`.
+    `drawn` from and does not know what it leaves; where neither was measured to win the Wiener filter answers, with an
+    `OutOfRangeWarning`.
     """
     from peculiar.inference.card_range import outside_limits, range_texts
     from peculiar.linear import IterativeFFT, MultiTracerWiener
