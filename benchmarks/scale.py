@@ -54,9 +54,11 @@ def cap(path: Path, *, count: int, redshifts: tuple[float, float], area: float, 
 
 
 def cube(path: Path, *, count: int, size: float, seed: int) -> None:
-    """Write random points in a cube."""
-    points = np.random.default_rng(seed).uniform(0, size, (count, 3)).astype(np.float32)
-    Table(dict(zip("xyz", points.T, strict=True))).write(path, overwrite=True)
+    """Write random points in a cube, with masses."""
+    random = np.random.default_rng(seed)
+    points = random.uniform(0, size, (count, 3)).astype(np.float32)
+    columns = dict(zip("xyz", points.T, strict=True)) | {"mass": random.random(count, np.float32)}
+    Table(columns).write(path, overwrite=True)
 
 
 @dataclass(frozen=True)

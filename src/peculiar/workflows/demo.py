@@ -85,7 +85,7 @@ def demo(out: str | Path = "runs/demo", *, device: Device = "auto") -> Demo:
         evaluate(
             boxes,
             out=temporary / "evaluation",
-            models=[SPECIALIST, DEFAULT_MODEL, *CLASSICAL],
+            models=[DEFAULT_MODEL, SPECIALIST, *CLASSICAL],
             satellite_fraction=SATELLITES,
             figures=False,
             device=device,
