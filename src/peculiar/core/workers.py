@@ -349,7 +349,7 @@ def _connected(address: str) -> Iterator[Client]:
     except Exception as error:  # another server may answer anything
         raise InputError(
             f"scheduler must be the address of a dask scheduler that runs, as tcp://host:8786, got {address!r} "
-            f"({error}): start it, or correct the address"
+            f"({error or type(error).__name__}): start it, or correct the address"
         ) from None
     with client:
         _require_alike(client, address)

@@ -98,18 +98,6 @@ def test_errors_are_of_their_task_and_warnings_come_once(scheduler):
             assert len([one for one in caught if one.category is OutOfRangeWarning]) == 1
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
-def test_a_scheduler_that_is_not_there(address, monkeypatch):
-    monkeypatch.setattr("peculiar.core.workers.CONNECT", 0.5)
-    with (
-        pytest.raises(InputError, match="must be the address of a dask scheduler") as found,
-        crew(address, tasks=1),
-    ):
-        pass
-    assert address in str(found.value)
-    assert dask.config.get("scheduler", None) is None  # else all that dask does later would fail
-
-
 def test_workers_of_another_version_are_refused_before_and_in_the_work(scheduler, monkeypatch):
     monkeypatch.setattr("peculiar.core.workers.package_version", lambda: "9.9")
     with (
@@ -234,3 +222,16 @@ def test_a_task_that_kills_every_worker_is_named(scheduler):
         ),
     ):
         list(hands.each(deadly, {"seed 3": 3}, advance=lambda units: None))
+
+
+# Last: clients that found no scheduler may hold up the next one.
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
+def test_a_scheduler_that_is_not_there(address, monkeypatch):
+    monkeypatch.setattr("peculiar.core.workers.CONNECT", 0.5)
+    with (
+        pytest.raises(InputError, match="must be the address of a dask scheduler") as found,
+        crew(address, tasks=1),
+    ):
+        pass
+    assert address in str(found.value)
+    assert dask.config.get("scheduler", None) is None  # else all that dask does later would fail
