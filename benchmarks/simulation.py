@@ -25,7 +25,7 @@ from peculiar.core.cosmology import CRITICAL_DENSITY
 from peculiar.core.spheres import log_sigma
 from peculiar.fields.fourier import mode_weights
 from peculiar.fields.paint import paint
-from peculiar.linear.halo_model import COLLAPSE, halo_bias
+from peculiar.linear.halo_model import COLLAPSE, halo_bias, multiplicity
 from peculiar.simulate.initial import integer_modes, linear_density, white_noise
 from peculiar.simulate.lpt import displacements, lattice
 from peculiar.simulate.mocks import SimulatedBox
@@ -117,7 +117,7 @@ class MassFunction:
     def __init__(self, cosmology: Cosmology, redshift: float) -> None:
         self.log_mass = np.linspace(11, 16, 400)
         inverse = -log_sigma(10**self.log_mass, cosmology, redshift)
-        shape = 0.315 * np.exp(-(np.abs(inverse + 0.61) ** 3.8))
+        shape = multiplicity(inverse)
         mean_density = CRITICAL_DENSITY * cosmology.Omega_m
         slope = np.gradient(inverse, self.log_mass)
         self.density = shape * mean_density / 10**self.log_mass * slope  # per decade of mass, (h/Mpc)^3

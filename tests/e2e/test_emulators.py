@@ -25,9 +25,8 @@ def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
     assert result.exit_code == 0, result.output
     assert "ratio_to_start" in result.output
     weights = f"model/{recipe}.safetensors"
-    result = run(
-        "emulate", "--box", 64, "--particles", 16, "--seed", 5, "--model", weights, "--out", "particles.h5"
-    )
+    command = ("emulate", "--box", 64, "--particles", 16, "--seed", 5, "--model", weights, "--out")
+    result = run(*command, "particles.h5")
     assert result.exit_code == 0, result.output
     with h5py.File(tmp_path / "particles.h5") as file:
         assert {name: file[name].shape for name in file} == dict.fromkeys(
@@ -37,37 +36,11 @@ def test_displacements_from_nothing(run, pairs, tmp_path, recipe, quiet):
         assert "peculiar" in file.attrs["provenance"]
     q = (np.stack(np.meshgrid(*[np.arange(16) + 0.5] * 3, indexing="ij"), -1) * 4.0).reshape(-1, 3)
     np.testing.assert_allclose((q + displacement) % 64, position, atol=1e-4)
-    assert "must not exist" in str(
-        run(
-            "emulate",
-            "--box",
-            64,
-            "--particles",
-            16,
-            "--seed",
-            5,
-            "--model",
-            weights,
-            "--out",
-            "particles.h5",
-        ).output
-    )
+    assert "must not exist" in run(*command, "particles.h5").output
     if recipe == "few-steps":
-        command = (
-            "emulate",
-            "--box",
-            64,
-            "--particles",
-            16,
-            "--seed",
-            5,
-            "--model",
-            weights,
-            "--out",
-            "few.h5",
-        )
-        assert "steps must be 1 or 3 or 5 for model 'few-steps', got 2" in run(*command, "--steps", 2).output
-        assert run(*command, "--steps", 1).exit_code == 0
+        few = (*command, "few.h5")
+        assert "steps must be 1 or 3 or 5 for model 'few-steps', got 2" in run(*few, "--steps", 2).output
+        assert run(*few, "--steps", 1).exit_code == 0
         with h5py.File(tmp_path / "few.h5") as file:
             assert json.loads(file.attrs["provenance"])["settings"]["steps"] == 1
             assert not np.array_equal(file["displacement"], displacement)

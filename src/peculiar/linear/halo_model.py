@@ -39,10 +39,15 @@ def halo_bias(peak: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     return 1 - a_big * peak**a / (peak**a + COLLAPSE**a) + 0.183 * peak**1.5 + c_big * peak**2.4
 
 
+def multiplicity(log_inverse: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """Return the share of matter in friends-of-friends halos per ln(1 / sigma), of it: Jenkins et al. 2001, eq. 9."""
+    return 0.315 * np.exp(-(np.abs(log_inverse + 0.61) ** 3.8))
+
+
 def second_moment(cosmology: Cosmology, redshift: float) -> float:
     """Return the sum of the squares of the volumes that halos hold at the mean density, per volume [(Mpc/h)^3].
 
-    Halos are as many as in eq. 9 of Jenkins et al. 2001 (friends of friends).
+    Halos are as many as `multiplicity` says.
 
     Examples
     --------
@@ -51,7 +56,7 @@ def second_moment(cosmology: Cosmology, redshift: float) -> float:
     120.0
     """
     log_inverse = -log_sigma(np.exp(_LOG_MASS), cosmology, redshift)
-    share = 0.315 * np.exp(-(np.abs(log_inverse + 0.61) ** 3.8)) * np.gradient(log_inverse, _LOG_MASS)
+    share = multiplicity(log_inverse) * np.gradient(log_inverse, _LOG_MASS)
     volume = np.exp(_LOG_MASS) / (CRITICAL_DENSITY * cosmology.Omega_m)
     return float(np.trapezoid(share * volume, _LOG_MASS))
 

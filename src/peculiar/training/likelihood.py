@@ -45,9 +45,7 @@ class Likelihood(WholeNetwork):
     """Density, velocity and momentum of cells, and the variance of the velocity.
 
     The velocity's squared error is divided by that of the linear estimate in the same crop, so that sparse and dense
-    samples, calm and violent cosmologies, count alike. (Divided by the variance that the network tells, what it cannot
-    know counts the less the worse it is told: errors where a survey sees nothing grew without end.) The variance learns
-    from the errors alone.
+    samples, calm and violent cosmologies, count alike. The variance learns from the errors alone.
     """
 
     targets = OUTPUTS
