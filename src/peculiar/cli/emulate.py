@@ -19,22 +19,24 @@ def emulate(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Of the particle mesh that the model corrects: 0 (2LPT), 1, 3 or 5.",
-            show_default="the most that the model knows",
+            help="Of the particle mesh that the model corrects: 1, 3 or 5, or 0 for 2LPT.",
+            show_default="the most that the model knows: 5",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             help="An emulator of `peculiar models`, or a .safetensors file.",
-            show_default="displacement; of a few steps few-steps",
+            show_default="few-steps; with --steps 0 displacement",
         ),
     ] = None,
     cosmology: Annotated[
         str | None,
         typer.Option(help="A preset, astropy's name, or Omega_m=0.3,A_s=2e-9.", show_default="the model's"),
     ] = None,
-    redshift: Annotated[float | None, typer.Option(help="Redshift.", show_default="the model's")] = None,
+    redshift: Annotated[
+        float | None, typer.Option(help="Redshift.", show_default="the lowest that the model knows: 0")
+    ] = None,
     symmetries: Annotated[
         int | None,
         typer.Option(

@@ -24,8 +24,8 @@ from peculiar.simulate.lpt import lattice
 from peculiar.workflows.progress import progress_bar
 
 _BYTES_PER_PARTICLE = 570  # measured: 9.6 GB for 256^3
-OF_THEORY, OF_STEPS = "displacement", "few-steps"
-"""Emulators that come with the package, of 2LPT and of a few steps."""
+OF_STEPS, OF_THEORY = "few-steps", "displacement"
+"""Emulators that come with the package, of a few steps and of 2LPT."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +79,14 @@ def emulate(
     seed : int
         Of the initial conditions: the same waves as `peculiar simulate` with this seed.
     steps : int, optional
-        Of the particle mesh that the model corrects; 0 for 2LPT. Default: the most that the model knows.
+        Of the particle mesh that the model corrects; 0 for 2LPT. Default: the most that the model knows, 5 of
+        "few-steps".
     model : str or path, optional
-        An emulator of the package, or a .safetensors file. Default: "displacement"; of a few steps "few-steps".
+        An emulator of the package, or a .safetensors file. Default: "few-steps"; with ``steps=0`` "displacement".
     cosmology : Cosmology, optional
         Default: the model's.
     redshift : float, optional
-        Default: the model's.
+        Default: the lowest that the model knows, 0 of those of the package.
     symmetries : int, optional
         Symmetries of the cube to average over, 1 to 48: less error, so many times the network's time. Default: the
         model's.
@@ -114,7 +115,7 @@ def emulate(
     require_seeds([seed], name="seed")
     chosen = choose_device(device)
     cosmology = cosmology or emulator.card.training_cosmology
-    redshift = emulator.card.redshift if redshift is None else redshift
+    redshift = emulator.card.redshift_range[0] if redshift is None else redshift
     steps = emulator.steps[-1] if steps is None else steps
     emulator.check(redshift, steps=steps, symmetries=symmetries)
     require_memory(
@@ -215,7 +216,7 @@ def emulate_file(
 
 
 def _chosen(model: str | Path | None, steps: int | None) -> str | Path:
-    return (OF_STEPS if steps else OF_THEORY) if model is None else model
+    return (OF_THEORY if steps == 0 else OF_STEPS) if model is None else model
 
 
 def _check_lattice(box: Box, emulator: DisplacementEmulator) -> None:
