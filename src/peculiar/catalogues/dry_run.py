@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from peculiar.catalogues.added import renamed, with_columns
-from peculiar.catalogues.formats import NAMES, save_table
+from peculiar.catalogues.formats import WRITERS, save_table
 from peculiar.catalogues.tables import FORMATS, read_table, table_format
 from peculiar.core import InputError
 
@@ -73,10 +73,12 @@ def _refusal(sample: Table, kind: str, lost: _Lost) -> InputError:
     for name in sample.colnames:
         if reason := _loss(sample[[name]], kind):
             reasons[name] = _special(sample[name]) or reason
-    others = [NAMES[k] for k in NAMES if k != kind and reasons and not _loss(sample[list(reasons)], k)]
+    others = [
+        WRITERS[k].name for k in WRITERS if k != kind and reasons and not _loss(sample[list(reasons)], k)
+    ]
     shown = _few([f"{name} ({reason})" for name, reason in reasons.items()]) or str(lost)
     remedy = f"write {' or '.join(others)}" if others else "leave them out"
-    return InputError(f"columns must be of kinds that {NAMES[kind]} holds, got {shown}: {remedy}")
+    return InputError(f"columns must be of kinds that {WRITERS[kind].name} holds, got {shown}: {remedy}")
 
 
 def _loss(table: Table, kind: str) -> str:

@@ -6,6 +6,7 @@ import gzip
 import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,20 +16,12 @@ import numpy as np
 
 from peculiar.catalogues.fits import append_fits, cards, write_fits
 from peculiar.catalogues.hdf5_tables import META
-from peculiar.catalogues.parquet import append_parquet, write_parquet
+from peculiar.catalogues.parquet import append_parquet
 from peculiar.core.hdf5 import new_hdf5
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-NAMES = {
-    "fits": "FITS",
-    "hdf5": "HDF5",
-    "parquet": "Parquet",
-    "ascii.ecsv": "ECSV",
-    "ascii.csv": "CSV",
-}
-"""What people call the formats of `table_format`."""
 _OBJECTS = "objects"
 
 
@@ -41,7 +34,11 @@ def save_table(table: Table, path: Path, *, kind: str) -> None:
     held = _held(table, kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is lost was told
-        _WRITERS[kind](held, path)
+        chosen = WRITERS[kind]
+        if chosen.write is not None:
+            chosen.write(held, path)
+        else:
+            chosen.append(iter([held]), path, skip=0)
 
 
 def _held(table: Table, kind: str) -> Table:
@@ -50,7 +47,7 @@ def _held(table: Table, kind: str) -> Table:
         for name in held.colnames:
             if getattr(held[name], "dtype", np.dtype(float)).kind == "M":
                 held[name] = _iso_text(held[name])
-    held.meta = _META[kind](held.meta)
+    held.meta = WRITERS[kind].meta(held.meta)
     return held
 
 
@@ -85,7 +82,7 @@ def save_pieces(pieces: Iterable[Table], path: Path, *, kind: str, sample: Table
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is lost was told
-        _APPENDERS[kind](held(), path, skip=len(sample))
+        WRITERS[kind].append(held(), path, skip=len(sample))
 
 
 def _iso_text(column: Any) -> Any:
@@ -133,14 +130,12 @@ def _append_hdf5(pieces: Iterator[Table], path: Path, *, skip: int) -> None:
                 file.create_dataset(_OBJECTS, data=rows, maxshape=(None,), chunks=True)
 
 
-def _write_text(table: Table, path: Path, *, kind: str) -> None:
-    with _opened(path) as file:
-        _print(table, file, kind)
-
-
 def _append_text(pieces: Iterator[Table], path: Path, *, skip: int, kind: str) -> None:
     with _opened(path) as file:
         for number, piece in enumerate(pieces):
+            if not (number or skip):  # as it is, with no copy of its text
+                _print(piece, file, kind)
+                continue
             head, text = io.StringIO(), io.StringIO()
             _print(piece[:0], head, kind)
             _print(piece[skip:], text, kind)
@@ -185,24 +180,33 @@ def _yaml(meta: Mapping[str, Any]) -> dict[str, Any]:
     return held
 
 
-_META: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "fits": cards,
-    "hdf5": _yaml,
-    "parquet": _yaml,
-    "ascii.ecsv": _yaml,
-    "ascii.csv": dict,
+@dataclass(frozen=True)
+class Writer:
+    """How tables go into files of a format.
+
+    Parameters
+    ----------
+    name : str
+        What people call it.
+    meta : callable
+        Returns the part of a table's metadata that it can hold.
+    append : callable
+        Writes tables one after the other, each without the first `skip` rows.
+    write : callable, optional
+        Writes a whole table, where that differs from the only piece of one.
+    """
+
+    name: str
+    meta: Callable[[Mapping[str, Any]], dict[str, Any]]
+    append: Callable[..., None]
+    write: Callable[[Table, Path], None] | None = None
+
+
+WRITERS = {
+    "fits": Writer("FITS", cards, append_fits, write_fits),
+    "hdf5": Writer("HDF5", _yaml, _append_hdf5, _write_hdf5),
+    "parquet": Writer("Parquet", _yaml, append_parquet),
+    "ascii.ecsv": Writer("ECSV", _yaml, partial(_append_text, kind="ascii.ecsv")),
+    "ascii.csv": Writer("CSV", dict, partial(_append_text, kind="ascii.csv")),
 }
-_WRITERS: dict[str, Callable[[Table, Path], None]] = {
-    "fits": write_fits,
-    "hdf5": _write_hdf5,
-    "parquet": write_parquet,
-    "ascii.ecsv": partial(_write_text, kind="ascii.ecsv"),
-    "ascii.csv": partial(_write_text, kind="ascii.csv"),
-}
-_APPENDERS: dict[str, Callable[..., None]] = {
-    "fits": append_fits,
-    "hdf5": _append_hdf5,
-    "parquet": append_parquet,
-    "ascii.ecsv": partial(_append_text, kind="ascii.ecsv"),
-    "ascii.csv": partial(_append_text, kind="ascii.csv"),
-}
+"""By the names of `table_format`."""

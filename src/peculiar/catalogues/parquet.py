@@ -48,13 +48,8 @@ def from_arrow(stored: pyarrow.Table) -> Table:
     return serialize._construct_mixins_from_columns(table)
 
 
-def write_parquet(table: Table, path: Path) -> None:
-    """Write a table as Parquet, with what astropy's own reader needs to know beside it."""
-    append_parquet(iter([table]), path, skip=0)
-
-
 def append_parquet(pieces: Iterator[Table], path: Path, *, skip: int) -> None:
-    """Write rows as `write_parquet` does, a piece at a time, but for the first `skip` of each; see `save_pieces`."""
+    """Write tables one after the other, but for the first `skip` rows of each, with what astropy's reader needs."""
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
