@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from general import Sample, Scores, samples
+from general import Sample, Scores, add_only, is_wanted, samples
 from reproduction import replace_between
 
 from peculiar.core import Box, OutOfRangeWarning
@@ -225,9 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", help="of boxes, all where not given")
     parser.add_argument("--scores", type=Path, default=Path("coverage.json"), help="kept from call to call")
-    parser.add_argument(
-        "--only", default="", help="words, one of which a sample's label must hold: 'ranked|cut-out'"
-    )
+    add_only(parser)
     parser.add_argument("--docs", type=Path, help="a page with the marks")
     given = parser.parse_args(arguments)
     kept = Scores(given.scores)
@@ -236,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in [one for run in given.runs for one in open_run(run, given.seeds)]:
         box = SimulatedBox.open(path)
         for sample in samples(box):
-            if not any(word in sample.label for word in given.only.split("|")):
+            if not is_wanted(sample.label, given.only):
                 continue
             name = f"{sample.label}, z = {box.redshift:g}, Omega_m {box.cosmology.Omega_m:g}, seed {box.seed}"
             for model in models:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,21 @@ def cut_out(box: SimulatedBox, label: str, catalogue: Catalogue, hosts: np.ndarr
     return Sample(f"cut-out of {inner.size:.0f} Mpc/h, {label}", cut, hosts[rows], truth)
 
 
+def is_wanted(label: str, only: Sequence[str]) -> bool:
+    """Whether a sample's label holds all words of one of several texts such as "halos,0.001"."""
+    return any(all(word in label for word in one.split(",")) for one in only)
+
+
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses samples."""
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        help="words that the labels of samples must hold, as halos,0.001; several for any of them",
+    )
+
+
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Return Pearson's r."""
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
@@ -172,12 +187,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, default=Path("scores.json"), help="kept from call to call")
     parser.add_argument("--docs", type=Path, help="a page with the marks")
     parser.add_argument("--section", default="general", help="of the page, by the name in its marks")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[""],
-        help="words that the labels of samples must hold, as halos,0.001; several for any of them",
-    )
+    add_only(parser)
     given = parser.parse_args()
     models = given.models.split(",")
     kept = Scores(given.scores)
@@ -194,7 +204,7 @@ def main() -> None:
             matter = f"Omega_m {box.cosmology.Omega_m:.3g}, sigma8 {box.cosmology.sigma8:.3g}"
             where = f"z = {box.redshift:g}, {box.box.size:g} Mpc/h, {matter}, seed {box.seed}"
             for sample in samples(box):
-                if not any(all(word in sample.label for word in one.split(",")) for one in given.only):
+                if not is_wanted(sample.label, given.only):
                     continue
                 name = f"{sample.label}, {where}"
                 least = kept.of(name, "tuned FFT", lambda one=sample, of=box: tuned(of, one))
