@@ -205,13 +205,12 @@ def judge(
 def _judge_refusal(
     case: Case, lines: list[str], before: dict[str, str], after: dict[str, str], place: Path, seconds: float
 ) -> tuple[str, str]:
-    usage = any(line.startswith("Usage:") for line in lines)
     errors = [line for line in lines if line.startswith("peculiar: error: ")]
     told = errors[0][17:320] if errors else lines[-1][:300] if lines else ""
     if after != before:
         names = sorted({name for name in {*before, *after} if before.get(name) != after.get(name)})
         return "files left", f"{names[0]}: {told}"
-    if not usage and (len(errors) != 1 or lines[-1] != errors[0]):
+    if len(errors) != 1 or lines[-1] != errors[0]:
         return "not one line", told
     if case.expected == "right":
         return "refused wrongly", told

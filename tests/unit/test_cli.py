@@ -49,9 +49,28 @@ def test_version_and_models():
     assert [line.split()[0] for line in result.stdout.splitlines()][:3] == ["linear", "iterative", "wiener"]
 
 
-def test_usage_errors_exit_with_2():
-    assert CliRunner().invoke(app, ["reconstruct"]).exit_code == 2
-    assert CliRunner().invoke(app, ["nonsense"]).exit_code == 2
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reconstruct"], "Missing argument 'catalogue': see `peculiar reconstruct --help`"),
+        (["emulate", "--out", "p.h5"], "Missing option '--seed': see `peculiar emulate --help`"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["demo", "--nonsense"], "No such option: --nonsense"),
+        (
+            ["demo", "--device", "gpu"],
+            "Invalid value for '--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'",
+        ),
+        (
+            ["emulate", "--seed", "one", "--out", "p.h5"],
+            "Invalid value for '--seed': ",
+        ),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_with_2(arguments, words):
+    done = CliRunner().invoke(app, arguments, prog_name="peculiar")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.lower().startswith(f"peculiar: error: {words.lower()}")
 
 
 def test_errors_that_are_not_the_users_keep_their_traceback(monkeypatch):

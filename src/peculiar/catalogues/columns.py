@@ -81,7 +81,7 @@ def find_columns(
         raise InputError(f"{problem} {python}", command=f"{problem} {command}")
     if "ra" in wanted and {"x", "y", "z"} <= lower:
         problem += ": this looks like a catalogue in a box, which is read with"
-        raise InputError(f"{problem} read_catalogue", command=f"{problem} --box")
+        raise InputError(f"{problem} read_catalogue", command=f"{problem} `peculiar reconstruct --box`")
     raise InputError(
         f"{problem}: rename them, or give columns={likely or '{...}'}",
         command=f"{problem}: rename them, or give "

@@ -23,6 +23,9 @@ Sight = Literal["x", "y", "z", "radial"]
 Space = Literal["real", "redshift"]
 
 
+_UsageError: Any = typer.BadParameter.__base__  # typer has no public name for it
+
+
 class Commands(TyperGroup):
     """Commands whose bad input ends in one line on standard error and exit code 2."""
 
@@ -69,6 +72,10 @@ def _of_the_user(error: BaseException) -> str | None:
     errors = sys.modules.get("peculiar.core.errors")  # not loaded: not one of ours
     if errors is not None and isinstance(error, errors.PeculiarError):
         return str(getattr(error, "command", error))
+    if isinstance(error, _UsageError):  # an option or a choice that there is not, or none where one must be
+        help_of = error.ctx.command_path if error.ctx else "peculiar"
+        told = error.format_message().replace("Value error, ", "").rstrip(".")
+        return f"{told}: see `{help_of} --help`"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename} cannot be used, got '{error.strerror}': choose another name or place"
     if isinstance(error, RuntimeError) and str(error).startswith(

@@ -261,9 +261,9 @@ def models() -> None:
         card = read_card(WEIGHTS / f"{name}.json")
         weights = f"{parameter_count(WEIGHTS / f'{name}.safetensors'):,} weights"
         if not isinstance(card, ModelCard):
-            typer.echo(
-                f"{name:16}  {card.task}: z = {card.redshift:g}, cells of {card.cell_size:g} Mpc/h, {weights}"
-            )
+            first, last = card.redshift_range
+            epochs = f"{first:g}" if first == last else f"{first:g} to {last:g}"
+            typer.echo(f"{name:16}  {card.task}: z = {epochs}, cells of {card.cell_size:g} Mpc/h, {weights}")
             continue
         limits = card_limits(card)
         (low, high), (near, far) = limits["number density"], limits["redshift"]

@@ -309,9 +309,19 @@ def read_attributes(path: Path | str, kind: type[FieldAttributes]) -> dict[str, 
     return found
 
 
+def refuse_hdf5(path: Path | str) -> None:
+    """Refuse fields in HDF5, which other programs read: here they are read from zarr."""
+    if Path(path).suffix in HDF5 and Path(path).is_file():
+        raise InputError(
+            f"fields must be a zarr directory to be read, got the HDF5 file {path}: give the zarr of the same run "
+            "(--out of reconstruct)"
+        )
+
+
 def _load(path: Path | str, *, data: bool = True) -> xarray.Dataset:
     import xarray
 
+    refuse_hdf5(path)
     try:
         with xarray.open_dataset(path, engine="zarr", chunks=None, cache=False) as dataset:
             if data:

@@ -149,6 +149,23 @@ class Reconstruction(Mapping[str, Field]):
             record={name: value for name, value in found.items() if name not in _NAMED},
         )
 
+    def __repr__(self) -> str:
+        """Return a line about the whole, and one of each field with its shape and unit."""
+        box, kind = self.box, "survey" if self.on_the_sky else "box"
+        told = [
+            f"<Reconstruction by {self.model or 'an unknown model'}: a {kind} of {box.extent}, {box.mesh_text} cells"
+        ]
+        if self.redshift is not None:
+            told.append(f"z = {self.redshift:.4g}")
+        if self.line_of_sight is not None:
+            told.append(f"line of sight {self.line_of_sight}")
+        told += [f"outside its range: {text}" for text in self.warnings]
+        width = max(map(len, self))
+        lines = [
+            f"  {name:{width}}  {tuple(one.data.shape)} {one.unit}".rstrip() for name, one in self.items()
+        ]
+        return "\n".join([", ".join(told), *lines]) + ">"
+
     def __getitem__(self, name: str) -> Field:
         return self.fields[name]
 

@@ -47,21 +47,25 @@ def draw_figures(
         If the run is neither, a survey comes without objects or an evaluation with them, or the output is there and
         was not to be replaced.
     """
+    inputs = [] if objects is None else [Path(objects)]
     if isinstance(run, Reconstruction):
-        inputs = [] if objects is None else [Path(objects)]
         return write_flow(read_survey_flow(run, objects=objects), out, force=force, inputs=inputs)
     refuse_inputs(out, {"run": run, "--objects": objects})
-    if is_reconstruction(run) != (objects is not None):
-        raise InputError(
-            f"objects must be given for a reconstructed survey only, got {objects} for {run}: give --objects of its "
-            "reconstruct --at-objects, or none for an evaluation"
-        )
+    if is_reconstruction(run):
+        if objects is None and Reconstruction.open(run).on_the_sky:
+            raise InputError(
+                f"objects must be given for a reconstructed survey, got none for {run}: give its table, --objects of "
+                "reconstruct --at-objects"
+            )
+        return write_flow(read_survey_flow(run, objects=objects), out, force=force, inputs=inputs)
     if objects is not None:
-        return write_flow(read_survey_flow(run, objects=objects), out, force=force, inputs=[Path(objects)])
+        raise InputError(
+            f"objects must be of a reconstructed survey, got {objects} for the evaluation {run}: leave them out"
+        )
     target = check_output(out, overwrite=force)
     evaluation = Evaluation.open(run)
-    inputs = [Path(run) / name for name in ("scores.json", "arrays.npz")]
-    record = provenance({"run": str(run), "evaluation": evaluation.record["provenance"]}, inputs=inputs)
+    files = [Path(run) / name for name in ("scores.json", "arrays.npz")]
+    record = provenance({"run": str(run), "evaluation": evaluation.record["provenance"]}, inputs=files)
     with atomic_output(target, overwrite=force) as temporary:
         draw(evaluation, temporary)
         (temporary / "provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

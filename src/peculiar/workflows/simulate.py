@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -200,10 +200,40 @@ def run_cosmology(run: str | Path) -> Cosmology:
     InputError
         If the directory has no record.
     """
+    return _record_of(run).cosmology
+
+
+def require_of_run(run: str | Path, simulations: Iterable[SimulatedBox | DisplacementPair]) -> None:
+    """Refuse simulations that are not what the record of their run tells.
+
+    Raises
+    ------
+    InputError
+        If the directory has no record, or the size, mesh, redshift or cosmology of one is another.
+    """
+    record = _record_of(run)
+    told = record.settings
+    own_cosmologies = told.get("cosmologies") or told.get("varied")
+    for one in simulations:
+        mesh = "particles" if isinstance(one, DisplacementPair) else "cells"
+        found: dict[str, Any] = {"size": one.box.side, mesh: one.box.mesh, "redshift": one.redshift}
+        wanted: dict[str, Any] = {name: told.get(name, value) for name, value in found.items()}
+        if not own_cosmologies:
+            found |= dataclasses.asdict(one.cosmology)
+            wanted |= dataclasses.asdict(record.cosmology)
+        if different := [name for name, value in found.items() if value != wanted[name]]:
+            raise InputError(
+                f"simulations of a run must be what its {RECORD} tells, got "
+                f"{', '.join(f'{name} = {found[name]:g} in place of {wanted[name]:g}' for name in different)} in "
+                f"{one.path}: put it into a run of its own"
+            )
+
+
+def _record_of(run: str | Path) -> _Run:
     record = Path(run) / RECORD
     if not record.is_file():
-        raise InputError(f"run must hold run.json, got {run}: make it with `peculiar simulate`")
-    return _read_record(record).cosmology
+        raise InputError(f"run must hold {RECORD}, got {run}: make it with `peculiar simulate`")
+    return _read_record(record)
 
 
 class _Provenance(Record):

@@ -14,12 +14,12 @@ from peculiar.catalogues.table_file import TableFile
 from peculiar.core import Box, Field, InputError
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.records import checked
-from peculiar.fields.files import REMEDY, ReconstructionAttributes
+from peculiar.fields.files import REMEDY, ReconstructionAttributes, refuse_hdf5
 from peculiar.fields.observed import cropped, in_cube, observed_cells
 from peculiar.figures import report as html
 from peculiar.figures.reconstruction import map_section, speed_headline, velocity_section, view_section
 from peculiar.figures.report import Headline, Section
-from peculiar.inference.given import reconstruction
+from peculiar.inference.given import field_name, reconstruction
 from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.flow_maps import SurveyFlow, flow_section
 
@@ -57,6 +57,7 @@ def is_reconstruction(run: Path | str) -> bool:
         return False
     if (path / ".zattrs").is_file() or (path / "zarr.json").is_file():
         return True
+    refuse_hdf5(path)
     there = "" if path.exists() else ", where there is nothing"
     raise InputError(
         f"run must be an output of peculiar reconstruct or peculiar evaluate, got {run}{there}: check the path"
@@ -132,8 +133,10 @@ def read_survey_flow(run: Reconstruction | Path | str, *, objects: Path | str | 
     """
     made = reconstruction(run)
     if not {"density", "velocity"} <= set(made) or made.observer is None or not made.on_the_sky:
+        kind = "fields without density and velocity" if made.on_the_sky else "a box"
         raise InputError(
-            f"field must be of a survey on the sky, got {made.model or run}: reconstruct with --sky"
+            f"field must hold density and velocity of a survey on the sky, got {kind} in {field_name(run)}: "
+            "reconstruct with --sky; `peculiar report` shows boxes"
         )
     _attributes(made)
     if objects is None:

@@ -1,5 +1,8 @@
 """A tiny painter of halos, and small boxes with a survey to observe them with."""
 
+import json
+from dataclasses import asdict
+
 import healpy
 import numpy as np
 import pytest
@@ -104,7 +107,12 @@ def write_linear_box(path, *, seed: int, redshift: float, attributes=None) -> No
 def box_run(tmp_path_factory):
     """Two boxes at z = 0, see `write_linear_box`."""
     out = tmp_path_factory.mktemp("boxes")
-    (out / "run.json").write_text('{"package": "peculiar"}')
+    record = {
+        "settings": {"size": 160.0, "cells": 32, "redshift": 0.0},
+        "cosmology": asdict(PRESETS["wang2024"]),
+        "provenance": {"package": "peculiar", "seed": [1001, 1002]},
+    }
+    (out / "run.json").write_text(json.dumps(record))
     for seed in (1001, 1002):
         write_linear_box(
             out / f"box-{seed:05d}.h5",

@@ -216,6 +216,8 @@ def test_fields_without_what_is_needed_are_refused(tmp_path):
     assert run(path, *options, "--cosmology=xiao2024").exit_code == 0
     with pytest.raises(InputError, match="fields must be a zarr directory"):
         query(tmp_path / "none.zarr", **place)
+    sky.save(tmp_path / "f.h5")
+    assert f"got the HDF5 file {tmp_path / 'f.h5'}: give the zarr" in run(tmp_path / "f.h5", *options).stderr
     units = {**sky, "velocity": sky["velocity"].replace(unit="Mpc/h")}
     with pytest.raises(InputError, match="velocity must be in km/s"):
         query(replace(sky, fields=units), **place)
@@ -246,6 +248,14 @@ def test_bad_options_are_refused(tmp_path, options, message):
     done = run(path, *options)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_a_catalogue_in_a_box_is_told_where_it_goes(tmp_path):
+    path = write(tmp_path / "f.zarr", sky_field(lambda x, y, z: (0.0, 0.0, 0.0)))
+    Table({"x": [10.0], "y": [5.0], "z": [2.0]}).write(tmp_path / "box.ecsv")
+    done = run(path, "--catalogue", tmp_path / "box.ecsv", "--out", tmp_path / "b.ecsv")
+    assert done.exit_code == 2
+    assert "a catalogue in a box, which is read with `peculiar reconstruct --box`" in done.stderr
 
 
 def test_the_package_offers_query(tmp_path):

@@ -110,18 +110,23 @@ def test_a_survey_on_the_sky_has_potential_and_superclusters(reconstructed, tmp_
     assert flow.made.observer == (0.0, 0.0, 0.0)
     assert flow.made.cosmology.Omega_m == 0.3
     assert flow.coverage.shape == tuple(flow.made["velocity"].data.shape[1:])
-    with pytest.raises(InputError, match="field must be of a survey on the sky"):
-        read_survey_flow(reconstructed / "out.zarr", objects=objects)
+    with pytest.raises(
+        InputError, match="objects must be given for a reconstructed survey, got none for .*sky.zarr"
+    ):
+        draw_figures(tmp_path / "sky.zarr", out=tmp_path / "other")
 
 
-def test_figures_of_a_survey_need_its_objects(reconstructed, tmp_path):
+def test_figures_are_of_surveys_on_the_sky_and_of_evaluations(reconstructed, tmp_path):
     fields, objects = reconstructed / "out.zarr", reconstructed / "objects.fits"
-    with pytest.raises(InputError, match="objects must be given for a reconstructed survey"):
-        draw_figures(fields, out=tmp_path / "figures")
+    for given in (None, objects):
+        with pytest.raises(
+            InputError, match="survey on the sky, got a box in .*out.zarr: .*`peculiar report` shows"
+        ):
+            draw_figures(fields, objects=given, out=tmp_path / "figures")
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
     (evaluation / "scores.json").write_text("{}")
-    with pytest.raises(InputError, match="none for an evaluation"):
+    with pytest.raises(InputError, match="for the evaluation .*: leave them out"):
         draw_figures(evaluation, objects=objects, out=tmp_path / "figures")
     assert list(tmp_path.iterdir()) == [evaluation]
 

@@ -1,8 +1,11 @@
+import json
+from dataclasses import asdict
+
 import h5py
 import numpy as np
 import pytest
 
-from peculiar.core import InputError
+from peculiar.core import PRESETS, InputError
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.training.dataset import MeshPair
 from peculiar.training.fresh_cubes import FreshCubes
@@ -19,6 +22,7 @@ def run(box_run, tmp_path):
     """Two boxes of 32^3 cells, one to train on and one for validation."""
     place = tmp_path / "boxes"
     place.mkdir()
+    (place / "run.json").write_bytes((box_run / "run.json").read_bytes())
     for seed, old in ((1, 1001), (501, 1002)):
         (place / f"box-{seed:05d}.h5").write_bytes((box_run / f"box-{old:05d}.h5").read_bytes())
     return place
@@ -84,6 +88,36 @@ def test_boxes_are_checked_before_work(refused, run):
         del file["velocity"]
         file["velocity"] = [1.0]
     assert "arrays of matching shapes, got (1,) of 'velocity'" in refused()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("redshift", 0.5, "redshift = 0.5 in place of 0"),
+        ("box_size", 80.0, "size = 80 in place of 160"),
+        ("cosmology", json.dumps(asdict(PRESETS["xiao2024"])), "Omega_m = 0.268 in place of 0.2648"),
+    ],
+)
+def test_boxes_that_their_run_does_not_tell_are_refused(refused, run, key, value, words):
+    with h5py.File(run / "box-00501.h5", "a") as file:
+        file.attrs[key] = value
+    told = refused()
+    assert f"must be what its run.json tells, got {words}" in told
+    assert f"in {run / 'box-00501.h5'}" in told
+
+
+def test_boxes_may_have_cosmologies_of_their_own_where_the_run_says_so(run):
+    with h5py.File(run / "box-00501.h5", "a") as file:
+        file.attrs["cosmology"] = json.dumps(asdict(PRESETS["xiao2024"]))
+    record = json.loads((run / "run.json").read_text())
+    record["settings"]["cosmologies"] = "latin"
+    (run / "run.json").write_text(json.dumps(record))
+    assert len(split_files(run, load_recipe("residual", profile="smoke"))["validation"]) == 1
+
+
+def test_a_directory_without_a_record_is_no_run(refused, run):
+    (run / "run.json").unlink()
+    assert "run must hold run.json" in refused()
 
 
 def test_a_good_plan_passes(run):
