@@ -8,9 +8,10 @@ Runs of any box, redshift and cosmology serve: of each box the densities are tak
 galaxies with 25 % satellites) and thinned at random from the densest. For every sample the velocity's variance is
 measured on a grid of smoothing and bias; its least value is that of the FFT tuned on that very sample. `--fit` seeds
 give `RADIUS_SHARE` of `peculiar.linear.smoothing`, at each sample's best bias, then `FLOW_SHARE`; samples are weighted
-by how well they tell their bias (a small box measures it with an error that no formula mends). On `--check` seeds the
-ratio of variances is printed for what `IterativeFFT()` does with these two, for its smoothing with the best bias, and
-for the Wiener filter of `MultiTracerWiener()`, with the slope of the true velocity on its.
+by how well they tell their bias (a small box measures it with an error that no formula mends); without it the two are
+those in use. On `--check` seeds the ratio of variances is printed for what `IterativeFFT()` does with these two, for
+its smoothing with the best bias, and for the Wiener filter of `MultiTracerWiener()`, with the slope of the true
+velocity on its.
 What stands between `<!-- smoothing: begin -->` and `<!-- smoothing: end -->` of a page is filled.
 """
 
@@ -172,13 +173,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--fit", required=True, help="seeds, as 1,2")
+    parser.add_argument("--fit", default="", help="seeds, as 1,2; without the shares are those in use")
     parser.add_argument("--check", required=True, help="seeds, as 3,4")
     parser.add_argument("--docs", type=Path, help="a page with the marks")
     given = parser.parse_args()
     sets: dict[str, list[Sample]] = {}
     for use in ("fit", "check"):
-        seeds = {int(seed) for seed in getattr(given, use).split(",")}
+        seeds = {int(seed) for seed in getattr(given, use).split(",") if seed}
         sets[use] = []
         for run in given.runs:
             for path in open_run(run):
@@ -187,7 +188,7 @@ def main() -> None:
                     for label, catalogue in catalogues(box):
                         sets[use].append(measure(box, label, catalogue))
                         print(use, sets[use][-1].label, flush=True)
-    share, factor = fit_shares(sets["fit"])
+    share, factor = fit_shares(sets["fit"]) if sets["fit"] else (RADIUS_SHARE, FLOW_SHARE)
     print(
         f"{len(sets['fit'])} samples: {share:.2f}, {factor:.3f}; in use: {RADIUS_SHARE:.2f}, {FLOW_SHARE:.3f}"
     )
