@@ -51,11 +51,13 @@ CosmologyEntries = Annotated[dict[str, float], AfterValidator(_stored_cosmology)
 class DensityTransfer(FrozenValues):
     """Factors, isotropic in k, with which a network's least-square density gets the true power (r(k) stays).
 
-    Linear in k [h/Mpc] between the points, constant beyond them.
+    Linear in k [h/Mpc] between the points, constant beyond them. A network that sees tracers, and not how strongly they
+    cluster, gives the more power the larger their `beta` is (eq. 4 of Xiao et al. 2024): its factors belong to one.
     """
 
     k: tuple[float, ...]
     transfer: tuple[float, ...]
+    beta: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _usable(self) -> DensityTransfer:
@@ -66,6 +68,13 @@ class DensityTransfer(FrozenValues):
         if any(value <= 0 for value in self.transfer):
             raise ValueError("transfer must be > 0")
         return self
+
+    def at(self, beta: float | None) -> DensityTransfer:
+        """Return the factors for tracers of a beta: over it, where the table has one."""
+        if self.beta is None or beta is None:
+            return self
+        factors = tuple(self.beta / beta * factor for factor in self.transfer)
+        return DensityTransfer(k=self.k, transfer=factors, beta=beta)
 
 
 class VectorTransfer(FrozenValues):

@@ -113,7 +113,7 @@ class NeuralReconstructor:
         outputs = interior(outputs, margin)
         return assemble(
             outputs,
-            card=self.card,
+            card=self.card_of(catalogue, cosmology=cosmology),
             box=catalogue.box.with_cells(cells),
             velocity_factor=velocity_factor(catalogue, catalogue.box.with_cells(cells), cosmology=cosmology),
         )
@@ -126,6 +126,14 @@ class NeuralReconstructor:
     def mesh(self, box: Box) -> Box:
         """Return the box that the network sees of another, with its mesh."""
         return larger_box(box, self.card.inputs.margin)
+
+    def card_of(self, catalogue: Catalogue, *, cosmology: Cosmology) -> ModelCard:
+        """Return the card, its density's transfer function that of how strongly a catalogue's tracers cluster."""
+        table = self.card.density_transfer
+        if table.beta is None:
+            return self.card
+        table = table.at(self.card.inputs.beta(catalogue, cosmology=cosmology))
+        return self.card.model_copy(update={"density_transfer": table})
 
     def memory(self, box: Box) -> int:
         """Return the memory [bytes] that a reconstruction on a mesh takes at most, with the margin that it may need."""

@@ -140,7 +140,8 @@ class TiledReconstructor:
         outputs = _Interior(self._outputs(inputs, catalogue, scratch), margin)
         del inputs
         factor = velocity_factor(catalogue, box, cosmology=cosmology)
-        yield from assembled(outputs, card=self.card, box=box, velocity_factor=factor)
+        card = self.network.card_of(catalogue, cosmology=cosmology)
+        yield from assembled(outputs, card=card, box=box, velocity_factor=factor)
 
     def _inputs(self, catalogue: Catalogue, box: Box, cosmology: Cosmology, scratch: Path) -> View:
         """Write the inputs, channel by channel, and note what lies beyond their faces."""

@@ -76,6 +76,10 @@ class InputSpec(CatalogueInputs):
         flow = (*vector("wiener_velocity"), "wiener_density")
         return (*bins, *flow, *vector("sight"), "clustering_cell", "clustering_large")
 
+    def beta(self, catalogue: Catalogue, *, cosmology: Cosmology) -> float | None:
+        """Return the beta of eq. 4 of a catalogue, as its tracers are weighted, where bias is 'measured'."""
+        return _beta(catalogue, cosmology, self) if self.bias == "measured" else None
+
     def own_channels(
         self, catalogue: Catalogue, given: Circumstances
     ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:
@@ -201,14 +205,16 @@ def _variance(delta: torch.Tensor, covered: torch.Tensor | None) -> float:
     return max(float(inside.square().mean()), 1e-6)
 
 
+def _beta(catalogue: Catalogue, cosmology: Cosmology, spec: InputSpec) -> float:
+    weighted = catalogue.replace(weights=tracer_weights(catalogue, spec.weighting))
+    return monopole_bias(weighted, cosmology=cosmology)
+
+
 def _published(
     catalogue: Catalogue, cells: int, cosmology: Cosmology, spec: InputSpec
 ) -> Iterator[torch.Tensor]:
     yield paint_bins(catalogue, cells, weighting=spec.weighting, abundances=spec.abundances).data
-    beta = spec.bias
-    if beta == "measured":
-        weighted = catalogue.replace(weights=tracer_weights(catalogue, spec.weighting))
-        beta = monopole_bias(weighted, cosmology=cosmology)
+    beta = _beta(catalogue, cosmology, spec) if spec.bias == "measured" else spec.bias
     linear = LinearTheory(smoothing=0.0, bias=beta, weighting=spec.weighting).reconstruct(
         catalogue, cells=cells, cosmology=cosmology
     )

@@ -33,6 +33,10 @@ class CatalogueInputs(NetworkInputs):
         """Whether nothing need be made up beyond the meshes of a box that is not periodic."""
         return self.isolated or self.margin > 0
 
+    def beta(self, catalogue: Catalogue, *, cosmology: Cosmology) -> float | None:
+        """Return the root of tracers' power over matter's on large scales; None where it is not measured."""
+        return None
+
     def own_channels(
         self, catalogue: Catalogue, given: Circumstances
     ) -> Iterator[Float[torch.Tensor, "channel x y z"]]:

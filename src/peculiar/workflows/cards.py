@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import peculiar
-from peculiar.core.box import Box
 from peculiar.core.cosmologies import cosmology_settings
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
@@ -38,6 +38,7 @@ from peculiar.training.count_calibration import ROUNDS, fit_counts
 from peculiar.training.counts import CountInputs, cached_counts
 from peculiar.training.dataset import TrainingPair
 from peculiar.training.recipe import Recipe
+from peculiar.training.variants import Variant, observe
 from peculiar.workflows.progress import progress_bar
 from peculiar.workflows.simulate import run_cosmology
 from peculiar.workflows.training_range import box_ranges, training_range
@@ -225,24 +226,47 @@ def _reconstructor_entries(
     if survey or isinstance(spec, WienerInputs):
         return entries | {"density_transfer": plain}
     card = ModelCard(**common, **entries, density_transfer=plain, weights_sha256="0" * 64)
-    variants = len(validation) // len(splits["validation"])
-    boxes = [SimulatedBox.open(path).box for path in splits["validation"] for _ in range(variants)]
-    return entries | {"density_transfer": _transfer(NeuralReconstructor(network, card), validation, boxes)}
+    observed = list(product(splits["validation"], enumerate(data.variants)))
+    transfer = measure_transfer(NeuralReconstructor(network, card), validation, observed)
+    return entries | {"density_transfer": transfer}
 
 
-def _transfer(
-    reconstructor: NeuralReconstructor, validation: Sequence[TrainingPair], boxes: Sequence[Box]
+def measure_transfer(
+    reconstructor: NeuralReconstructor,
+    validation: Sequence[TrainingPair],
+    observed: Sequence[tuple[Path, tuple[int, Variant]]],
 ) -> DensityTransfer:
+    """Return the transfer function of a network's density on validation boxes, at the mean beta of their tracers.
+
+    Parameters
+    ----------
+    reconstructor : NeuralReconstructor
+    validation : sequence of TrainingPair
+        What the network sees of the boxes, and the truth.
+    observed : sequence of (path, (int, Variant))
+        Of each the file of the box, and the variant with its number.
+    """
     predicted: list[Field] = []
     truth: list[Field] = []
-    for pair, box in zip(validation, boxes, strict=True):
+    betas: list[float] = []
+    for pair, (path, (number, variant)) in zip(validation, observed, strict=True):
+        simulated = SimulatedBox.open(path)
         inputs, targets = pair.crop((0, 0, 0), 0)
         outputs = reconstructor.outputs(inputs, line_of_sight="z", periodic=True)
         for meshes, fields in ((outputs.cpu(), predicted), (targets, truth)):
             rho = 1 + overdensity(meshes[DENSITY])
-            fields.append(Field(rho / rho.mean() - 1, box, ["density"]))
+            fields.append(Field(rho / rho.mean() - 1, simulated.box, ["density"]))
+        catalogue = observe(simulated, variant, seed=number)
+        beta = reconstructor.card.inputs.beta(catalogue, cosmology=simulated.cosmology)
+        if beta is not None:
+            betas.append(beta)
+    mean = sum(betas) / len(betas) if betas else None
+    if mean is not None:
+        predicted = [
+            one.replace(data=mean / beta * one.data) for one, beta in zip(predicted, betas, strict=True)
+        ]
     k, transfer = fit_transfer(predicted, truth)
-    return DensityTransfer(k=k, transfer=transfer)
+    return DensityTransfer(k=k, transfer=transfer, beta=mean)
 
 
 def network_settings(settings: Recipe) -> dict[str, Any]:

@@ -165,12 +165,13 @@ def training_pairs(
         validation = _cubes(settings, spec, splits["validation"])
         return _fresh(settings, spec, splits["train"]), list(validation)
     else:
-        pairs = (_cubes if spec.isolated else _tracers)(settings, spec, paths)
+        pairs = (_cubes if spec.isolated else tracer_pairs)(settings, spec, paths)
     first = len(pairs) * len(splits["train"]) // len(paths)
     return list(pairs[:first]), list(pairs[first:])
 
 
-def _tracers(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
+def tracer_pairs(settings: Recipe, spec: CatalogueInputs, paths: list[Path]) -> Sequence[TrainingPair]:
+    """Return boxes in all variants of a recipe, as networks of boxes see them, making meshes that are not there yet."""
     variants = settings.data.variants
 
     with progress_bar("meshes", total=len(paths) * len(variants)) as advance:

@@ -59,6 +59,15 @@ def test_transfer_must_rise_in_k_and_be_positive():
         DensityTransfer(k=(0.1,), transfer=(0.0,))
 
 
+def test_transfer_goes_with_the_inverse_of_what_tracers_cluster():
+    table = DensityTransfer(k=(0.1, 0.2), transfer=(1.0, 1.2), beta=1.5)
+    assert table.at(2.0).transfer == pytest.approx((0.75, 0.9))
+    assert table.at(2.0).at(1.5).transfer == pytest.approx(table.transfer)
+    assert table.at(None) == table
+    plain = DensityTransfer(k=(0.1,), transfer=(1.1,))
+    assert plain.at(2.0) == plain
+
+
 @pytest.mark.parametrize("keep", [0.5, 0.999])
 def test_damaged_weights(saved, keep):
     content = saved.read_bytes()

@@ -8,6 +8,8 @@ from peculiar.fields.symmetry import Symmetry, apply_symmetry, symmetries
 from peculiar.inference import NeuralReconstructor, save_model
 from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.reconstructor import assemble, calibrate
+from peculiar.inference.tiled import TiledReconstructor
+from peculiar.linear.inputs import InputSpec
 from peculiar.linear.survey_inputs import SurveyInputs
 from peculiar.models import build
 
@@ -132,6 +134,29 @@ def test_a_density_without_calibration_does_not_claim_its_power(model):
         for card in (model.card, plain)
     ]
     assert [field.definition for field in found] == ["power unbiased on average", "least mean-square error"]
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_density_is_calibrated_for_the_clustering_of_the_tracers(
+    entries, halos, tmp_path, monkeypatch, tiled
+):
+    monkeypatch.setattr("peculiar.linear.inputs.monopole_bias", lambda catalogue, cosmology: 3.0)
+    inputs = InputSpec(kind="published", bias="measured")
+    settings = {"inputs": list(inputs.names), "channels": [2, 2, 4], "init_kernel": 3}
+    changes = {
+        "architecture": "xiao2024",
+        "configuration": settings,
+        "inputs": inputs.model_dump(mode="json"),
+        "density_transfer": {"k": [0.1], "transfer": [1.2], "beta": 2.0},
+    }
+    torch.manual_seed(5)
+    save_model(build("xiao2024", settings), tmp_path, **entries | changes)
+    model = NeuralReconstructor.load(tmp_path / "tiny.safetensors")
+    made = TiledReconstructor(model, allowed=1e9) if tiled else model
+    fields = made.reconstruct(halos(), cells=32, cosmology=COSMOLOGY)
+    least = fields["density_least_squares"].data
+    assert least.std() > 1e-3
+    torch.testing.assert_close(fields["density"].data, 0.8 * least, rtol=1e-3, atol=1e-3)
 
 
 def test_velocity_alone_gives_the_density_of_linear_theory(model):
