@@ -12,6 +12,7 @@ from peculiar.core.memory import require_memory
 from peculiar.linear.inputs import InputSpec
 from peculiar.models import build
 from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.pairs import DisplacementPair
 from peculiar.training.adversarial import check_critic
 from peculiar.training.counts import CountInputs
 from peculiar.training.loop import check_hardware
@@ -19,6 +20,7 @@ from peculiar.training.meshes import check_meshes
 from peculiar.training.recipe import Recipe
 from peculiar.training.settings import AdversarialLoss
 from peculiar.workflows.cards import network_settings
+from peculiar.workflows.simulate import require_of_run
 from peculiar.workflows.training_data import mesh_shapes
 
 _COPIES = 5
@@ -31,13 +33,14 @@ def check_plan(settings: Recipe, splits: dict[str, list[Path]], *, seed: int) ->
     Raises
     ------
     InputError
-        If a simulation is not whole, the network, the loss or the crops cannot use its meshes, there is no such
-        hardware, or the network with one batch does not fit in memory.
+        If a simulation is not whole or not what the record of its run tells, the network, the loss or the crops cannot
+        use its meshes, there is no such hardware, or the network with one batch does not fit in memory.
     """
     require_seeds([seed], name="seed")
     with torch.device("meta"):  # takes no memory, whatever the recipe asks for
         network = build(settings.network.architecture, network_settings(settings))
     training, validation = (mesh_shapes(settings, splits[name]) for name in ("train", "validation"))
+    _refuse_strangers(settings, [*splits["train"], *splits["validation"]])
     if isinstance(settings.loss, AdversarialLoss):
         check_critic(training, settings.train)
     else:
@@ -54,6 +57,13 @@ def check_plan(settings: Recipe, splits: dict[str, list[Path]], *, seed: int) ->
         what=f"a network of {weights:.4g} weights with batches of {settings.train.batch_size}",
         remedy="take fewer channels, or a smaller train.batch_size or train.crop",
     )
+
+
+def _refuse_strangers(settings: Recipe, paths: list[Path]) -> None:
+    """Refuse simulations that are not of the run in whose directory they lie."""
+    kind = DisplacementPair if settings.task == "displace" else SimulatedBox
+    for run in dict.fromkeys(path.parent for path in paths):
+        require_of_run(run, [kind.open(path) for path in paths if path.parent == run])
 
 
 def _refuse_mixed(settings: Recipe, boxes: list[SimulatedBox]) -> None:

@@ -34,7 +34,7 @@ from peculiar.training.lagrangian import LagrangianPair
 from peculiar.training.recipe import Recipe
 from peculiar.training.survey_cubes import cached_cubes, footprint
 from peculiar.workflows.progress import progress_bar
-from peculiar.workflows.simulate import require_of_run, run_cosmology
+from peculiar.workflows.simulate import run_cosmology
 
 Runs = str | Path | Sequence[str | Path]
 """Directories of `peculiar simulate`: one, or several whose redshift, cosmology, size and mesh may differ."""
@@ -62,16 +62,14 @@ def split_files(run: Runs, settings: Recipe) -> dict[str, list[Path]]:
     Raises
     ------
     InputError
-        If a run has no record, no file for training or for validation, or fewer than the recipe asks for, or a file is
-        not what the record tells.
+        If a run has no file for training or for validation, or fewer than the recipe asks for.
     """
     data = settings.data
     splits: dict[str, list[Path]] = {"train": [], "validation": [], "test": []}
     for one in run_paths(run):
         paths = open_pairs(one) if settings.task == "displace" else open_run(one)
-        kind = DisplacementPair if settings.task == "displace" else SimulatedBox
-        base = run_cosmology(one)  # the card tells it
-        if settings.task == "displace" and data.cosmologies == "base":
+        base = run_cosmology(one) if settings.task == "displace" else None  # the card tells it
+        if base is not None and data.cosmologies == "base":
             paths = [path for path in paths if DisplacementPair.open(path).cosmology == base]
         for name, files in splits.items():
             first, last = getattr(data, name)
@@ -82,7 +80,6 @@ def split_files(run: Runs, settings: Recipe) -> dict[str, list[Path]]:
                     f"run must hold {wanted or 1} or more simulations with seeds {first} to {last} for {name}, "
                     f"got {len(found)} in {one}: simulate more, or change data.{name}"
                 )
-            require_of_run(one, map(kind.open, found[:wanted]))
             files += found[:wanted]
     return splits
 
