@@ -180,6 +180,12 @@ def optional_numbers(
         raise InputError(
             f"weight must be >= 0, got {values[row]} at row {row}: remove the column or repair it"
         )
+    if name == "mass" and len(values) and (values < 0).all():
+        warnings.warn(
+            f"{found[0]} ranks objects, the largest first, and is below 0 in all rows ({values.min():.4g} to "
+            f"{values.max():.4g}): of magnitudes change the sign",
+            stacklevel=3,
+        )
     return values
 
 

@@ -66,6 +66,8 @@ def length(unit: Any, name: str) -> float:
     import astropy.units as u
 
     for hubble in (u.hour, cu.littleh):
+        if hubble is u.hour and u.hour not in own.bases:
+            continue  # a speed, which times an hour is a length
         try:
             return float((own * hubble).to(u.Mpc))
         except (u.UnitConversionError, ValueError, TypeError):

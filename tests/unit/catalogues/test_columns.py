@@ -89,6 +89,16 @@ def test_weights_of_another_name_are_named_as_unused(table):
         assert read_catalogue(table, box=BOX, redshift=0.59).weights is None
 
 
+def test_masses_that_look_like_magnitudes_are_said(table):
+    table["mass"] = np.linspace(-22.0, -18.0, len(table))
+    with pytest.warns(
+        UserWarning, match=r"mass ranks objects, .* in all rows \(-22 to -18\): of magnitudes change"
+    ):
+        optional_numbers(table, "mass")
+    table["mass"][0] = 0.5
+    assert optional_numbers(table, "mass") is not None
+
+
 def test_columns_that_hold_no_numbers():
     table = Table({"x": [1 + 1j], "sky": SkyCoord([1.0], [2.0], unit="deg"), "text": ["a"]})
     for name in table.colnames:
@@ -135,7 +145,7 @@ def test_units(quantity, unit, factor):
 
 @pytest.mark.parametrize(
     ("quantity", "unit"),
-    [(length, "kpc"), (length, "rad"), (speed, "Mpc"), (angle, "km"), (redshift, "km/s")],
+    [(length, "kpc"), (length, "rad"), (length, "km/s"), (speed, "Mpc"), (angle, "km"), (redshift, "km/s")],
 )
 def test_units_of_something_else(quantity, unit):
     with pytest.raises(InputError, match=f"got unit '{unit}'"):
