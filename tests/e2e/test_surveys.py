@@ -269,6 +269,9 @@ def test_options_that_do_not_belong_together(refused, survey, tmp_path):
     assert "without --sky" in refused(*base, "--survey", "mine.toml")
     assert "without --sky" in refused(*base, "--box", 100, "--frame", "cmb")
     assert "takes no --box" in refused(*base, "--sky", "--survey", "mine.toml", "--box", 100)
+    assert "has radial lines of sight, got --los z" in refused(
+        *base, "--sky", "--survey", "mine.toml", "--los", "z"
+    )
     assert "takes no --cells" in refused(*base, "--sky", "--survey", "mine.toml", "--cells", 16)
     (tmp_path / "mine.toml").write_text(SURVEY + "colour = 1\n")
     assert "colour must be valid in mine.toml" in refused(*base, "--sky", "--survey", "mine.toml")

@@ -82,10 +82,12 @@ def find_columns(
     if "ra" in wanted and {"x", "y", "z"} <= lower:
         problem += ": this looks like a catalogue in a box, which is read with"
         raise InputError(f"{problem} read_catalogue", command=f"{problem} `peculiar reconstruct --box`")
+    if "ra" in wanted and ({"l", "b"} <= lower or {"glon", "glat"} <= lower):
+        raise InputError(f"{problem}: galactic coordinates must be turned into ra, dec (ICRS)")
     raise InputError(
         f"{problem}: rename them, or give columns={likely or '{...}'}",
         command=f"{problem}: rename them, or give "
-        + (" ".join(f"--column {name}={own}" for name, own in likely.items()) or "--column NAME=COLUMN"),
+        + " ".join(f"--column {name}={own or 'COLUMN'}" for name, own in close.items()),
     )
 
 

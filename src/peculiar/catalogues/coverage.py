@@ -128,10 +128,11 @@ def warn_unfilled_sky(
     place, radius, few, many = found
     ra, dec = healpy.vec2ang(axes[place], lonlat=True)
     name = "mask" if randoms is None else "randoms"
+    doubt = "; are ra and dec degrees, and not exchanged?" if many - few > len(positions) / 2 else ""
     warnings.warn(
         f"{name} must be of the sample, got {few} of {len(positions)} objects within {radius:g} degrees of (ra, dec) = "
         f"({ra[0]:.0f}, {dec[0]:.0f}), where {many:.0f} are expected: what was not "
-        "observed counts as empty; take it out",
+        f"observed counts as empty; take it out{doubt}",
         stacklevel=4,
     )
 

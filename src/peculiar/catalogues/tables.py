@@ -212,7 +212,7 @@ def _kind(path: str | Path, formats: dict[str, str]) -> str:
         if name.endswith(ending):
             return kind
     raise InputError(
-        f"catalogue name must end in {', '.join(formats)}, got {str(path)!r}: convert or rename it"
+        f"a table's name must end in {', '.join(formats)}, got {str(path)!r}: convert or rename it"
     )
 
 

@@ -200,7 +200,8 @@ def numbers(option: str, text: str | None, *counts: int) -> Any:
         values = ()
     if len(values) not in counts or not all(map(math.isfinite, values)):
         wanted = " or ".join("one number" if count == 1 else f"{count} numbers" for count in counts)
-        raise InputError(f"{option} must be {wanted} with commas between, all finite, got {text!r}")
+        rule = f"{wanted} that is finite" if counts == (1,) else f"{wanted} with commas between, all finite"
+        raise InputError(f"{option} must be {rule}, got {text!r}")
     return values
 
 

@@ -81,6 +81,10 @@ class CatalogueOptions:
                 raise InputError("a radial line of sight needs --no-periodic: it does not wrap around")
         elif not (self.box_size is None and self.origin is None and self.observer is None):
             raise InputError("a survey (--sky) takes no --box, --origin or --observer: they follow from it")
+        elif self.line_of_sight not in (None, "radial"):
+            raise InputError(
+                f"a survey (--sky) has radial lines of sight, got --los {self.line_of_sight}: leave it out"
+            )
         elif self.columns is not None:
             raise InputError("columns of a survey are part of it, got them beside it")
         elif self.space == "real":

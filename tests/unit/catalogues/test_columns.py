@@ -109,7 +109,9 @@ def test_columns_that_hold_no_numbers():
 def test_short_names_are_not_close_to_every_other():
     with pytest.raises(InputError) as caught:
         find_columns(Table({"vz": [1.0], "zed": [1.0]}), ("z",))
-    assert caught.value.command.endswith("give --column NAME=COLUMN")
+    assert caught.value.command.endswith("give --column z=COLUMN")
+    with pytest.raises(InputError, match=r"galactic coordinates must be turned into ra, dec"):
+        find_columns(Table({"l": [1.0], "b": [1.0], "z": [1.0]}), ("ra", "dec", "z"))
 
 
 def test_magnitudes_are_not_suggested(table):

@@ -78,6 +78,7 @@ def test_a_mask_of_more_than_the_sample():
     fifth = healpy.vec2ang(points, lonlat=True)[0] < 72
     (text,) = warned(warn_unfilled_sky, points[fifth], FULL)
     assert "mask must be of the sample, got 0 of" in text
+    assert text.endswith("take it out; are ra and dec degrees, and not exchanged?")
     lune = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)[0] < 72
     assert warned(warn_unfilled_sky, points[fifth], SkyMask(lune.astype(float))) == []
 

@@ -131,6 +131,6 @@ def test_what_cannot_be_shifted_is_refused_before_the_work(tmp_path, monkeypatch
             )
     with pytest.raises(InputError, match="smoothing must be >= 0"):
         peculiar.BaoOptions(bao_smoothing=-1.0)
-    with pytest.raises(InputError, match="catalogue name must end in"):
+    with pytest.raises(InputError, match="a table's name must end in"):
         peculiar.BaoOptions(bao="shifted.xyz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.fits", "randoms.fits"]

@@ -240,7 +240,7 @@ def test_a_table_is_answered_by_a_reconstruction_as_by_its_file(tmp_path):
         (["--ra", 1, "--dec", 2], "needs --ra, --dec and --z"),
         (["--catalogue", "a.fits"], "needs --out"),
         (["--ra", 1, "--dec", 2, "--z", 0.1, "--out", "b.fits"], "are for --catalogue"),
-        (["--ra", "x", "--dec", 2, "--z", 0.1], "--ra must be one number"),
+        (["--ra", "x", "--dec", 2, "--z", 0.1], "--ra must be one number that is finite, got 'x'"),
     ],
 )
 def test_bad_options_are_refused(tmp_path, options, message):
