@@ -37,8 +37,8 @@ COLUMNS = {
     "Wiener filter": "Wiener filter",
     "xiao2024": "xiao2024, as published (ours, CPU)",
     "xiao2024-mass": "xiao2024-mass, its halos weighted by mass (ours, CPU)",
-    "residual": "residual, the default here (ours, CPU)",
-    "general": "general, the default elsewhere (ours, CPU)",
+    "residual": "residual, the default here where no masses rank tracers (ours, CPU)",
+    "general": "general, the default (ours, CPU)",
 }
 """Headings of the reconstructors, in the order in which they stand; others follow under their own names."""
 
