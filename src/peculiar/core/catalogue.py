@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from peculiar.core.box import Box
-from peculiar.core.errors import InputError
+from peculiar.core.errors import InputError, require_kind
 from peculiar.core.field import Field, Space
 
 LineOfSight = Literal["x", "y", "z", "radial"]
@@ -102,6 +102,9 @@ class Catalogue:
     flux_limited: bool = False
 
     def __post_init__(self) -> None:
+        require_kind(
+            self.box, Box, name="Catalogue.box", remedy="give Box(SIDE) with the side in comoving Mpc/h"
+        )
         positions = np.asarray(self.positions, dtype=np.float64)
         if positions.ndim != 2 or positions.shape[1] != 3:
             raise InputError(f"Catalogue.positions must have shape (n, 3), got {positions.shape}")

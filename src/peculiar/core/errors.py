@@ -45,3 +45,9 @@ class MissingExtraError(PeculiarError, ImportError):
 
 class OutOfRangeWarning(UserWarning):
     """A catalogue lies outside the range that a model card states."""
+
+
+def require_kind(value: object, kind: type, *, name: str, remedy: str) -> None:
+    """Refuse a value of another type than the one that is meant, where a user may well give another."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} must be a {kind.__name__}, got {type(value).__name__}: {remedy}")

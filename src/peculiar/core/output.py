@@ -48,8 +48,10 @@ def check_output(
     clear_leftovers(target.parent)
     if target.exists():
         if not overwrite:
+            problem = f"Output must not exist, got {path}"
             raise OutputExistsError(
-                f"Output must not exist, got {path}: give --force to replace it, or another name"
+                f"{problem}: replace it with force=True (overwrite=True where that is its name), or give another name",
+                command=f"{problem}: give --force to replace it, or another name",
             )
         if target.is_dir():
             if foreign := foreign_file(target):

@@ -19,6 +19,7 @@ from peculiar.core import (
     OutOfRangeWarning,
     Reconstructor,
 )
+from peculiar.core.errors import require_kind
 from peculiar.core.limits import Device, choose_device
 from peculiar.core.memory import allowed_memory, require_memory
 from peculiar.core.workers import Workers
@@ -216,6 +217,12 @@ def reconstruct(
     >>> fields = reconstruct(halos, model="iterative")  # doctest: +SKIP
     >>> fields.at_objects().velocities  # km/s, (n, 3), at their real-space positions  # doctest: +SKIP
     """
+    require_kind(
+        catalogue, Catalogue, name="catalogue", remedy="read_catalogue reads files and makes them of tables"
+    )
+    if cosmology is not None:
+        remedy = "Cosmology.from_astropy takes those of astropy, PRESETS has others by name"
+        require_kind(cosmology, Cosmology, name="cosmology", remedy=remedy)
     catalogue.require_objects()
     reconstructor: Reconstructor | None
     if model is None or isinstance(model, (str, Path)):

@@ -3,6 +3,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from astropy.cosmology import Planck18
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutOfRangeWarning
 from peculiar.fields.objects import DISPERSION, at_objects
@@ -179,3 +180,30 @@ def test_only_the_model_that_answers_is_loaded(monkeypatch):
             chosen, _ = settle(*default, catalogue, cells=32, cosmology=COSMOLOGY)
         assert isinstance(chosen, MultiTracerWiener) if name == "wiener" else chosen.name == name
     assert loaded == ["residual", "general", "general"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"catalogue": np.ones((200, 3))},
+            "catalogue must be a Catalogue, got ndarray: read_catalogue reads files",
+        ),
+        ({"catalogue": "halos.fits"}, "catalogue must be a Catalogue, got str"),
+        (
+            {"cosmology": Planck18},
+            "cosmology must be a Cosmology, got FlatLambdaCDM: Cosmology.from_astropy takes",
+        ),
+        ({"cosmology": "Planck18"}, "cosmology must be a Cosmology, got str: .* PRESETS has others by name"),
+    ],
+)
+def test_values_of_another_type_are_refused(given, message):
+    points = np.random.default_rng(1).uniform(0, 80, (200, 3))
+    catalogue = Catalogue(points, box=Box(80.0), redshift=0.5)
+    with pytest.raises(InputError, match=message):
+        reconstruct(given.pop("catalogue", catalogue), model="linear", cells=16, **given)
+
+
+def test_a_catalogue_has_a_box():
+    with pytest.raises(InputError, match=r"Catalogue.box must be a Box, got float: give Box\(SIDE\)"):
+        Catalogue(np.ones((2, 3)), box=80.0, redshift=0.5)
