@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Self
@@ -101,6 +102,30 @@ class Selection(FrozenValues):
     side: float = Field(gt=0)
     distances: tuple[float, ...] = Field(min_length=1)
     number_density: tuple[float, ...]
+
+
+class ErrorFactor(FrozenValues):
+    """What the errors that a network tells are multiplied by, as boxes that it did not learn from ask for.
+
+    The logarithm is `constant` plus, for each number that tells of a sample, `slopes` times that number, kept within
+    `least` and `most`: those of the samples that it was measured on.
+    """
+
+    constant: float
+    slopes: dict[str, float]
+    least: dict[str, float]
+    most: dict[str, float]
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if not set(self.slopes) == set(self.least) == set(self.most):
+            raise ValueError("slopes, least and most must have the same names")
+        return self
+
+    def of(self, known: Mapping[str, float]) -> float:
+        """Return the factor of a sample, from its numbers by the names of `slopes`."""
+        kept = {name: min(max(known[name], self.least[name]), self.most[name]) for name in self.slopes}
+        return math.exp(self.constant + sum(slope * kept[name] for name, slope in self.slopes.items()))
 
 
 class Residuals(FrozenValues):

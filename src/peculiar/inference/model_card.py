@@ -20,6 +20,7 @@ from peculiar.inference.card_values import (
     CosmologyEntries,
     Densities,
     DensityTransfer,
+    ErrorFactor,
     Fields,
     FrozenValues,
     Residuals,
@@ -105,6 +106,7 @@ class ModelCard(_Card):
     density_transfer: DensityTransfer
     splits: dict[str, tuple[int, ...]]
     tables: dict[str, str] = Field(default_factory=dict, description="checksums of what makes its inputs")
+    error_factor: ErrorFactor | None = Field(None, description="of the errors that it tells")
     residuals: Residuals | None = Field(None, description="what is left of validation boxes, for draws")
 
 

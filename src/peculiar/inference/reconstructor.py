@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputError, OutOfRangeWarning
 from peculiar.core.memory import kept_memory
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import filter_, to_fourier, to_real_
@@ -31,6 +32,8 @@ from peculiar.inference.whole import (
     spread_symmetries,
     total_stride,
 )
+from peculiar.linear.clustering import measure_clustering
+from peculiar.linear.halo_model import companions
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.overdensity import fourier_box, larger_box, pad, surrounded
@@ -116,6 +119,7 @@ class NeuralReconstructor:
             card=self.card_of(catalogue, cosmology=cosmology),
             box=catalogue.box.with_cells(cells),
             velocity_factor=velocity_factor(catalogue, catalogue.box.with_cells(cells), cosmology=cosmology),
+            error_factor=error_factor(self.card, catalogue, cosmology=cosmology),
         )
 
     def seen(self, catalogue: Catalogue, *, cells: int) -> tuple[Catalogue, int]:
@@ -207,13 +211,16 @@ def assemble(
     card: ModelCard,
     box: Box,
     velocity_factor: Factor,
+    error_factor: float = 1.0,
 ) -> dict[str, Field]:
     """Turn a network's output channels into fields; see `assembled`."""
-    return dict(assembled(outputs, card=card, box=box, velocity_factor=velocity_factor))
+    return dict(
+        assembled(outputs, card=card, box=box, velocity_factor=velocity_factor, error_factor=error_factor)
+    )
 
 
 def assembled(
-    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor
+    outputs: Any, *, card: ModelCard, box: Box, velocity_factor: Factor, error_factor: float = 1.0
 ) -> Iterator[tuple[str, Field]]:
     """Turn a network's output channels into fields, one at a time.
 
@@ -229,6 +236,8 @@ def assembled(
         With the outputs' mesh.
     velocity_factor : float or Tensor (x, y, z)
         a H f [km/s per Mpc/h], of each cell on a light cone.
+    error_factor : float
+        By which errors are multiplied, see the function of that name.
 
     Yields
     ------
@@ -276,9 +285,28 @@ def assembled(
     if outputs.shape[0] < len(LIKELIHOOD_OUTPUTS):
         return
     along, across = torch.as_tensor(outputs[LOG_VARIANCE]).cpu().exp()
-    error = ((along + 2 * across).div_(3).sqrt_() * velocity_factor)[None]
+    error = ((along + 2 * across).div_(3).sqrt_() * velocity_factor)[None] * error_factor
     name = ERROR if box.periodic else LOCAL_ERROR
     yield name, Field(error, box, names=(name,), unit="km/s")
+
+
+def error_factor(card: ModelCard, catalogue: Catalogue, *, cosmology: Cosmology) -> float:
+    """Return what the errors that a network tells of a catalogue are multiplied by; 1 where its card has no factor."""
+    if card.error_factor is None:
+        return 1.0
+    return card.error_factor.of(sample_numbers(catalogue, cosmology=cosmology))
+
+
+def sample_numbers(catalogue: Catalogue, *, cosmology: Cosmology) -> dict[str, float]:
+    """Return what tells how a catalogue's objects were chosen, for `peculiar.inference.card_values.ErrorFactor`.
+
+    "noise" is the logarithm of its noise over Poisson's, which objects taken at random have; "companions" the number of
+    others in an object's halo, of which that leaves few.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)  # was told when the inputs were made
+        noise = measure_clustering(catalogue, cosmology=cosmology).excess
+    return {"noise": math.log(noise), "companions": companions(catalogue)}
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

@@ -24,7 +24,7 @@ from peculiar.fields.symmetry import compose
 from peculiar.inference.card_range import check_range
 from peculiar.inference.grids import Frame
 from peculiar.inference.model_card import ModelCard
-from peculiar.inference.reconstructor import NeuralReconstructor, assembled
+from peculiar.inference.reconstructor import NeuralReconstructor, assembled, error_factor
 from peculiar.inference.tiles import apply_stages, stages_of
 from peculiar.inference.views import View, stored_numbers
 from peculiar.inference.whole import precision, total_stride
@@ -140,8 +140,13 @@ class TiledReconstructor:
         outputs = _Interior(self._outputs(inputs, catalogue, scratch), margin)
         del inputs
         factor = velocity_factor(catalogue, box, cosmology=cosmology)
-        card = self.network.card_of(catalogue, cosmology=cosmology)
-        yield from assembled(outputs, card=card, box=box, velocity_factor=factor)
+        yield from assembled(
+            outputs,
+            card=self.network.card_of(catalogue, cosmology=cosmology),
+            box=box,
+            velocity_factor=factor,
+            error_factor=error_factor(self.card, catalogue, cosmology=cosmology),
+        )
 
     def _inputs(self, catalogue: Catalogue, box: Box, cosmology: Cosmology, scratch: Path) -> View:
         """Write the inputs, channel by channel, and note what lies beyond their faces."""

@@ -7,6 +7,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.inference import tiles
+from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.reconstructor import NeuralReconstructor
 from peculiar.inference.tiled import TiledReconstructor
 from peculiar.inference.whole import run
@@ -44,7 +45,10 @@ def general_model(model):
     spec = WienerInputs(conditions=("growth",))
     network = build("general", {"inputs": list(spec.names), "width": 4, "blocks": [1]}).eval()
     torch.nn.init.normal_(network.head.conv.weight, std=0.05)
-    return NeuralReconstructor(network, model.card.model_copy(update={"inputs": spec}))
+    factor = ErrorFactor(constant=0.3, slopes={"noise": 0.0}, least={"noise": 0.0}, most={"noise": 0.0})
+    return NeuralReconstructor(
+        network, model.card.model_copy(update={"inputs": spec, "error_factor": factor})
+    )
 
 
 def tracers(box, **changes):
@@ -93,6 +97,12 @@ def test_tiles_tell_the_errors_of_the_whole(general_model, periodic):
     assert {field.box for field in fields.values()} == {catalogue.box.with_cells(32)}
     error = "velocity_error" if periodic else "local_error"  # unseen matter adds to it
     assert float(fields[error].data.min()) > 0
+    bare = NeuralReconstructor(
+        general_model.module, general_model.card.model_copy(update={"error_factor": None})
+    )
+    told = bare.reconstruct(catalogue, cells=32, cosmology=COSMOLOGY)
+    torch.testing.assert_close(fields[error].data, np.exp(0.3) * told[error].data)
+    assert torch.equal(fields["velocity"].data, told["velocity"].data)
 
 
 def turn_bf16_off():

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from peculiar.core import PRESETS
+from peculiar.inference.card_values import ErrorFactor
+from peculiar.inference.model_card import find_model, read_card
+from peculiar.inference.reconstructor import error_factor, sample_numbers
+
+COSMOLOGY = PRESETS["xiao2024"]
+ENDS = {"least": {"noise": 0.0, "companions": 0.0}, "most": {"noise": 1.0, "companions": 0.5}}
+FACTOR = ErrorFactor(constant=0.1, slopes={"noise": -0.4, "companions": 0.2}, **ENDS)
+
+
+def test_a_factor_is_linear_in_what_tells_of_a_sample_and_ends_with_what_was_measured():
+    assert FACTOR.of({"noise": 0.5, "companions": 0.25}) == pytest.approx(np.exp(0.1 - 0.2 + 0.05))
+    assert FACTOR.of({"noise": 3.0, "companions": -1.0}) == FACTOR.of({"noise": 1.0, "companions": 0.0})
+
+
+def test_numbers_without_a_range_are_refused():
+    with pytest.raises(ValidationError, match="must have the same names"):
+        ErrorFactor(constant=0.0, slopes={"noise": 1.0}, least={}, most={"noise": 1.0})
+
+
+def test_objects_that_share_halos_are_told_from_those_that_do_not(halos):
+    alone = halos(count=2000)
+    places = alone.positions.copy()
+    places[1000:] = places[:1000] + np.random.default_rng(4).normal(0, 0.1, (1000, 3))
+    shared = alone.replace(positions=alone.box.wrap(places))
+    before, after = (sample_numbers(one, cosmology=COSMOLOGY) for one in (alone, shared))
+    assert after["companions"] > before["companions"] + 0.5
+    assert after["noise"] > before["noise"] + 0.2
+
+
+def test_the_default_network_knows_its_factor(halos):
+    card = read_card(find_model("general"))
+    known = sample_numbers(halos(), cosmology=COSMOLOGY)
+    assert set(card.error_factor.slopes) == set(known)
+    assert error_factor(card, halos(), cosmology=COSMOLOGY) == card.error_factor.of(known)
+    bare = card.model_copy(update={"error_factor": None})
+    assert error_factor(bare, halos(), cosmology=COSMOLOGY) == 1
