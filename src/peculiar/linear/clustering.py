@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology, OutOfRangeWarning
 from peculiar.core.catalogue import SELECTION_FLOOR
-from peculiar.fields.fourier import k_squared, mode_weights, to_fourier, to_real, wavevectors
+from peculiar.fields.fourier import filter_, k_squared, mode_weights, to_fourier, to_real, wavevectors
 from peculiar.fields.paint import paint, window
 from peculiar.linear.overdensity import mean_density, overdensity, sampling
 from peculiar.linear.spectra import Shells
@@ -104,7 +105,9 @@ def matter_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[to
 
     In units of the cell's volume, for the mode layout of `to_fourier`.
     """
-    return matter_at(*wavevectors(box), cell_size=box.cell_size, cosmology=cosmology, redshift=redshift)
+    x, y, z = box.shape
+    of_planes = partial(matter_at, cell_size=box.cell_size, cosmology=cosmology, redshift=redshift)
+    return filter_(torch.ones(x, y, z // 2 + 1), box, of_planes)
 
 
 def painted_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "kx ky kz"]:

@@ -32,7 +32,7 @@ of `benchmarks/smoothing.py`, which measures the result on others."""
 SPARSEST = 0.01
 """Expected fraction of the mean density below which a cell counts as not observed."""
 _TOLERANCE = 1e-3  # of the residual's length: at 1e-2 the variance of the error is up to 4 % another one
-_BYTES_OF_SURVEYS = 48
+_BYTES_OF_SURVEYS = 40
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,8 +129,8 @@ def noise_variance(catalogue: Catalogue, grid: Sampling, *, bias: float) -> Floa
     assert grid.expected is not None
     assert grid.covered is not None
     per_cell = catalogue.number_density * grid.fourier.cell_size**3
-    noise = _mean_weight(catalogue, grid) / (bias**2 * per_cell * grid.expected.clamp(min=1e-6))
-    return torch.where(grid.covered, noise, 0.0)
+    noise = _mean_weight(catalogue, grid) / grid.expected.clamp(min=1e-6).mul_(bias**2 * per_cell)
+    return noise.masked_fill_(~grid.covered, 0.0)
 
 
 def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X Y Z"] | float:
@@ -144,8 +144,9 @@ def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X
         to_real_(smoothed_fourier(one, box, smoothing=_WEIGHT_SMOOTHING, bias=1.0), box.shape).clamp_(min=0)
         for one in painted
     )
+    del painted
     little = 1e-3 * total.mean()
-    return (squares + little * float((own**2).sum() / own.sum())) / (total + little)
+    return squares.add_(little * float((own**2).sum() / own.sum())).div_(total.add_(little))
 
 
 def wiener_weights(
@@ -164,7 +165,7 @@ def wiener_weights(
     Parameters
     ----------
     density : Tensor (X, Y, Z)
-        Of matter; what it holds in cells that are not covered does not matter.
+        Of matter; what it holds in cells that are not covered does not matter. It is used up.
     covered : Tensor (X, Y, Z)
         M: the cells where it was measured.
     signal : Tensor (kx, ky, kz)
@@ -180,7 +181,7 @@ def wiener_weights(
         return to_real_(to_fourier(values).mul_(by), mesh).mul_(covered)
 
     inverse = torch.where(signal > 0, signal, signal.max()).add_(noise.sum() / covered.sum()).reciprocal_()
-    residual = density * covered
+    residual = density.mul_(covered)
     weights, step = torch.zeros_like(residual), torch.zeros_like(residual)
     length = torch.ones(())
     enough = tolerance**2 * _product(residual, residual)
