@@ -1,4 +1,4 @@
-"""The nearest particle to each of many points of a periodic box: particles listed by cell, searched ring by ring."""
+"""The nearest particle to each of many points of a periodic box, and close pairs: particles are listed by cell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from peculiar.core.compiled import compiled
 
 Array = np.ndarray
+_AT_ONCE = 10_000  # particles whose pairs are sought together: bounds the temporaries
 _PER_CELL = 2.0  # particles: with fewer there are empty rings to pass, with more there is too much to read
 
 
@@ -26,6 +27,38 @@ def nearest_index(
     cells = max(1, int((len(positions) / _PER_CELL) ** (1 / 3)))
     order, starts = _sort(positions, cells, cells / size)
     return order[_search(positions[order], starts, np.asarray(points, dtype=np.float64), cells, size)]
+
+
+def close_pairs(positions: Float[np.ndarray, "n 3"], reach: float) -> Int[np.ndarray, "pair 2"]:
+    """Return the rows of all pairs that are nearer than `reach` [Mpc/h], each once; no images count.
+
+    As `scipy.spatial.cKDTree.query_pairs`, whose import takes longer than the work.
+
+    Examples
+    --------
+    >>> close_pairs(np.array([[0.0, 0, 0], [5, 0, 0], [0, 3, 0]]), 4.0).tolist()
+    [[0, 2]]
+    """
+    # Cells as wide as the reach, with an empty one beyond each face: a partner is in the next one at most.
+    cell = ((positions - positions.min(axis=0)) / reach).astype(np.int64) + 1
+    _, width, depth = cell.max(axis=0) + 2
+    place = (cell[:, 0] * width + cell[:, 1]) * depth + cell[:, 2]
+    order = np.argsort(place, kind="stable")
+    place, points = place[order], positions[order]
+    found = []
+    # Rows of three cells along the last axis: the rest of one's own, and half of those about it.
+    for row in (0, 1, width - 1, width, width + 1):
+        middle = place + row * depth
+        first = np.searchsorted(place, middle - 1) if row else np.arange(1, len(place) + 1)
+        number = np.searchsorted(place, middle + 1, side="right") - first
+        for start in range(0, len(place), _AT_ONCE):
+            some = number[start : start + _AT_ONCE]
+            one = np.repeat(np.arange(start, start + len(some)), some)
+            skipped = first[start : start + _AT_ONCE] - some.cumsum() + some
+            other = np.arange(len(one)) + np.repeat(skipped, some)
+            near = np.square(points[one] - points[other]).sum(axis=1) < reach**2
+            found.append(np.stack([order[one[near]], order[other[near]]], axis=1))
+    return np.sort(np.concatenate(found), axis=1)
 
 
 @compiled(boundscheck=False)

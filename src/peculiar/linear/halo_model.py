@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 
 from peculiar.core import Catalogue, Cosmology
 from peculiar.core.cosmology import CRITICAL_DENSITY
 from peculiar.core.spheres import log_sigma
+from peculiar.fields.neighbours import close_pairs
 from peculiar.linear.overdensity import mean_density
 
 COLLAPSE = 1.686
@@ -93,8 +93,7 @@ def companions(catalogue: Catalogue) -> float:
     chosen = _about_the_middle(catalogue)
     positions = catalogue.positions[chosen]
     across, along = OF_ONE_HALO
-    tree = cKDTree(positions)
-    pairs = tree.query_pairs(float(np.hypot(4 * across, along)), output_type="ndarray")
+    pairs = close_pairs(positions, max(4 * across, along))
     apart = positions[pairs[:, 0]] - positions[pairs[:, 1]]
     sight = catalogue.sight_lines((positions[pairs[:, 0]] + positions[pairs[:, 1]]) / 2)
     parallel = np.einsum("ij,ij->i", apart, sight)

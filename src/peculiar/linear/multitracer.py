@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from peculiar.core import Box, Catalogue, Cosmology, InputError
 from peculiar.fields.fourier import filter_, to_fourier
@@ -55,6 +55,8 @@ class MovedTracers:
         Of all tracers alike.
     noise : float
         Of the weighted tracers over Poisson's, as halos have it (`optimal_weights`).
+    index : (n,) int
+        Bin of each tracer by its mass, 0 for the most massive (`optimal_weights`).
     """
 
     catalogue: Catalogue
@@ -64,6 +66,7 @@ class MovedTracers:
     evolution: AlongDistance | float
     bias_of_all: float
     noise: float
+    index: Int[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ class MultiTracerWiener(Classical):
         redshift, evolution = catalogue.redshift, self._evolution(catalogue, cosmology)
         of_all = found = measure_clustering(catalogue, cosmology=cosmology)
         bias_of_all = bias = self.bias or of_all.bias
-        weights, less = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
+        weights, less, index = optimal_weights(catalogue, bias=bias, cosmology=cosmology)
         weighted = catalogue.replace(weights=weights)
         if weights is not catalogue.weights:
             found = measure_clustering(weighted, cosmology=cosmology)
@@ -184,7 +187,7 @@ class MultiTracerWiener(Classical):
             bias=flow_bias(smoothing, found.noise, bias=bias, cosmology=cosmology, redshift=redshift),
             evolution=evolution,
         )
-        return MovedTracers(weighted, positions, found, bias, evolution, bias_of_all, less)
+        return MovedTracers(weighted, positions, found, bias, evolution, bias_of_all, less, index)
 
     def flow_memory(self, box: Box) -> int:
         """See `Classical.flow_memory`."""

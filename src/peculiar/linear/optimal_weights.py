@@ -48,6 +48,8 @@ class TracerBins:
 
     Attributes
     ----------
+    place : (n,)
+        Which fraction of objects is more massive than each, see `places`.
     index : (n,) int
         Bin of each object, 0 for the most massive.
     fractions : (bin,)
@@ -57,6 +59,7 @@ class TracerBins:
         Power that does not follow matter, over that of as many Poisson tracers.
     """
 
+    place: Float[np.ndarray, " n"]
     index: Int[np.ndarray, " n"]
     fractions: Float[np.ndarray, " bin"]
     bias: Float[np.ndarray, " bin"]
@@ -64,10 +67,14 @@ class TracerBins:
 
 
 class Weighting(NamedTuple):
-    """Weights of objects (None: all alike), and the noise of the weighted sum over Poisson's."""
+    """Weights of objects (None: all alike), the noise of the weighted sum over Poisson's, and the bin of each object.
+
+    Bins are cut at `FRACTIONS`; all objects are in the last one where `ranked` says no.
+    """
 
     weights: Float[np.ndarray, " n"] | None
     noise: float
+    bins: Int[np.ndarray, " n"]
 
 
 def optimal_weights(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> Weighting:
@@ -85,24 +92,26 @@ def optimal_weights(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) 
     cosmology : Cosmology
     """
     if not ranked(catalogue):
-        return Weighting(catalogue.weights, 1.0)
+        return Weighting(catalogue.weights, 1.0, np.full(len(catalogue), len(FRACTIONS) - 1))
     bins = measure_bins(catalogue, bias=bias, cosmology=cosmology)
-    density = mean_density(catalogue) * bins.fractions
+    number_density = mean_density(catalogue)
+    density = number_density * bins.fractions
     volume = halo_volume(bins.bias, cosmology=cosmology, redshift=catalogue.redshift)
     share = max(1 - companions(catalogue) / MOST_COMPANIONS, 0.0)
-    at = np.log(places(catalogue))
+    at = np.log(bins.place)
     mass = _between(np.log(volume), bins.index, at)
     weights = _between(np.log(bin_weights(density, bins, volume, share=share)), bins.index, at)
     weights /= np.average(weights, weights=catalogue.weights)
 
     def summed(values: Float[np.ndarray, " n"]) -> float:
-        return mean_density(catalogue) * float(np.average(values, weights=catalogue.weights))
+        return number_density * float(np.average(values, weights=catalogue.weights))
 
     of_bias, of_mass = summed(weights * bins.bias[bins.index]), summed(weights * mass)
     poisson = summed(weights**2 * bins.noise[bins.index])
     of_halos = of_bias * (of_bias * second_moment(cosmology, catalogue.redshift) - 2 * of_mass) / poisson
     noise = float(np.clip(1 + share * of_halos, *_NOISE_RANGE))
-    return Weighting(weights if catalogue.weights is None else weights * catalogue.weights, noise)
+    weights = weights if catalogue.weights is None else weights * catalogue.weights
+    return Weighting(weights, noise, bins.index)
 
 
 def bin_weights(
@@ -167,7 +176,8 @@ def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> 
         Of all objects.
     cosmology : Cosmology
     """
-    index = bin_index(catalogue)
+    place = places(catalogue)
+    index = np.searchsorted(FRACTIONS, place)
     count = len(FRACTIONS)
     own = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
     fractions = np.bincount(index, weights=own, minlength=count) / np.sum(own)
@@ -214,14 +224,7 @@ def measure_bins(catalogue: Catalogue, *, bias: float, cosmology: Cosmology) -> 
     weight = np.where(k > _NOISE[0], number, 0.0)[:, None]
     excess = (weight * (auto - signal) / poisson).sum(axis=0) / max(float(weight.sum()), 1e-300)
     noise = np.clip(excess, *_NOISE_RANGE) if weight.any() else np.ones(count)
-    return TracerBins(index, fractions, of_bins, noise)
-
-
-def bin_index(catalogue: Catalogue) -> Int[np.ndarray, " n"]:
-    """Return the bin of each object by its place; all are in the last one where `ranked` says no."""
-    if not ranked(catalogue):
-        return np.full(len(catalogue), len(FRACTIONS) - 1)
-    return np.searchsorted(FRACTIONS, places(catalogue))
+    return TracerBins(place, index, fractions, of_bins, noise)
 
 
 def places(catalogue: Catalogue) -> Float[np.ndarray, " n"]:

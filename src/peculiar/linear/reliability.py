@@ -198,7 +198,7 @@ def linear_error(
         Completenesses to tell it of.
     """
     of_all = measure_clustering(catalogue, cosmology=cosmology)
-    weights, _ = optimal_weights(catalogue, bias=of_all.bias, cosmology=cosmology)
+    weights, *_ = optimal_weights(catalogue, bias=of_all.bias, cosmology=cosmology)
     found = measure_clustering(catalogue.replace(weights=weights), cosmology=cosmology)
     box = fourier_box(catalogue.box.with_cells(cells))
     k = np.geomspace(box.k_fundamental / 2, box.k_nyquist, 300)

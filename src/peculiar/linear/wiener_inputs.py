@@ -14,7 +14,7 @@ from peculiar.core.channels import vector
 from peculiar.fields.conditions import Circumstances
 from peculiar.fields.paint import paint
 from peculiar.linear.multitracer import MultiTracerWiener
-from peculiar.linear.optimal_weights import FRACTIONS, bin_index
+from peculiar.linear.optimal_weights import FRACTIONS
 from peculiar.linear.survey_inputs import sight_lines
 from peculiar.linear.tracer_inputs import CatalogueInputs
 
@@ -55,10 +55,9 @@ class WienerInputs(CatalogueInputs):
         box, cells = given.box, max(given.box.shape)
         wiener = MultiTracerWiener()
         moved = wiener.moved(catalogue, cells=cells, cosmology=given.cosmology)
-        index = bin_index(catalogue)
         weights = np.ones(len(catalogue)) if catalogue.weights is None else catalogue.weights
         for one in range(len(FRACTIONS)):
-            chosen = index == one
+            chosen = moved.index == one
             yield paint(moved.positions[chosen], box, weights=weights[chosen]).log1p_()
         yield paint(catalogue.positions, box, weights=weights).log1p_()
         matter = wiener.matter_of(moved, cells=cells, cosmology=given.cosmology)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from peculiar.fields.neighbours import nearest_index
+from peculiar.fields.neighbours import close_pairs, nearest_index
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -14,6 +14,19 @@ def test_finds_the_particles_that_a_tree_finds(count, dtype):
     points = rng.uniform(0, 10, (500, 3))
     found = nearest_index(positions, points, 10.0)
     np.testing.assert_array_equal(found, cKDTree(positions, boxsize=10.0).query(points)[1])
+
+
+@pytest.mark.parametrize("reach", [1.0, 4.0, 30.0])
+def test_close_pairs_are_those_that_a_tree_finds(reach, monkeypatch):
+    monkeypatch.setattr("peculiar.fields.neighbours._AT_ONCE", 700)
+    rng = np.random.default_rng(3)
+    positions = rng.normal(rng.uniform(-20, 40, (60, 1, 3)), 2.0, (60, 30, 3)).reshape(-1, 3)
+    positions[:, 1] /= 4  # sides differ
+    expected = cKDTree(positions).query_pairs(reach, output_type="ndarray")
+    assert len(expected) > 100
+    np.testing.assert_array_equal(
+        *(pairs[np.lexsort(pairs.T)] for pairs in (close_pairs(positions, reach), expected))
+    )
 
 
 def test_the_upper_face_belongs_to_the_last_cell():

@@ -90,7 +90,7 @@ def test_bins_hold_fractions_of_the_sample_and_know_their_bias_and_noise(catalog
 def test_weights_of_bins_invert_the_noise_of_halos():
     density, bias, noise = np.array([1e-4, 4e-4, 2e-3]), np.array([2.5, 1.6, 1.1]), np.array([0.9, 1.0, 1.2])
     volume = np.array([700.0, 150.0, 20.0])
-    bins = TracerBins(np.arange(3), density / density.sum(), bias, noise)
+    bins = TracerBins(np.array([0.02, 0.1, 0.6]), np.arange(3), density / density.sum(), bias, noise)
     for second_moment in (50.0, 120.0):
         cross = np.outer(bias, volume)
         covariance = np.diag(noise / density) - cross - cross.T + second_moment * np.outer(bias, bias)
@@ -124,7 +124,9 @@ def test_weights_do_not_depend_on_the_order_of_rows_or_the_scale_of_weights(cata
 
 def test_without_masses_the_weights_are_the_catalogues(catalogue):
     alike = catalogue.replace(masses=None)
-    assert optimal_weights(alike, bias=0.65, cosmology=COSMOLOGY) == (None, 1.0)
+    weights, noise, index = optimal_weights(alike, bias=0.65, cosmology=COSMOLOGY)
+    assert (weights, noise) == (None, 1.0)
+    assert (index == len(FRACTIONS) - 1).all()
 
 
 def test_masses_tell_more_and_the_velocity_has_its_size(catalogue, truth):
