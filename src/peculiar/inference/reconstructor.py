@@ -18,7 +18,7 @@ from peculiar.core.memory import kept_memory
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import filter_, to_fourier, to_real_
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
-from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
+from peculiar.fields.symmetry import IDENTITY, Symmetry, compose
 from peculiar.inference.card_range import check_range
 from peculiar.inference.card_values import DensityTransfer
 from peculiar.inference.model_card import ModelCard, load_model
@@ -109,9 +109,10 @@ class NeuralReconstructor:
         """
         check_range(self.card, catalogue, cells=cells, cosmology=cosmology)
         seen, margin = self.seen(catalogue, cells=cells)
-        inputs = network_inputs(seen, cells=cells + 2 * margin, cosmology=cosmology, spec=self.card.inputs)
         outputs = self.outputs(
-            inputs.data, line_of_sight=catalogue.line_of_sight, periodic=catalogue.box.periodic
+            network_inputs(seen, cells=cells + 2 * margin, cosmology=cosmology, spec=self.card.inputs).data,
+            line_of_sight=catalogue.line_of_sight,
+            periodic=catalogue.box.periodic,
         )
         outputs = interior(outputs, margin)
         return assemble(
@@ -166,7 +167,6 @@ class NeuralReconstructor:
         """
         card = self.card
         isolated = card.inputs.ends and not periodic
-        vectors = outputs_of(self.module).vectors
         turn, elements = self.symmetries(line_of_sight)
 
         def apply(mesh: Mesh) -> Mesh:
@@ -174,15 +174,16 @@ class NeuralReconstructor:
                 return apply_isolated(self.module, mesh)
             return apply_whole(self.module, mesh, periodic=periodic)
 
+        given = [inputs]
+        del inputs  # the largest mesh of all: given away, it goes when it has been turned for the last time
         with kept_memory():
-            outputs = average_symmetries(
+            return average_symmetries(
                 apply,
-                apply_symmetry(inputs.to(self.device), turn, vectors=card.inputs.vectors),
-                elements=elements,
+                given.pop().to(self.device),
+                elements=[compose(turn, element) for element in elements],
                 input_vectors=card.inputs.vectors,
-                output_vectors=vectors,
+                output_vectors=outputs_of(self.module).vectors,
             )
-        return apply_symmetry(outputs, invert_symmetry(turn), vectors=vectors)
 
     @property
     def device(self) -> torch.device:

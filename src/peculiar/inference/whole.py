@@ -42,12 +42,12 @@ def total_stride(module: torch.nn.Module) -> int:
 def channels_last(mesh: Mesh) -> Mesh:
     """Return a mesh in the layout that networks read, as float32 or what their layers make; itself where it is so."""
     dtype = mesh.dtype if mesh.dtype == torch.bfloat16 else torch.float32
-    return mesh[None].to(dtype, memory_format=torch.channels_last_3d)[0]
+    return mesh.to(dtype).permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
 
 
 def _batch(mesh: Mesh) -> Float[torch.Tensor, "1 channel x y z"]:
     """Return a batch of one mesh, with the strides by which layers know its layout and keep it."""
-    return channels_last(mesh).permute(1, 2, 3, 0).contiguous()[None].permute(0, 4, 1, 2, 3)
+    return channels_last(mesh).permute(1, 2, 3, 0)[None].permute(0, 4, 1, 2, 3)
 
 
 def run(module: Callable[..., torch.Tensor], *meshes: Mesh, periodic: bool) -> Mesh:
@@ -194,12 +194,16 @@ def average_symmetries(
     input_vectors, output_vectors : sequence of (i, j, k)
         Channels that are the components of one vector.
     """
-    total: torch.Tensor | None = None
-    for element in elements:
-        # Laid out here, where nothing holds the turned mesh any more.
-        outputs = apply(channels_last(apply_symmetry(inputs, element, vectors=input_vectors)))
-        outputs = apply_symmetry(outputs, invert_symmetry(element), vectors=output_vectors)
-        total = outputs if total is None else total + outputs
-    if total is None:
+    if not elements:
         raise InputError("elements must hold at least one symmetry, got none")
+    total, inputs = torch.zeros(()), channels_last(inputs)
+    for index, element in enumerate(elements, start=1):
+        turned = apply_symmetry(inputs, element, vectors=input_vectors)
+        if index == len(elements):
+            del inputs  # which nothing else may hold
+        turned = channels_last(turned)
+        outputs = apply(turned)
+        del turned
+        outputs = apply_symmetry(outputs, invert_symmetry(element), vectors=output_vectors)
+        total = outputs if index == 1 else total + outputs
     return total / len(elements)

@@ -62,7 +62,12 @@ class CatalogueInputs(NetworkInputs):
         self, catalogue: Catalogue, *, cells: int, cosmology: Cosmology
     ) -> Float[torch.Tensor, "channel x y z"]:
         """Return all channels at once; see `pieces`."""
-        return torch.cat(list(self.pieces(catalogue, cells=cells, cosmology=cosmology)))
+        made, start = torch.empty(len(self.names), *catalogue.box.with_cells(cells).shape), 0
+        for piece in self.pieces(catalogue, cells=cells, cosmology=cosmology):
+            made[start : start + len(piece)] = piece
+            start += len(piece)
+            del piece
+        return made
 
 
 def circumstances(catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> Circumstances:

@@ -38,6 +38,12 @@ def wrapped(mesh: Mesh, below: int, above: int) -> Mesh:
     return padded
 
 
+def lowered(mesh: Mesh) -> Mesh:
+    """Return a mesh in the precision that autocast has layers compute in; itself where there is none."""
+    kind = mesh.device.type
+    return mesh.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else mesh
+
+
 class Conv(nn.Module):
     """A 3-D convolution of odd kernel that keeps the mesh or halves it.
 
@@ -203,11 +209,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, mesh: Mesh, conditions: Mesh | None = None, *, periodic: bool = True) -> Mesh:
         """Add the block's correction."""
-        normed = self.norm(mesh)
+        inner = self.norm(mesh)
         if self.modulation is not None:
             factor, term = self.modulation(conditions).chunk(2, dim=1)
-            normed = normed * (1 + factor) + term
-        inner = self.act(self.conv1(self.act(normed), periodic=periodic))
+            inner = inner * (1 + factor) + term
+        inner = self.act(inner)  # one name: a mesh that is not read any more is not kept
+        inner = self.act(self.conv1(inner, periodic=periodic))
         return mesh + self.conv2(self.dropout(inner), periodic=periodic)
 
 

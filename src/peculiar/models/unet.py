@@ -20,6 +20,7 @@ from peculiar.models.blocks import (
     ResidualBlock,
     activation,
     chain,
+    lowered,
     require_divisible,
 )
 from peculiar.models.channels import outputs_of
@@ -180,14 +181,17 @@ class ResidualUNet(nn.Module):
             Circular padding (a whole periodic box), or zeros (a crop).
         """
         require_divisible(seen, self.stride, name=type(self).__name__)
+        # Meshes of the finest level are the largest: none is kept that is not read any more.
+        told = self._halved(seen[:, self.conditions])
+        seen = lowered(seen)
         skips = [self._enter(seen, periodic=periodic)]
-        mesh = self._below(0, skips[0], seen[:, self.conditions]) if self.shape.levels > 1 else skips.pop()
-        del seen  # meshes of the finest level are the largest: none is kept that is not read any more
+        del seen
+        mesh = self._below(0, skips[0], told) if self.shape.levels > 1 else skips.pop()
         for level in range(1, self.shape.levels):
             mesh = self._refine(level, mesh, periodic=periodic)
             if level < self.shape.levels - 1:
                 skips.append(mesh)
-                mesh = self._below(level, *self._parted(mesh))
+                mesh = self._descend(level, mesh)
         while skips:
             mesh = self._ascend(len(skips) - 1, skips.pop(), mesh, periodic=periodic)
         return self._leave(mesh, periodic=periodic)
@@ -205,13 +209,15 @@ class ResidualUNet(nn.Module):
 
         def first(inputs: Mesh, *, periodic: bool) -> Mesh:
             seen = self.seen(inputs)
-            return self._below(0, self._enter(seen, periodic=periodic), seen[:, self.conditions])
+            told = self._halved(seen[:, self.conditions])
+            seen = lowered(seen)
+            return self._below(0, self._enter(seen, periodic=periodic), told)
 
         def deeper(finer: Mesh, *, level: int, periodic: bool) -> Mesh:
-            return self._refine(level, self._below(level - 1, *self._parted(finer)), periodic=periodic)
+            return self._refine(level, self._descend(level - 1, finer), periodic=periodic)
 
         def last(inputs: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
-            skip = self._enter(self.seen(inputs), periodic=periodic)
+            skip = self._enter(lowered(self.seen(inputs)), periodic=periodic)
             mesh = self._ascend(0, skip, coarser, periodic=periodic)
             return self.completed(inputs, self._leave(mesh, periodic=periodic))
 
@@ -240,17 +246,26 @@ class ResidualUNet(nn.Module):
     def _enter(self, seen: Mesh, *, periodic: bool) -> Mesh:
         return chain(self._blocks(self.encoder, 0), self.stem(seen, periodic=periodic), periodic=periodic)
 
+    def _halved(self, conditions: Mesh) -> Mesh:
+        """Take conditions to the next coarser mesh."""
+        return functional.avg_pool3d(conditions, 2) if self.conditions else conditions
+
     def _below(self, level: int, mesh: Mesh, conditions: Mesh) -> Mesh:
-        """Begin the next coarser mesh."""
-        coarser = self.down[level](mesh)
-        return self._joined(coarser, functional.avg_pool3d(conditions, 2) if self.conditions else conditions)
+        """Begin the next coarser mesh, with its conditions."""
+        return self._joined(self.down[level](mesh), conditions)
+
+    def _descend(self, level: int, mesh: Mesh) -> Mesh:
+        """Begin the next coarser mesh below one that has conditions of its own."""
+        own, conditions = self._parted(mesh)
+        return self._below(level, own, self._halved(conditions))
 
     def _refine(self, level: int, mesh: Mesh, *, periodic: bool) -> Mesh:
         """Apply the blocks of a coarser mesh on the way down."""
         return self._applied(self._blocks(self.encoder, level), *self._parted(mesh), periodic=periodic)
 
     def _ascend(self, level: int, skip: Mesh, coarser: Mesh, *, periodic: bool) -> Mesh:
-        skip, conditions = self._parted(skip) if level else (skip, skip[:, :0])
+        # An empty view would hold the mesh that it is of.
+        skip, conditions = self._parted(skip) if level else (skip, skip[:, []])
         rising = self.up[level](self._parted(coarser)[0])
         mesh = functional.interpolate(rising, scale_factor=2.0, mode="nearest") + skip
         del skip, coarser, rising
