@@ -17,9 +17,23 @@ def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="session")
-def scheduler():
+THREADS = 2
+"""Of a worker, and of a test that compares with its results: sums of meshes round by the number of threads."""
+
+
+@pytest.fixture
+def scheduler(_cluster):
     """Address of a scheduler on loopback with two workers, as another process would have started them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield _cluster
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def _cluster():
     from distributed import LocalCluster
 
     from peculiar.core import workers
@@ -27,7 +41,7 @@ def scheduler():
     workers.CONNECT = 120.0  # the machine may be busy with other tests
     with LocalCluster(
         n_workers=2,
-        threads_per_worker=2,
+        threads_per_worker=THREADS,
         dashboard_address="127.0.0.1:0",
         memory_limit=0,
         silence_logs=50,

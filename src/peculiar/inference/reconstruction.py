@@ -151,20 +151,10 @@ class Reconstruction(Mapping[str, Field]):
 
     def __repr__(self) -> str:
         """Return a line about the whole, and one of each field with its shape and unit."""
-        box, kind = self.box, "survey" if self.on_the_sky else "box"
-        told = [
-            f"<Reconstruction by {self.model or 'an unknown model'}: a {kind} of {box.extent}, {box.mesh_text} cells"
-        ]
-        if self.redshift is not None:
-            told.append(f"z = {self.redshift:.4g}")
-        if self.line_of_sight is not None:
-            told.append(f"line of sight {self.line_of_sight}")
-        told += [f"outside its range: {text}" for text in self.warnings]
-        width = max(map(len, self))
-        lines = [
-            f"  {name:{width}}  {tuple(one.data.shape)} {one.unit}".rstrip() for name, one in self.items()
-        ]
-        return "\n".join([", ".join(told), *lines]) + ">"
+        kind = f"a {'survey' if self.on_the_sky else 'box'} of {self.box.extent}, {self.box.mesh_text} cells"
+        told = [f"<Reconstruction by {self.model or 'an unknown model'}: {kind}"]
+        told += [f"{name:14}  {tuple(one.data.shape)} {one.unit}".rstrip() for name, one in self.items()]
+        return "\n  ".join([*told, *(f"outside its range: {text}" for text in self.warnings)]) + ">"
 
     def __getitem__(self, name: str) -> Field:
         return self.fields[name]
@@ -393,8 +383,7 @@ class Reconstruction(Mapping[str, Field]):
             settings = {"model": self.model, "cells": self.box.cells, "survey": self.on_the_sky}
             found["provenance"] = json.dumps(provenance(settings))
         found |= {
-            name: json.dumps(value) if isinstance(value, Mapping) else value
-            for name, value in self.record.items()
+            name: json.dumps(one) if isinstance(one, Mapping) else one for name, one in self.record.items()
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -41,7 +41,8 @@ def wrapped(mesh: Mesh, below: int, above: int) -> Mesh:
 def lowered(mesh: Mesh) -> Mesh:
     """Return a mesh in the precision that autocast has layers compute in; itself where there is none."""
     kind = mesh.device.type
-    return mesh.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else mesh
+    lower = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return mesh.to(torch.get_autocast_dtype(kind)) if lower else mesh
 
 
 class Conv(nn.Module):

@@ -86,7 +86,7 @@ def test_a_box_given_as_a_survey():
     table = Table({"x": [1.0], "y": [1.0], "z": [1.0]})
     with pytest.raises(InputError, match="in a box, which is read with read_catalogue") as caught:
         sky_positions(table, cosmology=COSMOLOGY)
-    assert "read with --box" in caught.value.command
+    assert "read with `peculiar reconstruct --box`" in caught.value.command
 
 
 def test_columns_of_other_names(survey):

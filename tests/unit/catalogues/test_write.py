@@ -144,5 +144,5 @@ def test_a_written_catalogue_is_read_back(tmp_path, suffix):
     back = read_catalogue(path, box=Box(50.0), space="real", redshift=0.5)
     for name in ("positions", "velocities", "masses", "weights"):
         assert np.allclose(getattr(back, name), getattr(halos, name))
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         write_catalogue(path, halos)

@@ -344,10 +344,12 @@ def test_object_scores_without_velocities_are_left_out():
     assert object_scores(catalogue, np.zeros(3)) == {}
 
 
-def test_workers_find_the_same(run, evaluated, tmp_path, scheduler):
-    options = {"satellite_fraction": (0.0,), "number_density": 8e-4, "figures": False}
-    out = evaluate(run, out=tmp_path / "out", models=["linear"], workers=scheduler, **options)
-    alone, many = Evaluation.open(evaluated), Evaluation.open(out)
+def test_workers_find_the_same(run, tmp_path, scheduler):
+    options = {"models": ["linear"], "satellite_fraction": (0.0,), "number_density": 8e-4, "figures": False}
+    alone, many = (
+        Evaluation.open(evaluate(run, out=tmp_path / name, workers=workers, **options))
+        for name, workers in (("alone", None), ("many", scheduler))
+    )
     assert list(alone.arrays) == list(many.arrays)
     for name, values in alone.arrays.items():
         np.testing.assert_allclose(many.arrays[name], values, rtol=1e-5, atol=1e-5 * np.abs(values).max())

@@ -119,7 +119,7 @@ def test_hdf5_opens_with_xarray(fields, tmp_path, engine):
 
 def test_existing_output(fields, tmp_path):
     write_fields(tmp_path / "f.zarr", fields)
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         write_fields(tmp_path / "f.zarr", fields)
     write_fields(tmp_path / "f.zarr", {"density": fields["density"]}, overwrite=True)
     assert set(read_fields(tmp_path / "f.zarr")) == {"density"}

@@ -72,7 +72,7 @@ def test_every_figure_is_there_with_caption_and_provenance(evaluation, tmp_path)
 def test_figures_that_are_there_are_kept_without_force(evaluation, tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "thesis.pdf").write_text("precious")
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match="force=True"):
         draw_figures(evaluation, out=tmp_path / "figures")
     with pytest.raises(InputError, match="other contents"):
         draw_figures(evaluation, out=tmp_path / "figures", force=True)

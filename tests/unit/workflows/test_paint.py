@@ -52,7 +52,7 @@ def test_paint_writes_a_catalogue_that_can_be_read(tiny_painter, tmp_path):
     assert note["seed"] == 3
     assert note["settings"]["model"] == "tiny"
     assert table.meta["box_size"] == 64.0
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         paint_file(out, PaintOptions(seed=3, model=tiny_painter), size=64.0)
 
 
