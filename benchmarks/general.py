@@ -79,7 +79,8 @@ def samples(box: SimulatedBox) -> Iterator[Sample]:
                     yield Sample(f"{kind}, thinned, ranked, {fewer:g}", thinned, hosts[rows], truth)
                     bare = thinned.replace(masses=None)
                     yield Sample(f"{kind}, thinned, {fewer:g}", bare, hosts[rows], truth)
-                yield cut_out(box, f"{kind}, {density:g}", catalogue, hosts)
+                cells = round(CUT * box.box.mesh)
+                yield cut_out(box, f"{kind}, {density:g}", catalogue, hosts, cells=cells)
         dense = Variant(
             number_density=usual[-1], satellite_fraction=satellites, region="survey", line_of_sight="radial"
         )
@@ -89,14 +90,27 @@ def samples(box: SimulatedBox) -> Iterator[Sample]:
         yield Sample(f"{kind}, cone, {usual[-1]:g} at most", seen, seen.velocities, truth, counts)
 
 
-def cut_out(box: SimulatedBox, label: str, catalogue: Catalogue, hosts: np.ndarray) -> Sample:
-    """Return a cube cut out of a box, whose faces are open."""
-    cells = round(CUT * box.box.mesh)
-    inner = Box(cells * box.box.cell_size, periodic=False)
-    rows = inner.contains(catalogue.positions)
-    truth = box.velocity.data[:, :cells, :cells, :cells]
-    cut = chosen(catalogue, rows).replace(box=inner)
+def cut_out(
+    box: SimulatedBox,
+    label: str,
+    catalogue: Catalogue,
+    hosts: np.ndarray,
+    *,
+    cells: int,
+    corner: tuple[int, int, int] = (0, 0, 0),
+) -> Sample:
+    """Return a cube cut out of a periodic box from the cell `corner` on, whose faces are open."""
+    inner = Box(cells * box.box.cell_size, cells, periodic=False)
+    positions = box.box.wrap(catalogue.positions - np.asarray(corner) * box.box.cell_size)
+    rows = inner.contains(positions)
+    truth = turned(box.velocity.data, corner)[:, :cells, :cells, :cells]
+    cut = chosen(catalogue.replace(positions=positions), rows).replace(box=inner)
     return Sample(f"cut-out of {inner.size:.0f} Mpc/h, {label}", cut, hosts[rows], truth)
+
+
+def turned(mesh: torch.Tensor, corner: tuple[int, int, int]) -> torch.Tensor:
+    """Return a periodic mesh that begins at a corner."""
+    return torch.roll(mesh, tuple(-cell for cell in corner), (1, 2, 3))
 
 
 def is_wanted(label: str, only: Sequence[str]) -> bool:
