@@ -103,14 +103,11 @@ def cut_out(
     inner = Box(cells * box.box.cell_size, cells, periodic=False)
     positions = box.box.wrap(catalogue.positions - np.asarray(corner) * box.box.cell_size)
     rows = inner.contains(positions)
-    truth = turned(box.velocity.data, corner)[:, :cells, :cells, :cells]
+    turned = torch.roll(box.velocity.data, tuple(-cell for cell in corner), (1, 2, 3))
     cut = chosen(catalogue.replace(positions=positions), rows).replace(box=inner)
-    return Sample(f"cut-out of {inner.size:.0f} Mpc/h, {label}", cut, hosts[rows], truth)
-
-
-def turned(mesh: torch.Tensor, corner: tuple[int, int, int]) -> torch.Tensor:
-    """Return a periodic mesh that begins at a corner."""
-    return torch.roll(mesh, tuple(-cell for cell in corner), (1, 2, 3))
+    return Sample(
+        f"cut-out of {inner.size:.0f} Mpc/h, {label}", cut, hosts[rows], turned[:, :cells, :cells, :cells]
+    )
 
 
 def is_wanted(label: str, only: Sequence[str]) -> bool:
