@@ -28,8 +28,8 @@ def fourier_box(box: Box) -> Box:
 
     A periodic box is its own. A non-periodic one keeps its lower corner and its cell size, and gets empty cells beyond
     its upper faces: along each axis at least half its side (`PADDING`) or 400 Mpc/h (`FARTHEST`), whichever is less,
-    and half its longest side or 100 Mpc/h (`FAR`), up to the next size that transforms fast, so that no structure pulls
-    on its own periodic image from next door.
+    and half its longest side or 100 Mpc/h (`FAR`), up to the next even size that transforms fast, so that no structure
+    pulls on its own periodic image from next door.
     """
     if box.periodic:
         return box
@@ -38,10 +38,10 @@ def fourier_box(box: Box) -> Box:
     least, most = min(PADDING * max(box.shape), FAR / box.cell_size), FARTHEST / box.cell_size
     empty = (max(min(PADDING * n, most), least) for n in box.shape)
     x, y, z = (
-        next_fast_len(math.ceil(n + more), real=True) - n for n, more in zip(box.shape, empty, strict=True)
+        2 * next_fast_len(math.ceil((n + more) / 2), real=True) - n
+        for n, more in zip(box.shape, empty, strict=True)
     )
-    nx, ny, nz = box.shape
-    return box.extended((x + (nx + x) % 2, y + (ny + y) % 2, z + (nz + z) % 2))
+    return box.extended((x, y, z))
 
 
 def pad(data: Float[torch.Tensor, "channel x y z"], box: Box) -> Float[torch.Tensor, "channel X Y Z"]:

@@ -159,8 +159,10 @@ def wiener_weights(
 ) -> Float[torch.Tensor, "X Y Z"]:
     """Return (M S M^T + N)^-1 of the density in the covered cells, by conjugate gradients; 0 in the other cells.
 
-    S M^T times it is the Wiener-filtered density of the whole mesh. M (S + mean N)^-1 M^T, the inverse if every cell
-    were covered and as noisy as the mean, preconditions the steps: without noise some 10 suffice, in place of 300.
+    S M^T times it is the Wiener-filtered density of the whole mesh. D M (S + n)^-1 M^T D, the inverse if every cell was
+    covered and had the noise n, preconditions the steps: without noise some 10 suffice, in place of 300. n is the mean
+    of N where 1 / N counts, and D^2 = (s + n) / (s + N), with the signal's variance s in a cell, weighs noisier cells
+    down: cells at a survey's edge can be a hundred times as noisy, and without D take 60 steps and more, with it 7.
 
     Parameters
     ----------
@@ -180,7 +182,13 @@ def wiener_weights(
     def filtered(values: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
         return to_real_(to_fourier(values).mul_(by), mesh).mul_(covered)
 
-    inverse = torch.where(signal > 0, signal, signal.max()).add_(noise.sum() / covered.sum()).reciprocal_()
+    variance = signal.mean()
+    usual = covered.sum() / noise[covered].reciprocal().sum()
+    inverse = torch.where(signal > 0, signal, signal.max()).add_(usual).reciprocal_()
+
+    def evened(values: torch.Tensor) -> torch.Tensor:
+        return values * (noise + variance).reciprocal_().mul_(variance + usual).sqrt_()
+
     residual = density.mul_(covered)
     weights, step = torch.zeros_like(residual), torch.zeros_like(residual)
     length = torch.ones(())
@@ -188,7 +196,7 @@ def wiener_weights(
     for _ in range(_LARGEST_STEPS):
         if _product(residual, residual) <= enough:
             break
-        near = filtered(residual, inverse)
+        near = evened(filtered(evened(residual), inverse))
         before, length = length, _product(residual, near)
         step.mul_(length / before).add_(near)
         del near
