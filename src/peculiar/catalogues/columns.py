@@ -199,8 +199,11 @@ def refuse_duplicates(positions: Float[np.ndarray, "n 3"], *, what: str = "posit
     InputError
         If more than 1 % of the rows repeat an earlier one exactly.
     """
-    order = np.lexsort(positions.T)
-    repeats = int((np.diff(positions[order], axis=0) == 0).all(axis=1).sum())
+    first = positions[:, 0]
+    order = np.argsort(first)
+    alike = np.diff(first[order]) == 0
+    alike = positions[order[np.append(alike, False) | np.append(False, alike)]]
+    repeats = int((np.diff(alike[np.lexsort(alike.T)], axis=0) == 0).all(axis=1).sum())
     if repeats > DUPLICATES_ALLOWED * len(positions):
         raise InputError(
             f"{what} must be of different objects, got {repeats} of {len(positions)} rows that repeat another exactly "

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 
-from peculiar.core import Catalogue, Cosmology, InputError
+from peculiar.core import Box, Catalogue, Cosmology, InputError
 from peculiar.core.catalogue import AXES
 from peculiar.core.readout import readout
 from peculiar.fields.calculus import displacement_component
@@ -193,17 +193,18 @@ def move_back(
     """
     require_scales(smoothing, bias)
     require_iterations(iterations)
+    if catalogue.space == "real":
+        return catalogue.positions
     grid = sampling(catalogue, cells)
     box = grid.fourier
-    observed = catalogue.positions
+    order = _by_planes(catalogue.positions, box)
+    observed, sight_lines = catalogue.positions[order], catalogue.sight_lines()[order]
+    weights = None if catalogue.weights is None else catalogue.weights[order]
     growth_rate = at_places(of_epoch(catalogue, cosmology.growth_rate, cosmology=cosmology), observed)
-    sight_lines = catalogue.sight_lines()
     axis = AXES.get(catalogue.line_of_sight)
-    if catalogue.space == "real":
-        return observed
     positions, over_mean = observed, on_mesh(evolution, box)
     for _ in range(iterations):
-        delta = overdensity(positions, grid, weights=catalogue.weights)[0].div_(over_mean)
+        delta = overdensity(positions, grid, weights=weights)[0].div_(over_mean)
         delta_k = to_fourier(delta)
         del delta
         smoothed(delta_k, box, smoothing=smoothing, bias=bias)
@@ -219,7 +220,15 @@ def move_back(
         positions = observed - shift[:, None] * sight_lines
         if catalogue.box.periodic:
             positions = catalogue.box.wrap(positions)
-    return positions
+    found = np.empty_like(positions)
+    found[order] = positions
+    return found
+
+
+def _by_planes(positions: Float[np.ndarray, "n 3"], box: Box) -> Int[np.ndarray, " n"]:
+    """Return the order of objects by the plane of cells that they lie in: a mesh is read and painted faster so."""
+    plane = (positions[:, 0] - box.origin[0]) / box.cell_size
+    return np.argsort(plane.astype(np.int16), kind="stable")
 
 
 def require_iterations(iterations: int) -> None:
