@@ -7,7 +7,8 @@ of masses: those that it holds, and of these every second from one on, which mov
 reconstructed and measured; the coefficients of `peculiar.inference.card_values.Residuals` are least squares over all of
 them, of single shells with weights by their waves: small boxes tell little of the longest. They go into the card of the
 model (of a classical one into a file of the package). Rows of single samples are kept in a file (`--rows`) by the
-model's checksum, so that a run that was stopped goes on. Of four boxes of 256 Mpc/h, two of 187.5 Mpc/h at five
+model's checksum, so that a run that was stopped goes on. With `--only` some of the coefficients are fitted, and all
+others stay as they are. Of four boxes of 256 Mpc/h, two of 187.5 Mpc/h at five
 redshifts, one of 450 Mpc/h at three and two of 225 Mpc/h, 58 samples took 350 s of processor time with `general`, 26 s
 with `wiener`.
 """
@@ -32,15 +33,27 @@ from peculiar.core.provenance import checksum
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, wavevectors
 from peculiar.fields.objects import ERROR
 from peculiar.inference.card_values import Residuals
-from peculiar.inference.draws import residuals_path
+from peculiar.inference.draws import residuals_of, residuals_path
 from peculiar.inference.model_card import ModelCard, find_model, read_card
-from peculiar.inference.residuals import EDGES, MatterPower, answered_share, known_share, scaled_logarithm
+from peculiar.inference.residuals import (
+    EDGES,
+    LEAST_DENSITY,
+    SLOPES,
+    MatterPower,
+    answered_share,
+    known_share,
+    scaled_logarithm,
+    slowed,
+)
 from peculiar.linear.reliability import linear_error
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs, seed_of
 from peculiar.training.variants import chosen
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 
+NAMES = ("error", "known", "density", "velocity", "slowing", "spread", "transfer", "rotation", "coherence")
+IN_DENSITY = np.arange(-1.0, 3.25, 0.25)  # ln rho
+FEWEST_CELLS = 30
 K = np.sqrt(EDGES[1:] * EDGES[:-1])
 LARGE = 0.65  # h/Mpc; smaller waves take no part in what is smooth in k
 MODEL_ERROR = 0.03  # of what is smooth
@@ -119,14 +132,20 @@ def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any
     v, w = (to_fourier(one.data / factor) for one in (fields["velocity"], box.velocity))
     of_v, with_w = (sum(cross(x, y) for x, y in zip(v, one, strict=True)) for one in (v, w))
     line = np.polyfit(ln_k[smooth], (with_w / of_v)[smooth], 1, w=1 / noise[smooth])
-    left = w - v * on_shells(shells.index, np.polyval(line, ln_k), a)
+    sloped_flow = v * on_shells(shells.index, np.polyval(line, ln_k), a)
+    slope_here = on_shells(shells.index, np.exp(np.polyval(curve, ln_k)).clip(*SLOPES), a)
+    rho = (1 + to_real(a * slope_here, mesh.shape)).clamp_(min=LEAST_DENSITY)
+    told = fields[ERROR].data[0] / factor if ERROR in fields else None
+    slowing, power_of_rho = in_density(
+        to_real(sloped_flow, mesh.shape), box.velocity.data / factor, rho, told=told
+    )
+    left = w - to_fourier(slowed(to_real(sloped_flow, mesh.shape), rho, slowing))
     across = sum(cross(one, one) for one in left)
     convergence = -sum(1j * k * one for k, one in zip(wavevectors(mesh, odd=True), left, strict=True))
     along = cross(convergence * inverse_k_squared(mesh, odd=True), convergence)
     of_flow, of_density = cross(convergence, convergence), cross(left_density, left_density)
     together = cross(convergence, left_density) / np.sqrt(np.maximum(of_flow * of_density, 1e-30))
 
-    told = fields[ERROR].data[0] / factor if ERROR in fields else None
     if told is None:
         level = float(linear_error(catalogue, cells=mesh.mesh, cosmology=cosmology)[0])
     else:
@@ -143,11 +162,36 @@ def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any
         "known": [float(ln_a), float(b)],
         "density": curve.tolist(),
         "velocity": line.tolist(),
+        "slowing": slowing,
+        "spread": power_of_rho,
         "transfer": filled(np.log(np.maximum(of_flow, 1e-30) / left_power)),
         "rotation": filled(1 - along / np.maximum(across, 1e-30)),
         "coherence": filled(together),
         "modes": filled(shells.modes),
     }
+
+
+def in_density(
+    flow: torch.Tensor, truth: torch.Tensor, rho: torch.Tensor, *, told: torch.Tensor | None
+) -> tuple[float, float]:
+    """Return `slowing` and `spread` of `Residuals`, least squares over bins of ln rho with weights by mass."""
+    places = np.digitize(np.log(rho.numpy()), IN_DENSITY).ravel()
+
+    def total(mesh: torch.Tensor) -> np.ndarray:
+        return np.bincount(places, weights=mesh.numpy().ravel(), minlength=len(IN_DENSITY) + 1)
+
+    cells, mass = total(torch.ones_like(rho)), total(rho)
+    some = cells > FEWEST_CELLS
+    mean = (mass / np.maximum(cells, 1))[some]
+    power = total(flow.square().sum(dim=0))
+    slope = (total((flow * truth).sum(dim=0)) / np.maximum(power, 1e-30))[some]
+    sigma = 1 / np.sqrt((power * mass / np.maximum(cells, 1))[some])
+    (_, slowing), _ = curve_fit(lambda x, a, c: a / (1 + c * x), mean, slope, p0=(1.0, 0.0), sigma=sigma)
+    left = total((truth - slowed(flow, rho, slowing)).square().sum(dim=0))
+    expected = cells if told is None else total(told.square())
+    of_left = 0.5 * np.log(left[some] / expected[some])
+    spread = np.polyfit(np.log(mean), of_left, 1, w=np.sqrt(mass[some]))[0]
+    return float(slowing), float(spread)
 
 
 def on_shells(index: np.ndarray, values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
@@ -156,8 +200,8 @@ def on_shells(index: np.ndarray, values: np.ndarray, like: torch.Tensor) -> torc
     return torch.from_numpy(values[places].astype(np.float32))
 
 
-def fitted(rows: Sequence[dict[str, Any]]) -> Residuals:
-    """Return the least squares of coefficients over samples."""
+def fitted(rows: Sequence[dict[str, Any]], known: Residuals | None, only: Sequence[str]) -> Residuals:
+    """Return the least squares of coefficients over samples: only some, where a known table has the others."""
     logarithms = np.array([row["logarithms"] for row in rows])
     mean, scale = logarithms.mean(axis=0), np.maximum(logarithms.std(axis=0), 1e-3)
     unit = np.column_stack([np.ones(len(rows)), (logarithms - mean) / scale])
@@ -186,12 +230,15 @@ def fitted(rows: Sequence[dict[str, Any]]) -> Residuals:
         found[:, 0] -= found[:, 1:] @ mean
         return np.round(found if values.ndim > 1 else found[0], 5).tolist()
 
-    names = ("error", "known", "density", "velocity", "transfer", "rotation", "coherence")
+    if only:
+        assert known is not None
+        new = known.model_dump() | {name: coefficients(name) for name in only}
+        return Residuals.model_validate(new)
     return Residuals(
         k=K.round(5).tolist(),
         least=logarithms.min(axis=0).round(4).tolist(),
         most=logarithms.max(axis=0).round(4).tolist(),
-        **{name: coefficients(name) for name in names},
+        **{name: coefficients(name) for name in NAMES},
         amplitude=round(float(np.sqrt(np.mean(flow_slope(left["velocity"]) ** 2) / free)), 4),
     )
 
@@ -235,6 +282,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=Path, help="kept from call to call; residuals-MODEL-CHECKSUM.json where not given"
     )
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=[], help="coefficients to fit")
     given = parser.parse_args()
     file = given.rows or rows_of(given.model)
     kept: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
@@ -255,7 +303,8 @@ def main() -> None:
                 error = level * np.exp(kept[name]["error"])
                 print(f"{name}: error {error:.2f} of {level:.2f} Mpc/h", flush=True)
             used.append(kept[name])
-    print(write(given.model, fitted(used)))
+    reconstructor, _ = make_reconstructor(given.model)
+    print(write(given.model, fitted(used, residuals_of(reconstructor), given.only)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from peculiar.core.records import StoredCosmology
 
 Coefficients = tuple[float, float, float, float, float]
 _MOST_ROTATION = 0.66  # of which a third lies along k: no more can be drawn
+_NONE: Coefficients = (0.0, 0.0, 0.0, 0.0, 0.0)
+_MOST_SLOWING = 0.03
+_MOST_SPREAD = 0.4
 
 
 class FrozenValues(BaseModel):
@@ -150,6 +153,11 @@ class Residuals(FrozenValues):
     amplitude : float
         Scatter of that slope from sample to sample at 0.06 h/Mpc: all waves of an answer are too large or too small
         together.
+    slowing : coefficients
+        Where the answer's 1 + density is rho the true velocity on the answer has a slope that goes with
+        1 / (1 + slowing rho): matter in dense cells is slower than its surroundings make it.
+    spread : coefficients
+        What is left there goes with rho^spread, beside what the model tells.
     transfer : coefficients at each k
         Logarithm of the power of what is left of the velocity's convergence, over the share of the density's that is
         not known.
@@ -167,6 +175,8 @@ class Residuals(FrozenValues):
     density: tuple[Coefficients, Coefficients, Coefficients]
     velocity: tuple[Coefficients, Coefficients]
     amplitude: float = Field(ge=0)
+    slowing: Coefficients = _NONE
+    spread: Coefficients = _NONE
     transfer: tuple[Coefficients, ...]
     rotation: tuple[Coefficients, ...]
     coherence: tuple[Coefficients, ...]
@@ -212,6 +222,8 @@ class Residuals(FrozenValues):
             known=(float(np.exp(ln_a)), float(b)),
             density=value(self.density),
             velocity=value(self.velocity),
+            slowing=float(np.clip(value(self.slowing), 0, _MOST_SLOWING)),
+            spread=float(np.clip(value(self.spread), 0, _MOST_SPREAD)),
             transfer=np.exp(value(self.transfer)),
             rotation=np.clip(value(self.rotation), 0, _MOST_ROTATION),
             coherence=np.clip(value(self.coherence), -1, 1),
@@ -227,6 +239,8 @@ class SampleResiduals:
     known: tuple[float, float]
     density: Float[np.ndarray, " 3"]
     velocity: Float[np.ndarray, " 2"]
+    slowing: float
+    spread: float
     transfer: Float[np.ndarray, " k"]
     rotation: Float[np.ndarray, " k"]
     coherence: Float[np.ndarray, " k"]

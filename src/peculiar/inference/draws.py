@@ -19,7 +19,14 @@ from peculiar.fields.objects import ERROR, LOCAL_ERROR, ObjectValues
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.model_card import WEIGHTS
 from peculiar.inference.reconstruction import Reconstruction
-from peculiar.inference.residuals import LEAST_DENSITY, DrawnResiduals, scaled_logarithm, sloped
+from peculiar.inference.residuals import (
+    LEAST_DENSITY,
+    DrawnResiduals,
+    scaled_logarithm,
+    sloped,
+    slowed,
+    spread,
+)
 from peculiar.linear.constrained import UnseenMatter
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.multitracer import MultiTracerWiener
@@ -187,8 +194,9 @@ class GaussianDraws(Draws):
 
     What a model leaves of boxes that it did not learn from was measured (`peculiar.inference.card_values.Residuals`).
     1 + delta is that of the answer times a lognormal field; at each wavenumber both together have the power of matter
-    in that cosmology at that redshift. The velocity is slope times answer, plus a Gaussian field whose power follows
-    that of the density, times the error that the model tells in each cell. Where a survey saw nothing a constrained
+    in that cosmology at that redshift. The velocity is slope times answer, less in dense cells, plus a Gaussian field
+    whose power follows that of the density, times the error that the model tells in each cell and a power of the
+    answer's density. Where a survey saw nothing a constrained
     realisation of linear theory comes to both (`UnseenMatter`).
 
     Parameters
@@ -275,11 +283,14 @@ class GaussianDraws(Draws):
             redshift=made.redshift or 0.0,
             seen=None if complete else pad(inside, box)[0] > 0,
         )
-        velocity = made["velocity"].data
-        unseen = None
+        x, y, z = box.shape
+        rho = residuals.density[:x, :y, :z]
+        velocity, unseen = made["velocity"].data, None
         if complete:
             velocity = sloped(velocity, lambda k: np.polyval(sample.velocity, scaled_logarithm(k)), box)
-        else:
+        velocity = slowed(velocity, rho, sample.slowing)
+        error = spread(error.expand_as(rho), rho, sample.spread, seen=seen)
+        if not complete:
             assert catalogue is not None
             unseen = UnseenMatter.of(catalogue, cells=max(box.shape), cosmology=cosmology)
         return _Known(velocity, error * sample.error * factor, factor, residuals, unseen)

@@ -34,6 +34,7 @@ SLOPES = (0.5, 2.0)
 """Between which the density's is kept."""
 Power = TypeVar("Power", np.ndarray, torch.Tensor)
 _LEAST_SHARE = 1e-3
+_LEAST_SPREAD = 0.3  # 1 + density
 _PIVOT = 0.2  # h/Mpc
 _SLOPED = (0.02, 0.9)  # h/Mpc
 _KNOWN_TO = 0.03  # relative: how well the amplitude of matter is known
@@ -226,6 +227,33 @@ def sloped(
     """Return a mesh with its modes times a slope."""
     factor = slope(k_squared(box).sqrt_().numpy()).astype(np.float32)
     return to_real(to_fourier(mesh).mul_(torch.from_numpy(factor)), box.shape)
+
+
+def slowed(
+    velocity: Float[torch.Tensor, "3 x y z"], rho: Float[torch.Tensor, "x y z"], slowing: float
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return a velocity divided by 1 + slowing rho, and scaled back so that its slope on what it was is 1."""
+    if slowing == 0:
+        return velocity
+    factor = 1 / (1 + slowing * rho)
+    power = velocity.square().sum(dim=0)
+    before, after = (float(one.sum(dtype=torch.float64)) for one in (power, factor * power))
+    return velocity * (factor * (before / max(after, 1e-30)))
+
+
+def spread(
+    error: Float[torch.Tensor, "x y z"],
+    rho: Float[torch.Tensor, "x y z"],
+    power: float,
+    *,
+    seen: Bool[torch.Tensor, "x y z"] | None = None,
+) -> Float[torch.Tensor, "x y z"]:
+    """Return an error times a power of rho, where it counts as large as before; rho below 0.3 counts as 0.3."""
+    found = error * rho.clamp(min=_LEAST_SPREAD) ** power
+    before, after = (
+        (one if seen is None else one[seen]).square().mean(dtype=torch.float64) for one in (error, found)
+    )
+    return found.mul_((before / after).sqrt())
 
 
 def of_logarithm(

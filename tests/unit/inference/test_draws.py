@@ -116,6 +116,30 @@ def test_all_waves_of_a_draw_are_larger_or_smaller_together(made, residuals):
     assert np.std(scales) == pytest.approx(0.1, rel=0.5)
 
 
+def test_in_dense_cells_draws_are_slower_and_scatter_more(made, residuals):
+    x = torch.from_numpy(BOX.coordinates()).float()
+    wave = 100 * torch.cos(2 * BOX.k_fundamental * x)[None, None, :, None].expand(3, *BOX.shape)
+    density = torch.zeros(1, *BOX.shape)
+    density[:, 8:12, 8:12] = 7.0
+    error = torch.full((1, *BOX.shape), 1.0)
+    fields = {
+        "density": made["density"].replace(data=density - density.mean()),
+        "velocity": made["velocity"].replace(data=wave),
+        ERROR: made[ERROR].replace(data=error),
+    }
+    table = residuals(slowing=(0.03, 0, 0, 0, 0), spread=(0.4, 0, 0, 0, 0))
+    some = torch.stack(
+        [one["velocity"].data for one in draws(replace(made, fields=fields, residuals=table), 20)]
+    )
+    inside, outside = some[..., 9:11, 9:11, :], some[..., 20:28, 20:28, :]
+    of_wave = [
+        (one * wave[:, at, at]).sum() / (20 * wave[:, at, at].square().sum())
+        for one, at in ((inside, slice(9, 11)), (outside, slice(20, 28)))
+    ]
+    assert float(of_wave[0] / of_wave[1]) < 0.93
+    assert float(inside.std(dim=0).mean() / outside.std(dim=0).mean()) > 1.4
+
+
 def test_draws_are_refused_where_nothing_is_known_of_errors(made):
     with pytest.raises(InputError, match="must be of a model that knows what it leaves, got 'still'"):
         draws(replace(made, residuals=None), 3)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from peculiar.core import PRESETS, Box, Field
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
-from peculiar.inference.residuals import DrawnResiduals, MatterPower, of_logarithm
+from peculiar.inference.residuals import DrawnResiduals, MatterPower, of_logarithm, slowed, spread
 from peculiar.linear.spectra import Shells
 
 BOX, COSMOLOGY, REDSHIFT = Box(200.0, 48), PRESETS["xiao2024"], 0.5
@@ -126,3 +126,25 @@ def test_what_is_left_follows_what_is_known_of_a_sample(residuals):
 def test_a_table_has_a_value_for_each_wavenumber(residuals):
     with pytest.raises(ValidationError, match="coherence must have 3 values, got 2"):
         residuals(coherence=((0.1, 0, 0, 0, 0), (0.2, 0, 0, 0, 0)))
+
+
+def test_in_dense_cells_a_velocity_is_slower_and_as_a_whole_it_keeps_its_slope():
+    random = torch.Generator().manual_seed(3)
+    velocity, rho = torch.randn(3, 8, 8, 8, generator=random), torch.ones(8, 8, 8)
+    rho[:2] = 20.0
+    found = slowed(velocity, rho, 0.01)
+    ratio = found / velocity
+    assert float(ratio[:, 0].mean() / ratio[:, 5].mean()) == pytest.approx(1.01 / 1.2, rel=1e-5)
+    assert float((found * velocity).sum() / velocity.square().sum()) == pytest.approx(1, rel=1e-5)
+    assert slowed(velocity, rho, 0.0) is velocity
+
+
+def test_an_error_follows_the_density_and_is_as_large_as_before_where_it_counts():
+    rho = torch.ones(8, 8, 8)
+    rho[:2], rho[6:] = 16.0, 0.01
+    error, seen = torch.full((8, 8, 8), 2.0), torch.ones(8, 8, 8, dtype=torch.bool)
+    seen[4:] = False
+    found = spread(error, rho, 0.25, seen=seen)
+    assert float(found[0, 0, 0] / found[3, 0, 0]) == pytest.approx(2, rel=1e-5)
+    assert float(found[7, 0, 0] / found[3, 0, 0]) == pytest.approx(0.3**0.25, rel=1e-5)
+    assert float(found[seen].square().mean()) == pytest.approx(4, rel=1e-5)
