@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from peculiar.core import Box, Field
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, with_empty_cells
 from peculiar.linear.classical import linear_fields
 from peculiar.linear.linear_theory import smoothed_fourier
-from peculiar.linear.matter import linear_flow
 
 Rows = tuple[Int[np.ndarray, " x"], Int[np.ndarray, " y"], Int[np.ndarray, " z"]]
 
@@ -47,10 +46,45 @@ def isolated_flow(
     """
     box = density.box
     grid = replace(box, periodic=True) if periodic else box.extended(box.shape)
-    padded = with_empty_cells(density.data, grid)
-    delta_k = smoothed_fourier(padded[0], grid, smoothing=smoothing, bias=1.0)
-    shift = displacement_from_fourier(delta_k, grid, kept=box)
+    shift = linear_displacement(density.data[0], box, grid=grid, smoothing=smoothing)
     return linear_fields(density.data, velocity_factor * shift, box)["velocity"]
+
+
+def linear_displacement(
+    density: Float[torch.Tensor, "x y z"], box: Box, *, grid: Box | None = None, smoothing: float = 0.0
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return the displacement of linear theory [Mpc/h] that an overdensity causes on its own mesh.
+
+    Parameters
+    ----------
+    density : (x, y, z)
+    box : Box
+        With its mesh.
+    grid : Box, optional
+        A larger one with the same corner, whose other cells have the mean density: images are as far as its sides.
+    smoothing : float
+        Gaussian radius [Mpc/h].
+    """
+    grid = grid or box
+    delta_k = smoothed_fourier(with_empty_cells(density, grid), grid, smoothing=smoothing, bias=1.0)
+    return displacement_from_fourier(delta_k, grid, kept=box)
+
+
+def unseen_displacement(
+    density: Field, seen: Bool[torch.Tensor, "x y z"], *, smoothing: float = 0.0
+) -> Float[torch.Tensor, "3 x y z"]:
+    """Return the linear displacement in a periodic box [Mpc/h] that the matter causes which is not seen.
+
+    Parameters
+    ----------
+    density : Field
+        Overdensity of all matter.
+    seen : (x, y, z)
+        Cells whose overdensity counts as 0.
+    smoothing : float
+        Gaussian radius [Mpc/h].
+    """
+    return linear_displacement(density.data[0].masked_fill(seen, 0.0), density.box, smoothing=smoothing)
 
 
 def outside_flow(
@@ -70,10 +104,9 @@ def outside_flow(
     velocity_factor, smoothing : as in `isolated_flow`
     """
     x, y, z = np.ix_(*rows)
-    data = density.data.clone()
-    data[:, x, y, z] = 0.0
-    flow = linear_flow(density.replace(data=data), velocity_factor=velocity_factor, smoothing=smoothing)
-    return flow["velocity"].data[:, x, y, z]
+    seen = torch.zeros(density.box.shape, dtype=torch.bool)
+    seen[x, y, z] = True
+    return velocity_factor * unseen_displacement(density, seen, smoothing=smoothing)[:, x, y, z]
 
 
 def potential_in(density: Field, rows: Rows) -> Float[torch.Tensor, "x y z"]:

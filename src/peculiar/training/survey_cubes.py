@@ -22,9 +22,8 @@ from peculiar.core.cosmology import Cosmology
 from peculiar.core.errors import InputError
 from peculiar.core.field import Field
 from peculiar.core.records import checksum
-from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.symmetry import IDENTITY, Symmetry, apply_symmetry, invert_symmetry
-from peculiar.linear.linear_theory import smoothed_fourier
+from peculiar.linear.isolated import unseen_displacement
 from peculiar.linear.overdensity import sampling
 from peculiar.models.channels import DENSITY_FLOOR, OUTPUTS, encode
 from peculiar.simulate.mocks import SimulatedBox
@@ -232,21 +231,18 @@ def _completeness(
     return seen.replace(data=(seen.data * (peak / mean)).clamp(max=available / mean)), mean
 
 
-def unseen_displacement(simulated: SimulatedBox, mock: MockSurvey) -> Float[torch.Tensor, "3 x y z"]:
+def unseen_by(mock: MockSurvey, simulated: SimulatedBox) -> Float[torch.Tensor, "3 x y z"]:
     """Return the linear displacement in a region [Mpc/h] that the matter causes which its survey did not see.
 
     The density of the whole box, less that of covered cells, smoothed over 5 Mpc/h.
     """
-    box = simulated.box
-    x, y, z = (torch.from_numpy(index) for index in np.ix_(*mock.rows))
+    x, y, z = np.ix_(*mock.rows)
     n = mock.density.box.mesh
     covered = sampling(mock.catalogue, n).covered
     assert covered is not None
-    unturned = apply_symmetry(covered[None, :n, :n, :n], invert_symmetry(mock.turn))[0]
-    delta = simulated.density.data[0].clone()
-    delta[x, y, z] = torch.where(unturned, 0.0, delta[x, y, z])
-    delta_k = smoothed_fourier(delta, box, smoothing=UNSEEN_SMOOTHING, bias=1.0)
-    unseen = displacement_from_fourier(delta_k, box)[:, x, y, z]
+    seen = torch.zeros(simulated.box.shape, dtype=torch.bool)
+    seen[x, y, z] = apply_symmetry(covered[None, :n, :n, :n], invert_symmetry(mock.turn))[0]
+    unseen = unseen_displacement(simulated.density, seen, smoothing=UNSEEN_SMOOTHING)[:, x, y, z]
     return apply_symmetry(unseen, mock.turn, vectors=[(0, 1, 2)])
 
 
@@ -266,7 +262,7 @@ def cube_targets(
     factor = simulated.cosmology.velocity_factor(simulated.redshift)
     velocity = mock.velocity.data
     if known is not None:
-        velocity = velocity + factor * (known - unseen_displacement(simulated, mock))
+        velocity = velocity + factor * (known - unseen_by(mock, simulated))
     density = mock.density.data
     return encode(density, velocity, velocity * (1 + density), velocity_factor=factor)
 

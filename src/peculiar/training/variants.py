@@ -13,9 +13,8 @@ from pydantic import field_validator, model_validator
 from peculiar.core.box import Box
 from peculiar.core.catalogue import Catalogue
 from peculiar.core.field import Field
-from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.linear.linear_theory import smoothed_fourier
-from peculiar.linear.overdensity import fourier_box, pad
+from peculiar.linear.isolated import linear_displacement
+from peculiar.linear.overdensity import fourier_box
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.training.settings import Frozen
 
@@ -155,16 +154,10 @@ def isolated_velocity(
     assert catalogue.completeness is not None
     seen = (catalogue.completeness.data[0] > 0).float()
     region = catalogue.completeness.box
-    fourier = fourier_box(region)
-
-    def isolated(density: torch.Tensor, smoothing: float) -> torch.Tensor:
-        padded = pad(density[None], region)[0]
-        modes = smoothed_fourier(padded, fourier, smoothing=smoothing, bias=1.0)
-        return displacement_from_fourier(modes, fourier, kept=region)
-
-    whole = smoothed_fourier(box.density.data[0], box.box, smoothing=UNSEEN_SMOOTHING, bias=1.0)
-    unseen = displacement_from_fourier(whole, box.box)
-    unseen -= isolated(box.density.data[0] * seen, UNSEEN_SMOOTHING)
-    expected = isolated(linear_density[0] * (1 - seen), 0.0)
+    grid = fourier_box(region)
+    delta = box.density.data[0]
+    unseen = linear_displacement(delta, box.box, smoothing=UNSEEN_SMOOTHING)
+    unseen -= linear_displacement(delta * seen, region, grid=grid, smoothing=UNSEEN_SMOOTHING)
+    expected = linear_displacement(linear_density[0] * (1 - seen), region, grid=grid)
     factor = box.cosmology.velocity_factor(box.redshift)
     return box.velocity.data + factor * (expected - unseen)

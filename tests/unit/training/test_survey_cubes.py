@@ -22,7 +22,7 @@ from peculiar.training.survey_cubes import (
     cached_cubes,
     footprint,
     observe_cube,
-    unseen_displacement,
+    unseen_by,
 )
 
 SIZE, CELLS = 600.0, 24
@@ -200,7 +200,7 @@ def test_what_cannot_be_seen_moves_as_expected_in_the_targets(simulated):
     changed = cached_cubes([simulated.path], [one], expected=slice(0, 3), **common)[0].crop((0, 0, 0), 0)[1]
     mock = observe_cube(simulated, one, number=0, places="random")
     moved = plain[VELOCITY] - changed[VELOCITY]
-    assert torch.allclose(moved, unseen_displacement(simulated, mock) - 0.5, atol=2e-2)
+    assert torch.allclose(moved, unseen_by(mock, simulated) - 0.5, atol=2e-2)
 
 
 @pytest.mark.parametrize("turn", [IDENTITY, Symmetry((2, 0, 1), (True, False, True))])
@@ -208,7 +208,7 @@ def test_unseen_and_seen_matter_move_a_region_together(simulated, turn):
     """Linear theory: with the flow of what is covered, the flow is that of the whole box."""
     mock = observe_cube(simulated, variant(), number=3, places="random", turn=turn)
     back = invert_symmetry(turn)
-    unseen = apply_symmetry(unseen_displacement(simulated, mock), back, vectors=[(0, 1, 2)])
+    unseen = apply_symmetry(unseen_by(mock, simulated), back, vectors=[(0, 1, 2)])
     n = mock.density.box.mesh
     covered = apply_symmetry(sampling(mock.catalogue, n).covered[None, :n, :n, :n], back)[0]
     x, y, z = (torch.from_numpy(index) for index in np.ix_(*mock.rows))
