@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from peculiar.core import Box, Catalogue, Cosmology, OutOfRangeWarning
 from peculiar.core.catalogue import SELECTION_FLOOR
+from peculiar.core.kept import kept
 from peculiar.fields.fourier import filter_, k_squared, mode_weights, to_fourier, to_real, wavevectors
 from peculiar.fields.paint import paint, window
 from peculiar.linear.overdensity import mean_density, overdensity, sampling
@@ -253,6 +254,21 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
     OutOfRangeWarning
         If the catalogue tells the bias less well than its number density does.
     """
+    found = _measured(catalogue, cosmology=cosmology)
+    if found.error > _UNMEASURED:
+        typical = expected_bias(catalogue.number_density, cosmology=cosmology, redshift=catalogue.redshift)
+        warnings.warn(
+            f"bias of {len(catalogue)} objects is taken as {found.bias:.2f} +- {100 * found.error:.0f} %: their "
+            f"clustering tells little of it, and the most massive halos of their density have {typical:.2f} (taken to "
+            f"{100 * BIAS_SCATTER:.0f} %); state a bias that is known",
+            OutOfRangeWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+@kept
+def _measured(catalogue: Catalogue, *, cosmology: Cosmology) -> Clustering:
     power = _power(catalogue, fine_cells(catalogue.box), cosmology=cosmology)
     most = min(FINE[1], _NYQUIST_SHARE * power.box.k_nyquist)
     edges = np.arange(FINE[0], most + _SHELL / 2, _SHELL)
@@ -276,19 +292,13 @@ def measure_clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Cluster
     mean = float((weight.sum(axis=1) * log_bias).sum())
     error = float((weight.sum(axis=1) * (log_bias - mean) ** 2).sum() ** 0.5)
     excess = float((weight.sum(axis=0) * log_noise).sum())
-    bias = float(np.exp(mean))
-    if error > _UNMEASURED:
-        warnings.warn(
-            f"bias of {len(catalogue)} objects is taken as {bias:.2f} +- {100 * error:.0f} %: their clustering tells "
-            f"little of it, and the most massive halos of their density have {expected:.2f} (taken to "
-            f"{100 * BIAS_SCATTER:.0f} %); state a bias that is known",
-            OutOfRangeWarning,
-            stacklevel=2,
-        )
     own = np.ones(len(catalogue)) if catalogue.weights is None else np.asarray(catalogue.weights, np.float64)
     poisson = float(np.sum(own**2) / np.sum(own)) / mean_density(catalogue)
     return Clustering(
-        bias=bias, error=error, noise=float(np.exp(excess)) * poisson, excess=float(np.exp(excess))
+        bias=float(np.exp(mean)),
+        error=error,
+        noise=float(np.exp(excess)) * poisson,
+        excess=float(np.exp(excess)),
     )
 
 

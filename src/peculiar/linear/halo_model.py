@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from peculiar.core import Catalogue, Cosmology
 from peculiar.core.cosmology import CRITICAL_DENSITY
+from peculiar.core.kept import kept
 from peculiar.core.spheres import log_sigma
 from peculiar.fields.neighbours import close_pairs
 from peculiar.linear.overdensity import mean_density
@@ -79,6 +80,7 @@ def halo_volume(
     return mass / (CRITICAL_DENSITY * cosmology.Omega_m)
 
 
+@kept
 def companions(catalogue: Catalogue) -> float:
     """Return how many others share the halo of an object, as far as close pairs say.
 

@@ -6,6 +6,7 @@ from peculiar.core import PRESETS
 from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.model_card import find_model, read_card
 from peculiar.inference.reconstructor import error_factor, sample_numbers
+from peculiar.linear.multitracer import MultiTracerWiener
 
 COSMOLOGY = PRESETS["xiao2024"]
 ENDS = {"least": {"noise": 0.0, "companions": 0.0}, "most": {"noise": 1.0, "companions": 0.5}}
@@ -39,3 +40,17 @@ def test_the_default_network_knows_its_factor(halos):
     assert error_factor(card, halos(), cosmology=COSMOLOGY) == card.error_factor.of(known)
     bare = card.model_copy(update={"error_factor": None})
     assert error_factor(bare, halos(), cosmology=COSMOLOGY) == 1
+
+
+def test_what_the_inputs_measured_is_not_measured_again(halos, monkeypatch):
+    catalogue, card = halos(count=2000), read_card(find_model("general"))
+    MultiTracerWiener().moved(catalogue, cells=16, cosmology=COSMOLOGY)
+
+    def fail(*_, **__):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("peculiar.linear.clustering._power", fail)
+    monkeypatch.setattr("peculiar.linear.halo_model.close_pairs", fail)
+    assert error_factor(card, catalogue, cosmology=COSMOLOGY) > 0
+    with pytest.raises(AssertionError):
+        error_factor(card, catalogue.replace(redshift=0.5), cosmology=COSMOLOGY)
