@@ -32,10 +32,11 @@ from peculiar.inference.whole import (
     spread_symmetries,
     total_stride,
 )
-from peculiar.linear.clustering import measure_clustering
+from peculiar.linear.clustering import expected_bias, measure_clustering
 from peculiar.linear.halo_model import companions
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
+from peculiar.linear.optimal_weights import ranked
 from peculiar.linear.overdensity import fourier_box, larger_box, pad, surrounded
 from peculiar.models.channels import (
     DENSITY,
@@ -50,6 +51,8 @@ from peculiar.models.channels import (
 
 COMPONENTS = ("x", "y", "z")
 Factor = float | Float[torch.Tensor, "x y z"]
+LEAST_BIAS = -0.3
+"""Of the logarithm of a bias over that of as many of the most massive halos: below, a sample is taken at random."""
 # Measured without tiles: `general` takes 590 for a periodic mesh, `residual` 420 with its margin, `survey` 820.
 _BYTES_PER_CELL, _BYTES_WITH_MARGIN, _BYTES_OF_SURVEYS = 650, 500, 950
 LEAST_SQUARES = "least mean-square error"
@@ -301,13 +304,23 @@ def error_factor(card: ModelCard, catalogue: Catalogue, *, cosmology: Cosmology)
 def sample_numbers(catalogue: Catalogue, *, cosmology: Cosmology) -> dict[str, float]:
     """Return what tells how a catalogue's objects were chosen, for `peculiar.inference.card_values.ErrorFactor`.
 
-    "noise" is the logarithm of its noise over Poisson's, which objects taken at random have; "companions" the number of
-    others in an object's halo, of which that leaves few.
+    "noise" is the logarithm of its noise over Poisson's, which objects taken at random have; "companions" the root of
+    the number of others in an object's halo, of which that leaves few; "bias" the logarithm of the bias over that of as
+    many of the most massive halos, which it makes small (`LEAST_BIAS`). The same once more with "ranked_" before it,
+    and "ranked", 1: all 0 where no masses rank objects. A network takes the heaviest of a sample for the heaviest of
+    all, which of one taken at random they are not.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutOfRangeWarning)  # was told when the inputs were made
-        noise = measure_clustering(catalogue, cosmology=cosmology).excess
-    return {"noise": math.log(noise), "companions": companions(catalogue)}
+        found = measure_clustering(catalogue, cosmology=cosmology)
+    usual = expected_bias(catalogue.number_density, cosmology=cosmology, redshift=catalogue.redshift)
+    known = {
+        "noise": math.log(found.excess),
+        "companions": math.sqrt(companions(catalogue)),
+        "bias": max(math.log(found.bias / usual), LEAST_BIAS),
+    }
+    ranks = float(ranked(catalogue))
+    return known | {"ranked": ranks} | {f"ranked_{name}": ranks * value for name, value in known.items()}
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

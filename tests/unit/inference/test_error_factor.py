@@ -5,7 +5,8 @@ from pydantic import ValidationError
 from peculiar.core import PRESETS
 from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.model_card import find_model, read_card
-from peculiar.inference.reconstructor import error_factor, sample_numbers
+from peculiar.inference.reconstructor import LEAST_BIAS, error_factor, sample_numbers
+from peculiar.linear.clustering import expected_bias, measure_clustering
 from peculiar.linear.multitracer import MultiTracerWiener
 
 COSMOLOGY = PRESETS["xiao2024"]
@@ -54,3 +55,16 @@ def test_what_the_inputs_measured_is_not_measured_again(halos, monkeypatch):
     assert error_factor(card, catalogue, cosmology=COSMOLOGY) > 0
     with pytest.raises(AssertionError):
         error_factor(card, catalogue.replace(redshift=0.5), cosmology=COSMOLOGY)
+
+
+def test_samples_whose_masses_rank_them_have_numbers_of_their_own(halos):
+    catalogue = halos(count=2000)
+    known = sample_numbers(catalogue, cosmology=COSMOLOGY)
+    own = {name: value for name, value in known.items() if not name.startswith("ranked")}
+    bias = measure_clustering(catalogue, cosmology=COSMOLOGY).bias
+    usual = expected_bias(catalogue.number_density, cosmology=COSMOLOGY, redshift=catalogue.redshift)
+    assert own["bias"] == pytest.approx(max(np.log(bias / usual), LEAST_BIAS))
+    assert any(own.values())
+    assert known == own | {"ranked": 1.0} | {f"ranked_{name}": value for name, value in own.items()}
+    bare = sample_numbers(catalogue.replace(masses=None), cosmology=COSMOLOGY)
+    assert bare == own | dict.fromkeys(set(known) - set(own), 0.0)
