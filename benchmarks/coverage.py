@@ -72,11 +72,11 @@ def covered(truth: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
     return {"pull": float(np.sqrt(np.mean(pulls**2))), "within": float(share), "ranks": counts.tolist()}
 
 
-def spheres(velocity: torch.Tensor, box: Box, radius: float) -> torch.Tensor:
-    """Return the mean velocity in spheres about every cell of a periodic box."""
+def spheres(modes: torch.Tensor, box: Box, radius: float) -> torch.Tensor:
+    """Return the mean velocity in spheres about every cell of a periodic box, from its transform."""
     x = (k_squared(box).sqrt() * radius).clamp(min=1e-3).double()
     window = (3 * (x.sin() - x * x.cos()) / x**3).float()
-    return to_real(to_fourier(velocity) * window, box.shape)
+    return to_real(modes * window, box.shape)
 
 
 class Spectra:
@@ -113,11 +113,11 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
     for draw in draws(made, number, seed=1):
         velocity = draw["velocity"].data
         velocities.append(chosen(velocity, cells))
-        for radius in radii:
-            bulk[radius].append(chosen(spheres(velocity, made.box, radius), centres))
         objects.add(draw)
         if true_modes is not None:
             modes = (to_fourier(draw["density"].data), to_fourier(velocity))
+            for radius in radii:
+                bulk[radius].append(chosen(spheres(modes[1], made.box, radius), centres))
             pairs = [
                 (spectra(a, a), spectra(a, t), spectra(t, t)) for a, t in zip(modes, true_modes, strict=True)
             ]
@@ -143,8 +143,8 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
         "objects": covered(host[seen], at.v_los[:, seen]),
         "variance": [float(error[some].mean() / variance[some].mean()) for some in fifths],
         "bulk": {
-            f"{radius:g}": covered(chosen(spheres(truth, made.box, radius), centres), np.array(bulk[radius]))
-            for radius in radii
+            f"{radius:g}": covered(chosen(spheres(true_modes[1], made.box, radius), centres), np.array(flows))
+            for radius, flows in (bulk.items() if true_modes else ())
         },
     }
     if powers:
