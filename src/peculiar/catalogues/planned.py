@@ -12,8 +12,8 @@ from peculiar.catalogues.selection import RadialSelection
 from peculiar.catalogues.sky import SkyMask, directions
 from peculiar.core import Cosmology, InputError
 
-_NSIDE = 64  # of masks made of patches
-_FINER = 8  # along a side of their pixels, for those that an edge cuts
+_NSIDE = 256  # of masks made of patches
+_FINER = 2  # along a side of their pixels, for those that an edge cuts
 _LEAST_SHARE = 1e-3
 _SHELLS = 8
 _LARGEST_RATIO = 2.5
@@ -50,7 +50,7 @@ class SkyPatch(_Frozen):
 
 
 def patches_mask(patches: Sequence[SkyPatch]) -> SkyMask:
-    """Return patches as a mask with pixels of 0.9 degrees; where they overlap the most complete one counts.
+    """Return patches as a mask with pixels of 0.23 degrees; where they overlap the most complete one counts.
 
     Raises
     ------

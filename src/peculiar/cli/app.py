@@ -75,6 +75,8 @@ def _of_the_user(error: BaseException) -> str | None:
     if isinstance(error, _UsageError):  # an option or a choice that there is not, or none where one must be
         help_of = error.ctx.command_path if error.ctx else "peculiar"
         told = error.format_message().replace("Value error, ", "").rstrip(".")
+        if told.startswith("Invalid value for '--box'"):
+            told = "--box must be one number [Mpc/h] here, as the box is a cube"
         return f"{told}: see `{help_of} --help`"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename} cannot be used, got '{error.strerror}': choose another name or place"

@@ -53,6 +53,7 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
     seen = torch.cuda.is_available()
     if device not in get_args(Device) or (device == "cuda" and not seen):
         raise InputError(
-            f"device must be auto, cpu, or cuda where torch sees a GPU, got {device!r}: leave it out"
+            f"device must be auto, cpu, or cuda where torch sees a GPU ({'one' if seen else 'none'} is seen), "
+            f"got {device!r}: leave it out"
         )
     return "cuda" if seen and device != "cpu" else "cpu"

@@ -15,6 +15,7 @@ from peculiar.core.errors import InputError
 
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
+_LEAST = 1e6
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of glibc's mallopt
 
 
@@ -110,13 +111,16 @@ def kept_memory() -> Iterator[None]:
 
 
 def _size(memory: int | str) -> float:
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(?:([kMGT]?)(i?)B)?\s*", str(memory), re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kMGT]?)(i?)B)?\s*", str(memory), re.IGNORECASE)
     size = 0.0
     if found is not None:
         number, prefix, binary = found.groups(default="")
         size = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-    if not size:
-        raise InputError(f"memory must be a size > 0 such as 8GB, 500MB or a number of bytes, got {memory!r}")
+    if size < _LEAST:
+        raise InputError(
+            f"memory must be a size such as 8GB, 500MB or a number of bytes, 1 MB at least, got {memory!r}: "
+            "name its unit"
+        )
     return size
 
 

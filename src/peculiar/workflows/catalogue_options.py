@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from peculiar.workflows.reconstruct import fitting
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+_ALIKE = 0.01  # sizes of cells, relative
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,13 @@ def read_with(
     if options.survey is not None:
         sample = read_survey(table, options.survey, cosmology=cosmology)
         box = sample.box(cell_size=cell_size)
+        wanted = options.survey.cell_size
+        if wanted is not None and abs(box.cell_size / wanted - 1) > _ALIKE:
+            warnings.warn(
+                f"the sides of the survey's [box] are not multiples of cells of {wanted:g} Mpc/h: "
+                f"{box.cell_size:.4g} Mpc/h are taken",
+                stacklevel=2,
+            )
         fitting(reconstructor, box, memory=memory, in_pieces=True)
         made = to_catalogue(sample, box)
         near, far = sample.n_of_r.distances[[0, -1]].tolist()
