@@ -116,9 +116,9 @@ def _size(memory: int | str) -> float:
     if found is not None:
         number, prefix, binary = found.groups(default="")
         size = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-    if size < _LEAST:
+    if not size or (size < _LEAST and "b" not in str(memory).lower()):
         raise InputError(
-            f"memory must be a size such as 8GB, 500MB or a number of bytes, 1 MB at least, got {memory!r}: "
+            f"memory must be a size > 0 such as 8GB, 500MB or a number of bytes (1e6 at least), got {memory!r}: "
             "name its unit"
         )
     return size

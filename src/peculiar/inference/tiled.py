@@ -40,8 +40,6 @@ _CELL_BYTES, _TRANSFORM_BYTES = 24, 36
 _NUMBER_BYTES = 4.5  # float32, and what an allocation leaves over
 _HALVED = 0.65
 """Of that, in bf16: measured 0.6, as some layers keep float32."""
-_BESIDE = 2e8
-"""What libraries load and keep with a network's first layers [bytes]: measured 0.13 GB, and the heap's gaps."""
 _CHUNK = 64
 _FILLED = 1.15
 """Chunks at the upper faces of a mesh are filled up."""
@@ -95,8 +93,6 @@ class TiledReconstructor:
         tile = max(self._tile_bytes(stage, _least_core(stage)) for stage in stages_of(self.network.module))
         if isinstance(self.workers, int):
             tile = self.workers * (tile + BYTES_OF_A_PROCESS)
-        else:
-            tile += _BESIDE
         return int(max(meshes, tile))
 
     def scratch(self, box: Box) -> int:
@@ -214,8 +210,6 @@ class TiledReconstructor:
         allowed = self.allowed
         if isinstance(self.workers, int):
             allowed = allowed / self.workers - BYTES_OF_A_PROCESS
-        else:
-            allowed -= _BESIDE
         allowed = min(max(allowed, 0), _ENOUGH)
         most = int((allowed / self._tile_bytes(stage, 1, halo=0)) ** (1 / 3))
         if most >= side and (self.workers is None or INPUTS not in stage.reads):

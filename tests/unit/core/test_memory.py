@@ -86,6 +86,7 @@ def test_require_memory_tells_both_numbers_and_the_remedy(monkeypatch):
         (2_000_000_000, 2e9),
         ("64kB", 64e3),
         ("9B", 9),
+        ("2e9", 2e9),
     ],
 )
 def test_sizes_are_read_in_words(given, size, monkeypatch):
@@ -94,7 +95,7 @@ def test_sizes_are_read_in_words(given, size, monkeypatch):
     assert allowed_memory(given).size == size
 
 
-@pytest.mark.parametrize("given", ["", "much", "-1GB", "0", 0, "8 XB", "1e9", "nan"])
+@pytest.mark.parametrize("given", ["", "much", "-1GB", "0", 0, "8 XB", "8", "1e", "nan"])
 def test_what_is_no_size_is_refused(given):
     with pytest.raises(InputError, match="memory must be a size > 0 such as 8GB"):
         allowed_memory(given)
