@@ -237,4 +237,5 @@ def test_a_gpu_that_is_not_there(refused, monkeypatch):
         needed = [param for param in command.params if param.required]
         given = [f"{param.opts[0]}=1" if param.opts[0].startswith("-") else "1" for param in needed]
         line = refused(name, *given, "--device", "cuda")
-        assert "device must be auto, cpu, or cuda where torch sees a GPU, got 'cuda': leave it out" in line
+        told = "device must be auto, cpu, or cuda where torch sees a GPU (none is seen), got 'cuda': leave it out"
+        assert told in line

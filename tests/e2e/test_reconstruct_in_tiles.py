@@ -18,6 +18,7 @@ OUTPUTS = ("--at-objects", "objects.fits", "--hdf5", "f.h5", "--force")
 def network(run, catalogue, weights, monkeypatch):
     """Run `reconstruct` by a small network; of its memory none is taken before the work."""
     monkeypatch.setattr("peculiar.core.memory._resident", lambda: 0)
+    monkeypatch.setattr("peculiar.workflows.reconstruct._BESIDE", 0)
     monkeypatch.setattr("peculiar.inference.whole.half_precision", lambda device: nullcontext())
 
     def reconstruct(*options):

@@ -10,8 +10,7 @@ with v(r; z) the radial velocity that gives an object at r its redshift, and p(r
 not changed by any selection on redshift and direction, and p(r) is the correction for Malmquist bias.
 
 A field that is known by draws of it alone has the mean of both integrals over them, so that a draw counts by how likely
-it makes the redshift: sigma_v is then that of motions about the true field, without the field's own error. Means over
-few draws have a logarithm that is too low, more so the larger beta is: what they lack on average is added. Errors of a
+it makes the redshift: sigma_v is then that of motions about the true field, without the field's own error. Errors of a
 field go together at neighbouring objects, so that objects drawn anew say too little of what they do to the parameters:
 each draw stands for the truth in turn, and moduli as it gives them are fitted by all others.
 """
@@ -284,21 +283,10 @@ def _normalise(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean_of_draws(terms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logarithm of the mean of what has these logarithms, (n,) of each draw, and its gradient (n, 6).
-
-    The logarithm of a mean over N draws is too low by half the mean's relative variance, (N sum w^2 - 1) / 2 (N - 1)
-    with w the share of each draw in the sum, which is added.
-    """
+    """Return the logarithm of the mean of what has these logarithms, (n,) of each draw, and its gradient (n, 6)."""
     logarithms, gradients = (np.array(one) for one in zip(*terms, strict=True))
-    count = len(logarithms)
     log_sum, share = _normalise(logarithms.T)
-    by_all = np.einsum("nd,dnp->np", share, gradients)
-    if count == 1:
-        return log_sum, by_all
-    squares = (share**2).sum(axis=1)
-    lacking = (count * squares - 1) / (2 * (count - 1))
-    by_squares = np.einsum("nd,dnp->np", share**2, gradients) - squares[:, None] * by_all
-    return log_sum - np.log(count) + lacking, by_all + count / (count - 1) * by_squares
+    return log_sum - np.log(len(logarithms)), np.einsum("nd,dnp->np", share, gradients)
 
 
 def _physical(x: np.ndarray) -> np.ndarray:

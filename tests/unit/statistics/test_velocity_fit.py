@@ -72,36 +72,6 @@ def test_a_draw_counts_by_how_likely_it_makes_the_redshift():
     np.testing.assert_allclose(both, alone, atol=1e-6)
 
 
-def test_likelihoods_by_few_draws_are_on_average_those_by_many():
-    from peculiar.statistics.velocity_fit import _Likelihood
-
-    sample, lines = mock(40)
-    rng = np.random.default_rng(5)
-    some = [
-        (replace(lines, velocity=lines.velocity + 150 * rng.standard_normal((40, 1))), flat(lines))
-        for _ in range(1200)
-    ]
-    at = np.array([1.0, 0.0, 0.0, 0.0, np.log(150.0), 0.0])
-    many = _Likelihood(sample, some).terms(at)
-    few = [_Likelihood(sample, some[first : first + 6]).terms(at) for first in range(0, 1200, 6)]
-    uncorrected = [_logarithm_of_mean(sample, some[first : first + 6], at) for first in range(0, 1200, 6)]
-    off = np.mean([terms[0].sum() for terms in few]) - many[0].sum()
-    was = np.mean(uncorrected) - many[0].sum()
-    assert abs(off) < 0.35 * abs(was), (off, was)
-
-
-def _logarithm_of_mean(sample, fields, at):
-    """Return the sum over objects of the logarithms of means of likelihoods by each field."""
-    from peculiar.statistics.velocity_fit import _Likelihood
-
-    likelihood = _Likelihood(sample, fields)
-    before, after = zip(*(likelihood._terms(at, *one) for one in fields), strict=True)
-    mean_before, mean_after = (
-        np.exp([one[0] for one in several]).mean(axis=0) for several in (before, after)
-    )
-    return float((np.log(mean_after / mean_before) - np.log(2 * np.pi * sample.modulus_error**2) / 2).sum())
-
-
 def test_a_scatter_that_cannot_be_found_is_said_to_be_at_the_limit_and_can_be_given():
     sample, lines = mock(200, error=0.02, sigma_v=5.0)
     found = fit_velocities(sample, lines, log_prior=flat(lines), bootstraps=2)
