@@ -95,6 +95,18 @@ def test_a_survey_file_and_options_that_win_over_it(run, survey, tmp_path):
         np.testing.assert_allclose(np.diff(fields.x), 10.0)
 
 
+def test_cells_that_the_sides_of_a_box_are_no_multiples_of(run, survey, tmp_path):
+    (tmp_path / "boxed.toml").write_text(SURVEY + "[box]\nsize = 200.0\norigin = [-100.0, -100.0, -100.0]\n")
+    for size, told in ((15, True), (10, False)):
+        result = run(
+            "reconstruct", "--sky", "galaxies.fits", "--survey", "boxed.toml", "--cell-size", size, *OUTPUTS, "--force"
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert (
+            "[box] are not multiples of cells of 15 Mpc/h: 15.38 Mpc/h are taken" in result.stderr
+        ) is told
+
+
 def test_a_frame_that_is_not_stated(run, survey):
     result = run(
         "reconstruct", "--sky", "galaxies.fits", "--mask", "mask.fits", "--distances", "40,80", *OUTPUTS

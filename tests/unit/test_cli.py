@@ -64,6 +64,13 @@ def test_version_and_models():
             ["emulate", "--seed", "one", "--out", "p.h5"],
             "Invalid value for '--seed': ",
         ),
+        *(
+            (
+                [*command, "--box", "100,100,50"],
+                "Invalid value for '--box': must be one number [Mpc/h], as the box is a cube, got '100,100,50': see ",
+            )
+            for command in (("emulate", "--seed", "1"), ("paint", "--seed", "1"), ("simulate", "run"))
+        ),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_with_2(arguments, words):

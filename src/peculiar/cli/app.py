@@ -75,8 +75,6 @@ def _of_the_user(error: BaseException) -> str | None:
     if isinstance(error, _UsageError):  # an option or a choice that there is not, or none where one must be
         help_of = error.ctx.command_path if error.ctx else "peculiar"
         told = error.format_message().replace("Value error, ", "").rstrip(".")
-        if told.startswith("Invalid value for '--box'"):
-            told = "--box must be one number [Mpc/h] here, as the box is a cube"
         return f"{told}: see `{help_of} --help`"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename} cannot be used, got '{error.strerror}': choose another name or place"
@@ -188,6 +186,14 @@ def ranges(option: str, text: str) -> list[int]:
             raise InputError(f"{option} must name at most {_MOST} numbers, got {text!r}: name fewer")
         found += range(int(first), int(last) + 1)
     return found
+
+
+def cube_side(text: str | float) -> float:
+    """Return the side of a box that is a cube; the `parser` of such an option."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be one number [Mpc/h], as the box is a cube, got {text!r}") from None
 
 
 def numbers(option: str, text: str | None, *counts: int) -> Any:

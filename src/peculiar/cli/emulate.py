@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Device, Force, app
+from peculiar.cli.app import Device, Force, app, cube_side
 
 
 @app.command()
 def emulate(
     out: Annotated[Path, typer.Option(help="HDF5 file: position, displacement, velocity of each particle.")],
     seed: Annotated[int, typer.Option(help="Of the initial conditions.")],
-    box: Annotated[float, typer.Option(help="Side of the box [Mpc/h].")] = 128.0,
+    box: Annotated[
+        float, typer.Option(help="Side of the box [Mpc/h].", parser=cube_side, metavar="<float>")
+    ] = 128.0,
     particles: Annotated[int, typer.Option(help="Particles along a side.")] = 32,
     steps: Annotated[
         int | None,

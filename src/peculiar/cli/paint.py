@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peculiar.cli.app import Axis, Crew, Device, Force, Space, app, ranges, spread
+from peculiar.cli.app import Axis, Crew, Device, Force, Space, app, cube_side, ranges, spread
 
 
 @app.command()
@@ -23,7 +23,12 @@ def paint(
         str,
         typer.Option(help="Of the halos, and of the initial conditions of --box; or several, as 1-8,12."),
     ],
-    box: Annotated[float | None, typer.Option(help="Side of a box with its own 2LPT field [Mpc/h].")] = None,
+    box: Annotated[
+        float | None,
+        typer.Option(
+            help="Side of a box with its own 2LPT field [Mpc/h].", parser=cube_side, metavar="<float>"
+        ),
+    ] = None,
     density: Annotated[
         Path | None, typer.Option(help="Zarr with your 'density' and, in most cases, 'velocity' in km/s.")
     ] = None,

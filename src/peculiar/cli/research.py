@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from peculiar.cli.app import Axis, Crew, Device, Force, announce, app, numbers, ranges, spread
+from peculiar.cli.app import Axis, Crew, Device, Force, announce, app, cube_side, numbers, ranges, spread
 
 
 @app.command()
@@ -26,7 +26,13 @@ def simulate(
         ),
     ] = "boxes",
     box: Annotated[
-        float | None, typer.Option(help="Side of the box [Mpc/h].", show_default="225, pairs 128")
+        float | None,
+        typer.Option(
+            help="Side of the box [Mpc/h].",
+            parser=cube_side,
+            metavar="<float>",
+            show_default="225, pairs 128",
+        ),
     ] = None,
     particles: Annotated[
         int | None, typer.Option(help="Particles along a side.", show_default="256, pairs 32")

@@ -16,8 +16,7 @@ def kept(function: Callable[Concatenate[Value, Given], Found]) -> Callable[Conca
     """Return a function that keeps what it found of its first argument, by what else it was given.
 
     For immutable values, which are told apart by identity and not by content, such as `peculiar.Catalogue`: arrays must
-    not be changed in place. What else is given must be hashable, and what is found
-    must not hold the value.
+    not be changed in place. What else is given must be hashable, and what is found must not hold the value.
 
     Examples
     --------

@@ -23,6 +23,15 @@ def test_a_patch_has_its_area():
     np.testing.assert_allclose(there, [0.8, 0.8, 0.8, 0, 0], atol=1e-6)
 
 
+def test_a_patch_ends_at_its_edges():
+    """To a pixel of 0.23 degrees."""
+    mask = patches_mask([SkyPatch(ra=(150, 170), dec=(0, 20))])
+    ra, dec = np.array([149.6, 170.4, 160, 160]), np.array([10, 10, -0.4, 20.4])
+    assert not mask.at(directions(ra, dec)).any()
+    ra, dec = np.array([150.4, 169.6, 160, 160]), np.array([10, 10, 0.4, 19.6])
+    assert (mask.at(directions(ra, dec)) == 1).all()
+
+
 def test_the_plane_of_the_galaxy_is_left_out():
     mask = patches_mask([SkyPatch(galactic_latitude=30)])
     assert mask.solid_angle == pytest.approx(4 * np.pi * 0.5, rel=2e-3)
