@@ -1,6 +1,6 @@
 """Velocities on a light cone of N-body halos: the slope of true on predicted ones in bins of redshift.
 
-    peculiar simulate RUN --seeds 1 --box 400 --particles 256 --cells 80 --redshifts 0.4,0.5,0.6,0.7,0.8,0.9,1,1.1
+    peculiar simulate RUN --seeds 1001 --box 400 --particles 256 --cells 80 --redshifts 0.4,0.5,0.6,0.7,0.8,0.9,1,1.1
     python benchmarks/light_cone.py RUN --scratch /tmp/light-cone --docs docs/results/light_cone.md
 
 `peculiar mock --light-cone` observes the run as a complete patch of the sky of LRG-like density, and the iterative FFT
@@ -91,9 +91,12 @@ def places(sight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def slopes(
     model: str | IterativeFFT, catalogue: Catalogue, table: Table, truth: Field, cosmology: Cosmology
 ) -> dict[str, list[tuple[float, float]]]:
-    """Return slopes in each bin: in cells, of objects where they are found to be, and where they are."""
+    """Return slopes in each bin: in cells, of objects where they are found to be, and where they are.
+
+    The true velocities of objects are their own, which `v_los` and `v_los_own` are held against.
+    """
     fields = reconstruct(catalogue, model=model, cosmology=cosmology)
-    box = truth.box
+    objects, box = fields.at_objects(), truth.box
     centres = box.centres()
     distance = np.linalg.norm(centres, axis=1)
     sight = centres / distance[:, None]
@@ -106,7 +109,8 @@ def slopes(
     halos, z = np.asarray(table["v_los"]), np.asarray(table["z_cosmological"])
     sets = {
         "in cells": (true, predicted, cosmology.redshift_at(distance), sight, complete),
-        "at objects": (halos, fields.at_objects().v_los, z, away, True),
+        "at objects": (halos, objects.v_los, z, away, True),
+        "at objects, their own": (halos, objects.v_los_own, z, away, True),
         "at their true places": (
             halos,
             along(fields["velocity"].at(real), away),
@@ -139,6 +143,7 @@ def main() -> None:
     parser.add_argument("--part", default="slopes", help="Of the page that is filled.")
     parser.add_argument("--density", type=float, default=5e-4)
     parser.add_argument("--satellites", type=float, default=0.1)
+    parser.add_argument("--only", nargs="*", help="Of the methods: all by default.")
     arguments = parser.parse_args()
     (cone,) = open_light_cones(arguments.run)
     cosmology = cone.cosmology
@@ -186,6 +191,8 @@ def main() -> None:
         "| --- |" + " --- |" * len(BINS),
     ]
     for title, (method, seen) in methods.items():
+        if arguments.only and title not in arguments.only:
+            continue
         if isinstance(method, IterativeFFT):
             method = method.fitted(seen, cosmology=cosmology)
             title += f" (smoothing {method.smoothing:.1f} Mpc/h, bias {method.bias:.2f})"

@@ -1,12 +1,13 @@
 """Train the reader of velocities at objects, on what shipped models reconstruct of simulated boxes.
 
     peculiar simulate dense ... ; peculiar simulate wide ...    # the runs of general (benchmarks/weights.toml)
-    python benchmarks/reader.py dense wide --out reader
+    peculiar simulate light ...                                 # and epochs of a light cone
+    python benchmarks/reader.py dense wide light --out reader
 
 Of each box of the seeds 1 to 500 catalogues are drawn at random densities (halos and galaxies, ranked or not, thinned,
 plane-parallel and radial) and reconstructed with cells of some sizes by the models; what the fields hold along the
 sight lines of the objects is kept beside `--out`, as it is made. Boxes of the seeds 501 to 1000 give the scores of the
-card: r of the host's velocity along the sight line before and after, and the rms of pulls.
+card: r of the velocities along the sight line (the host's and the object's own) before and after, slopes, pulls.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from peculiar.workflows.reconstruct import make_reconstructor, settle
 from peculiar.workflows.training_range import box_ranges
 
 MODELS = ("general", "residual", "wiener", "iterative")
+ANY = ("general", "wiener", "iterative")
 VARIANTS = (
     Variant(number_density=(1e-4, 4e-3), line_of_sight="z"),
     Variant(number_density=(1e-4, 4e-3), satellite_fraction=(0.1, 0.3), line_of_sight="radial"),
@@ -50,7 +52,7 @@ VARIANTS = (
     ),
     Variant(number_density=(2.5e-3, 4e-3), satellite_fraction=(0.0, 0.3), line_of_sight="z"),
 )
-COARSER = (1.0, 1.0, 1.5)
+COARSER = (1.0, 1.5, 1.0, 2.0)
 """Sizes of cells, over those of the simulation's mesh."""
 VALIDATION = 501
 MOST = 20_000  # objects of a catalogue
@@ -66,7 +68,7 @@ def cases(runs: list[Path]) -> Iterator[tuple[str, Path, Variant, str, float, in
         for which in range(2):
             place = 2 * number + which
             variant = place % len(VARIANTS)
-            models = MODELS[:2] if variant == 4 else (MODELS[0], MODELS[2 + (place // 5) % 2])
+            models = MODELS[:2] if variant == 4 else ANY
             coarser = COARSER[(place // len(VARIANTS)) % len(COARSER)]
             for model in models:
                 if model == "residual":
@@ -75,8 +77,13 @@ def cases(runs: list[Path]) -> Iterator[tuple[str, Path, Variant, str, float, in
                 yield name, path, VARIANTS[variant], model, coarser, 900 + variant
 
 
-def sample(box: SimulatedBox, catalogue: Catalogue, model: str, coarser: float) -> ObjectSample | None:
-    """Return what a reader sees of a catalogue's objects; None where a model does not answer."""
+def sample(
+    box: SimulatedBox, catalogue: Catalogue, own: Catalogue, model: str, coarser: float
+) -> ObjectSample | None:
+    """Return what a reader sees of a catalogue's objects; None where a model does not answer.
+
+    Of two catalogues, alike but for the velocities: the hosts' and the objects' own.
+    """
     reconstructor, card = make_reconstructor(model)
     cells = 4 * round(box.box.mesh / coarser / 4)
     with warnings.catch_warnings():
@@ -91,22 +98,33 @@ def sample(box: SimulatedBox, catalogue: Catalogue, model: str, coarser: float) 
     error = np.full(len(catalogue), np.nan) if mean.v_los_error is None else mean.v_los_error
     cell = np.full(len(catalogue), fields["velocity"].box.cell_size)
     told = np.column_stack([error, cell])
-    host = (catalogue.velocities * catalogue.sight_lines()).sum(axis=1)
-    rows = np.random.default_rng(0).permutation(len(host))[:MOST]
-    return ObjectSample(profile[rows], told[rows].astype(np.float32), host[rows].astype(np.float32))
+    rows = np.random.default_rng(0).permutation(len(catalogue))[:MOST]
+    along = ((one.velocities * catalogue.sight_lines()).sum(axis=1) for one in (catalogue, own))
+    return ObjectSample(*(one[rows].astype(np.float32) for one in (profile, told, *along)))
 
 
-def kept(path: Path, name: str, *made: object) -> ObjectSample | None:
-    """Return a sample from its file, which is made where it is not there."""
-    file = path / f"{name}.npz"
-    if not file.exists():
-        box_path, variant, model, coarser, seed = made
-        box = SimulatedBox.open(box_path)
-        found = sample(box, observe(box, variant, seed=seed), model, coarser)
-        np.savez(file, **({} if found is None else vars(found)))
-        print(name, 0 if found is None else len(found.host), flush=True)
-    with np.load(file) as stored:
-        return ObjectSample(**stored) if stored.files else None
+def gather(folder: Path, name: str, path: Path, variant: Variant, *how: object) -> None:
+    """Write a sample, where it is not there; an empty file where there is none."""
+    file = folder / f"{name}.npz"
+    if file.exists():
+        return
+    model, coarser, seed = how
+    box = SimulatedBox.open(path)
+    seen = (observe(box, variant, seed=seed, velocities=which) for which in ("host", "own"))
+    found = sample(box, *seen, model, coarser)
+    np.savez(file, **({} if found is None else vars(found)))
+    print(name, 0 if found is None else len(found.host), flush=True)
+
+
+def gathered(folder: Path) -> dict[bool, dict[str, ObjectSample]]:
+    """Return what a folder holds by name, of boxes of training and of held-out ones (True)."""
+    split: dict[bool, dict[str, ObjectSample]] = {False: {}, True: {}}
+    for file in sorted(folder.glob("*.npz")):
+        seed = int(file.stem.split("-")[-4])
+        with np.load(file) as stored:
+            if stored.files:
+                split[seed >= VALIDATION][file.stem] = ObjectSample(**stored)
+    return split
 
 
 def main() -> None:
@@ -120,18 +138,18 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--gather-only", action="store_true")
+    parser.add_argument("--gathered", action="store_true", help="Make no more samples than there are.")
     given = parser.parse_args()
     folder = given.out / "objects"
     folder.mkdir(parents=True, exist_ok=True)
-    split: dict[bool, dict[str, ObjectSample]] = {False: {}, True: {}}
     paths: dict[bool, set[Path]] = {False: set(), True: set()}
     for name, path, *how in cases(given.runs):
-        if (found := kept(folder, name, path, *how)) is not None:
-            held_out = int(path.stem.split("-")[-1]) >= VALIDATION
-            split[held_out][name] = found
-            paths[held_out].add(path)
+        if not given.gathered:
+            gather(folder, name, path, *how)
+        paths[int(path.stem.split("-")[-1]) >= VALIDATION].add(path)
     if given.gather_only:
         return
+    split = gathered(folder)
     started = time.monotonic()
     network = fit_reader(list(split[False].values()), steps=given.steps)
     minutes = round((time.monotonic() - started) / 60, 2)
@@ -153,7 +171,7 @@ def main() -> None:
         **box_ranges(boxes) | {"cell_size_range": (min(cells), max(cells))},
         number_density_range=(min(low for low, _ in densities), max(high for _, high in densities)),
         notes="friends-of-friends halos, with and without satellites, ranked by mass or not, thinned or not",
-        velocity_definition="of the halo that an object lives in",
+        velocity_definition="of the halo that an object lives in, and its own",
         metrics=metrics,
         seeds={"training": 0},
         splits={"train": seed_ranges(sorted(paths[False])), "validation": seed_ranges(sorted(paths[True]))},
@@ -166,26 +184,37 @@ def scores(network: SightReader, samples: dict[str, ObjectSample]) -> dict[str, 
     for name, one in samples.items():
         with torch.no_grad():
             profile = torch.from_numpy(one.profile)
-            along, rest = (x.numpy() for x in network(profile, torch.from_numpy(one.told)))
-            mean = network.mean(profile)[0].numpy()
-        error = np.sqrt(rest + np.nan_to_num(one.told[:, 0]) ** 2)
-        pull = (along - one.host) / error
+            read = network(profile, torch.from_numpy(one.told))
+            mean = network.mean(profile)
+        field = torch.from_numpy(np.nan_to_num(one.told[:, 0]))
         values = [
-            np.corrcoef(mean, one.host)[0, 1],
-            np.corrcoef(along, one.host)[0, 1],
-            (along * one.host).sum() / (along**2).sum(),
-            np.sqrt((pull**2).mean()),
-            (np.abs(pull) < 1).mean(),
+            *score(mean.host, read.host, (read.rest + field**2).sqrt(), one.host),
+            *score(mean.own, read.own, read.own_variance.sqrt(), one.own),
         ]
-        print(f"{name:50s} {len(mean):6d} " + " ".join(f"{v:.3f}" for v in values), flush=True)
-        rows.setdefault(name.split("-")[4], []).append([float(v) for v in values])
+        print(f"{name:50s} {len(one.host):6d} " + " ".join(f"{v:.3f}" for v in values), flush=True)
+        rows.setdefault(name.split("-")[-2], []).append(values)
+    names = [f"{which}: {what}" for which in ("host", "own") for what in SCORES]
     return {
         f"{model} {what}": round(float(value), 4)
         for model, values in rows.items()
-        for what, value in zip(
-            ("r of the mean", "r", "slope", "pull", "within"), np.mean(values, axis=0), strict=True
-        )
+        for what, value in zip(names, np.mean(values, axis=0), strict=True)
     }
+
+
+SCORES = ("r of the mean", "r", "slope", "pull", "within")
+
+
+def score(mean: torch.Tensor, found: torch.Tensor, error: torch.Tensor, truth: np.ndarray) -> list[float]:
+    """Return `SCORES`."""
+    along = found.numpy()
+    pull = (along - truth) / error.numpy()
+    return [
+        float(np.corrcoef(mean.numpy(), truth)[0, 1]),
+        float(np.corrcoef(along, truth)[0, 1]),
+        float((along * truth).sum() / (along**2).sum()),
+        float(np.sqrt((pull**2).mean())),
+        float((np.abs(pull) < 1).mean()),
+    ]
 
 
 if __name__ == "__main__":

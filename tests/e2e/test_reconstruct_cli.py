@@ -12,7 +12,8 @@ from astropy.table import Table
 import peculiar
 from peculiar.core import PRESETS
 
-ADDED = ["vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real", "v_los_scatter"]
+ADDED = ["vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real"]
+ADDED += ["v_los_scatter", "v_los_own", "v_los_own_error"]
 BOX = ("--box", 40, "--los", "z", "--redshift", 0.59, "--model", "iterative")
 
 

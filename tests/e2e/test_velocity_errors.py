@@ -10,7 +10,6 @@ from astropy.table import Table
 
 from peculiar.catalogues import to_sky
 from peculiar.core import PRESETS
-from peculiar.fields.objects import DISPERSION
 
 SURVEY = (
     "reconstruct", "--sky", "galaxies.fits", "--mask", "mask.fits", "--frame", "cmb", "--distances", "30,90",
@@ -86,11 +85,12 @@ def test_objects_where_the_survey_saw_nothing_are_flagged(run, galaxies, tmp_pat
     told = f"{unseen.sum()} of {len(kept)} objects lie where the survey saw nothing"
     assert f"{told}: values are extrapolated (column unseen)" in plain.stderr
     assert np.isfinite(np.asarray(kept["v_los"])).all()
-    np.testing.assert_array_equal(kept["VPEC"], kept["v_los"])
+    np.testing.assert_array_equal(kept["VPEC"], kept["v_los_own"])
     np.testing.assert_allclose(
         kept["zHD"], (1 + np.asarray(kept["z"])) / (1 + np.asarray(kept["VPEC"]) / 299792.458) - 1
     )
-    assert (np.asarray(kept["VPEC_ERR"]) >= DISPERSION).all()
+    np.testing.assert_array_equal(kept["VPEC_ERR"], kept["v_los_own_error"])
+    assert (np.asarray(kept["VPEC_ERR"]) > 20).all()
     none = run(*survey, "--out", "o.zarr", "--at-objects", "nan.fits", "--unseen", "nan", "--force")
     assert f"{told}: values are NaN" in none.stderr
     objects = Table.read(tmp_path / "nan.fits")

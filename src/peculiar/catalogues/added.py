@@ -28,10 +28,12 @@ COLUMNS = {
     "known_fraction": ("", "share of the velocity's variance that the survey knows, in linear theory"),
     "unseen": ("", "whether the survey saw nothing there: values are extrapolated"),
     "v_los_scatter": ("km / s", "error of v_los beside v_los_error: of the place on the sight line"),
+    "v_los_own": ("km / s", "the object's own velocity along the line of sight, with its motion in its halo"),
+    "v_los_own_error": ("km / s", "standard error of v_los_own, of all that is known of"),
     "v_los_total_error": ("km / s", "error of v_los, of the field, the place on the sight line and motions"),
     "z_cosmological": ("", "redshift without the peculiar velocity"),
     "VPEC": ("km / s", "peculiar velocity along the line of sight in the frame of the CMB, positive away"),
-    "VPEC_ERR": ("km / s", "error of VPEC, with that of the field and motions about it"),
+    "VPEC_ERR": ("km / s", "error of VPEC, of all that is known of"),
     "zHD": ("", "Hubble diagram redshift, (1 + zCMB) / (1 + VPEC / c) - 1"),
     "solutions": ("", "places that give exactly the observed redshift"),
     "missing": ("", "why there is no velocity, or none but extrapolated: outside, unseen, z < 0; else empty"),
@@ -45,8 +47,10 @@ COLUMNS = {
 
 OBJECT_COLUMNS = ("vx", "vy", "vz", "v_los", "delta", "x_real", "y_real", "z_real")
 """What every table of objects gets."""
-TOLD_COLUMNS = (*OBJECT_COLUMNS, "v_los_scatter")
-"""That, and what the reader adds."""
+READ_COLUMNS = ("v_los_scatter", "v_los_own", "v_los_own_error")
+"""What reading them along the lines of sight adds."""
+TOLD_COLUMNS = (*OBJECT_COLUMNS, *READ_COLUMNS)
+"""Both."""
 
 
 def object_columns(

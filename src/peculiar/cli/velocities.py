@@ -129,14 +129,16 @@ def query(
         announce(f"peculiar: total: {result.meanings()['v_los_total_error']}")
         error = "" if result.v_los_error is None else "    error"
         typer.echo(
-            f"    v_los{error}  scatter    total       vx       vy       vz    delta  z_cosmological  solutions"
+            f"    v_los{error}  scatter    total      own    error"
+            "       vx       vy       vz    delta  z_cosmological  solutions"
         )
         for row in range(len(result)):
             error = "" if result.v_los_error is None else f"{result.v_los_error[row]:9.1f}"
             vx, vy, vz = result.velocities[row]
             typer.echo(
                 f"{result.v_los[row]:9.1f}{error}{result.v_los_scatter[row]:9.1f}"
-                f"{result.v_los_total_error[row]:9.1f}{vx:9.1f}{vy:9.1f}{vz:9.1f}"
+                f"{result.v_los_total_error[row]:9.1f}{result.v_los_own[row]:9.1f}{result.v_los_own_error[row]:9.1f}"
+                f"{vx:9.1f}{vy:9.1f}{vz:9.1f}"
                 f"{result.delta[row]:9.3f}{result.z_cosmological[row]:16.6f}{result.solutions[row]:11d}"
             )
 

@@ -13,7 +13,15 @@ from peculiar.core import Catalogue, Cosmology, Field
 from peculiar.core.catalogue import SELECTION_FLOOR, Geometry
 from peculiar.core.readout import readout
 from peculiar.fields.profiles import profiles
-from peculiar.fields.sight import LOWEST_DENSITY, MAX_SPEED, BoxSight, Sight, SkySight, speeds
+from peculiar.fields.sight import (
+    LOWEST_DENSITY,
+    MAX_SPEED,
+    BoxSight,
+    Sight,
+    SkySight,
+    places_of,
+    speeds,
+)
 
 ERROR, LOCAL_ERROR = "velocity_error", "local_error"
 """Fields of the standard error of a velocity component, and of that part of it that unseen matter has no share in."""
@@ -31,12 +39,13 @@ DENSITIES = (0.25, 12.0)
 _POINTS_AT_ONCE = 200_000  # bounds the temporaries to some 30 MB
 
 
-Reader = Callable[
-    [Float[np.ndarray, "n place 2"], Float[np.ndarray, "n 2"]],
-    tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+ReadArrays = tuple[
+    Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]
 ]
-"""From `profiles`, the error of the fields and the size of cells to velocities of objects' hosts along the sight lines,
-and what their errors are beside those of the fields [km/s]; see `peculiar.models.reader`."""
+"""Velocities of objects' hosts along the sight lines, what their errors are beside those of the fields, the objects'
+own velocities and their errors [km/s]."""
+Reader = Callable[[Float[np.ndarray, "n place 2"], Float[np.ndarray, "n 2"]], ReadArrays]
+"""From `profiles`, the error of the fields and the size of cells; see `peculiar.models.reader`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,10 @@ class ObjectValues:
     v_los_scatter : (n,) [km/s]
         Its error beside that of the fields: its standard deviation over the object's possible places, or what a
         reader knows of its own errors (all of them, where the fields tell none).
+    v_los_own : (n,) [km/s]
+        With what the redshift itself says of the object's own motion.
+    v_los_own_error : (n,) [km/s]
+        All of its standard error.
     delta : (n,)
         Overdensity.
     positions_real : (n, 3) [Mpc/h]
@@ -68,6 +81,8 @@ class ObjectValues:
     velocities: Float[np.ndarray, "n 3"]
     v_los: Float[np.ndarray, " n"]
     v_los_scatter: Float[np.ndarray, " n"]
+    v_los_own: Float[np.ndarray, " n"]
+    v_los_own_error: Float[np.ndarray, " n"]
     delta: Float[np.ndarray, " n"]
     positions_real: Float[np.ndarray, "n 3"]
     solutions: Int[np.ndarray, " n"]
@@ -180,14 +195,21 @@ def sight_of(geometry: Geometry, observed: Float[np.ndarray, "n 3"], *, cosmolog
 
 
 def at_places(
-    fields: Mapping[str, Field], positions: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
+    fields: Mapping[str, Field],
+    positions: Float[np.ndarray, "n 3"],
+    directions: Float[np.ndarray, "n 3"],
+    *,
+    sigma: float = DISPERSION,
 ) -> ObjectValues:
-    """Read fields at objects in real space, which lie in the box; `directions` as in `Sight`."""
+    """Read fields at objects in real space, which lie in the box; `directions` as in `Sight`.
+
+    Their own velocities are those of the fields, with the error `sigma` [km/s] of motions about them.
+    """
     together = _stacked(fields)
     values = together.at(positions)
     along = (values[:, :3] * directions).sum(axis=1)
-    ones = np.ones(len(positions), dtype=np.int64)
-    return _object_values(together.names, values, along, np.zeros(len(positions)), positions, ones)
+    found = _object_values(together.names, values, along, np.zeros(len(positions)), positions)
+    return replace(found, v_los_own_error=np.hypot(found.v_los_own_error, sigma))
 
 
 def mean_along_sight(
@@ -200,8 +222,10 @@ def mean_along_sight(
     r^2 (1 + delta(r)) exp(-(v_needed(r) - v(r))^2 / 2 s(r)^2) / s(r): v is the field's velocity along the line of
     sight, v_needed that of an object at r which is seen where it is, and r^2 stands where lines of sight diverge.
     s = sigma (1 + delta(r))^(1/2), with 1 + delta within 0.25 and 12: members of groups and clusters move most. The
-    real-space position is the mean of r. (To invert the map picks one of the places: on simulated halos its
-    velocities err by a tenth more.) Places outside a box that is not periodic do not count.
+    real-space position is the mean of r, and an object's own velocity that of v_needed, without r^2 and with the
+    values of the faces beyond these: what a survey selects and ends at is no motion. (To invert the map picks one of
+    the places: on simulated halos its velocities err by a tenth more.) Places outside a box that is not periodic do
+    not count.
 
     Parameters
     ----------
@@ -212,7 +236,7 @@ def mean_along_sight(
     sigma : float [km/s]
         Width of the Gaussian at the mean density.
     reader : callable, optional
-        Takes the place of the mean's velocities along the lines of sight, and of their scatter.
+        Takes the place of the mean's velocities along the lines of sight, of their errors, and of the positions.
     """
     together = _stacked(fields)
     box = together.box
@@ -220,7 +244,7 @@ def mean_along_sight(
     at_once = max(1, _POINTS_AT_ONCE // len(velocities))
     n = len(sight.directions)
     values, positions = np.empty((n, len(together.names))), np.empty((n, 3))
-    along, scatter, solutions = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
+    along, own, solutions = np.empty((2, n)), np.empty((2, n)), np.empty(n, dtype=np.int64)
     for start in range(0, n, at_once):
         rows = slice(start, start + at_once)
         places = sight.places(rows, velocities)
@@ -233,37 +257,57 @@ def mean_along_sight(
         # Log, and from its peak: with a small sigma no place of the mesh may be within several sigma.
         density = np.maximum(1 + there[..., 3], LOWEST_DENSITY)
         growth = density.clip(*DENSITIES)
-        log_weight = places.log_volume + np.log(density / np.sqrt(growth))
-        log_weight -= missing**2 / (2 * sigma**2 * growth)
+        log_weight = np.log(density / np.sqrt(growth)) - missing**2 / (2 * sigma**2 * growth)
+        log_weight[~possible] = -np.inf
+        own[:, rows] = _mean_and_scatter(np.where(possible, places.needed, 0.0), _normalised(log_weight))
         if not box.periodic:
             inside = box.contains(points).reshape(possible.shape)
             inside[:, len(velocities) // 2] = True  # where it is seen; rounding may put it past a face
             log_weight[~inside] = -np.inf
-        weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
+        weight = _normalised(log_weight + np.where(possible, places.log_volume, 0.0))
         values[rows] = np.einsum("nm,nmc->nc", weight, there)
-        along[rows] = (weight * radial).sum(axis=1)
-        scatter[rows] = np.sqrt((weight * (radial - along[rows, None]) ** 2).sum(axis=1))
+        along[:, rows] = _mean_and_scatter(radial, weight)
         seen = places.points[
             :, len(velocities) // 2
         ]  # from where, the coordinates across the sight stay to the digit
         positions[rows] = seen + np.einsum("nm,nmc->nc", weight, places.points - seen[:, None])
         crossings = ((missing[:, 1:] > 0) != (missing[:, :-1] > 0)) & possible[:, 1:]
         solutions[rows] = crossings.sum(axis=1)
-    found = _object_values(together.names, values, along, scatter, box.wrap(positions), solutions)
+    found = _object_values(together.names, values, along[0], along[1], box.wrap(positions))
+    own_error = np.hypot(own[1], found.v_los_own_error)
+    found = replace(found, v_los_own=own[0], v_los_own_error=own_error, solutions=solutions)
     return found if reader is None else _read(found, fields, sight, reader)
 
 
+def _normalised(log_weight: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
+    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+
+def _mean_and_scatter(
+    values: Float[np.ndarray, "n m"], weight: Float[np.ndarray, "n m"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    mean = (weight * values).sum(axis=1)
+    return mean, np.sqrt((weight * (values - mean[:, None]) ** 2).sum(axis=1))
+
+
 def _read(mean: ObjectValues, fields: Mapping[str, Field], sight: Sight, reader: Reader) -> ObjectValues:
-    """Return values whose velocities along the lines of sight are those that a reader finds."""
-    n = len(mean.v_los)
+    """Return values whose velocities along the lines of sight are those that a reader finds, and places by these."""
+    n, box = len(mean.v_los), fields["velocity"].box
     error = np.full(n, np.nan) if mean.v_los_error is None else mean.v_los_error
-    cell = np.full(n, fields["velocity"].box.cell_size)
-    along, scatter = reader(
-        profiles(fields["velocity"], fields["density"], sight), np.column_stack([error, cell])
-    )
+    told = np.column_stack([error, np.full(n, box.cell_size)])
+    along, scatter, own, own_error = reader(profiles(fields["velocity"], fields["density"], sight), told)
     velocities = mean.velocities + (along - mean.v_los)[:, None] * sight.directions
-    return replace(mean, velocities=velocities, v_los=along, v_los_scatter=scatter)
+    places = box.wrap(places_of(sight, own))
+    return replace(
+        mean,
+        velocities=velocities,
+        v_los=along,
+        v_los_scatter=scatter,
+        v_los_own=own,
+        v_los_own_error=own_error,
+        positions_real=np.where(box.contains(places)[:, None], places, mean.positions_real),
+    )
 
 
 def unseen_places(completeness: Field, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
@@ -285,8 +329,19 @@ def _object_values(
     along: Float[np.ndarray, " n"],
     scatter: Float[np.ndarray, " n"],
     positions: Float[np.ndarray, "n 3"],
-    solutions: Int[np.ndarray, " n"],
 ) -> ObjectValues:
+    """Return values of objects whose own velocity is that of the fields, at one place each."""
     told = dict(zip(names, values.T, strict=True))
-    found = ObjectValues(values[:, :3], along, scatter, told["density"], positions, solutions)
-    return replace(found, v_los_error=told.get("velocity_error"), known_fraction=told.get("known_fraction"))
+    error = told.get("velocity_error")
+    return ObjectValues(
+        values[:, :3],
+        along,
+        scatter,
+        along,
+        np.zeros(len(along)) if error is None else error,
+        told["density"],
+        positions,
+        np.ones(len(along), dtype=np.int64),
+        v_los_error=error,
+        known_fraction=told.get("known_fraction"),
+    )

@@ -111,6 +111,30 @@ class SkySight:
         return Places(points, needed, _log_volume(distances))
 
 
+def places_of(sight: Sight, velocities: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """Return where objects of given velocities along the line of sight [km/s] are, to be seen where they are [Mpc/h].
+
+    Interpolated between places 100 km/s apart, up to 4000 km/s away.
+    """
+    offsets = np.linspace(-4000.0, 4000.0, 81)
+    found = np.empty((len(velocities), 3))
+    at_once = max(1, _POINTS_AT_ONCE // len(offsets))
+    for start in range(0, len(velocities), at_once):
+        rows = slice(start, start + at_once)
+        places = sight.places(rows, offsets)
+        wanted = velocities[rows, None]
+        after = (
+            (places.needed > wanted).sum(axis=1).clip(1, len(offsets) - 1)[:, None]
+        )  # needed falls outwards
+        last, following = (np.take_along_axis(places.needed, after - back, axis=1) for back in (1, 0))
+        share = ((wanted - last) / (following - last)).clip(0, 1)[..., None]
+        last, following = (
+            np.take_along_axis(places.points, (after - back)[..., None], axis=1) for back in (1, 0)
+        )
+        found[rows] = (last + share * (following - last))[:, 0]
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class SightLines:
     """Places along the lines of sight of n objects, m each, and the field there.

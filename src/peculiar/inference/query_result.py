@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
-from peculiar.catalogues.added import object_columns
+from peculiar.catalogues.added import READ_COLUMNS, object_columns
 from peculiar.core import InputError, InputWarning
-from peculiar.fields.objects import DISPERSION, TOLD, ObjectValues
+from peculiar.fields.objects import TOLD, ObjectValues
 
 Unseen = Literal["nan", "keep"]
 """What becomes of values where a survey saw nothing: none, or what the field extrapolates."""
@@ -33,12 +33,14 @@ VPEC_COLUMNS = ("VPEC", "VPEC_ERR", "zHD")
 class QueryResult(ObjectValues):
     """What the field says about each object: `ObjectValues`, and what follows; NaN where there is a `missing` reason.
 
-    Velocities are those of matter about the object, in celestial axes and the frame of the microwave background.
+    Velocities are those of matter about the object, but for its own, in celestial axes and the frame of the microwave
+    background.
 
     Attributes
     ----------
     z_cosmological : (n,)
-        Redshift without the peculiar velocity: (1 + z_cmb) / (1 + v_los / c) - 1, z itself for places in real space.
+        Redshift without the peculiar velocity: (1 + z_cmb) / (1 + v_los_own / c) - 1, z itself for places in real
+        space.
     missing : (n,) text
         Why there is no velocity, a key of `peculiar.inference.query_result.NO_VELOCITY`; "" where there is one.
     sigma : float [km/s]
@@ -73,7 +75,7 @@ class QueryResult(ObjectValues):
             *(self.solutions, self.missing),
         )
         columns = value_columns(self) | dict(zip(OWN_COLUMNS, own, strict=True))
-        return columns | vpec_columns(self, self.z_cosmological, sigma=self.sigma) if vpec else columns
+        return columns | vpec_columns(self, self.z_cosmological) if vpec else columns
 
     def records(self, *, vpec: bool = False) -> list[dict[str, float | int | str | None]]:
         """Return one mapping per object, as JSON holds it: None where there is no value."""
@@ -92,26 +94,16 @@ class QueryResult(ObjectValues):
 def value_columns(values: ObjectValues) -> dict[str, Float[np.ndarray, " n"]]:
     """Return `TOLD_COLUMNS` of objects, and of `FIELD_COLUMNS` those that the field tells."""
     columns = object_columns(values.velocities, values.v_los, values.delta, values.positions_real)
-    columns["v_los_scatter"] = values.v_los_scatter
+    columns |= {name: getattr(values, name) for name in READ_COLUMNS}
     told = zip(FIELD_COLUMNS.values(), (values.v_los_error, values.known_fraction), strict=True)
     return columns | {name: found for name, found in told if found is not None}
 
 
 def vpec_columns(
-    values: ObjectValues, z_cosmological: Float[np.ndarray, " n"], *, sigma: float = DISPERSION
+    values: ObjectValues, z_cosmological: Float[np.ndarray, " n"]
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return `VPEC_COLUMNS` of objects.
-
-    VPEC is `v_los`, zHD the redshift without it, and VPEC_ERR the `total_error`.
-
-    Parameters
-    ----------
-    values : ObjectValues
-    z_cosmological : (n,)
-    sigma : float [km/s]
-    """
-    error = total_error(values, sigma=sigma)
-    return dict(zip(VPEC_COLUMNS, (values.v_los, error, z_cosmological), strict=True))
+    """Return `VPEC_COLUMNS` of objects: their own velocity and its error, and the redshift without it, (n,)."""
+    return dict(zip(VPEC_COLUMNS, (values.v_los_own, values.v_los_own_error, z_cosmological), strict=True))
 
 
 def total_error(values: ObjectValues, *, sigma: float) -> Float[np.ndarray, " n"]:
@@ -125,8 +117,10 @@ def total_error(values: ObjectValues, *, sigma: float) -> Float[np.ndarray, " n"
 
 
 def warn_no_error() -> None:
-    """Warn that VPEC_ERR lacks the error of a field."""
-    problem = "the field has no velocity_error, so that VPEC_ERR is of places and motions alone: reconstruct"
+    """Warn that VPEC_ERR does not know where a field errs."""
+    problem = (
+        "the field has no velocity_error: VPEC_ERR is alike where the survey saw much and little; reconstruct"
+    )
     warnings.warn(
         InputWarning(f"{problem} with errors=True", command=f"{problem} with --errors"), stacklevel=3
     )

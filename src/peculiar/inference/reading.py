@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.fields.objects import Reader
+from peculiar.fields.objects import ReadArrays, Reader
 from peculiar.inference.model_card import ReaderCard, find_model, load_model, read_card
 
 READER = "reader"
@@ -32,17 +32,15 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
         return None
     network = _network()
 
-    def read(
-        profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 2"]
-    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        along, scatter = np.empty(len(told)), np.empty(len(told))
+    def read(profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 2"]) -> ReadArrays:
+        found = np.empty((4, len(told)))
         for start in range(0, len(told), _OBJECTS_AT_ONCE):
             rows = slice(start, start + _OBJECTS_AT_ONCE)
             with torch.inference_mode():
                 some = (torch.from_numpy(np.asarray(one[rows], dtype=np.float32)) for one in (profile, told))
-                found, variance = network(*some)
-            along[rows], scatter[rows] = found.numpy(), variance.sqrt().numpy()
-        return along, scatter
+                host, rest, own, variance = network(*some)
+            found[:, rows] = torch.stack([host, rest.sqrt(), own, variance.sqrt()]).numpy()
+        return found[0], found[1], found[2], found[3]
 
     return read
 

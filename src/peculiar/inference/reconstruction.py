@@ -252,13 +252,13 @@ class Reconstruction(Mapping[str, Field]):
         if space == "real":
             distance = cosmology.comoving_distance(redshift[inside])
             places = np.asarray(observer) + distance[:, None] * sight[inside]
-            found = at_places(self, places, sight[inside]).among(inside)
+            found = at_places(self, places, sight[inside], sigma=sigma).among(inside)
             cosmological = np.where(inside, redshift, np.nan)
         else:
             along = SkySight(observer, sight[inside], redshift[inside], cosmology)
             reader = self.reader if sigma == DISPERSION else None  # it knows no other redshift errors
             found = mean_along_sight(self, along, sigma=sigma, reader=reader).among(inside)
-            cosmological = (1 + redshift) / (1 + found.v_los / SPEED_OF_LIGHT) - 1
+            cosmological = (1 + redshift) / (1 + found.v_los_own / SPEED_OF_LIGHT) - 1
         return QueryResult(**vars(found), z_cosmological=cosmological, missing=missing, sigma=sigma)
 
     def missing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,19 +53,39 @@ class ReaderConfig:
             raise InputError(f"reader.width must be at least 1, got {self.width}")
 
 
+class Read(NamedTuple):
+    """What is read of n objects along their lines of sight.
+
+    Parameters
+    ----------
+    host : (n,) [km/s]
+        Velocity of the halos that they live in.
+    rest : (n,) [km^2/s^2]
+        Its variance that is no error of the fields.
+    own : (n,) [km/s]
+        Their own velocity, which moves them to where they are seen.
+    own_variance : (n,) [km^2/s^2]
+        All of its variance.
+    """
+
+    host: Float[torch.Tensor, " n"]
+    rest: Float[torch.Tensor, " n"]
+    own: Float[torch.Tensor, " n"]
+    own_variance: Float[torch.Tensor, " n"]
+
+
 @register("reader", ReaderConfig)
 class SightReader(nn.Module):
-    """Velocity and density along lines of sight to the velocity of the hosts of the objects seen there, and its error.
+    """Velocity and density along lines of sight to the velocities of the objects seen there, and their errors.
 
-    It corrects the mean over the possible places (`peculiar.fields.objects.mean_along_sight`). Seen the other way round
-    a line gives the same velocity with the other sign.
+    It corrects the means over the possible places (`peculiar.fields.objects.mean_along_sight`). Seen the other way
+    round a line gives the same velocities with the other sign.
 
     Examples
     --------
     >>> network = SightReader(ReaderConfig(places=3, width=4))
-    >>> along, variance = network(torch.zeros(5, 3, 2), torch.full((5, 2), 2.0))
-    >>> along.shape, variance.shape
-    (torch.Size([5]), torch.Size([5]))
+    >>> network(torch.zeros(5, 3, 2), torch.full((5, 2), 2.0)).own.shape
+    torch.Size([5])
     """
 
     needed: torch.Tensor
@@ -75,32 +96,31 @@ class SightReader(nn.Module):
         # By NumPy: on the meta device, where networks are checked, torch's own imports its compiler for a second.
         needed = torch.tensor(np.linspace(config.reach, -config.reach, config.places), dtype=torch.float32)
         self.register_buffer("needed", needed, persistent=False)
-        last = nn.Linear(config.width, 2)
+        last = nn.Linear(config.width, 4)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
-            nn.Linear(2 * config.places + 5, config.width),
+            nn.Linear(2 * config.places + 7, config.width),
             nn.SiLU(),
             nn.Linear(config.width, config.width),
             nn.SiLU(),
             last,
         )
 
-    def mean(
-        self, profile: Float[torch.Tensor, "n place 2"]
-    ) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, " n"]]:
-        """Return the mean velocity over the possible places, and its scatter [km/s]."""
+    def mean(self, profile: Float[torch.Tensor, "n place 2"]) -> Read:
+        """Return the means over the possible places, and their variances there."""
         speed, log_density = profile.unbind(dim=2)
         growth = log_density.exp().clamp(*DENSITIES)
         missing = (self.needed - speed).square() / (2 * DISPERSION**2 * growth)
         weight = (log_density - 0.5 * growth.log() - missing).softmax(dim=1)
-        mean = (weight * speed).sum(dim=1)
-        return mean, (weight * (speed - mean[:, None]).square()).sum(dim=1).sqrt()
+        found = []
+        for velocity in (speed, self.needed.expand_as(speed)):
+            mean = (weight * velocity).sum(dim=1)
+            found += [mean, (weight * (velocity - mean[:, None]).square()).sum(dim=1)]
+        return Read(*found)
 
-    def forward(
-        self, profile: Float[torch.Tensor, "n place 2"], told: Float[torch.Tensor, "n 2"]
-    ) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, " n"]]:
-        """Return the velocity along the line of sight [km/s], and the variance that is no error of the fields.
+    def forward(self, profile: Float[torch.Tensor, "n place 2"], told: Float[torch.Tensor, "n 2"]) -> Read:
+        """Return the velocities along the lines of sight, and their variances.
 
         Parameters
         ----------
@@ -110,18 +130,19 @@ class SightReader(nn.Module):
             Error of the fields [km/s], NaN where they tell none, and the size of the cells [Mpc/h].
         """
         error, cell = told.unbind(dim=1)
-        mean, scatter = self.mean(profile)
-        known = torch.isfinite(error).to(mean)
+        start = self.mean(profile)
+        known = torch.isfinite(error).to(start.host)
         of_fields = torch.where(known > 0, error, _SCATTER).clamp(min=1)
-        even = torch.stack(
-            [(scatter.clamp(min=1) / _SCATTER).log(), (of_fields / _SCATTER).log(), known, cell.log()], dim=1
-        )
+        spread = [(one.clamp(min=1) / _SCATTER**2).log() / 2 for one in (start.rest, start.own_variance)]
+        even = torch.stack([*spread, (of_fields / _SCATTER).log(), known, cell.log()], dim=1)
         speed, log_density = profile.unbind(dim=2)
-        here = self.layers(
-            torch.cat([torch.cat([speed, mean[:, None]], dim=1) / _SPEED, log_density, even], dim=1)
-        )
-        back = torch.cat([speed.flip(1), mean[:, None]], dim=1) / -_SPEED
+        means = torch.stack([start.host, start.own], dim=1)
+        here = self.layers(torch.cat([torch.cat([speed, means], dim=1) / _SPEED, log_density, even], dim=1))
+        back = torch.cat([speed.flip(1), means], dim=1) / -_SPEED
         there = self.layers(torch.cat([back, log_density.flip(1), even], dim=1))
-        along = mean + _SPEED * (here[:, 0] - there[:, 0]) / 2
-        log_variance = ((here[:, 1] + there[:, 1]) / 2).clamp(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
-        return along, _SCATTER**2 * log_variance.exp()
+        odd = _SPEED * (here[:, ::2] - there[:, ::2]) / 2
+        log_variance = ((here[:, 1::2] + there[:, 1::2]) / 2).clamp(
+            -_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE
+        )
+        rest, own_variance = (_SCATTER**2 * log_variance.exp()).unbind(dim=1)
+        return Read(start.host + odd[:, 0], rest, start.own + odd[:, 1], own_variance)

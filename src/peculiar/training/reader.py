@@ -20,11 +20,12 @@ _ERRORS_UNTOLD = 0.5  # of the objects whose fields tell errors
 
 @dataclass(frozen=True, eq=False)
 class ObjectSample:
-    """What a reader sees of n objects (`SightReader.forward`), and their hosts' velocities along the sight lines."""
+    """What a reader sees of n objects (`SightReader.forward`), and velocities of their hosts and their own."""
 
     profile: Float[np.ndarray, "n place 2"]
     told: Float[np.ndarray, "n 2"]
     host: Float[np.ndarray, " n"]
+    own: Float[np.ndarray, " n"]
 
 
 def fit_reader(
@@ -36,7 +37,7 @@ def fit_reader(
     seed: int = 0,
     announce: Callable[[str], None] = print,
 ) -> SightReader:
-    """Train a reader by the Gaussian likelihood of the hosts' velocities; each sample counts alike.
+    """Train a reader by the Gaussian likelihoods of hosts' and objects' own velocities; each sample counts alike.
 
     Parameters
     ----------
@@ -63,9 +64,9 @@ def fit_reader(
     falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
     sizes = np.array([len(one.host) for one in samples])
     starts = np.cumsum(sizes) - sizes
-    profile, told, host = (
+    profile, told, host, own = (
         torch.from_numpy(np.concatenate([getattr(one, name) for one in samples]).astype(np.float32))
-        for name in ("profile", "told", "host")
+        for name in ("profile", "told", "host", "own")
     )
     total = 0.0
     for step in range(steps):
@@ -73,10 +74,9 @@ def fit_reader(
         rows = torch.from_numpy(starts[of] + (random.random(batch) * sizes[of]).astype(int))
         seen = told[rows].clone()
         seen[torch.from_numpy(random.random(batch) < _ERRORS_UNTOLD), 0] = torch.nan
-        along, rest = network(profile[rows], seen)
-        variance = rest + seen[:, 0].nan_to_num(0.0).square()
-        square = (along - host[rows]).square()
-        loss = (0.5 * (square / variance + variance.log()) + SQUARES * square / _SPREAD**2).mean()
+        read = network(profile[rows], seen)
+        loss = _loss(read.host - host[rows], read.rest + seen[:, 0].nan_to_num(0.0).square())
+        loss = loss + _loss(read.own - own[rows], read.own_variance)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -86,3 +86,8 @@ def fit_reader(
             announce(f"reader: step {step + 1} of {steps}, loss {total / 2000:.4f}")
             total = 0.0
     return network.eval()
+
+
+def _loss(error: Float[torch.Tensor, " n"], variance: Float[torch.Tensor, " n"]) -> torch.Tensor:
+    square = error.square()
+    return (0.5 * (square / variance + variance.log()) + SQUARES * square / _SPREAD**2).mean()

@@ -64,8 +64,10 @@ class Variant(Frozen):
         return value if isinstance(value, tuple) else (value, value)
 
 
-def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
-    """Draw a variant's catalogue, with the velocities of the halos that its objects live in.
+def observe(
+    box: SimulatedBox, variant: Variant, *, seed: int, velocities: Literal["host", "own"] = "host"
+) -> Catalogue:
+    """Draw a variant's catalogue.
 
     A radial observer stands at random, at most one box side outside. Of a range of densities those count that the box
     holds.
@@ -76,6 +78,8 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
     variant : Variant
     seed : int
         Of all that is drawn, mixed with the box's own.
+    velocities : {"host", "own"}
+        That the objects have: those of the halos that they live in, or their own.
     """
     random = np.random.default_rng([box.seed, seed])
     observer: tuple[float, float, float] | None = None
@@ -93,7 +97,9 @@ def observe(box: SimulatedBox, variant: Variant, *, seed: int) -> Catalogue:
     galaxies = box.galaxies(high if variant.thinned else density, satellite_fraction=satellites, seed=seed)
     catalogue = box.observed(
         galaxies, line_of_sight=variant.line_of_sight, observer=observer, space=variant.space
-    ).replace(velocities=box.halos.velocities[galaxies.host])
+    )
+    if velocities == "host":
+        catalogue = catalogue.replace(velocities=box.halos.velocities[galaxies.host])
     if variant.thinned:
         catalogue = chosen(catalogue, drawn.random(len(catalogue)) < density / high)
     if not variant.ranked:

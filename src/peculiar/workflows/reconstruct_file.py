@@ -270,7 +270,7 @@ def reconstruct_file(
                     added["unseen"] = values.unseen
                 if made is not None and vpec:
                     added |= vpec_columns(
-                        values, (1 + made.redshifts) / (1 + values.v_los / SPEED_OF_LIGHT) - 1
+                        values, (1 + made.redshifts) / (1 + values.v_los_own / SPEED_OF_LIGHT) - 1
                     )
                 temporary = stack.enter_context(atomic_output(objects, overwrite=force))
                 write_rows(temporary, rows, added, kind=table_format(objects), provenance=made_by)

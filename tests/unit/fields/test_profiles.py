@@ -39,19 +39,32 @@ def test_profiles_are_the_fields_at_places_along_the_sight_lines():
         )
 
 
-def test_a_reader_changes_the_velocity_along_the_sight_line_alone():
+def test_a_reader_changes_velocities_along_the_sight_line_and_places():
     fields, lines = made(), sight()
+    own = np.linspace(-900, 900, 40)
 
     def reader(profile, told):
         assert profile.shape == (40, len(OFFSETS), 2)
         assert np.isnan(told[:, 0]).all()  # the fields tell no error
         assert (told[:, 1] == 2.0).all()
-        return 10.0 * np.arange(40), np.full(40, 50.0)
+        return 10.0 * np.arange(40), np.full(40, 50.0), own, np.full(40, 150.0)
 
     plain, found = mean_along_sight(fields, lines), mean_along_sight(fields, lines, reader=reader)
     np.testing.assert_array_equal(found.v_los, 10.0 * np.arange(40))
     moved = (found.v_los - plain.v_los)[:, None] * lines.directions
     np.testing.assert_allclose(found.velocities, plain.velocities + moved)
     np.testing.assert_allclose((found.velocities * lines.directions).sum(axis=1), found.v_los, atol=0.05)
-    np.testing.assert_array_equal(found.positions_real, plain.positions_real)
+    places = BOX.wrap(lines.observed - FACTOR * own[:, None] * lines.directions)
+    np.testing.assert_allclose(found.positions_real, places, atol=1e-6)
     assert (found.v_los_scatter == 50).all()
+    assert (found.v_los_own_error == 150).all()
+
+
+def test_the_mean_s_own_velocity_and_place_put_an_object_where_it_is_seen():
+    fields, lines = made(), sight()
+    found = mean_along_sight(fields, lines)
+    back = found.positions_real + FACTOR * found.v_los_own[:, None] * lines.directions
+    apart = back - lines.observed
+    np.testing.assert_allclose(apart - 64 * np.round(apart / 64), 0, atol=1e-6)
+    assert (found.v_los_own_error > found.v_los_scatter / 2).all()
+    assert 100 < np.median(found.v_los_own_error) < 700

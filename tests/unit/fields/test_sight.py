@@ -3,7 +3,16 @@ import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Field, InputError
-from peculiar.fields.sight import distance_modulus, in_box, places, read_along, sight_lines, velocity_needed
+from peculiar.fields.sight import (
+    SkySight,
+    distance_modulus,
+    in_box,
+    places,
+    places_of,
+    read_along,
+    sight_lines,
+    velocity_needed,
+)
 
 COSMOLOGY = PRESETS["xiao2024"]
 C = 299792.458
@@ -44,6 +53,15 @@ def test_redshifts_multiply():
     distance = np.array([[200.0]])
     z = (1 + COSMOLOGY.redshift_at(distance[0])) * (1 + 600 / C) - 1
     assert velocity_needed(z, distance, cosmology=COSMOLOGY)[0, 0] == pytest.approx(600, abs=1e-3)
+
+
+def test_objects_of_given_velocities_stand_where_their_redshifts_say():
+    sight = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, -1.0]])
+    cosmological, velocity = np.array([0.02, 0.3, 1.1]), np.array([310.0, -870.0, 2250.0])
+    observed = (1 + cosmological) * (1 + velocity / C) - 1
+    found = places_of(SkySight(OBSERVER, sight, observed, COSMOLOGY), velocity)
+    expected = np.asarray(OBSERVER) + COSMOLOGY.comoving_distance(cosmological)[:, None] * sight
+    np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 def test_places_are_as_close_as_half_a_cell_and_none_counts_behind_the_observer():

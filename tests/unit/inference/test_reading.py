@@ -44,6 +44,14 @@ def test_velocities_at_objects_are_those_of_the_reader(made):
     np.testing.assert_allclose(found.velocities[:, 2], found.v_los, rtol=1e-6)
 
 
+def test_an_object_of_its_own_velocity_is_seen_where_it_is(made):
+    found = made.at_objects()
+    assert np.std(found.v_los_own - found.v_los) > 10
+    moved = found.v_los_own * COSMOLOGY.redshift_space_factor(made.catalogue.redshift)
+    back = found.positions_real + np.outer(moved, [0, 0, 1]) - made.catalogue.positions
+    np.testing.assert_allclose(back - 96.0 * np.round(back / 96.0), 0, atol=1e-3)
+
+
 def test_fields_that_it_did_not_learn_are_read_by_the_mean(made):
     for other in (
         replace(made, model="of my own"),
@@ -62,11 +70,12 @@ def test_the_order_of_objects_does_not_matter():
     profile = random.normal(size=(60_000, len(OFFSETS), 2)).astype(np.float32)
     profile *= np.array([300.0, 1.0], dtype=np.float32)
     told = np.full((60_000, 2), [100.0, 2.5])
-    along, scatter = reader(profile, told)
+    found = reader(profile, told)
     order = random.permutation(60_000)
     other = reader(profile[order], told[order])
-    np.testing.assert_allclose(other[0], along[order], atol=0.1)
-    np.testing.assert_allclose(other[1], scatter[order], rtol=1e-3)
+    for velocity in (0, 2):
+        np.testing.assert_allclose(other[velocity], found[velocity][order], atol=0.1)
+        np.testing.assert_allclose(other[velocity + 1], found[velocity + 1][order], rtol=1e-3)
 
 
 def test_a_reader_is_not_evaluated_by_itself(tmp_path):

@@ -51,7 +51,8 @@ def test_a_uniform_flow_has_its_part_along_the_line_of_sight_everywhere():
     np.testing.assert_allclose(result.v_los, expected, atol=0.01)
     np.testing.assert_allclose(result.velocities, [[300.0, -200.0, 100.0]] * 4, atol=0.01)
     np.testing.assert_allclose(result.delta, 0.5, atol=1e-6)
-    np.testing.assert_allclose(result.z_cosmological, 1.02 / (1 + expected / C) - 1, rtol=1e-6)
+    np.testing.assert_allclose(result.v_los_own, expected, atol=0.5)
+    np.testing.assert_allclose(result.z_cosmological, 1.02 / (1 + result.v_los_own / C) - 1, rtol=1e-9)
     assert (result.v_los_scatter < 0.01).all()
     assert (result.solutions == 1).all()
     # r^2 draws the mean place away by 2 sigma^2 / r.
@@ -278,7 +279,7 @@ def test_supernovae_get_their_columns(tmp_path):
     assert answers["VPEC_in"].tolist() == [1.0, 2.0, 3.0]
     assert [answers[name].unit for name in ("VPEC", "VPEC_ERR")] == ["km / s", "km / s"]
     sight = directions(ra, dec)
-    np.testing.assert_allclose(answers["VPEC"][:2], (sight @ [300.0, -200.0, 100.0])[:2], atol=0.01)
+    np.testing.assert_allclose(answers["VPEC"][:2], (sight @ [300.0, -200.0, 100.0])[:2], atol=0.5)
     cmb = convert_redshift(np.array(z), sight, source="heliocentric")
     np.testing.assert_allclose(
         answers["zHD"][:2], ((1 + cmb) / (1 + np.asarray(answers["VPEC"]) / C) - 1)[:2], rtol=1e-9
@@ -325,7 +326,7 @@ def test_the_total_error_says_what_is_in_it_and_is_nan_where_nothing_was_seen(tm
         assert np.isnan(values).tolist() == [False, field is known, True]
     done = run(write(tmp_path / "f.zarr", sky), "--ra", 0, "--dec", 0, "--z", 0.01)
     assert "total: error of v_los, of the place on the sight line" in done.stderr
-    assert done.stdout.split()[:4] == ["v_los", "scatter", "total", "vx"]
+    assert done.stdout.split()[:4] == ["v_los", "scatter", "total", "own"]
 
 
 def comparison(path, *, velocity=(50.0, 0.0, 20.0), covariance=300.0):
