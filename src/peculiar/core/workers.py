@@ -18,6 +18,7 @@ from peculiar.core.errors import InputError, InputWarning
 from peculiar.core.extras import extra
 from peculiar.core.memory import free_memory, require_memory
 from peculiar.core.provenance import package_version
+from peculiar.core.schedulers import find_scheduler
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,7 +30,7 @@ Advance = Callable[[int], None]
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONNECT = 20.0  # s to find a scheduler
+CONNECT = 20.0  # s to be taken by a scheduler that was found
 _LOOPBACK = "127.0.0.1"
 _OF_WORKERS = "distributed.nanny.pre-spawn-environ"
 """Their threads share the memory of the process, which can be kept (`peculiar.core.memory.kept_memory`)."""
@@ -345,6 +346,7 @@ def _connected(address: str) -> Iterator[Client]:
     with extra("cluster"):
         from distributed import Client
     try:
+        find_scheduler(address)
         client = Client(address, timeout=CONNECT, set_as_default=False)
     except Exception as error:  # another server may answer anything
         raise InputError(

@@ -224,14 +224,27 @@ def test_a_task_that_kills_every_worker_is_named(scheduler):
         list(hands.each(deadly, {"seed 3": 3}, advance=lambda units: None))
 
 
-# Last: clients that found no scheduler may hold up the next one.
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "nowhere", "tcp://host:port", "nowhere.invalid:8786"]
+)
 def test_a_scheduler_that_is_not_there(address, monkeypatch):
-    monkeypatch.setattr("peculiar.core.workers.CONNECT", 0.5)
+    monkeypatch.setattr("peculiar.core.schedulers.FIND", 0.3)
+    monkeypatch.setattr("distributed.Client", None)  # it would wait
     with (
         pytest.raises(InputError, match="must be the address of a dask scheduler") as found,
         crew(address, tasks=1),
     ):
         pass
     assert address in str(found.value)
+
+
+# Last: clients that found no scheduler may hold up the next one.
+def test_a_scheduler_that_goes_before_it_takes_the_command(monkeypatch):
+    monkeypatch.setattr("peculiar.core.workers.find_scheduler", lambda address: None)
+    monkeypatch.setattr("peculiar.core.workers.CONNECT", 0.5)
+    with (
+        pytest.raises(InputError, match="must be the address of a dask scheduler"),
+        crew("tcp://127.0.0.1:9", tasks=1),
+    ):
+        pass
     assert dask.config.get("scheduler", None) is None  # else all that dask does later would fail
