@@ -183,14 +183,14 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
     # Of the side along each axis.
     spans = (positions.max(axis=0) - positions.min(axis=0)) / np.asarray(box.sides)
     span, narrow = float(spans.max()), int(spans.argmin())
-    farthest = float(np.abs(positions - np.asarray(box.origin)).max())
     reach = float((np.abs(positions - np.asarray(box.origin)) / np.asarray(box.sides)).max())
     extent = f"positions from {_show(positions.min(axis=0))} to {_show(positions.max(axis=0))}"
     if reach > 20 and span > 5:
-        guess = f"kpc/h (divide by 1000: {farthest / 1000:.4g})" if 100 < reach < 3000 else "other units"
+        rule = f"positions must be in comoving Mpc/h in a box of {box.extent}"
+        problem = f"{rule}, got {extent}, {reach:.3g} times as far"
+        guess = _far(np.ptp(positions, axis=0), box)
         raise InputError(
-            f"positions must be in comoving Mpc/h in a box of {box.extent}, got {extent}, "
-            f"{reach:.3g} times as far: they look like {guess}"
+            f"{problem}: {guess}", command=f"{problem}: {guess.replace('the box size', '--box')}"
         )
     if len(positions) >= 20 and span < 0.02:
         raise InputError(
@@ -208,6 +208,7 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             f"positions must lie in the box of {box.extent} with corner {_show(np.asarray(box.origin))}, got "
             f"{int(outside.sum())} of {len(positions)} objects outside (first: row {row} at {_show(positions[row])})"
         )
+        remedy = _swapped(np.ptp(positions, axis=0), box) or remedy
         options = remedy.replace("the box's size and origin", "--box and --origin")
         raise InputError(
             f"{problem}: {remedy}",
@@ -220,6 +221,32 @@ def refuse_wrong_units(positions: Float[np.ndarray, "n 3"], box: Box) -> None:
             f"of its side: is {axis} a redshift, or in other units than x, y and z?"
         )
     warn_unfilled_box(positions, box)
+
+
+def _swapped(widths: Float[np.ndarray, " 3"], box: Box) -> str:
+    """Return the sides of a box in an order that holds what it does not hold in its own, "" where there is none."""
+    sides = np.sort(box.sides)[np.argsort(np.argsort(widths))]  # the longest where positions span most
+    if box.is_cube or (widths <= box.sides).all() or (widths > sides * 1.001).any():
+        return ""
+    return f"the sides of the box look swapped: {','.join(f'{side:g}' for side in sides)} holds them"
+
+
+def _far(widths: Float[np.ndarray, " 3"], box: Box) -> str:
+    """Return what looks wrong with positions that reach far beyond a box."""
+    shares = widths / np.asarray(box.sides)
+    beyond = [axis for axis, share in zip("xyz", shares, strict=True) if share > 5]
+    if swapped := _swapped(widths, box):
+        return swapped
+    if len(beyond) < 3:
+        return (
+            f"only {' and '.join(beyond)} reach{'es' * (len(beyond) == 1)} so far: in other units than the others, "
+            "or a side of the box is wrong"
+        )
+    if not (0.1 < shares.max() / 1000 < 1.2):
+        return "they look like other units, or the box size is wrong"
+    if max(box.sides) < 5:
+        return f"the box size looks like Gpc/h (multiply by 1000: {1000 * max(box.sides):g})"
+    return f"they look like kpc/h (divide by 1000: {widths.max() / 1000:.4g} wide)"
 
 
 def _columns_of(

@@ -169,6 +169,29 @@ def test_positions_in_kpc(table):
         read_catalogue(table, box=BOX, redshift=0.59)
 
 
+@pytest.mark.parametrize(
+    ("stretched", "sides", "words"),
+    [
+        ((1, 1, 1), (0.1, 0.1, 0.1), r"the box size looks like Gpc/h \(multiply by 1000: 100\)"),
+        ((1000, 1, 1), (100.0, 100.0, 100.0), "only x reaches so far: in other units than the others"),
+        ((1, 1, 1), (100.0, 0.1, 100.0), "only y reaches so far: .* or a side of the box is wrong"),
+        ((1, 10, 0.02), (100.0, 2.0, 1000.0), "sides of the box look swapped: 100,1000,2 holds them"),
+        (
+            (2, 1, 1),
+            (100.0, 200.0, 100.0),
+            "objects outside .*: the sides of the box look swapped: 200,100,100 holds them",
+        ),
+        ((50, 50, 50), (100.0, 100.0, 100.0), "they look like other units, or the box size is wrong"),
+    ],
+)
+def test_what_is_wrong_with_far_positions_is_told_as_it_is(table, stretched, sides, words):
+    for name, factor in zip("xyz", stretched, strict=True):
+        table[name] *= factor
+    with pytest.raises(InputError, match=words) as found:
+        read_catalogue(table, box=Box(sides), redshift=0.59)
+    assert "kpc/h" not in str(found.value)
+
+
 def test_positions_in_units_of_the_box(table):
     for name in "xyz":
         table[name] /= 100
