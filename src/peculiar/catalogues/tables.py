@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import os.path
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peculiar.catalogues import fits
+from peculiar.catalogues.signatures import looks_like
 from peculiar.core import InputError, memory
 
 if TYPE_CHECKING:
@@ -193,11 +195,30 @@ def _whole_file(path: Path, kind: str) -> Iterator[None]:
     except (
         Exception
     ) as error:  # readers raise OSError, ValueError, TypeError, KeyError, IndexError, ArrowInvalid ...
+        if isinstance(error, OSError | ValueError | TypeError) and (other := _of_another_format(path, kind)):
+            raise InputError(other) from None
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"catalogue must be a whole {kind.removeprefix('ascii.').upper()} file, got {str(path)!r}, which cannot be "
             f"read ({type(error).__name__}: {reason}): it is truncated, damaged or of another format; copy it again"
         ) from error
+
+
+def _of_another_format(path: Path, kind: str) -> str:
+    """Return what to say of a file that is not what its name says, "" where it begins as such files do."""
+    name = {"parquet": "Parquet"}.get(kind, kind.removeprefix("ascii.").upper())
+    try:
+        looks, ending = looks_like(path)
+    except (OSError, EOFError, zlib.error):
+        return ""
+    rule = f"catalogue must be {name}, as its name says, got {str(path)!r}"
+    if ending and looks != name and (kind, looks) != ("ascii.csv", "text"):
+        return f"{rule}, which looks like {looks}: rename it to end in {ending}"
+    if looks and not ending:
+        return f"{rule}, which looks like {looks}: download the file itself"
+    if kind == "fits" and not looks:
+        return f"{rule}, which does not begin as one: copy it again, or rename it to what it is"
+    return ""
 
 
 def _no_rows(path: Path) -> InputError:

@@ -103,3 +103,32 @@ def test_no_rows_in_a_table_of_no_columns(tmp_path):
     Table({"x": [1.0]})[:0].write(tmp_path / "none.fits")
     with pytest.raises(InputError, match="at least one object"):
         read_table(tmp_path / "none.fits")
+
+
+@pytest.mark.parametrize("named", ["fits", "h5", "parquet", "ecsv", "csv", "fits.gz"])
+@pytest.mark.parametrize("made", ["fits", "h5", "parquet", "csv"])
+def test_a_file_of_another_format_is_told_what_it_looks_like(tmp_path, made, named):
+    table = Table({name: np.linspace(0, 1, 300) for name in "xyz"})
+    table.write(tmp_path / f"real.{made}", **({"path": "t"} if made == "h5" else {}))
+    other = (tmp_path / f"real.{made}").rename(tmp_path / f"other.{named}")
+    if made == named:
+        assert len(read_table(other)) == 300
+        return
+    looks = {"fits": "FITS", "h5": "HDF5", "parquet": "Parquet", "csv": "text"}[made]
+    words = rf"must be \w+, as its name says, got '{other}', which looks like {looks}.*: rename it to end in .{made}$"
+    with pytest.raises(InputError, match=words):
+        read_table(other)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html>\n<html>404</html>", "looks like a web page: download the file itself"),
+        (bytes(5000), "does not begin as one"),
+    ],
+)
+def test_what_is_no_table_at_all_is_told_without_advice_of_libraries(tmp_path, content, words):
+    (tmp_path / "a.fits").write_bytes(content)
+    with pytest.raises(InputError, match=words) as found:
+        read_table(tmp_path / "a.fits")
+    assert "ignore_missing_simple" not in str(found.value)
