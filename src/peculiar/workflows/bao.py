@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -149,6 +150,7 @@ def shifted_tables(
         "bias": round(shifts.bias, 6),
         "growth": cosmology.growth_rate(catalogue.redshift),
     }
+    _tell_unsaid(options, said)
     if survey is not None and made is not None:
         if options.bao is not None:
             moved_to = partial(_on_sky, survey=survey, cosmology=cosmology, said=said)
@@ -170,6 +172,18 @@ def shifted_tables(
         moved = shifts.randoms(points, options.bao_convention)
         table = _in_box(empty, moved, names=["x", "y", "z"], said=said | {"seed": 0})
         yield options.bao_randoms, table, [table]
+
+
+def _tell_unsaid(options: BaoOptions, said: Mapping[str, Any]) -> None:
+    """Tell what a CSV file has no place for: whoever fits its clustering needs it."""
+    unsaid = [path.name for path in options.outputs.values() if table_format(path) == "ascii.csv"]
+    if unsaid:
+        values = ", ".join(f"{name.upper()} = {value}" for name, value in said.items())
+        warnings.warn(
+            f"{' and '.join(unsaid)} {'has' if len(unsaid) == 1 else 'have'} no place for {values}: keep them, or "
+            "write FITS, HDF5, Parquet or ECSV",
+            stacklevel=2,
+        )
 
 
 def _survey_randoms(

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -103,6 +105,32 @@ def test_a_box_and_random_points_of_its_own(tmp_path, monkeypatch):
     )
     np.testing.assert_allclose(np.stack([moved[name] for name in "XYZ"], axis=1), shifts.data(), atol=1e-6)
     assert random.meta["SEED"] == 0
+
+
+@pytest.mark.parametrize("ending", ["fits", "h5", "parquet", "ecsv", "csv"])
+def test_smoothing_and_convention_are_kept_or_told(tmp_path, monkeypatch, ending):
+    monkeypatch.chdir(tmp_path)
+    points = np.random.default_rng(0).uniform(0, 200, (2000, 3))
+    Table(dict(zip("xyz", points.T, strict=True))).write("box.fits")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        peculiar.reconstruct_file(
+            "box.fits",
+            out="o.zarr",
+            options=peculiar.CatalogueOptions(box_size=200.0, redshift=0.5, line_of_sight="z"),
+            model="iterative",
+            cells=32,
+            shifted=peculiar.BaoOptions(
+                bao=f"d.{ending}", bao_randoms=f"r.{ending}", bao_convention="reciso"
+            ),
+        )
+    for name in ("d", "r"):
+        kept = {key.lower(): value for key, value in read_table(f"{name}.{ending}").meta.items()}
+        assert (kept.get("smooth"), kept.get("rectype")) == (
+            (None, None) if ending == "csv" else (15.0, "reciso")
+        )
+    words = "d.csv and r.csv have no place for SMOOTH = 15.0, RECTYPE = reciso, BIAS = "
+    assert any(str(one.message).startswith(words) for one in told) == (ending == "csv")
 
 
 def test_what_cannot_be_shifted_is_refused_before_the_work(tmp_path, monkeypatch):
