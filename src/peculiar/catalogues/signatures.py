@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
+UNKNOWN = "nothing that is known"
 _BYTES = 1024
 _PACKED = b"\x1f\x8b"
 _BEGINNINGS = {
@@ -17,25 +19,22 @@ _BEGINNINGS = {
 
 
 def looks_like(path: Path) -> tuple[str, str]:
-    """Return the name of a file's format and its ending; "" where it is none that is known, or a web page's ending.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    with path.open("rb") as file:
-        head = file.read(_BYTES)
-    if path.suffix.lower() == ".gz":
-        if not head.startswith(_PACKED):
-            name, ending = _of(head)
-            return f"{name} that is not packed" * bool(ending), ending
-        with gzip.open(path) as unpacked:
-            head = unpacked.read(_BYTES)
-    return _of(head)
+    """Return the name of a format and its ending: `UNKNOWN` and web pages have no ending, unreadable files neither."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_BYTES)
+        if path.suffix.lower() == ".gz":
+            if not head.startswith(_PACKED):
+                name, ending = _format_of(head)
+                return (f"{name} that is not packed", ending) if ending else (name, ending)
+            with gzip.open(path) as unpacked:
+                head = unpacked.read(_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return "", ""
+    return _format_of(head)
 
 
-def _of(head: bytes) -> tuple[str, str]:
+def _format_of(head: bytes) -> tuple[str, str]:
     for beginning, format_ in _BEGINNINGS.items():
         if head.startswith(beginning):
             return format_
@@ -44,4 +43,4 @@ def _of(head: bytes) -> tuple[str, str]:
     text = head.decode("utf-8", errors="ignore")
     if len(text.encode()) > len(head) - 4 and all(sign.isprintable() or sign.isspace() for sign in text):
         return "text", ".csv"
-    return "", ""
+    return UNKNOWN, ""

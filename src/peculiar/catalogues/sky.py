@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from peculiar.catalogues.signatures import looks_like
 from peculiar.core import Box, Cosmology, InputError
 from peculiar.core.memory import require_memory
 
@@ -125,6 +126,12 @@ def read_mask(path: str | Path, *, complete_above: float | None = None) -> SkyMa
     except InputError:
         raise
     except Exception as error:  # fits and healpy raise many kinds for files that are cut or no maps
+        looks, _ = looks_like(path)
+        if looks not in ("FITS", ""):
+            raise InputError(
+                f"mask must be a HEALPix map in a FITS file, got {str(path)!r}, which looks like {looks}: "
+                "write it with healpy.write_map"
+            ) from None
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"mask must be a whole HEALPix map in a FITS file, got {str(path)!r}, which cannot be read "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import os.path
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peculiar.catalogues import fits
-from peculiar.catalogues.signatures import looks_like
+from peculiar.catalogues.signatures import UNKNOWN, looks_like
 from peculiar.core import InputError, memory
 
 if TYPE_CHECKING:
@@ -207,17 +206,12 @@ def _whole_file(path: Path, kind: str) -> Iterator[None]:
 def _of_another_format(path: Path, kind: str) -> str:
     """Return what to say of a file that is not what its name says, "" where it begins as such files do."""
     name = {"parquet": "Parquet"}.get(kind, kind.removeprefix("ascii.").upper())
-    try:
-        looks, ending = looks_like(path)
-    except (OSError, EOFError, zlib.error):
-        return ""
-    rule = f"catalogue must be {name}, as its name says, got {str(path)!r}"
+    looks, ending = looks_like(path)
+    told = f"catalogue must be {name}, as its name says, got {str(path)!r}, which looks like {looks}"
     if ending and looks != name and (kind, looks) != ("ascii.csv", "text"):
-        return f"{rule}, which looks like {looks}: rename it to end in {ending}"
-    if looks and not ending:
-        return f"{rule}, which looks like {looks}: download the file itself"
-    if kind == "fits" and not looks:
-        return f"{rule}, which does not begin as one: copy it again, or rename it to what it is"
+        return f"{told}: rename it to end in {ending}"
+    if looks and not ending and (kind == "fits" or looks != UNKNOWN):
+        return f"{told}: download it again, or rename it to what it is"
     return ""
 
 

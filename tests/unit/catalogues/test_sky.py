@@ -121,6 +121,10 @@ def test_mask_files_that_cannot_be_read(tmp_path):
     fits.PrimaryHDU(np.ones((4, 4))).writeto(tmp_path / "image.fits")
     with pytest.raises(InputError, match="whole HEALPix map"):
         read_mask(tmp_path / "image.fits")
+    for content, looks in ((b"x,y\n1,2\n", "text"), (bytes(3000), "nothing that is known")):
+        (tmp_path / "other.fits").write_bytes(content)
+        with pytest.raises(InputError, match=f"other.fits', which looks like {looks}: write it with healpy"):
+            read_mask(tmp_path / "other.fits")
 
 
 @pytest.mark.parametrize("frame", ["ICRS", "FK5", "fk5", "Equatorial", "C"])

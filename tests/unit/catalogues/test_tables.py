@@ -123,8 +123,8 @@ def test_a_file_of_another_format_is_told_what_it_looks_like(tmp_path, made, nam
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"<!DOCTYPE html>\n<html>404</html>", "looks like a web page: download the file itself"),
-        (bytes(5000), "does not begin as one"),
+        (b"<!DOCTYPE html>\n<html>404</html>", "looks like a web page: download it again"),
+        (bytes(5000), "looks like nothing that is known: download it again"),
     ],
 )
 def test_what_is_no_table_at_all_is_told_without_advice_of_libraries(tmp_path, content, words):
