@@ -33,7 +33,15 @@ def _place(observer: str | None, cosmology: str | None) -> dict[str, Any]:
 
 def _external(text: str | None) -> Any:
     """Return three numbers, or the path that it is."""
-    return text if text is None or Path(text).exists() else numbers("--external", text, 3)
+    if text is None or Path(text).exists():
+        return text
+    if "," not in text:
+        from peculiar.core import InputError
+
+        raise InputError(
+            f"--external must be X,Y,Z in km/s, or a file that exists, got {text!r}: check the path"
+        )
+    return numbers("--external", text, 3)
 
 
 @app.command()

@@ -108,7 +108,9 @@ class Box:
     def side(self) -> float:
         """Side of a cube [Mpc/h]; an error where the three sides differ."""
         if isinstance(self.size, tuple):
-            raise InputError(f"box must be a cube here, got sides of {_times(self.size)} Mpc/h")
+            raise InputError(
+                f"box must be a cube here, got sides of {_times(self.size)} Mpc/h: give equal ones"
+            )
         return self.size
 
     @property
@@ -122,7 +124,9 @@ class Box:
     def mesh(self) -> int:
         """Cells along a side of a cube; an error where the box has no mesh, or the three sides differ."""
         if len(set(self.shape)) > 1:
-            raise InputError(f"box must be a cube here, got a mesh of {_times(self.shape)} cells")
+            raise InputError(
+                f"box must be a cube here, got a mesh of {_times(self.shape)} cells: give equal sides"
+            )
         return self.shape[0]
 
     @property

@@ -155,7 +155,8 @@ def count_galaxies(halos: Halos, members: Members, *, fraction: float, number: i
         problem = f"number must leave 1 to {len(halos)} centrals (one per halo), got {number} with {centrals}"
         raise InputError(
             f"{problem}: change number or fraction, or find smaller halos",
-            command=f"{problem}: change --number-density or --satellites, or simulate smaller halos",
+            command=f"{problem}: change --satellites, or make --number-density "
+            + (f"at most {len(halos) / centrals:.3g} of what it is" if centrals else "larger"),
         )
     if len(members) and int(members.host[-1]) >= len(halos):
         raise InputError(

@@ -140,9 +140,10 @@ def described_cone(facts: Mapping[str, Any]) -> str:
     redshifts = [epoch["redshift"] for epoch in facts["epochs"]]
     steps = facts["steps_between_epochs"]
     return (
-        f"a light cone of {len(redshifts)} epochs, z = {redshifts[0]:g} to {redshifts[-1]:g}, in {facts['copies']} "
-        f"copies of the box (the survey has {facts['volume_in_boxes']:.3g} times its volume); between epochs linear "
-        f"growth steps by up to {steps['growth']:.1%}, linear velocities by {steps['velocity']:.1%}"
+        f"a light cone of {len(redshifts)} epoch{'s' * (len(redshifts) > 1)}, z = {redshifts[0]:g} to "
+        f"{redshifts[-1]:g}, in {facts['copies']} copies of the box (the survey has {facts['volume_in_boxes']:.3g} "
+        f"times its volume); between epochs linear growth steps by up to {steps['growth']:.1%}, linear velocities by "
+        f"{steps['velocity']:.1%}"
     )
 
 

@@ -190,6 +190,13 @@ def test_bad_draws_are_named(snapshot, members, change, message):
         draw(snapshot, members, **({"number": 20000} if change == {"fraction": 0.999} else {}) | change)
 
 
+def test_how_much_lower_a_density_must_be_is_told(snapshot, members):
+    for number, fraction, words in ((1600, 0.0, "at most 0.5 of what it is"), (1, 0.9, "larger")):
+        with pytest.raises(InputError) as found:
+            draw(snapshot, members, number=number, fraction=fraction)
+        assert found.value.command.endswith(f"change --satellites, or make --number-density {words}")
+
+
 def test_members_of_other_halos_are_refused(snapshot, members):
     foreign = replace(members, host=members.host + np.int32(1))
     with pytest.raises(InputError, match="members must be sampled from these 800 halos, got host 800"):

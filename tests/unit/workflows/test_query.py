@@ -358,7 +358,7 @@ def test_an_external_velocity_moves_the_objects_and_its_error_joins(tmp_path):
     ("given", "message"),
     [
         ("50,0", "--external must be 3 numbers"),
-        ("nowhere", "--external must be 3 numbers"),
+        ("nowhere", "--external must be X,Y,Z in km/s, or a file that exists, got 'nowhere'"),
         ("5000,0,0", "external must be three velocities of at most 3000 km/s"),
         ("broken", "external must be readable"),
         ("several", "must be of one field, got those of 2"),
