@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 FIND = 4.0  # s, in which one that was just started begins to listen
 ANSWER = 10.0  # s to a greeting: one that is busy is late
 _PAUSE = 0.2  # s
+_OTHERS = ("inproc", "ucx", "ws", "wss")  # protocols of dask's that are left to it
 _LENGTH = 8  # bytes, in which the length of dask's greeting stands
 _LONGEST = 1 << 20  # bytes of a greeting: it has some 200
 
@@ -29,8 +30,10 @@ def find_scheduler(address: str) -> None:
         If nobody listens, or something else does.
     """
     scheme, _, place = address.rpartition("://")
-    if scheme not in ("", "tcp", "tls"):
+    if scheme in _OTHERS:
         return
+    if scheme not in ("", "tcp", "tls"):
+        raise ValueError(f"{scheme} is no protocol of dask's")
     parts = urlsplit(f"//{place}")
     if not parts.hostname or parts.port is None:
         raise ValueError("no host with a port")

@@ -225,7 +225,15 @@ def test_a_task_that_kills_every_worker_is_named(scheduler):
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "nowhere", "tcp://host:port", "nowhere.invalid:8786"]
+    "address",
+    [
+        "tcp://127.0.0.1:9",
+        "127.0.0.1:9",
+        "nowhere",
+        "tcp://host:port",
+        "nowhere.invalid:8786",
+        "http://127.0.0.1:9",
+    ],
 )
 def test_a_scheduler_that_is_not_there(address, monkeypatch):
     monkeypatch.setattr("peculiar.core.schedulers.FIND", 0.3)
