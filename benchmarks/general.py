@@ -147,7 +147,7 @@ def score(box: SimulatedBox, model: str, sample: Sample) -> dict[str, float]:
     values = {
         "variance": float((velocity - truth).square().mean()),
         "slope": float((velocity * truth).sum() / velocity.square().sum()),
-        "own": correlation(at.v_los, (catalogue.velocities * sight).sum(axis=1)),
+        "own": correlation(at.v_los_own, (catalogue.velocities * sight).sum(axis=1)),
         "host": correlation(at.v_los, host),
     }
     if "velocity_error" in found:
