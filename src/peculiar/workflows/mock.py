@@ -27,6 +27,7 @@ from peculiar.simulate.regions import TracerSettings, box_tracers
 from peculiar.simulate.runs import open_run
 from peculiar.workflows.mock_cubes import isolated_cube, mock_cube
 from peculiar.workflows.mock_light_cone import (
+    cone_memory,
     described_cone,
     observe_cone,
     random_points,
@@ -150,7 +151,13 @@ def make_mocks(
         described["survey"] = survey.model_dump(mode="json", exclude_none=True)
     record = provenance(described, inputs=inputs, seed=[scene.seed for scene in scenes])
     with (
-        crew(workers, tasks=len(scenes), what="mocks") as hands,
+        crew(
+            workers,
+            tasks=len(scenes),
+            memory=cone_memory(plan) if cones and plan is not None else 0,
+            what="a light cone",
+            remedy="take boxes with larger cells (--cells), or narrow the limits",
+        ) as hands,
         atomic_output(out, overwrite=force) as temporary,
         progress_bar("mocks", total=len(scenes)) as advance,
     ):

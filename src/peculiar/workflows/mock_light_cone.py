@@ -51,12 +51,17 @@ def require_cone(plan: SurveyPlan, cone: LightCone) -> None:
             f"{plan.width.max():.0f} Mpc/h and boxes of {cone.box.side:g} Mpc/h: simulate larger boxes, or narrow the "
             "limits (--distances)"
         )
-    objects = plan.footprint.n_of_r.peak * _covered(plan)
     require_memory(
-        _BYTES_PER_CELL * plan.region.cell_count + _BYTES_PER_OBJECT * objects,
+        cone_memory(plan),
         what=f"a light cone of {plan.region.cell_count:.3g} cells",
         remedy="take boxes with larger cells (--cells), or narrow the limits",
     )
+
+
+def cone_memory(plan: SurveyPlan) -> int:
+    """Return what a mock of a light cone takes [bytes]."""
+    objects = plan.footprint.n_of_r.peak * _covered(plan)
+    return round(_BYTES_PER_CELL * plan.region.cell_count + _BYTES_PER_OBJECT * objects)
 
 
 def seen_limits(plan: SurveyPlan) -> tuple[float, float]:

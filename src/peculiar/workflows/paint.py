@@ -22,15 +22,17 @@ from peculiar.core.provenance import provenance
 from peculiar.core.workers import Advance, Workers, crew
 from peculiar.fields.files import read_fields
 from peculiar.fields.redshift_space import to_redshift_space
+from peculiar.inference.model_card import PainterCard
 from peculiar.inference.painting import HaloPainter
 from peculiar.linear.matter import linear_flow
-from peculiar.simulate.matter import MatterFields, box_of_cells, matter_fields
+from peculiar.simulate.matter import BYTES_PER_PARTICLE, MatterFields, box_of_cells, matter_fields
 from peculiar.workflows.density_files import pick_density
 from peculiar.workflows.progress import progress_bar
 
 DEFAULT_PAINTER = "painter"
 _SEED = "{seed}"
 _BYTES_PER_HALO = 7 * 8
+_BYTES_PER_CELL = 450  # measured: 7.5 GB for 256^3
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,8 @@ def paint_files(
     else:
         assert size is not None
         source = side = Box(size).side
-    painter.check(_mesh(source, painter), cosmology, redshift=redshift)
+    mesh = _mesh(source, painter)
+    painter.check(mesh, cosmology, redshift=redshift)
     number = options.number_density or painter.number_density(cosmology, redshift)
     require_space(targets[0], size=round(len(seeds) * _BYTES_PER_HALO * number * side**3))
     write = partial(
@@ -229,10 +232,22 @@ def paint_files(
     units = painter.passes + 1
     with (
         cleared_after(targets[0].parent),
-        crew(workers, tasks=len(tasks), what="painting") as hands,
+        crew(
+            workers,
+            tasks=len(tasks),
+            memory=_memory(mesh, None if density is not None else painter.card),
+            what=f"a painting of {mesh.mesh_text} cells",
+            remedy="take a smaller box",
+        ) as hands,
         progress_bar("painting", total=units * len(tasks)) as advance,
     ):
         return list(hands.each(write, tasks, units=units, advance=advance))
+
+
+def _memory(mesh: Box, card: PainterCard | None) -> int:
+    """Return what painting takes [bytes], with the particles of a field that is made by a card."""
+    particles = 0 if card is None else card.particles_per_cell**3 * BYTES_PER_PARTICLE[card.dynamics]
+    return max(_BYTES_PER_CELL, particles) * mesh.cell_count
 
 
 def _write(

@@ -63,6 +63,18 @@ def test_workers_observe_the_same_light_cone(mock, epoch_run, tmp_path, schedule
         assert all(np.array_equal(alone[column], many[column]) for column in alone.colnames)
 
 
+def test_workers_must_have_the_memory_of_a_light_cone(epoch_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("peculiar.core.memory._available", lambda: 1_200_000_000)
+    for room in ("mock", "mock_light_cone"):
+        monkeypatch.setattr(f"peculiar.workflows.{room}.cone_memory", lambda plan: 1_000_000_000)
+    settings = MockSettings(light_cone=True, satellites=0.0)
+    with pytest.raises(
+        InputError, match=r"a light cone, by 1 workers at once, must fit in memory, got 1.35 GB"
+    ):
+        make_mocks(epoch_run, out=tmp_path / "out", survey=SURVEY, settings=settings, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_shells_have_the_objects_of_their_epoch(mock, epoch_run):
     """Each object is one of the box of its distance, at its place in a copy of the box, with its velocity."""
     out, _ = mock

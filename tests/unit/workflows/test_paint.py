@@ -123,6 +123,20 @@ def test_boxes_that_cannot_be_made_are_refused_before_work(tiny_painter, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_memory_of_all_painting_workers_is_asked_for_before_the_work(tiny_painter, tmp_path, monkeypatch):
+    monkeypatch.setattr("peculiar.core.memory._available", lambda: 1_500_000_000)
+    words = r"a painting of 96\^3 cells, by 2 workers at once, must fit in memory, got 2.4 GB"
+    with pytest.raises(InputError, match=words):
+        paint_files(
+            tmp_path / "h-{seed}.h5",
+            PaintOptions(seed=1, model=tiny_painter),
+            seeds=[1, 2],
+            size=384.0,
+            workers=2,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
