@@ -54,7 +54,7 @@ def query(
         Path | None, typer.Option(help="Table with ra, dec and z, instead of numbers.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The table with the answers beside its columns.")] = None,
-    frame: Annotated[Frame, typer.Option(help="Rest frame of z.")] = "cmb",
+    frame: Annotated[Frame | None, typer.Option(help="Rest frame of z.", show_default="cmb")] = None,
     space: Annotated[
         Space, typer.Option(help="real: z is a distance and holds no peculiar velocity.")
     ] = "redshift",
@@ -110,7 +110,7 @@ def query(
         raise InputError("--vpec needs --catalogue and --out, or --json, got neither")
     place = _place(observer, cosmology)
     options: dict[str, Any] = {
-        "frame": frame,
+        "frame": frame or "cmb",
         "space": space,
         "sigma": DISPERSION if sigma is None else sigma,
         "unseen": unseen,
@@ -118,6 +118,8 @@ def query(
     }
     if catalogue is not None and out is not None:
         columns = pairs("--column", column)
+        if frame is None:
+            announce("peculiar: the rest frame of z is not stated, and taken as that of the CMB (--frame)")
         result = query_file(
             field, catalogue, out=out, columns=columns, vpec=vpec, force=force, **place, **options
         )

@@ -165,9 +165,10 @@ def count_galaxies(halos: Halos, members: Members, *, fraction: float, number: i
         )
     room = int(np.count_nonzero(members.host < centrals))
     if room < satellites:
+        rule = f"must ask for at most the {room} members that the box holds of these halos, got"
         raise InputError(
-            f"fraction must ask for at most the {room} stored members, got {fraction} "
-            f"({satellites} satellites): lower it or store more in sample_members"
+            f"fraction {rule} {fraction} ({satellites} satellites): lower it or store more in sample_members",
+            command=f"--satellites {rule} {fraction:g} ({satellites} satellites): lower it",
         )
     return centrals, satellites
 

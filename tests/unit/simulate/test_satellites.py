@@ -197,6 +197,12 @@ def test_how_much_lower_a_density_must_be_is_told(snapshot, members):
         assert found.value.command.endswith(f"change --satellites, or make --number-density {words}")
 
 
+def test_too_many_satellites_are_told_by_the_option(snapshot, members):
+    with pytest.raises(InputError) as found:
+        draw(snapshot, members, number=20000, fraction=0.999)
+    assert found.value.command.startswith("--satellites must ask for at most the")
+
+
 def test_members_of_other_halos_are_refused(snapshot, members):
     foreign = replace(members, host=members.host + np.int32(1))
     with pytest.raises(InputError, match="members must be sampled from these 800 halos, got host 800"):

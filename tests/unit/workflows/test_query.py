@@ -168,6 +168,7 @@ def test_a_table_keeps_its_columns_and_gets_the_answers(tmp_path):
     )
     table.write(tmp_path / "sn.fits")
     done = run(path, "--catalogue", tmp_path / "sn.fits", "--out", tmp_path / "out.fits", "--column", "ra=RA")
+    assert "the rest frame of z is not stated, and taken as that of the CMB" in done.stderr
     assert done.exit_code == 0, done.output
     written = Table.read(tmp_path / "out.fits")
     assert written["v_los_in"].tolist() == [1.0, 2.0]
