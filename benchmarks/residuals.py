@@ -2,15 +2,15 @@
 
     python benchmarks/residuals.py general runs/flow:1-3,501 runs/dense:501-502 runs/wide:501 runs/xiao:501-502
 
-Each run may have several redshifts. Of every box samples are drawn that differ in density, satellites and what is known
-of masses: those that it holds, and of these every second from one on, which moves from box to box. Each is
-reconstructed and measured; the coefficients of `peculiar.inference.card_values.Residuals` are least squares over all of
-them, of single shells with weights by their waves: small boxes tell little of the longest. They go into the card of the
-model (of a classical one into a file of the package). Rows of single samples are kept in a file (`--rows`) by the
-model's checksum, so that a run that was stopped goes on. With `--only` some of the coefficients are fitted, and all
-others stay as they are. Of four boxes of 256 Mpc/h, two of 187.5 Mpc/h at five
-redshifts, one of 450 Mpc/h at three and two of 225 Mpc/h, 58 samples took 350 s of processor time with `general`, 26 s
-with `wiener`.
+Each run may have several redshifts. Samples differ in density, satellites, whether they are the most massive or
+thinned, and in what is known of masses; of those that a box holds every second is taken, from one on which moves with
+seed and redshift. Each is reconstructed and measured; the coefficients of `peculiar.inference.card_values.Residuals`
+are least squares over all of them, of single shells with weights by their waves: small boxes tell little of the
+longest. What they leave of `error` and of the share that is known gives a factor of each, by how a sample's objects
+were chosen (`factors`), where that holds in boxes left out of its fit. All go into the card of the model (of a
+classical one into a file of the package). Rows of single samples are kept in a file (`--rows`) by the model's checksum,
+so that a run that was stopped goes on. With `--only` some of the coefficients are fitted, and all others stay as they
+are. 58 samples took 350 s of processor time with `general`, 26 s with `wiener`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import curve_fit
 
@@ -32,9 +33,10 @@ from peculiar.core.output import atomic_output
 from peculiar.core.provenance import checksum
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real, wavevectors
 from peculiar.fields.objects import ERROR
-from peculiar.inference.card_values import Residuals
+from peculiar.inference.card_values import ErrorFactor, Residuals
 from peculiar.inference.draws import residuals_of, residuals_path
 from peculiar.inference.model_card import ModelCard, find_model, read_card
+from peculiar.inference.reconstructor import sample_numbers
 from peculiar.inference.residuals import (
     EDGES,
     LEAST_DENSITY,
@@ -52,6 +54,7 @@ from peculiar.training.variants import chosen
 from peculiar.workflows.reconstruct import CLASSICAL, make_reconstructor
 
 NAMES = ("error", "known", "density", "velocity", "slowing", "spread", "transfer", "rotation", "coherence")
+FACTORS = "factors"
 IN_DENSITY = np.arange(-1.0, 3.25, 0.25)  # ln rho
 FEWEST_CELLS = 30
 K = np.sqrt(EDGES[1:] * EDGES[:-1])
@@ -60,30 +63,47 @@ MODEL_ERROR = 0.03  # of what is smooth
 RIDGE = 1.0  # samples' worth of no dependence
 FLOW = 0.06  # h/Mpc, where velocities have most of their power
 SCATTER = 0.3  # from sample to sample of what is tabulated at each k; waves of a shell add theirs
-SAMPLES = (  # (h/Mpc)^3, satellites, masses, thinned
-    (3e-3, 0.0, True, False),
-    (1e-3, 0.2, True, False),
-    (3e-4, 0.0, False, True),
-    (5e-4, 0.0, True, False),
-    (3e-3, 0.2, False, False),
-    (3e-4, 0.2, True, False),
-    (1e-3, 0.0, False, True),
-    (1e-4, 0.2, True, False),
+SATELLITES = (0.0, 0.25)
+SAMPLES = (  # (h/Mpc)^3, masses, thinned
+    (1e-4, True, True),
+    (1e-3, False, True),
+    (3e-4, True, False),
+    (3e-4, True, True),
+    (3e-3, False, False),
+    (1e-3, True, False),
+    (1e-3, True, True),
+    (3e-4, False, True),
+    (3e-3, True, False),
+    (1e-4, False, True),
+    (1e-4, True, False),
+    (1e-3, False, False),
 )
+TOP = 3e-3  # that samples are thinned from
+FEWEST = 600
+FACTOR_RIDGE = 0.5  # samples' worth of no dependence
+WORTH = 0.9  # a factor leaves at most so much of what there was
 
 
-def samples(box: SimulatedBox, *, step: int) -> Iterator[tuple[str, Catalogue]]:
-    """Yield every second of the `SAMPLES` that a box holds, from a step on, with a name."""
-    volume = box.box.volume
-    held = [one for one in SAMPLES if 1000 <= one[0] * volume <= len(box.halos)]
-    for density, satellites, masses, thinned in held[step % 2 :: 2]:
-        top = min(4e-3, len(box.halos) / volume)
-        catalogue = box.catalogue(top if thinned else density, satellite_fraction=satellites, seed=7)
+def samples(box: SimulatedBox) -> Iterator[tuple[str, Catalogue, np.ndarray]]:
+    """Yield every second of the samples that a box holds, with a name and the velocities of the hosts."""
+    volume, step = box.box.volume, box.seed + round(2 * box.redshift)
+    top = min(TOP, len(box.halos) / volume)
+    held = [one for one in SAMPLES if one[0] * volume >= FEWEST and one[0] <= 1.01 * top]
+    for place, (density, masses, thinned) in enumerate(held):
+        if (place + step) % 2:
+            continue
+        satellites = SATELLITES[(place // 2 + step // 2) % 2]
+        drawn = {"satellite_fraction": satellites, "seed": 70 + step}
+        number = top if thinned or density > top else density
+        catalogue = box.catalogue(number, **drawn)
+        hosts = box.halos.velocities[box.galaxies(number, **drawn).host]
         if thinned:
-            rows = np.random.default_rng(3).permutation(len(catalogue))[: round(density * volume)]
-            catalogue = chosen(catalogue, rows)
-        how = "thinned" if thinned else "ranked" if masses else "no masses"
-        yield f"{how}, {density:g}", catalogue if masses else catalogue.replace(masses=None)
+            random = np.random.default_rng([box.seed, step, place])
+            rows = random.permutation(len(catalogue))[: round(density * volume)]
+            catalogue, hosts = chosen(catalogue, rows), hosts[rows]
+        how = ("thinned, " if thinned else "") + ("ranked" if masses else "no masses")
+        name = f"{how}, {density:g}, satellites {satellites:g}"
+        yield name, catalogue if masses else catalogue.replace(masses=None), hosts
 
 
 def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any]:
@@ -168,6 +188,8 @@ def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any
         "rotation": filled(1 - along / np.maximum(across, 1e-30)),
         "coherence": filled(together),
         "modes": filled(shells.modes),
+        "numbers": sample_numbers(catalogue, cosmology=cosmology),
+        "seed": box.seed,
     }
 
 
@@ -232,14 +254,62 @@ def fitted(rows: Sequence[dict[str, Any]], known: Residuals | None, only: Sequen
 
     if only:
         assert known is not None
-        new = known.model_dump() | {name: coefficients(name) for name in only}
-        return Residuals.model_validate(new)
-    return Residuals(
+        new = known.model_dump() | {name: coefficients(name) for name in only if name != FACTORS}
+        table = Residuals.model_validate(new)
+        return with_factors(table, rows) if FACTORS in only else table
+    table = Residuals(
         k=K.round(5).tolist(),
         least=logarithms.min(axis=0).round(4).tolist(),
         most=logarithms.max(axis=0).round(4).tolist(),
         **{name: coefficients(name) for name in NAMES},
         amplitude=round(float(np.sqrt(np.mean(flow_slope(left["velocity"]) ** 2) / free)), 4),
+    )
+    return with_factors(table, rows)
+
+
+def with_factors(table: Residuals, rows: Sequence[dict[str, Any]]) -> Residuals:
+    """Return a table with factors of how objects were chosen, where they hold in boxes left out of their fit."""
+    kept = np.clip([row["logarithms"] for row in rows], table.least, table.most)
+    seeds, numbers = np.array([row["seed"] for row in rows]), [row["numbers"] for row in rows]
+    factors = {}
+    for name, coefficients, values in (
+        ("error", table.error, [row["error"] for row in rows]),
+        ("a", table.known[0], [row["known"][0] for row in rows]),
+    ):
+        left = np.array(values) - coefficients[0] - kept @ coefficients[1:]
+        after = np.empty_like(left)
+        for seed in np.unique(seeds):
+            out = seeds == seed
+            factor = factor_fitted(
+                [row for row, one in zip(numbers, out, strict=True) if not one], left[~out]
+            )
+            told = [np.log(factor.of(row)) for row, one in zip(numbers, out, strict=True) if one]
+            after[out] = left[out] - told
+        before, now = (float(np.sqrt(np.mean(one**2))) for one in (left, after))
+        print(f"factor of {name}: rms of its logarithm {before:.3f}, of boxes left out of the fit {now:.3f}")
+        if now < WORTH * before:
+            factors[name] = factor_fitted(numbers, left)
+    return table.model_copy(update={"factors": factors})
+
+
+def factor_fitted(numbers: Sequence[Mapping[str, float]], logarithms: npt.ArrayLike) -> ErrorFactor:
+    """Return the factor that is least squares of its logarithm over samples."""
+    names = list(numbers[0])
+    known = np.array([[row[name] for name in names] for row in numbers])
+    mean, scale = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-3)
+    unit = np.column_stack([np.ones(len(known)), (known - mean) / scale])
+    normal = unit.T @ unit + np.diag([0.0, *[FACTOR_RIDGE] * len(mean)])
+    found = np.linalg.solve(normal, unit.T @ np.asarray(logarithms))
+    slopes = found[1:] / scale
+
+    def named(values: np.ndarray) -> dict[str, float]:
+        return dict(zip(names, values.round(4).tolist(), strict=True))
+
+    return ErrorFactor(
+        constant=round(float(found[0] - slopes @ mean), 4),
+        slopes=named(slopes),
+        least=named(known.min(axis=0)),
+        most=named(known.max(axis=0)),
     )
 
 
@@ -282,7 +352,9 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=Path, help="kept from call to call; residuals-MODEL-CHECKSUM.json where not given"
     )
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=[], help="coefficients to fit")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*NAMES, FACTORS], default=[], help="coefficients to fit"
+    )
     given = parser.parse_args()
     file = given.rows or rows_of(given.model)
     kept: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
@@ -291,9 +363,9 @@ def main() -> None:
     for run, _, seeds in (one.rpartition(":") for one in given.runs):
         wanted = ranges("seeds", seeds)
         paths += [one for epoch in run_epochs(run) for one in open_run(epoch) if seed_of(one) in wanted]
-    for step, path in enumerate(paths):
+    for path in paths:
         box = SimulatedBox.open(path)
-        for label, catalogue in samples(box, step=step):
+        for label, catalogue, _ in samples(box):
             name = f"{path}: {label}"
             if name not in kept:
                 kept[name] = row_of(given.model, box, catalogue)

@@ -4,13 +4,13 @@
     python benchmarks/stated_errors.py general --test held-out:1001-1004
 
 Each run may have several redshifts. Samples differ in density, satellites, whether they are the most massive or
-thinned, and in what is known of masses; of those that a box holds every second is taken, from one on which moves with
-seed and redshift. Of each the rms of pulls of `velocity_error` in cells is measured; its logarithm is fitted by a
-linear function of what `peculiar.inference.reconstructor.sample_numbers` tells, by least squares, which goes into the
-card (`ErrorFactor`). What the factor leaves is printed, of boxes of `--test`, which take no part in the fit, at objects
-too; it fills what stands between `<!-- stated errors: begin -->` and `<!-- stated errors: end -->` of a page. Without
-runs to fit on the card keeps its factor. Rows are kept in a file (`--rows`) by the checksum of the weights, with pulls
-as they are without a factor.
+thinned, and in what is known of masses, as in `benchmarks/residuals.py`. Of each the rms of pulls of `velocity_error`
+in cells is measured; its logarithm is fitted by a linear function of what
+`peculiar.inference.reconstructor.sample_numbers` tells, by least squares, which goes into the card (`ErrorFactor`).
+What the factor leaves is printed, of boxes of `--test`, which take no part in the fit, at objects too; it fills what
+stands between `<!-- stated errors: begin -->` and `<!-- stated errors: end -->` of a page. Without runs to fit on the
+card keeps its factor. Rows are kept in a file (`--rows`) by the checksum of the weights, with pulls as they are without
+a factor.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from reproduction import replace_between
-from residuals import rows_of
+from residuals import factor_fitted, rows_of, samples
 
 from peculiar.cli.app import ranges
 from peculiar.core import Catalogue, OutOfRangeWarning
@@ -37,30 +37,11 @@ from peculiar.inference.reconstructor import NeuralReconstructor, sample_numbers
 from peculiar.inference.residuals import MatterPower, answered_share
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs, seed_of
-from peculiar.training.variants import chosen
 from peculiar.workflows.reconstruct import reconstructed
 
-SATELLITES = (0.0, 0.25)
-SAMPLES = (  # (h/Mpc)^3, masses, thinned
-    (1e-4, True, True),
-    (1e-3, False, True),
-    (3e-4, True, False),
-    (3e-4, True, True),
-    (3e-3, False, False),
-    (1e-3, True, False),
-    (1e-3, True, True),
-    (3e-4, False, True),
-    (3e-3, True, False),
-    (1e-4, False, True),
-    (1e-4, True, False),
-    (1e-3, False, False),
-)
 QUANTILES = np.linspace(0.4, 0.9, 51)
-TOP = 3e-3  # that samples are thinned from
-FEWEST = 600
 SAME = 1e-4
 KINDS = ("ranked", "no masses", "thinned, no masses", "thinned, ranked", "all")
-RIDGE = 0.5  # samples' worth of no dependence
 
 
 class Told(NamedTuple):
@@ -82,28 +63,6 @@ class Told(NamedTuple):
             f"({self.within:.2f} within); at objects {self.objects:.2f} ({self.objects_within:.2f}); error over that "
             f"of draws {self.drawn:.2f}"
         )
-
-
-def samples(box: SimulatedBox, *, step: int) -> Iterator[tuple[str, Catalogue, np.ndarray]]:
-    """Yield every second of the samples that a box holds, with a name and the velocities of the hosts."""
-    volume = box.box.volume
-    top = min(TOP, len(box.halos) / volume)
-    held = [one for one in SAMPLES if one[0] * volume >= FEWEST and one[0] <= 1.01 * top]
-    for place, (density, masses, thinned) in enumerate(held):
-        if (place + step) % 2:
-            continue
-        satellites = SATELLITES[(place // 2 + step // 2) % 2]
-        drawn = {"satellite_fraction": satellites, "seed": 70 + step}
-        number = top if thinned or density > top else density
-        catalogue = box.catalogue(number, **drawn)
-        hosts = box.halos.velocities[box.galaxies(number, **drawn).host]
-        if thinned:
-            random = np.random.default_rng([box.seed, step, place])
-            rows = random.permutation(len(catalogue))[: round(density * volume)]
-            catalogue, hosts = chosen(catalogue, rows), hosts[rows]
-        how = ("thinned, " if thinned else "") + ("ranked" if masses else "no masses")
-        name = f"{how}, {density:g}, satellites {satellites:g}"
-        yield name, catalogue if masses else catalogue.replace(masses=None), hosts
 
 
 def row_of(
@@ -130,7 +89,7 @@ def row_of(
         "pull": factor * float(pulls.square().mean().sqrt()),
         "quantiles": (factor * np.quantile(pulls.numpy(), QUANTILES)).tolist(),
         "error": float(left.mean().sqrt()),
-        "drawn": drawn_error(made, float(told.mean().sqrt()), box),
+        "drawn": drawn_error(made, float(told.mean().sqrt()), box, known),
         "objects": [float(np.sqrt(np.mean((apart / total) ** 2))), float(np.mean(np.abs(apart) < total))],
     }
 
@@ -141,13 +100,13 @@ def factor_of(model: NeuralReconstructor, known: Mapping[str, float]) -> float:
     return 1.0 if factors is None else factors.of(known)
 
 
-def drawn_error(made: Reconstruction, level: float, box: SimulatedBox) -> float:
+def drawn_error(made: Reconstruction, level: float, box: SimulatedBox, known: Mapping[str, float]) -> float:
     """Return the rms error of a velocity component that draws have [km/s], from that which is told."""
     cosmology, table = box.cosmology, made.residuals
     assert table is not None
     factor = cosmology.velocity_factor(box.redshift)
     power = MatterPower(box.box, cosmology, box.redshift)
-    sample = table.at(
+    sample = table.chosen(known).at(
         level=level / factor,
         amplitude=cosmology.sigma8 * cosmology.growth(box.redshift),
         cell_size=box.box.cell_size,
@@ -158,23 +117,7 @@ def drawn_error(made: Reconstruction, level: float, box: SimulatedBox) -> float:
 
 def fitted(rows: Sequence[Mapping[str, Any]]) -> ErrorFactor:
     """Return the least squares of the logarithm of pulls."""
-    names = list(rows[0]["known"])
-    known = np.array([[row["known"][name] for name in names] for row in rows])
-    mean, scale = known.mean(axis=0), known.std(axis=0)
-    unit = np.column_stack([np.ones(len(rows)), (known - mean) / scale])
-    normal = unit.T @ unit + np.diag([0.0, *[RIDGE] * len(mean)])
-    found = np.linalg.solve(normal, unit.T @ np.log([row["pull"] for row in rows]))
-    slopes = found[1:] / scale
-
-    def named(values: np.ndarray) -> dict[str, float]:
-        return dict(zip(names, values.round(4).tolist(), strict=True))
-
-    return ErrorFactor(
-        constant=round(float(found[0] - slopes @ mean), 4),
-        slopes=named(slopes),
-        least=named(known.min(axis=0)),
-        most=named(known.max(axis=0)),
-    )
+    return factor_fitted([row["known"] for row in rows], np.log([row["pull"] for row in rows]))
 
 
 def told(rows: Mapping[str, Mapping[str, Any]], factors: ErrorFactor) -> dict[str, Told]:
@@ -217,7 +160,7 @@ def measured(
         paths += [one for epoch in run_epochs(run) for one in open_run(epoch) if seed_of(one) in wanted]
     for path in paths:
         box = SimulatedBox.open(path)
-        for label, catalogue, hosts in samples(box, step=box.seed + round(2 * box.redshift)):
+        for label, catalogue, hosts in samples(box):
             name = f"{path}: {label}"
             row = kept.get(name)
             if row is None or (objects and abs(row["factor"] - factor_of(model, row["known"])) > SAME):

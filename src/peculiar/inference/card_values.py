@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -108,7 +108,7 @@ class Selection(FrozenValues):
 
 
 class ErrorFactor(FrozenValues):
-    """What the errors that a network tells are multiplied by, as boxes that it did not learn from ask for.
+    """What errors, or what is tabulated of them, are multiplied by, as boxes that a model did not learn from ask for.
 
     The logarithm is `constant` plus, for each number that tells of a sample, `slopes` times that number, kept within
     `least` and `most`: those of the samples that it was measured on.
@@ -165,6 +165,9 @@ class Residuals(FrozenValues):
         Share of what is left of the velocity's power that is across k.
     coherence : coefficients at each k
         How what is left of density and convergence go together.
+    factors : dict of factors
+        Of "error" and of the "a" of what is known, by how a sample's objects were chosen
+        (`peculiar.inference.reconstructor.sample_numbers`).
     """
 
     k: tuple[float, ...]
@@ -180,6 +183,7 @@ class Residuals(FrozenValues):
     transfer: tuple[Coefficients, ...]
     rotation: tuple[Coefficients, ...]
     coherence: tuple[Coefficients, ...]
+    factors: dict[Literal["error", "a"], ErrorFactor] = {}
 
     @model_validator(mode="after")
     def _shapes(self) -> Self:
@@ -206,6 +210,18 @@ class Residuals(FrozenValues):
             Of matter's power that the answer has, see `peculiar.inference.residuals.answered_share`.
         """
         return math.log(level), math.log(amplitude), math.log(cell_size), math.log(share)
+
+    def chosen(self, numbers: Mapping[str, float]) -> Self:
+        """Return the table with the factors of a sample of such numbers, and none beside them."""
+        error, (ln_a, b) = self.error, self.known
+        constants = {name: math.log(factor.of(numbers)) for name, factor in self.factors.items()}
+        return self.model_copy(
+            update={
+                "error": (error[0] + constants.get("error", 0.0), *error[1:]),
+                "known": ((ln_a[0] + constants.get("a", 0.0), *ln_a[1:]), b),
+                "factors": {},
+            }
+        )
 
     def at(self, **known: float) -> SampleResiduals:
         """Return what is left of a sample; parameters as of `logarithms`."""

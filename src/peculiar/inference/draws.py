@@ -19,6 +19,7 @@ from peculiar.fields.objects import ERROR, LOCAL_ERROR, ObjectValues
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.model_card import WEIGHTS
 from peculiar.inference.reconstruction import Reconstruction
+from peculiar.inference.reconstructor import sample_numbers
 from peculiar.inference.residuals import (
     LEAST_DENSITY,
     DrawnResiduals,
@@ -257,6 +258,8 @@ class GaussianDraws(Draws):
         factor: torch.Tensor | float = cosmology.velocity_factor(made.redshift or 0.0)
         if catalogue is not None:
             factor = velocity_factor(catalogue, box, cosmology=cosmology)
+            if table.factors:
+                table = table.chosen(sample_numbers(catalogue, cosmology=cosmology))
         seen = made["completeness"].data[0] > 0 if "completeness" in made else None
         told = made.get(ERROR if complete else LOCAL_ERROR)
         if told is not None:

@@ -6,6 +6,7 @@ import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.fields.objects import ERROR
+from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.draws import draws, standard_normal
 from peculiar.inference.reconstruction import Reconstruction
 
@@ -37,6 +38,19 @@ def test_draws_scatter_by_the_error_of_each_cell(made):
     assert some[:, :, 1:15].std() == pytest.approx(100, rel=0.07)
     assert some[:, :, 17:31].std() == pytest.approx(200, rel=0.07)
     assert {"density", "velocity"} == set(draws(made, 1)[0])
+
+
+def test_draws_scatter_more_where_objects_were_chosen_so_that_more_is_left(made, residuals):
+    ranks = {"ranked": 0.0}
+    factor = ErrorFactor(constant=0.0, slopes={"ranked": np.log(2.0)}, least=ranks, most={"ranked": 1.0})
+    told = replace(made, residuals=residuals(factors={"error": factor}))
+    places = np.random.default_rng(1).uniform(0, 160, (2000, 3))
+    weighed = Catalogue(places, box=BOX, redshift=0.5, masses=np.geomspace(1e12, 1e14, 2000))
+    plain, bare, ranked = (
+        draws(one, 1)[0]["velocity"].data for one in (made, told, replace(told, catalogue=weighed))
+    )
+    assert torch.equal(bare, plain)
+    torch.testing.assert_close(ranked, 2 * plain)
 
 
 def test_a_draw_depends_on_the_seed_and_its_number_alone(made):

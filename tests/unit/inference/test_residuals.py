@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from peculiar.core import PRESETS, Box, Field
 from peculiar.fields.calculus import divergence
 from peculiar.fields.fourier import inverse_k_squared, to_fourier, to_real
+from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.residuals import DrawnResiduals, MatterPower, of_logarithm, slowed, spread
 from peculiar.linear.spectra import Shells
 
@@ -121,6 +122,20 @@ def test_what_is_left_follows_what_is_known_of_a_sample(residuals):
     assert sample.known == pytest.approx((np.exp(-1.0) * 4, 0.8))
     # Beyond what was measured it stays what it is at the end.
     assert table.at(level=50.0, amplitude=0.5, cell_size=2.0, share=0.9).known[0] == pytest.approx(np.e)
+
+
+def test_a_table_follows_how_the_objects_of_a_sample_were_chosen(residuals):
+    def factor(slope):
+        return ErrorFactor(constant=0.0, slopes={"bias": slope}, least={"bias": -0.3}, most={"bias": 0.2})
+
+    here = {"level": 2.0, "amplitude": 0.5, "cell_size": 2.0, "share": 0.9}
+    table = residuals(factors={"error": factor(1.0), "a": factor(-2.0)})
+    before = residuals().at(**here)
+    for bias, kept in ((0.1, 0.1), (-5.0, -0.3)):
+        found = table.chosen({"bias": bias, "ranked": 1.0}).at(**here)
+        assert found.error == pytest.approx(before.error * np.exp(kept))
+        assert found.known == pytest.approx((before.known[0] * np.exp(-2 * kept), before.known[1]))
+        assert found.density == pytest.approx(before.density)
 
 
 def test_a_table_has_a_value_for_each_wavenumber(residuals):
