@@ -88,7 +88,7 @@ class BaoOptions:
             return None
         if survey is not None and survey.groups != "ignore":
             raise InputError(
-                f"positions for BAO must be of galaxies, got groups = {survey.groups!r}: leave --groups out"
+                f"positions for BAO must be of galaxies, got groups = {survey.groups!r}: give --groups ignore"
             )
         if survey is not None and self.bao_randoms is not None and not survey.randoms:
             raise InputError(

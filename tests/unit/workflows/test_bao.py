@@ -142,7 +142,7 @@ def test_what_cannot_be_shifted_is_refused_before_the_work(tmp_path, monkeypatch
         (
             {"randoms": "randoms.fits", "groups": "collapse"},
             {"bao": "d.fits"},
-            "must be of galaxies, got groups",
+            "must be of galaxies, got groups = .collapse.: give --groups ignore",
         ),
         (
             {"randoms": "data.fits"},
