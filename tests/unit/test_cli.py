@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import peculiar
 from peculiar.cli import app
-from peculiar.cli.app import numbers, pairs, ranges
+from peculiar.cli.app import _show_warning, numbers, pairs, ranges
 
 LAZY = ("torch", "numpy", "xarray", "astropy", "lightning", "camb", "numba", "matplotlib", "plotly", "dask")
 
@@ -195,3 +195,13 @@ def test_what_a_locale_cannot_show_is_shown_by_number():
         check=True,
     )
     assert done.stdout.split() == [b"\\u03b4", b"=", b"1"]
+
+
+def test_a_warning_is_told_once(capsys):
+    told = set()
+    for number in (1, 1, 2):
+        _show_warning(told, UserWarning(f"bias is of {number}\n objects"), UserWarning)
+    assert (
+        capsys.readouterr().err
+        == "peculiar: warning: bias is of 1 objects\npeculiar: warning: bias is of 2 objects\n"
+    )

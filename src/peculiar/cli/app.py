@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -34,7 +35,7 @@ class Commands(TyperGroup):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", UserWarning)
-                warnings.showwarning = _show_warning
+                warnings.showwarning = partial(_show_warning, set())
                 _refuse_empty(ctx.args)
                 return super().invoke(ctx)
         except BaseException as error:
@@ -89,9 +90,13 @@ def _of_the_user(error: BaseException) -> str | None:
     return None
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    text = str(getattr(message, "command", message))
-    typer.echo(f"peculiar: warning: {' '.join(text.split())}", err=True)
+def _show_warning(
+    told: set[str], message: Warning | str, category: type[Warning], *_: Any, **__: Any
+) -> None:
+    text = " ".join(str(getattr(message, "command", message)).split())
+    if text not in told:  # what is looked at twice is told once
+        told.add(text)
+        typer.echo(f"peculiar: warning: {text}", err=True)
 
 
 def announce(line: str) -> None:
