@@ -36,6 +36,7 @@ from peculiar.workflows.reconstruct import reconstruct
 BINS = np.arange(0.4, 1.1, 0.1)
 RA, DEC = (20.0, 46.0), (15.0, 41.0)  # no axis of the box, along which it would repeat
 EDGE = 2.5  # degrees: 47 to 105 Mpc/h from the sides of the patch, beyond which nothing is known of the flow
+FACES = 75.0  # Mpc/h from its near and far faces, likewise
 CELL = 10.0  # Mpc/h
 
 
@@ -119,10 +120,13 @@ def slopes(
             box.contains(real),
         ),
     }
+    near, far = cosmology.comoving_distance(np.array([0.4, 1.1]))
+    nearest, farthest = cosmology.redshift_at(np.array([near + FACES, far - FACES]))
     found: dict[str, list[tuple[float, float]]] = {}
     for name, (actual, guess, redshift, direction, kept) in sets.items():
         inside, part = places(direction)
         rows = inside & kept & np.isfinite(guess)
+        rows &= (redshift > nearest) & (redshift < farthest)
         shells = [rows & (redshift >= low) & (redshift < low + 0.1) for low in BINS]
         found[name] = [slope(actual[shell], guess[shell], part[shell]) for shell in shells]
     return found
@@ -181,7 +185,8 @@ def main() -> None:
     }
     lines = [
         f"{len(table)} objects: {summary.told[0]}. Cells of {box.cell_size:g} Mpc/h; {EDGE:g} degrees from the sides "
-        "of the patch are left out. The bias of the objects (P_hm / P_mm) is "
+        f"of the patch and {FACES:g} Mpc/h from its near and far faces are left out. "
+        "The bias of the objects (P_hm / P_mm) is "
         + ", ".join(f"{value:.2f} at z = {redshift:g}" for redshift, value in bias.items())
         + ".",
         "",

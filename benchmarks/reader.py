@@ -29,7 +29,7 @@ from peculiar.fields.objects import at_objects, sight_of
 from peculiar.fields.profiles import profiles
 from peculiar.inference.card_range import outside_limits
 from peculiar.inference.model_card import save_model
-from peculiar.models.reader import SightReader
+from peculiar.models.reader import KINDS, SightReader
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run, run_epochs, seed_ranges
 from peculiar.training.reader import ObjectSample, fit_reader
@@ -54,6 +54,8 @@ VARIANTS = (
 )
 COARSER = (1.0, 1.5, 1.0, 2.0)
 """Sizes of cells, over those of the simulation's mesh."""
+LARGE, COARSEST = 4.0, (1.5, 2.0)
+"""Boxes of cells from that on [Mpc/h] are rare and quick: they are observed in all ways, and with these sizes."""
 VALIDATION = 501
 MOST = 20_000  # objects of a catalogue
 
@@ -65,11 +67,13 @@ def cases(runs: list[Path]) -> Iterator[tuple[str, Path, Variant, str, float, in
         seed = int(path.stem.split("-")[-1])
         if seed > 1000:
             continue
-        for which in range(2):
-            place = 2 * number + which
+        cell_size = SimulatedBox.open(path).box.cell_size
+        rounds, sizes = (2, COARSER) if cell_size < LARGE else (2 * len(VARIANTS), COARSEST)
+        for which in range(rounds):
+            place = rounds * number + which
             variant = place % len(VARIANTS)
             models = MODELS[:2] if variant == 4 else ANY
-            coarser = COARSER[(place // len(VARIANTS)) % len(COARSER)]
+            coarser = sizes[(place // len(VARIANTS)) % len(sizes)]
             for model in models:
                 if model == "residual":
                     coarser = 1.0
@@ -97,7 +101,7 @@ def sample(
     profile = profiles(fields["velocity"], fields["density"], sight)
     error = np.full(len(catalogue), np.nan) if mean.v_los_error is None else mean.v_los_error
     cell = np.full(len(catalogue), fields["velocity"].box.cell_size)
-    told = np.column_stack([error, cell])
+    told = np.column_stack([error, cell, np.full(len(catalogue), KINDS[make_reconstructor(model)[0].name])])
     rows = np.random.default_rng(0).permutation(len(catalogue))[:MOST]
     along = ((one.velocities * catalogue.sight_lines()).sum(axis=1) for one in (catalogue, own))
     return ObjectSample(*(one[rows].astype(np.float32) for one in (profile, told, *along)))
@@ -166,7 +170,7 @@ def main() -> None:
         package_version=peculiar.__version__,
         architecture="reader",
         configuration=vars(network.config),
-        models=tuple(make_reconstructor(model)[0].name for model in MODELS),
+        models=tuple(KINDS),
         cosmology=cosmology_settings(boxes[0].cosmology),
         **box_ranges(boxes) | {"cell_size_range": (min(cells), max(cells))},
         number_density_range=(min(low for low, _ in densities), max(high for _, high in densities)),

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from peculiar.fields.objects import ReadArrays, Reader
 from peculiar.inference.model_card import ReaderCard, find_model, load_model, read_card
+from peculiar.models.reader import KINDS
 
 READER = "reader"
 _CELLS = 1.25
@@ -33,11 +34,12 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
     network = _network()
 
     def read(profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 2"]) -> ReadArrays:
+        known = np.column_stack([told, np.full(len(told), KINDS[model])])
         found = np.empty((4, len(told)))
         for start in range(0, len(told), _OBJECTS_AT_ONCE):
             rows = slice(start, start + _OBJECTS_AT_ONCE)
             with torch.inference_mode():
-                some = (torch.from_numpy(np.asarray(one[rows], dtype=np.float32)) for one in (profile, told))
+                some = (torch.from_numpy(np.asarray(one[rows], dtype=np.float32)) for one in (profile, known))
                 host, rest, own, variance = network(*some)
             found[:, rows] = torch.stack([host, rest.sqrt(), own, variance.sqrt()]).numpy()
         return found[0], found[1], found[2], found[3]

@@ -21,6 +21,10 @@ _LARGEST_LOG_VARIANCE = 5.0
 """Of errors over `_SCATTER`, and less the least: 8 to 1200 km/s."""
 
 
+KINDS = {"general": 0, "residual": 0, "Wiener filter": 1, "iterative FFT": 2}
+"""Kinds of fields that are read, by the model that made them: how they fall short differs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReaderConfig:
     """Settings of `SightReader`.
@@ -84,7 +88,7 @@ class SightReader(nn.Module):
     Examples
     --------
     >>> network = SightReader(ReaderConfig(places=3, width=4))
-    >>> network(torch.zeros(5, 3, 2), torch.full((5, 2), 2.0)).own.shape
+    >>> network(torch.zeros(5, 3, 2), torch.tensor([[80.0, 2.3, 1.0]]).expand(5, 3)).own.shape
     torch.Size([5])
     """
 
@@ -100,7 +104,7 @@ class SightReader(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
-            nn.Linear(2 * config.places + 7, config.width),
+            nn.Linear(2 * config.places + 7 + max(KINDS.values()) + 1, config.width),
             nn.SiLU(),
             nn.Linear(config.width, config.width),
             nn.SiLU(),
@@ -119,22 +123,24 @@ class SightReader(nn.Module):
             found += [mean, (weight * (velocity - mean[:, None]).square()).sum(dim=1)]
         return Read(*found)
 
-    def forward(self, profile: Float[torch.Tensor, "n place 2"], told: Float[torch.Tensor, "n 2"]) -> Read:
+    def forward(self, profile: Float[torch.Tensor, "n place 2"], told: Float[torch.Tensor, "n 3"]) -> Read:
         """Return the velocities along the lines of sight, and their variances.
 
         Parameters
         ----------
         profile : (n, place, 2)
             Velocity along the line of sight [km/s] and ln(1 + delta), as `peculiar.fields.profiles.profiles` has them.
-        told : (n, 2)
-            Error of the fields [km/s], NaN where they tell none, and the size of the cells [Mpc/h].
+        told : (n, 3)
+            Error of the fields [km/s], NaN where they tell none, the size of the cells [Mpc/h], and the kind of the
+            fields, of `KINDS`.
         """
-        error, cell = told.unbind(dim=1)
+        error, cell, kind = told.unbind(dim=1)
         start = self.mean(profile)
         known = torch.isfinite(error).to(start.host)
         of_fields = torch.where(known > 0, error, _SCATTER).clamp(min=1)
         spread = [(one.clamp(min=1) / _SCATTER**2).log() / 2 for one in (start.rest, start.own_variance)]
-        even = torch.stack([*spread, (of_fields / _SCATTER).log(), known, cell.log()], dim=1)
+        kinds = nn.functional.one_hot(kind.long(), max(KINDS.values()) + 1).T.to(start.host)
+        even = torch.stack([*spread, (of_fields / _SCATTER).log(), known, cell.log(), *kinds], dim=1)
         speed, log_density = profile.unbind(dim=2)
         means = torch.stack([start.host, start.own], dim=1)
         here = self.layers(torch.cat([torch.cat([speed, means], dim=1) / _SPEED, log_density, even], dim=1))

@@ -23,7 +23,7 @@ class ObjectSample:
     """What a reader sees of n objects (`SightReader.forward`), and velocities of their hosts and their own."""
 
     profile: Float[np.ndarray, "n place 2"]
-    told: Float[np.ndarray, "n 2"]
+    told: Float[np.ndarray, "n 3"]
     host: Float[np.ndarray, " n"]
     own: Float[np.ndarray, " n"]
 

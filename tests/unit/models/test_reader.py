@@ -8,7 +8,7 @@ from peculiar.models.reader import ReaderConfig, SightReader
 def seen(n=50, places=9):
     random = torch.Generator().manual_seed(1)
     profile = torch.randn(n, places, 2, generator=random) * torch.tensor([300.0, 1.0])
-    return profile, torch.tensor([120.0, 2.3]).expand(n, 2).clone()
+    return profile, torch.tensor([120.0, 2.3, 1.0]).expand(n, 3).clone()
 
 
 def network(**changes):

@@ -14,7 +14,7 @@ def sample(n, seed, *, error=np.nan, noise=50.0):
     profile = random.normal(size=(n, 9, 2)) * [300.0, 1.0]
     host = 0.66 * (profile[:, 1, 0] + profile[:, 7, 0]) + random.normal(0, noise, n)
     own = host + random.normal(0, noise, n)
-    told = np.column_stack([np.full(n, error), np.full(n, 2.3)])
+    told = np.column_stack([np.full(n, error), np.full(n, 2.3), np.zeros(n)])
     return ObjectSample(*(one.astype(np.float32) for one in (profile, told, host, own)))
 
 
