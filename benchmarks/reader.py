@@ -100,8 +100,8 @@ def sample(
     sight = sight_of(catalogue.geometry, catalogue.positions, cosmology=box.cosmology)
     profile = profiles(fields["velocity"], fields["density"], sight)
     error = np.full(len(catalogue), np.nan) if mean.v_los_error is None else mean.v_los_error
-    cell = np.full(len(catalogue), fields["velocity"].box.cell_size)
-    told = np.column_stack([error, cell, np.full(len(catalogue), KINDS[make_reconstructor(model)[0].name])])
+    known = (fields["velocity"].box.cell_size, KINDS[reconstructor.name])
+    told = np.column_stack([error, *(np.full(len(catalogue), value) for value in known)])
     rows = np.random.default_rng(0).permutation(len(catalogue))[:MOST]
     along = ((one.velocities * catalogue.sight_lines()).sum(axis=1) for one in (catalogue, own))
     return ObjectSample(*(one[rows].astype(np.float32) for one in (profile, told, *along)))

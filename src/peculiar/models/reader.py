@@ -23,6 +23,7 @@ _LARGEST_LOG_VARIANCE = 5.0
 
 KINDS = {"general": 0, "residual": 0, "Wiener filter": 1, "iterative FFT": 2}
 """Kinds of fields that are read, by the model that made them: how they fall short differs."""
+_KINDS = max(KINDS.values()) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ class SightReader(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
-            nn.Linear(2 * config.places + 7 + max(KINDS.values()) + 1, config.width),
+            nn.Linear(2 * config.places + 7 + _KINDS, config.width),
             nn.SiLU(),
             nn.Linear(config.width, config.width),
             nn.SiLU(),
@@ -139,7 +140,7 @@ class SightReader(nn.Module):
         known = torch.isfinite(error).to(start.host)
         of_fields = torch.where(known > 0, error, _SCATTER).clamp(min=1)
         spread = [(one.clamp(min=1) / _SCATTER**2).log() / 2 for one in (start.rest, start.own_variance)]
-        kinds = nn.functional.one_hot(kind.long(), max(KINDS.values()) + 1).T.to(start.host)
+        kinds = nn.functional.one_hot(kind.long(), _KINDS).T.to(start.host)
         even = torch.stack([*spread, (of_fields / _SCATTER).log(), known, cell.log(), *kinds], dim=1)
         speed, log_density = profile.unbind(dim=2)
         means = torch.stack([start.host, start.own], dim=1)

@@ -14,6 +14,11 @@ from peculiar.core import PRESETS, Box, Catalogue, InputError
 from peculiar.linear.bao import bao_shifts
 
 COSMOLOGY = PRESETS["xiao2024"]
+IN_A_BOX = {
+    "options": peculiar.CatalogueOptions(box_size=200.0, redshift=0.5, line_of_sight="z"),
+    "model": "iterative",
+    "cells": 32,
+}
 
 
 def cap(count, seed):
@@ -90,9 +95,7 @@ def test_a_box_and_random_points_of_its_own(tmp_path, monkeypatch):
     peculiar.reconstruct_file(
         "box.fits",
         out="o.zarr",
-        options=peculiar.CatalogueOptions(box_size=200.0, redshift=0.5, line_of_sight="z"),
-        model="iterative",
-        cells=32,
+        **IN_A_BOX,
         shifted=peculiar.BaoOptions(
             bao="moved.fits", bao_randoms="random.fits", bao_smoothing=20.0, bao_bias=2.0
         ),
@@ -117,9 +120,7 @@ def test_smoothing_and_convention_are_kept_or_told(tmp_path, monkeypatch, ending
         peculiar.reconstruct_file(
             "box.fits",
             out="o.zarr",
-            options=peculiar.CatalogueOptions(box_size=200.0, redshift=0.5, line_of_sight="z"),
-            model="iterative",
-            cells=32,
+            **IN_A_BOX,
             shifted=peculiar.BaoOptions(
                 bao=f"d.{ending}", bao_randoms=f"r.{ending}", bao_convention="reciso"
             ),
