@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from reproduction import replace_between
-from residuals import factor_fitted, rows_of, samples
+from residual_factors import factor_fitted
+from residuals import rows_of, samples
 
 from peculiar.cli.app import ranges
 from peculiar.core import Catalogue, OutOfRangeWarning

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    TypeAdapter,
+    model_validator,
+)
 
 from peculiar.core.records import StoredCosmology
 
@@ -150,9 +158,9 @@ class Residuals(FrozenValues):
         Logarithm of the slope of the true density on the answer, a polynomial in ln(k / 0.2), highest power first.
     velocity : two lists of coefficients
         Slope of the true velocity on the answer, such a polynomial.
-    amplitude : float
-        Scatter of that slope from sample to sample at 0.06 h/Mpc: all waves of an answer are too large or too small
-        together.
+    amplitude : (float, float)
+        Scatter of that slope from sample to sample at 0.06 h/Mpc, for all waves of an answer are too large or too small
+        together: of any sample, and over the relative standard error of its measured bias; together in squares.
     slowing : coefficients
         Where the answer's 1 + density is rho the true velocity on the answer has a slope that goes with
         1 / (1 + slowing rho): matter in dense cells is slower than its surroundings make it.
@@ -166,7 +174,7 @@ class Residuals(FrozenValues):
     coherence : coefficients at each k
         How what is left of density and convergence go together.
     factors : dict of factors
-        Of "error" and of the "a" of what is known, by how a sample's objects were chosen
+        Of "error", of the "a" of what is known and of the slope of the velocity, by how a sample's objects were chosen
         (`peculiar.inference.reconstructor.sample_numbers`).
     """
 
@@ -177,13 +185,13 @@ class Residuals(FrozenValues):
     known: tuple[Coefficients, Coefficients]
     density: tuple[Coefficients, Coefficients, Coefficients]
     velocity: tuple[Coefficients, Coefficients]
-    amplitude: float = Field(ge=0)
+    amplitude: tuple[NonNegativeFloat, NonNegativeFloat]
     slowing: Coefficients = _NONE
     spread: Coefficients = _NONE
     transfer: tuple[Coefficients, ...]
     rotation: tuple[Coefficients, ...]
     coherence: tuple[Coefficients, ...]
-    factors: dict[Literal["error", "a"], ErrorFactor] = {}
+    factors: dict[Literal["error", "a", "velocity"], ErrorFactor] = {}
 
     @model_validator(mode="after")
     def _shapes(self) -> Self:
@@ -211,14 +219,21 @@ class Residuals(FrozenValues):
         """
         return math.log(level), math.log(amplitude), math.log(cell_size), math.log(share)
 
+    def scatter(self, bias_error: float) -> float:
+        """Return the relative scatter of the amplitude of a sample whose bias is known so well (`amplitude`)."""
+        of_any, of_bias = self.amplitude
+        return math.hypot(of_any, of_bias * bias_error)
+
     def chosen(self, numbers: Mapping[str, float]) -> Self:
         """Return the table with the factors of a sample of such numbers, and none beside them."""
         error, (ln_a, b) = self.error, self.known
-        constants = {name: math.log(factor.of(numbers)) for name, factor in self.factors.items()}
+        of = {name: factor.of(numbers) for name, factor in self.factors.items()}
+        slope = of.get("velocity", 1.0)
         return self.model_copy(
             update={
-                "error": (error[0] + constants.get("error", 0.0), *error[1:]),
-                "known": ((ln_a[0] + constants.get("a", 0.0), *ln_a[1:]), b),
+                "error": (error[0] + math.log(of.get("error", 1.0)), *error[1:]),
+                "known": ((ln_a[0] + math.log(of.get("a", 1.0)), *ln_a[1:]), b),
+                "velocity": tuple(tuple(slope * one for one in line) for line in self.velocity),
                 "factors": {},
             }
         )

@@ -19,7 +19,7 @@ from peculiar.fields.objects import ERROR, LOCAL_ERROR, ObjectValues
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.model_card import WEIGHTS
 from peculiar.inference.reconstruction import Reconstruction
-from peculiar.inference.reconstructor import sample_numbers
+from peculiar.inference.reconstructor import bias_error, sample_numbers
 from peculiar.inference.residuals import (
     LEAST_DENSITY,
     DrawnResiduals,
@@ -203,7 +203,7 @@ class GaussianDraws(Draws):
     Parameters
     ----------
     made : Reconstruction
-        With its residuals, and the catalogue where it is not a complete box.
+        With its residuals and its catalogue.
     number, seed : int
         A draw depends on the seed and on its own number alone.
     """
@@ -220,8 +220,7 @@ class GaussianDraws(Draws):
         made, known = self.made, self._known
         state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(state >> 1))
-        assert made.residuals is not None
-        scale = 1 + made.residuals.amplitude * float(torch.randn(1, generator=random))
+        scale = 1 + known.amplitude * float(torch.randn(1, generator=random))
         flow, factor = known.residuals.draw(random)
         x, y, z = made.box.shape
         velocity = scale * known.velocity + known.error * flow[:, :x, :y, :z]
@@ -253,13 +252,13 @@ class GaussianDraws(Draws):
         made = self.made
         table, catalogue, cosmology, box = made.residuals, made.catalogue, made.cosmology, made.box
         assert table is not None
+        assert catalogue is not None
         assert cosmology is not None
         complete = box.periodic and "completeness" not in made
-        factor: torch.Tensor | float = cosmology.velocity_factor(made.redshift or 0.0)
-        if catalogue is not None:
-            factor = velocity_factor(catalogue, box, cosmology=cosmology)
-            if table.factors:
-                table = table.chosen(sample_numbers(catalogue, cosmology=cosmology))
+        factor = velocity_factor(catalogue, box, cosmology=cosmology)
+        amplitude = table.scatter(bias_error(catalogue, cosmology=cosmology))
+        if table.factors:
+            table = table.chosen(sample_numbers(catalogue, cosmology=cosmology))
         seen = made["completeness"].data[0] > 0 if "completeness" in made else None
         told = made.get(ERROR if complete else LOCAL_ERROR)
         if told is not None:
@@ -268,7 +267,6 @@ class GaussianDraws(Draws):
             level = float(among.square().mean().sqrt())
             error = error / level
         else:
-            assert catalogue is not None
             levels = linear_error(catalogue, cells=max(box.shape), cosmology=cosmology, shares=_SHARES)
             level = float(levels[0])
             error = torch.ones(1)
@@ -294,18 +292,21 @@ class GaussianDraws(Draws):
         velocity = slowed(velocity, rho, sample.slowing)
         error = spread(error.expand_as(rho), rho, sample.spread, seen=seen)
         if not complete:
-            assert catalogue is not None
             unseen = UnseenMatter.of(catalogue, cells=max(box.shape), cosmology=cosmology)
-        return _Known(velocity, error * sample.error * factor, factor, residuals, unseen)
+        return _Known(velocity, error * sample.error * factor, factor, amplitude, residuals, unseen)
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What draws share: the velocity that they scatter about and its error [km/s], and how they scatter."""
+    """What draws share: the velocity that they scatter about and its error [km/s], and how they scatter.
+
+    `amplitude` is of all waves together, relative.
+    """
 
     velocity: Float[torch.Tensor, "3 x y z"]
     error: Float[torch.Tensor, "..."]
     factor: Float[torch.Tensor, "x y z"] | float
+    amplitude: float
     residuals: DrawnResiduals
     unseen: UnseenMatter | None
 
@@ -347,7 +348,7 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
             "number must be given for draws of a reconstruction, got None: those that a file holds are had by its path"
         )
     require_draws(number, seed=seed)
-    if made.catalogue is None and made.residuals is None:
+    if made.catalogue is None:
         raise InputError(
             "draws must be of a reconstruction with its catalogue, got one from a file: those that a file holds are "
             "had by its path"
@@ -360,8 +361,6 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
         raise InputError(
             "draws must be made before with_errors, got a velocity_error: draw from the reconstruction"
         )
-    if made.catalogue is None and (ERROR not in made or not made.box.periodic):
-        raise InputError("draws must be of a reconstruction with its catalogue, got one from a file")
     return GaussianDraws(made, number, seed)
 
 

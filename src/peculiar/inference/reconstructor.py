@@ -32,7 +32,7 @@ from peculiar.inference.whole import (
     spread_symmetries,
     total_stride,
 )
-from peculiar.linear.clustering import expected_bias, measure_clustering
+from peculiar.linear.clustering import Clustering, expected_bias, measure_clustering
 from peculiar.linear.halo_model import companions
 from peculiar.linear.inputs import network_inputs
 from peculiar.linear.light_cone import velocity_factor
@@ -308,11 +308,10 @@ def sample_numbers(catalogue: Catalogue, *, cosmology: Cosmology) -> dict[str, f
     the number of others in an object's halo, of which that leaves few; "bias" the logarithm of the bias over that of as
     many of the most massive halos, which it makes small (`LEAST_BIAS`). The same once more with "ranked_" before it,
     and "ranked", 1: all 0 where no masses rank objects. A network takes the heaviest of a sample for the heaviest of
-    all, which of one taken at random they are not.
+    all, which of one taken at random they are not. All of it once more with "growth_" before it, times the logarithm of
+    sigma_8 D(z): the same clustering means something else at another epoch.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OutOfRangeWarning)  # was told when the inputs were made
-        found = measure_clustering(catalogue, cosmology=cosmology)
+    found = _clustering(catalogue, cosmology=cosmology)
     usual = expected_bias(catalogue.number_density, cosmology=cosmology, redshift=catalogue.redshift)
     known = {
         "noise": math.log(found.excess),
@@ -320,7 +319,20 @@ def sample_numbers(catalogue: Catalogue, *, cosmology: Cosmology) -> dict[str, f
         "bias": max(math.log(found.bias / usual), LEAST_BIAS),
     }
     ranks = float(ranked(catalogue))
-    return known | {"ranked": ranks} | {f"ranked_{name}": ranks * value for name, value in known.items()}
+    known |= {"ranked": ranks} | {f"ranked_{name}": ranks * value for name, value in known.items()}
+    growth = math.log(cosmology.sigma8 * cosmology.growth(catalogue.redshift))
+    return known | {f"growth_{name}": growth * value for name, value in known.items()}
+
+
+def bias_error(catalogue: Catalogue, *, cosmology: Cosmology) -> float:
+    """Return the relative standard error of a catalogue's measured bias: velocities share it."""
+    return _clustering(catalogue, cosmology=cosmology).error
+
+
+def _clustering(catalogue: Catalogue, *, cosmology: Cosmology) -> Clustering:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)  # was told when the inputs were made
+        return measure_clustering(catalogue, cosmology=cosmology)
 
 
 def continuity_density(flow: Float[torch.Tensor, "3 x y z"], box: Box) -> Field:

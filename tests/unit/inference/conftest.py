@@ -89,7 +89,7 @@ def residuals():
             "known": constant(-1.0, 0.8),
             "density": constant(0.0, 0.0, 0.0),
             "velocity": constant(0.0, 1.0),
-            "amplitude": 0.0,
+            "amplitude": (0.0, 0.0),
             "transfer": constant(-0.1, -0.5, -1.5),
             "rotation": constant(0.05, 0.1, 0.4),
             "coherence": constant(0.9, 0.8, 0.1),

@@ -9,6 +9,7 @@ from peculiar.fields.objects import ERROR
 from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.draws import draws, standard_normal
 from peculiar.inference.reconstruction import Reconstruction
+from peculiar.inference.reconstructor import bias_error
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(160.0, 32)
@@ -124,10 +125,25 @@ def test_all_waves_of_a_draw_are_larger_or_smaller_together(made, residuals):
     x = torch.from_numpy(BOX.coordinates()).float()
     wave = torch.cos(2 * BOX.k_fundamental * x)[None, :, None, None].expand(3, *BOX.shape)
     fields = {**made.fields, "velocity": made["velocity"].replace(data=3000 * wave)}
-    some = draws(replace(made, fields=fields, residuals=residuals(amplitude=0.1)), 20)
+    some = draws(replace(made, fields=fields, residuals=residuals(amplitude=(0.1, 0.0))), 20)
     scales = [float((one["velocity"].data * wave).sum() / (3000 * wave.square().sum())) for one in some]
     assert np.mean(scales) == pytest.approx(1, abs=0.08)
     assert np.std(scales) == pytest.approx(0.1, rel=0.5)
+
+
+def test_their_amplitude_is_as_sure_as_the_bias(made, residuals):
+    x = torch.from_numpy(BOX.coordinates()).float()
+    wave = torch.cos(2 * BOX.k_fundamental * x)[None, :, None, None].expand(3, *BOX.shape)
+    fields = {**made.fields, "velocity": made["velocity"].replace(data=3000 * wave)}
+    sure, unsure = (
+        [
+            float((one["velocity"].data * wave).sum() / (3000 * wave.square().sum()))
+            for one in draws(replace(made, fields=fields, residuals=residuals(amplitude=(0.0, share))), 20)
+        ]
+        for share in (0.0, 2.0)
+    )
+    added = np.subtract(unsure, sure)
+    assert np.std(added) == pytest.approx(2 * bias_error(made.catalogue, cosmology=made.cosmology), rel=0.5)
 
 
 def test_in_dense_cells_draws_are_slower_and_scatter_more(made, residuals):

@@ -129,13 +129,14 @@ def test_a_table_follows_how_the_objects_of_a_sample_were_chosen(residuals):
         return ErrorFactor(constant=0.0, slopes={"bias": slope}, least={"bias": -0.3}, most={"bias": 0.2})
 
     here = {"level": 2.0, "amplitude": 0.5, "cell_size": 2.0, "share": 0.9}
-    table = residuals(factors={"error": factor(1.0), "a": factor(-2.0)})
+    table = residuals(factors={"error": factor(1.0), "a": factor(-2.0), "velocity": factor(0.5)})
     before = residuals().at(**here)
     for bias, kept in ((0.1, 0.1), (-5.0, -0.3)):
         found = table.chosen({"bias": bias, "ranked": 1.0}).at(**here)
         assert found.error == pytest.approx(before.error * np.exp(kept))
         assert found.known == pytest.approx((before.known[0] * np.exp(-2 * kept), before.known[1]))
         assert found.density == pytest.approx(before.density)
+        assert found.velocity == pytest.approx(before.velocity * np.exp(0.5 * kept))
 
 
 def test_a_table_has_a_value_for_each_wavenumber(residuals):
