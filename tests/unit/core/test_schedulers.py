@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -14,12 +15,10 @@ def serving(answer):
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve():
-        while True:
-            try:
+        with ExitStack() as connections, suppress(OSError):
+            while True:
                 connection, _ = server.accept()
-            except OSError:
-                return
-            connection.sendall(answer)
+                connections.enter_context(connection).sendall(answer)
 
     threading.Thread(target=serve, daemon=True).start()
     return server, f"tcp://127.0.0.1:{server.getsockname()[1]}"
