@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from general import Sample, Scores, add_only, is_wanted, samples
-from ranks import covered
 from reproduction import replace_between
 
 from peculiar.core import Box, OutOfRangeWarning
@@ -39,12 +38,38 @@ from peculiar.workflows.reconstruct import reconstruct
 RADII = (20.0, 50.0, 100.0, 150.0)  # Mpc/h; as far as spheres fit into the box
 SPHERES, CELLS = 200, 20_000
 K = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+CENTRAL = 0.68
 HEADER = (
     "| sample, (h/Mpc)^3 | cells: pulls, within | error / variance: least, greatest fifth | objects: pulls, within "
     "| spheres, Mpc/h: pulls, within | power of density; velocity: to 0.3, worst bin (pulls) "
     "| r with truth less r of draws |\n"
     "| --- |" + " ---: |" * 6
 )
+
+
+def ranks(truth: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return the rank of the truth (n,) among draws (draw, n), between 0 and 1."""
+    return ((drawn < truth).sum(axis=0) + 0.5) / (len(drawn) + 1)
+
+
+def covered(truth: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+    """Return the rms of pulls, the share of ranks in the central 68 %, and the ranks in tenths over flat ones.
+
+    Of few draws the scatter is that of Student's t, and a rank's slot that the interval cuts counts in part.
+    """
+    count = len(drawn)
+    fair = np.sqrt((1 + 1 / count) * (count - 1) / (count - 3))
+    pulls = (truth - drawn.mean(axis=0)) / drawn.std(axis=0, ddof=1) / fair
+    slot = 0.5 / (count + 1)
+    low, high = 0.5 - CENTRAL / 2, 0.5 + CENTRAL / 2
+    found = ranks(truth, drawn)
+    share = np.clip(
+        (np.minimum(found + slot, high) - np.maximum(found - slot, low)) / (2 * slot), 0, 1
+    ).mean()
+    tenths, slots = np.linspace(0, 1, 11), (np.arange(count + 1) + 0.5) / (count + 1)
+    flat = np.histogram(slots, tenths)[0] / (count + 1)
+    counts = np.histogram(found, tenths)[0] / len(found) / flat
+    return {"pull": float(np.sqrt(np.mean(pulls**2))), "within": float(share), "ranks": counts.tolist()}
 
 
 def spheres(modes: torch.Tensor, box: Box, radius: float) -> torch.Tensor:
