@@ -158,9 +158,12 @@ def run(command: str, folder: Path, moment: Moment | None = None) -> Run:
     """Run a command in a fork, in a folder, and perhaps kill it."""
     log = folder.with_suffix(".log")
     began = time.monotonic()
+    # Until the fork is the command: stopped before, it would clean up here and remove the parent's folder.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     child = os.fork()
     if child == 0:
         _command(command.split(), folder, log, moment)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     deadline = began + DEADLINE
     if moment is not None and moment.seconds is not None:
         time.sleep(moment.seconds)
@@ -195,6 +198,8 @@ def _command(arguments: list[str], folder: Path, log: Path, moment: Moment | Non
         os.dup2(screen, 2)
         for name in EVENTS:
             setattr(os, name, watch.around(getattr(os, name)))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         app(arguments, prog_name="peculiar")
         code = 0
     except SystemExit as end:
