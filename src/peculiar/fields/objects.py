@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from peculiar.core import Catalogue, Cosmology, Field
+from peculiar.core import Box, Catalogue, Cosmology, Field
 from peculiar.core.catalogue import SELECTION_FLOOR, Geometry
 from peculiar.core.readout import readout
 from peculiar.fields.profiles import profiles
@@ -72,6 +72,8 @@ class ObjectValues:
         flow converges. 1 for places in real space, 0 outside.
     v_los_error : (n,) [km/s], optional
         Of `v_los`, where the fields have a velocity error.
+    v_los_local_error : (n,) [km/s], optional
+        That part of it that unseen matter has no share in, where the fields tell it apart.
     known_fraction : (n,), optional
         Share of the velocity's variance that the survey knows, where the fields have it.
     unseen : (n,) bool, optional
@@ -87,6 +89,7 @@ class ObjectValues:
     positions_real: Float[np.ndarray, "n 3"]
     solutions: Int[np.ndarray, " n"]
     v_los_error: Float[np.ndarray, " n"] | None = None
+    v_los_local_error: Float[np.ndarray, " n"] | None = None
     known_fraction: Float[np.ndarray, " n"] | None = None
     unseen: Bool[np.ndarray, " n"] | None = None
 
@@ -293,10 +296,15 @@ def _mean_and_scatter(
 
 def _read(mean: ObjectValues, fields: Mapping[str, Field], sight: Sight, reader: Reader) -> ObjectValues:
     """Return values whose velocities along the lines of sight are those that a reader finds, and places by these."""
-    n, box = len(mean.v_los), fields["velocity"].box
-    error = np.full(n, np.nan) if mean.v_los_error is None else mean.v_los_error
-    told = np.column_stack([error, np.full(n, box.cell_size)])
+    box = fields["velocity"].box
+    error = error_to_read(mean, box)
+    told = np.column_stack([error, np.full(len(error), box.cell_size)])
     along, scatter, own, own_error = reader(profiles(fields["velocity"], fields["density"], sight), told)
+    known = np.nan_to_num(error)
+    if mean.v_los_error is None:
+        scatter = np.hypot(scatter, known)
+    else:
+        own_error = np.sqrt(own_error**2 + np.maximum(mean.v_los_error**2 - known**2, 0))
     velocities = mean.velocities + (along - mean.v_los)[:, None] * sight.directions
     places = box.wrap(places_of(sight, own))
     return replace(
@@ -310,6 +318,17 @@ def _read(mean: ObjectValues, fields: Mapping[str, Field], sight: Sight, reader:
     )
 
 
+def error_to_read(mean: ObjectValues, box: Box) -> Float[np.ndarray, " n"]:
+    """Return the error of the fields that a reader is told, of which unseen matter has no part [km/s]; NaN for none.
+
+    Flows of unseen matter move a whole survey and its objects alike, so nothing along a line of sight tells of them.
+    """
+    error = mean.v_los_local_error
+    if error is None and box.periodic:
+        error = mean.v_los_error
+    return np.full(len(mean.v_los), np.nan) if error is None else error
+
+
 def unseen_places(completeness: Field, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
     """Return where a survey saw nothing: of the eight cells about a place none is above `SELECTION_FLOOR`."""
     seen = completeness.replace(data=(completeness.data > SELECTION_FLOOR).float())
@@ -317,8 +336,8 @@ def unseen_places(completeness: Field, positions: Float[np.ndarray, "n 3"]) -> B
 
 
 def _stacked(fields: Mapping[str, Field]) -> Field:
-    """Return one field of the channels vx, vy, vz, density and those of `TOLD` that there are: read at once."""
-    names = [name for name in ("velocity", "density", *TOLD) if name in fields]
+    """Return one field of the channels vx, vy, vz, density and what is told of them: read at once."""
+    names = [name for name in ("velocity", "density", *TOLD, LOCAL_ERROR) if name in fields]
     data = torch.cat([fields[name].data for name in names])
     return Field(data, fields["velocity"].box, names=("vx", "vy", "vz", *names[1:]))
 
@@ -343,5 +362,6 @@ def _object_values(
         positions,
         np.ones(len(along), dtype=np.int64),
         v_los_error=error,
+        v_los_local_error=told.get(LOCAL_ERROR),
         known_fraction=told.get("known_fraction"),
     )

@@ -24,6 +24,7 @@ from peculiar.core.provenance import provenance
 from peculiar.fields.files import FieldAttributes, read_attributes, read_fields, write_fields
 from peculiar.fields.objects import (
     DISPERSION,
+    LOCAL_ERROR,
     TOLD,
     ObjectValues,
     Reader,
@@ -305,7 +306,7 @@ class Reconstruction(Mapping[str, Field]):
                 f"field must hold velocity and density, got {', '.join(self) or 'nothing'}: give an output of "
                 "reconstruct"
             )
-        kinds = {"velocity": "vector", **dict.fromkeys(("density", *TOLD), "scalar")}
+        kinds = {"velocity": "vector", **dict.fromkeys(("density", *TOLD, LOCAL_ERROR), "scalar")}
         for name, kind in kinds.items():
             field = self.get(name)
             if field is not None and (field.kind != kind or field.space != "real"):

@@ -257,7 +257,7 @@ def with_reliability(
     if errors:
         error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
         if LOCAL_ERROR in result:
-            error = torch.hypot(result.pop(LOCAL_ERROR).data[0], error)
+            error = torch.hypot(result[LOCAL_ERROR].data[0], error)
         result[ERROR] = Field(error[None], box, names=(ERROR,), unit="km/s")
     return result
 

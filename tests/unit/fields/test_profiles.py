@@ -60,6 +60,33 @@ def test_a_reader_changes_velocities_along_the_sight_line_and_places():
     assert (found.v_los_own_error == 150).all()
 
 
+def test_a_reader_is_told_errors_without_those_of_unseen_matter():
+    lines = sight()
+    box = Box(64.0, 32, periodic=False)
+    fields = {name: field.replace(box=box) for name, field in made().items()}
+    local, whole = (
+        {name: Field(torch.full((1, 32, 32, 32), value), box, (name,), "km/s")}
+        for name, value in (("local_error", 60.0), ("velocity_error", 100.0))
+    )
+    told_of = []
+
+    def reader(profile, told):
+        told_of.append(told[:, 0])
+        return np.zeros(40), np.full(40, 50.0), np.zeros(40), np.full(40, 150.0)
+
+    some = mean_along_sight(fields | local, lines, reader=reader)
+    all_of_it = mean_along_sight(fields | local | whole, lines, reader=reader)
+    untold = mean_along_sight(fields | whole, lines, reader=reader)
+    np.testing.assert_allclose(told_of[:2], 60, rtol=1e-6)
+    assert np.isnan(told_of[2]).all()  # linear theory's alone is mostly of unseen matter
+    np.testing.assert_allclose(some.v_los_scatter, np.hypot(50, 60))  # all that is told, in one number
+    np.testing.assert_allclose(some.v_los_own_error, 150)
+    np.testing.assert_allclose(all_of_it.v_los_error, 100)
+    np.testing.assert_allclose(all_of_it.v_los_scatter, 50)
+    np.testing.assert_allclose(all_of_it.v_los_own_error, np.hypot(150, 80))
+    np.testing.assert_allclose(untold.v_los_own_error, np.hypot(150, 100))
+
+
 def test_the_mean_s_own_velocity_and_place_put_an_object_where_it_is_seen():
     fields, lines = made(), sight()
     found = mean_along_sight(fields, lines)
