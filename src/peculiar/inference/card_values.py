@@ -238,6 +238,11 @@ class Residuals(FrozenValues):
             }
         )
 
+    @property
+    def power_of_level(self) -> float:
+        """The power of the level that what is left of the velocity goes with."""
+        return 1 + self.error[1]
+
     def at(self, **known: float) -> SampleResiduals:
         """Return what is left of a sample; parameters as of `logarithms`."""
         kept = np.clip(self.logarithms(**known), self.least, self.most)

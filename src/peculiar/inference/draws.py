@@ -32,13 +32,12 @@ from peculiar.linear.constrained import UnseenMatter
 from peculiar.linear.light_cone import velocity_factor
 from peculiar.linear.multitracer import MultiTracerWiener
 from peculiar.linear.overdensity import fourier_box, pad
-from peculiar.linear.reliability import linear_error
+from peculiar.linear.reliability import linear_error, local_error
 
 MOST_DRAWS = 1000
 MOST_COVARIANCES = 20_000
 """Objects whose covariance is given: 3.2 GB."""
 _DIRECTORY = "draws"
-_SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,14 +265,12 @@ class GaussianDraws(Draws):
             among = error if seen is None else error[seen]
             level = float(among.square().mean().sqrt())
             error = error / level
-        else:
-            levels = linear_error(catalogue, cells=max(box.shape), cosmology=cosmology, shares=_SHARES)
-            level = float(levels[0])
+        elif complete:
+            level = float(linear_error(catalogue, cells=max(box.shape), cosmology=cosmology)[0])
             error = torch.ones(1)
-            if seen is not None:
-                share = made["completeness"].data[0].clamp(min=_SHARES[-1]).log().numpy()
-                errors = levels[::-1] / level
-                error = torch.from_numpy(np.interp(share, np.log(_SHARES[::-1]), errors).astype(np.float32))
+        else:
+            error, level = local_error(catalogue, made.get("completeness"), box=box, cosmology=cosmology)
+            error = (error / level) ** table.power_of_level
         inside = torch.ones(1, *box.shape) if seen is None else seen[None].float()
         residuals, sample = DrawnResiduals.of(
             table,
@@ -290,10 +287,12 @@ class GaussianDraws(Draws):
         if complete:
             velocity = sloped(velocity, lambda k: np.polyval(sample.velocity, scaled_logarithm(k)), box)
         velocity = slowed(velocity, rho, sample.slowing)
-        error = spread(error.expand_as(rho), rho, sample.spread, seen=seen)
+        error = spread(error.expand_as(rho), rho, sample.spread, seen=seen) * sample.error
         if not complete:
             unseen = UnseenMatter.of(catalogue, cells=max(box.shape), cosmology=cosmology)
-        return _Known(velocity, error * sample.error * factor, factor, amplitude, residuals, unseen)
+            if told is None and seen is not None:
+                error[~seen] = unseen.short
+        return _Known(velocity, error * factor, factor, amplitude, residuals, unseen)
 
 
 @dataclass(frozen=True, eq=False)

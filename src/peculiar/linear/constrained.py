@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Catalogue, Cosmology
+from peculiar.core import Box, Catalogue, Cosmology
 from peculiar.fields.calculus import displacement_from_fourier
-from peculiar.fields.fourier import to_fourier, to_real
+from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.linear.clustering import coarse_cells, linear_bias, matter_power, painted_power
+from peculiar.linear.multitracer import SPARSEST
 from peculiar.linear.overdensity import Sampling, crop_finer, pad, sampling
 from peculiar.linear.reliability import long_wave_dispersion
+from peculiar.linear.smoothing import slowness
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
 
@@ -24,6 +27,8 @@ class UnseenMatter:
     A Gaussian field is observed as the survey does, with its mask and shot noise, and estimated by the Wiener filter;
     the truth less the estimate has the statistics of what the survey's own estimate lacks (Hoffman & Ribak 1991, ApJ
     380, L5). It is kept where the survey saw nothing, on a mesh of 10 Mpc/h: what is left of seen cells is not linear.
+    It moves matter as the estimate does, more slowly on small scales than linear theory
+    (`peculiar.linear.smoothing.slowness`).
 
     Attributes
     ----------
@@ -34,8 +39,10 @@ class UnseenMatter:
         See `peculiar.linear.clustering`.
     noise, unseen : (X, Y, Z)
         Variance of the shot noise, and the share of each cell that was not seen.
-    long : float [Mpc/h]
-        Displacement by waves that the mesh does not hold, of one component.
+    long, short : float [Mpc/h]
+        Displacement of one component by waves that the mesh does not hold: longer ones, which `draw` adds, and those
+        that a finer mesh of the wanted cells holds, which it leaves out.
+    slowness : float [Mpc/h]
     """
 
     grid: Sampling
@@ -45,17 +52,21 @@ class UnseenMatter:
     noise: Float[torch.Tensor, "X Y Z"]
     unseen: Float[torch.Tensor, "X Y Z"]
     long: float
+    short: float
+    slowness: float
 
     @classmethod
     def of(cls, catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> Self:
         """Return that of a survey or a box with open faces."""
-        grid, redshift = sampling(catalogue, coarse_cells(catalogue.box)), catalogue.redshift
+        coarse, redshift = coarse_cells(catalogue.box), catalogue.redshift
+        grid = sampling(catalogue, coarse, sparsest=SPARSEST)  # what the estimate takes as seen
         bias = linear_bias(catalogue, cosmology=cosmology)
         seen = torch.ones(1, *grid.box.shape)
         if catalogue.completeness is not None:
             whole = (catalogue.completeness.data > 0).float()
             seen = torch.nn.functional.adaptive_avg_pool3d(whole, grid.box.shape)
         long = long_wave_dispersion(grid.fourier, cosmology=cosmology, redshift=redshift)
+        slow = slowness(cosmology, redshift)
         return cls(
             grid,
             cells,
@@ -64,6 +75,8 @@ class UnseenMatter:
             noise_variance(catalogue, grid, bias=bias),
             1 - pad(seen, grid.box)[0],
             long / cosmology.velocity_factor(redshift),
+            _short_waves(grid.fourier, catalogue.box.with_cells(cells), slow, cosmology, redshift),
+            slow,
         )
 
     def draw(
@@ -79,7 +92,17 @@ class UnseenMatter:
         # What was painted is known with the power painted, the matter itself correlates with it by the mean.
         truth.mul_(self.power.sqrt()).sub_(to_fourier(weights).mul_((self.painted * self.power).sqrt()))
         lacking = to_real(truth, fourier.shape).mul_(self.unseen)
-        flow = displacement_from_fourier(to_fourier(lacking), fourier)
+        slowed = to_fourier(lacking).mul_(k_squared(fourier).sqrt_().mul_(-self.slowness).exp_())
+        flow = displacement_from_fourier(slowed, fourier)
         flow += self.long * torch.randn(3, 1, 1, 1, generator=random)
         finer = crop_finer(torch.cat([lacking[None], flow]), self.grid.box, self.cells)
         return finer[0], finer[1:]
+
+
+def _short_waves(coarse: Box, fine: Box, slow: float, cosmology: Cosmology, redshift: float) -> float:
+    """Return the displacement of a component by waves between the ends of two meshes [Mpc/h]."""
+    if fine.k_nyquist <= coarse.k_nyquist:
+        return 0.0
+    k = np.geomspace(coarse.k_nyquist, fine.k_nyquist, 100)
+    power = cosmology.linear_power(k, redshift) * np.exp(-2 * slow * k)
+    return float(np.sqrt(np.trapezoid(power, k) / (6 * np.pi**2)))

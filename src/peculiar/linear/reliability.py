@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -14,7 +16,7 @@ from peculiar.core import Box, Catalogue, Cosmology, Field, InputError
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import inverse_k_squared, k_squared, to_fourier, to_real
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
-from peculiar.fields.smooth import gaussian_window
+from peculiar.fields.smooth import gaussian, gaussian_window
 from peculiar.linear.clustering import (
     COARSE_CELL,
     coarse_cells,
@@ -26,12 +28,27 @@ from peculiar.linear.clustering import (
 from peculiar.linear.light_cone import of_epoch, on_mesh
 from peculiar.linear.optimal_weights import optimal_weights
 from peculiar.linear.overdensity import crop_finer, fourier_box, mean_density, sampling
-from peculiar.linear.surroundings import noise_variance, wiener_weights
+from peculiar.linear.surroundings import even_share, noise_variance, wiener_weights
 
 Amplitude = Literal["mean", "unbiased"]
 
 LEAST_FRACTION = 0.1
 """By which velocities are divided at least: where less is known, nothing makes up for it."""
+_LEAST_SHARE = 0.02  # of the density that counts as complete
+_BANDS = (0.015, 0.03, 0.06, 0.12, 0.24)  # h/Mpc; the first and the last reach to the ends
+_SHARES = (
+    100.0,
+    30.0,
+    10.0,
+    5.0,
+    2.0,
+    1.0,
+    0.5,
+    0.2,
+    0.1,
+    0.05,
+    0.02,
+)  # of the density that counts as complete
 
 
 def known_fraction(
@@ -197,15 +214,73 @@ def linear_error(
     shares : tuple of float
         Completenesses to tell it of.
     """
+    k, power, noise = _left_by_noise(catalogue, cells=cells, cosmology=cosmology)
+    of_shares = noise / np.asarray(shares)[:, None]
+    return np.sqrt(np.trapezoid(power * of_shares / (power + of_shares), k) / (6 * np.pi**2))
+
+
+def _left_by_noise(
+    catalogue: Catalogue, *, cells: int, cosmology: Cosmology
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
+    """Return the waves of a mesh, their linear power, and the noise over b^2 where a catalogue is complete."""
     of_all = measure_clustering(catalogue, cosmology=cosmology)
     weights, *_ = optimal_weights(catalogue, bias=of_all.bias, cosmology=cosmology)
     found = measure_clustering(catalogue.replace(weights=weights), cosmology=cosmology)
     box = fourier_box(catalogue.box.with_cells(cells))
     k = np.geomspace(box.k_fundamental / 2, box.k_nyquist, 300)
-    power = cosmology.linear_power(k, catalogue.redshift)
     mean = mean_density(catalogue) / catalogue.number_density
-    noise = found.noise / found.bias**2 * mean / np.asarray(shares)[:, None]
-    return np.sqrt(np.trapezoid(power * noise / (power + noise), k) / (6 * np.pi**2))
+    return k, cosmology.linear_power(k, catalogue.redshift), found.noise / found.bias**2 * mean
+
+
+def local_error(
+    catalogue: Catalogue, completeness: Field | None, *, box: Box, cosmology: Cosmology
+) -> tuple[Float[torch.Tensor, "x y z"], float]:
+    """Return what the shot noise of the cells that a survey saw leaves of velocities, and the rms of `linear_error`.
+
+    What noise leaves of a wave moves matter as far away as the wave is long: in each range of wavenumbers the variance
+    that the noise of a cell would leave everywhere is smoothed with a Gaussian of 2 / k, with none in cells that were
+    not seen: what these lack is another matter (`peculiar.linear.constrained`). Chosen on training boxes, where 1 / k
+    makes the errors of a flux-limited survey too small near the observer.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Its weights make the noise of places differ too (`peculiar.linear.surroundings.even_share`).
+    completeness : Field, optional
+        On the mesh of a survey; within open faces 1 where not given.
+    box : Box
+        With that mesh.
+    cosmology : Cosmology
+
+    Returns
+    -------
+    Tensor (x, y, z) [Mpc/h]
+        Of a component over a H f, in each cell.
+    float [Mpc/h]
+        What noise would leave in boxes that are everywhere like a seen cell, the rms of all these.
+    """
+    whole, cells = torch.ones(1, *box.shape) if completeness is None else completeness.data, max(box.shape)
+    seen, share = (whole > 0).float(), whole * even_share(catalogue, cells=cells)
+    noisier = share.clamp(min=_LEAST_SHARE).reciprocal().log_().numpy()
+    coarse = replace(box.with_cells(coarse_cells(box)), periodic=False)
+    k, power, noise = _left_by_noise(catalogue, cells=cells, cosmology=cosmology)
+    times = np.linspace(noisier.min(), noisier.max(), 40)
+    left = noise * np.exp(times)[:, None]
+    left = power * left / (power + left) * np.gradient(k) / (6 * np.pi**2)
+    bands = np.digitize(k, _BANDS[1:-1])
+    around, of_seen = torch.zeros(1, *coarse.shape), 0.0
+    for band, (low, high) in enumerate(pairwise(_BANDS)):
+        here = np.interp(noisier, times, left[:, bands == band].sum(axis=1))
+        variance = torch.from_numpy(here).float() * seen
+        of_seen += float(variance.sum(dtype=torch.float64) / seen.sum(dtype=torch.float64))
+        averaged = Field(
+            torch.nn.functional.adaptive_avg_pool3d(variance, coarse.shape), coarse, ("variance",)
+        )
+        around += gaussian(averaged, 2 / math.sqrt(low * high)).data
+    finer = torch.nn.functional.interpolate(
+        around[None], size=box.shape, mode="trilinear", align_corners=False
+    )
+    return finer[0, 0].clamp_(min=0).sqrt_(), math.sqrt(of_seen)
 
 
 def _divisor(fraction: torch.Tensor, amplitude: Amplitude) -> torch.Tensor:

@@ -133,6 +133,23 @@ def noise_variance(catalogue: Catalogue, grid: Sampling, *, bias: float) -> Floa
     return noise.masked_fill_(~grid.covered, 0.0)
 
 
+def even_share(catalogue: Catalogue, *, cells: int) -> Float[torch.Tensor, "x y z"] | float:
+    """Return by what the completeness of each cell of a survey is multiplied to have the shot noise of even weights.
+
+    It is sum w^2 / sum w of all tracers over that of those about the cell: of a flux-limited survey far above 1 nearby,
+    where many faint ones have little weight each. 1 where tracers have no weights.
+    """
+    if catalogue.weights is None:
+        return 1.0
+    grid, own = (
+        sampling(catalogue, coarse_cells(catalogue.box)),
+        np.asarray(catalogue.weights, dtype=np.float64),
+    )
+    here = _mean_weight(catalogue, grid)
+    assert isinstance(here, torch.Tensor)
+    return crop_finer(float((own**2).sum() / own.sum()) / here[None], grid.box, cells)[0]
+
+
 def _mean_weight(catalogue: Catalogue, grid: Sampling) -> Float[torch.Tensor, "X Y Z"] | float:
     """Return sum w^2 / sum w of the tracers about each cell; far from all of them, that of the catalogue."""
     if catalogue.weights is None:

@@ -204,3 +204,16 @@ def test_where_no_error_is_told_it_is_that_of_the_shot_noise(halos, made):
     assert found == pytest.approx(expected, rel=0.1)
     sparse, dense = linear_error(halos, cells=32, cosmology=COSMOLOGY, shares=(0.1, 1.0))
     assert sparse > dense == pytest.approx(level)
+
+
+def test_noise_of_a_survey_adds_nothing_to_the_waves_of_what_it_did_not_see(halos, made):
+    box = Box(160.0, 32, periodic=False)
+    seen = torch.zeros(1, *box.shape)
+    seen[:, :12] = 1.0
+    completeness = Field(seen, box, names=("completeness",), space="redshift")
+    few = halos.positions[halos.positions[:, 0] < 60]
+    survey = Catalogue(few, box=box, redshift=0.5, completeness=completeness)
+    fields = {name: replace(made[name], box=box) for name in ("density", "velocity")}
+    bare = replace(made, fields=fields | {"completeness": completeness}, catalogue=survey)
+    some = np.array([one["velocity"].data.numpy() for one in draws(bare, 8)])
+    assert some[:, :, 24:].std() < 1.1 * 296  # km/s, of all linear waves; 375 with the noise on top

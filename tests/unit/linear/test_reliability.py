@@ -11,13 +11,15 @@ from peculiar.linear.clustering import painted_power
 from peculiar.linear.overdensity import sampling
 from peculiar.linear.reliability import (
     known_fraction,
+    linear_error,
+    local_error,
     long_wave_dispersion,
     mesh_dispersion,
     reach,
     unbiased,
     velocity_error,
 )
-from peculiar.linear.surroundings import noise_variance
+from peculiar.linear.surroundings import even_share, noise_variance
 from peculiar.simulate.initial import linear_field
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -155,3 +157,30 @@ def test_the_waves_of_a_mesh_and_the_longer_ones_are_all_waves():
     ]
     np.testing.assert_allclose(total[1:], total[0], rtol=0.05)
     assert 250 < np.sqrt(total[0]) < 400  # km/s, one component
+
+
+def test_noise_leaves_more_where_fewer_tracers_are_expected():
+    catalogue = survey(scattered(4000, 40), 40)
+    expected = torch.full((1, 40, 40, 40), 1.0)
+    expected[:, 20:] = 0.1
+    expected[:, :, 30:] = 0.0
+    sparse = catalogue.replace(completeness=catalogue.completeness.replace(data=expected))
+    found, level = local_error(sparse, sparse.completeness, box=sparse.box, cosmology=COSMOLOGY)
+    dense, thin = linear_error(sparse, cells=40, cosmology=COSMOLOGY, shares=(1.0, 0.1))
+    assert level**2 == pytest.approx((dense**2 + thin**2) / 2, rel=0.02)
+    assert dense < float(found[12:16, 10:18, 14:26].mean()) < float(found[24:28, 10:18, 14:26].mean()) < thin
+    assert float(found[24:28, 36:].mean()) < 0.6 * float(
+        found[24:28, 10:18].mean()
+    )  # what is unseen has no noise
+
+
+def test_tracers_of_little_weight_are_many():
+    places = np.concatenate(
+        [scattered(6000, 30) * [0.5, 1, 1], scattered(600, 30) * [0.5, 1, 1] + [150, 0, 0]]
+    )
+    weights = np.concatenate([np.full(6000, 0.1), np.ones(600)])
+    catalogue = survey(places, 30).replace(weights=weights)
+    share = even_share(catalogue, cells=30)
+    assert float(share[25:, 5:25, 5:25].mean()) == pytest.approx(0.55, rel=0.05)
+    assert float(share[:5, 5:25, 5:25].mean()) == pytest.approx(5.5, rel=0.05)
+    assert even_share(survey(places, 30), cells=30) == 1.0
