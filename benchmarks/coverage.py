@@ -1,4 +1,4 @@
-"""Whether draws cover the truth: ranks, intervals, bulk flows and power on boxes that no model learned from.
+r"""Whether draws cover the truth: ranks, intervals, bulk flows and power on boxes that no model learned from.
 
     peculiar simulate held-out --seeds 1001 --redshifts 0,0.59
     python benchmarks/coverage.py held-out/z0.000 held-out/z0.590 --docs docs/results/coverage.md
@@ -11,25 +11,36 @@ the truth's, of density and of velocity, in all waves to k = 0.3 h/Mpc and at it
 in bins (the truth's power less the draws' mean over their scatter), and the correlation of a draw with the truth less
 that of two draws in the last bin. What stands between `<!-- coverage MODEL: begin -->` and its end in a page
 is filled, with all that is kept, and figures go beside the page.
+
+    python benchmarks/coverage.py held-out/z0.590 large boxes --cubes 150 --seeds 1001 1002 \
+        --scores cubes.json --docs docs/results/coverage.md
+
+compares cubes with open faces that are cut out of boxes of several sizes, at four corners, as they are and with a flow
+that is the same in all of a cube, a Gaussian one of waves longer than the box: draws have these, and no box has them.
+It fills `<!-- coverage cubes: begin -->`.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from general import Sample, Scores, add_only, is_wanted, samples
+from cut_outs import corners
+from general import Sample, Scores, add_only, cut_out, is_wanted, samples
+from ranks import covered, together
 from reproduction import replace_between
 
 from peculiar.core import Box, OutOfRangeWarning
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.inference.draws import ObjectSums, draws
+from peculiar.linear.reliability import long_wave_dispersion
 from peculiar.linear.spectra import Shells
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run
@@ -37,39 +48,15 @@ from peculiar.workflows.reconstruct import reconstruct
 
 RADII = (20.0, 50.0, 100.0, 150.0)  # Mpc/h; as far as spheres fit into the box
 SPHERES, CELLS = 200, 20_000
+OF_CUBES = 1e-3
+"""Density of halos in cubes that are cut out [(h/Mpc)^3]."""
 K = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
-CENTRAL = 0.68
 HEADER = (
     "| sample, (h/Mpc)^3 | cells: pulls, within | error / variance: least, greatest fifth | objects: pulls, within "
     "| spheres, Mpc/h: pulls, within | power of density; velocity: to 0.3, worst bin (pulls) "
     "| r with truth less r of draws |\n"
     "| --- |" + " ---: |" * 6
 )
-
-
-def ranks(truth: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Return the rank of the truth (n,) among draws (draw, n), between 0 and 1."""
-    return ((drawn < truth).sum(axis=0) + 0.5) / (len(drawn) + 1)
-
-
-def covered(truth: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
-    """Return the rms of pulls, the share of ranks in the central 68 %, and the ranks in tenths over flat ones.
-
-    Of few draws the scatter is that of Student's t, and a rank's slot that the interval cuts counts in part.
-    """
-    count = len(drawn)
-    fair = np.sqrt((1 + 1 / count) * (count - 1) / (count - 3))
-    pulls = (truth - drawn.mean(axis=0)) / drawn.std(axis=0, ddof=1) / fair
-    slot = 0.5 / (count + 1)
-    low, high = 0.5 - CENTRAL / 2, 0.5 + CENTRAL / 2
-    found = ranks(truth, drawn)
-    share = np.clip(
-        (np.minimum(found + slot, high) - np.maximum(found - slot, low)) / (2 * slot), 0, 1
-    ).mean()
-    tenths, slots = np.linspace(0, 1, 11), (np.arange(count + 1) + 0.5) / (count + 1)
-    flat = np.histogram(slots, tenths)[0] / (count + 1)
-    counts = np.histogram(found, tenths)[0] / len(found) / flat
-    return {"pull": float(np.sqrt(np.mean(pulls**2))), "within": float(share), "ranks": counts.tolist()}
 
 
 def spheres(modes: torch.Tensor, box: Box, radius: float) -> torch.Tensor:
@@ -90,12 +77,27 @@ class Spectra:
         return self.shells.mean((first * second.conj()).real.sum(dim=0))
 
 
+def cubes(box: SimulatedBox, side: float) -> Iterator[Sample]:
+    """Yield cubes of a box whose faces are open."""
+    catalogue = box.catalogue(OF_CUBES, satellite_fraction=0.0, seed=77)
+    hosts = box.halos.velocities[box.galaxies(OF_CUBES, satellite_fraction=0.0, seed=77).host]
+    for corner in corners(box.box.mesh):
+        label = f"halos, {OF_CUBES:g}, from {corner}"
+        yield cut_out(box, label, catalogue, hosts, cells=round(side / box.box.cell_size), corner=corner)
+
+
+def longer_waves(box: SimulatedBox) -> float:
+    """Return the rms of a component of the flow of waves longer than a box [km/s]."""
+    return long_wave_dispersion(box.box, cosmology=box.cosmology, redshift=box.redshift)
+
+
 def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> dict[str, Any]:
     """Return what the table says of a model's draws of a sample."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutOfRangeWarning)
         made = reconstruct(sample.catalogue, model=model, cells=sample.cells, cosmology=box.cosmology)
     random = np.random.default_rng(5)
+    longer = longer_waves(box) * np.random.default_rng(len(sample.catalogue)).standard_normal(3)
     inside = torch.ones(made.box.shape, dtype=torch.bool) if sample.counts is None else sample.counts
     cells = torch.from_numpy(random.choice(np.flatnonzero(inside.numpy()), CELLS))
     whole = made.box.periodic
@@ -147,6 +149,9 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
             for radius, flows in (bulk.items() if true_modes else ())
         },
     }
+    if not whole:
+        with_longer = (true.reshape(3, -1) + longer[:, None]).ravel()
+        found["with longer waves"] = covered(with_longer, drawn)
     if powers:
         of_each = np.moveaxis(np.array(powers), 2, 0)
         auto, cross, of_truth = of_each.mean(axis=1)
@@ -180,6 +185,26 @@ def row(name: str, found: dict[str, Any]) -> str:
         )
     variance = ", ".join(f"{value:.2f}" for value in found["variance"])
     return f"| {name} | {pair(found['cells'])} | {variance} | {pair(found['objects'])} | {bulk} | {power} | {apart} |"
+
+
+def cube_lines(kept: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> list[str]:
+    """Return the table of cubes: those of a kind of box together."""
+    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for name, found in kept.items():
+        rows[name.split(" | ")[1]].append(found)
+
+    columns = [(model, what) for model in models for what in ("cells", "with longer waves")]
+    heads = [f"`{model}`{', with longer waves' if what != 'cells' else ''}" for model, what in columns]
+    return [
+        f"| cubes, pulls and within in cells | {' | '.join(heads)} |",
+        "| --- |" + " ---: |" * len(heads),
+        *(
+            f"| {len(some)} {row} | "
+            + " | ".join(together([one[model][what] for one in some]) for model, what in columns)
+            + " |"
+            for row, some in rows.items()
+        ),
+    ]
 
 
 def figure(kept: dict[str, Any], model: str, path: Path) -> None:
@@ -225,6 +250,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", help="of boxes, all where not given")
     parser.add_argument("--scores", type=Path, default=Path("coverage.json"), help="kept from call to call")
+    parser.add_argument(
+        "--cubes", type=float, help="side of cubes with open faces, cut out of each box [Mpc/h]"
+    )
     add_only(parser)
     parser.add_argument("--docs", type=Path, help="a page with the marks")
     given = parser.parse_args(arguments)
@@ -233,10 +261,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     models = given.models.split(",")
     for path in [one for run in given.runs for one in open_run(run, given.seeds)]:
         box = SimulatedBox.open(path)
-        for sample in samples(box):
+        for sample in cubes(box, given.cubes) if given.cubes else samples(box):
             if not is_wanted(sample.label, given.only):
                 continue
-            name = f"{sample.label}, z = {box.redshift:g}, Omega_m {box.cosmology.Omega_m:g}, seed {box.seed}"
+            where = f"z = {box.redshift:g}, Omega_m {box.cosmology.Omega_m:g}"
+            name = f"{sample.label}, {where}, seed {box.seed}"
+            if given.cubes:
+                lacks = f"lacks waves of {longer_waves(box):.0f} km/s"
+                name += f" | of {given.cubes:g} Mpc/h of a box of {box.box.size:g}, z = {box.redshift:g}, which {lacks}"
             for model in models:
                 found = kept.of(
                     name,
@@ -244,7 +276,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     lambda one=sample, of=box, by=model: measure(of, one, model=by, number=given.draws),
                 )
                 print(row(f"{model}: {name}", found), flush=True)
+    if given.cubes:
+        text = "\n".join(cube_lines(kept.found, models))
+        print(text)
     if not given.docs:
+        return
+    if given.cubes:
+        replace_between(given.docs, {"coverage cubes": text})
         return
     parts = {}
     for model in models:

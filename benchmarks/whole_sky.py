@@ -7,9 +7,8 @@ r"""A whole-sky, flux-limited survey seen from inside, against the truth of its 
 
 `peculiar mock --survey two_mrs` observes the box from random places (`--seed`); every model reconstructs as `peculiar
 reconstruct` does. The iterative FFT is also given the smoothing, of a grid, that correlates best with the truth of the
-very mock, within 100 and within 200 Mpc/h. `--variants` adds what else was tried: one bias at all
-distances, groups, and redshifts in the observer's own frame. Scores are kept in `--scores`;
-what stands between the marks `whole sky`, `whole sky shells` and `whole sky variants` of a page is filled.
+very mock, within 100 and within 200 Mpc/h. `--variants` adds what else was tried: one bias at all distances, groups,
+and redshifts in the observer's own frame. The marks `whole sky`, `whole sky shells`, `whole sky variants` are filled.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from astropy.table import Table
 from general import Scores
 from reproduction import replace_between
 
-from peculiar.catalogues import load_survey, read_survey, to_catalogue
+from peculiar.catalogues import Survey, load_survey, read_survey, to_catalogue
 from peculiar.catalogues.frames import from_galactic_axes, to_galactic_axes
 from peculiar.catalogues.survey_catalogue import SurveyCatalogue
 from peculiar.core import Cosmology, Reconstructor
@@ -82,12 +81,20 @@ def latitude(points: np.ndarray) -> np.ndarray:
     return np.degrees(np.abs(np.arcsin(axes[:, 2] / np.linalg.norm(points, axis=1))))
 
 
-def observe(run: Path, seed: int, place: int, scratch: Path, **changes: Any) -> Sky:
-    """Make a mock and read it, with changes of the survey."""
-    out = scratch / f"{seed}-{place}"
+def observe(
+    run: Path,
+    seed: int,
+    place: int,
+    scratch: Path,
+    *,
+    laid: tuple[Survey, float] | None = None,
+    **changes: Any,
+) -> Sky:
+    """Make a mock, of 2MRS or of another survey with so many objects at most, and read it, with changes of it."""
+    survey, density = laid or (load_survey("two_mrs"), DENSITY)
+    out = scratch / f"{survey.name}-{seed}-{place}"
     if not out.exists():
-        survey = load_survey("two_mrs")
-        settings = MockSettings(number_density=DENSITY, seed=place)
+        settings = MockSettings(number_density=density, seed=place)
         make_mocks(run, out=out, survey=survey, settings=settings, seeds=[seed])
     (path,) = out.glob("mock-*.fits")
     table = Table.read(path)
