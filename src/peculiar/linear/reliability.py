@@ -36,19 +36,6 @@ LEAST_FRACTION = 0.1
 """By which velocities are divided at least: where less is known, nothing makes up for it."""
 _LEAST_SHARE = 0.02  # of the density that counts as complete
 _BANDS = (0.015, 0.03, 0.06, 0.12, 0.24)  # h/Mpc; the first and the last reach to the ends
-_SHARES = (
-    100.0,
-    30.0,
-    10.0,
-    5.0,
-    2.0,
-    1.0,
-    0.5,
-    0.2,
-    0.1,
-    0.05,
-    0.02,
-)  # of the density that counts as complete
 
 
 def known_fraction(
