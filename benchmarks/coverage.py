@@ -16,7 +16,7 @@ is filled, with all that is kept, and figures go beside the page.
         --scores cubes.json --docs docs/results/coverage.md
 
 compares cubes with open faces that are cut out of boxes of several sizes, at four corners, as they are and with a flow
-that is the same in all of a cube, a Gaussian one of waves longer than the box: draws have these, and no box has them.
+that is the same in all of a cube, for waves longer than the box: draws have these, and no box has them.
 It fills `<!-- coverage cubes: begin -->`.
 """
 
@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from cut_outs import corners
 from general import Sample, Scores, add_only, cut_out, is_wanted, samples
-from ranks import covered, together
+from ranks import covered, covered_with, flows_of, together
 from reproduction import replace_between
 
 from peculiar.core import Box, OutOfRangeWarning
@@ -97,7 +97,6 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
         warnings.simplefilter("ignore", OutOfRangeWarning)
         made = reconstruct(sample.catalogue, model=model, cells=sample.cells, cosmology=box.cosmology)
     random = np.random.default_rng(5)
-    longer = longer_waves(box) * np.random.default_rng(len(sample.catalogue)).standard_normal(3)
     inside = torch.ones(made.box.shape, dtype=torch.bool) if sample.counts is None else sample.counts
     cells = torch.from_numpy(random.choice(np.flatnonzero(inside.numpy()), CELLS))
     whole = made.box.periodic
@@ -150,8 +149,8 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
         },
     }
     if not whole:
-        with_longer = (true.reshape(3, -1) + longer[:, None]).ravel()
-        found["with longer waves"] = covered(with_longer, drawn)
+        added = np.repeat(flows_of(longer_waves(box), seed=len(sample.catalogue)), CELLS, axis=1)
+        found["with longer waves"] = covered_with(true, drawn, added)
     if powers:
         of_each = np.moveaxis(np.array(powers), 2, 0)
         auto, cross, of_truth = of_each.mean(axis=1)

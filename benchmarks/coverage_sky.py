@@ -6,9 +6,10 @@
 a flux limit, seen from inside, and a part of it to a distance with an even density. Scores are those of
 `benchmarks/coverage.py`: of the flow of matter along the line of sight where objects are, by distance; in cells that
 the survey saw and that it did not; and of the mean velocity of spheres, about the observer or about places of the
-survey. The true flow of each observer gets one more that is the same everywhere, a Gaussian one of waves longer than
-the box, which draws have and the box lacks. What is far wrong is so in all of a sky, so that errors are of the scatter
-from observer to observer. What stands between `<!-- coverage sky: begin -->` and its end in a page is filled.
+survey. The true flow of each observer gets ten more, one at a time, that are the same everywhere and stand for a
+Gaussian one of waves longer than the box, which draws have and the box lacks. What is far wrong is so in all of a sky,
+so that errors are of the scatter from observer to observer. What stands between `<!-- coverage sky: begin -->` and its
+end in a page is filled.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from general import Scores
-from ranks import covered, together
+from ranks import covered_with, flows_of, together
 from reproduction import replace_between
 from whole_sky import DENSITY, Sky, observe, result_of
 
@@ -87,8 +88,8 @@ def measure(sky: Sky, laid: Laid, model: str, longer: np.ndarray) -> dict[str, A
     Parameters
     ----------
     sky, laid, model
-    longer : (3,) [km/s]
-        Flow of waves longer than the box, which is added to the truth.
+    longer : (flow, 3) [km/s]
+        Flows of waves longer than the box, each of which is added to the truth.
     """
     made = result_of(sky, model)
     random = np.random.default_rng(5)
@@ -118,15 +119,15 @@ def measure(sky: Sky, laid: Laid, model: str, longer: np.ndarray) -> dict[str, A
         objects.add(draw)
         drawn.append(read(draw["velocity"]))
     at, positions = objects.result().v_los, sky.made.catalogue.positions
-    flow = sky.v_los["flow"] + sky.made.catalogue.sight_lines() @ longer
     found = {
-        name: covered((true.reshape(-1, 3) + longer).ravel(), np.array([each[name] for each in drawn]))
+        name: covered_with(true, np.array([each[name] for each in drawn]), np.tile(longer, len(true) // 3))
         for name, true in read(truth).items()
     }
+    along = longer @ sky.made.catalogue.sight_lines().T
     distance = np.linalg.norm(positions, axis=1)
     for name, (low, high) in laid.parts.items():
         part = (distance >= low) & (distance < high) & np.isfinite(at).all(axis=0)
-        found[name] = covered(flow[part], at[:, part])
+        found[name] = covered_with(sky.v_los["flow"][part], at[:, part], along[:, part])
     return found
 
 
@@ -179,7 +180,7 @@ def main() -> None:
                 name = f"{survey}, seed {seed}, observer {place}"
                 mock = (laid.survey, laid.density)
                 sky = observe(given.run, seed, place, given.scratch, laid=mock)
-                longer = lacking * np.random.default_rng([seed, place]).standard_normal(3)
+                longer = flows_of(lacking, seed=[seed, place])
                 for model in given.models:
                     found = kept.of(name, model, partial(measure, sky, laid, model, longer))
                     told = ", ".join(f"{part}: {together([one])}" for part, one in found.items())

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 CENTRAL = 0.68
+FLOWS = 10
 
 
 def ranks(truth: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -33,6 +35,23 @@ def covered(truth: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
     flat = np.histogram(slots, tenths)[0] / (count + 1)
     counts = np.histogram(found, tenths)[0] / len(found) / flat
     return {"pull": float(np.sqrt(np.mean(pulls**2))), "within": float(share), "ranks": counts.tolist()}
+
+
+def flows_of(rms: float, *, seed: int | Sequence[int]) -> np.ndarray:
+    """Return some velocities the same all over a survey, (flow, 3) [km/s], of components with that rms.
+
+    They stand for a Gaussian one evenly: each component takes the middles of as many equal parts of a normal
+    distribution, in an order of its own. One at random would leave its own luck in the pulls.
+    """
+    middles = ndtri((np.arange(FLOWS) + 0.5) / FLOWS)
+    middles *= rms / np.sqrt(np.mean(middles**2))
+    random = np.random.default_rng(seed)
+    return np.stack([random.permutation(middles) for _ in range(3)], axis=1)
+
+
+def covered_with(truth: np.ndarray, drawn: np.ndarray, added: np.ndarray) -> dict[str, Any]:
+    """Return `covered` of the truth (n,) with each of several additions (addition, n), all together."""
+    return covered((truth + added).ravel(), np.tile(drawn, len(added)))
 
 
 def together(found: Sequence[Mapping[str, Any]]) -> str:
