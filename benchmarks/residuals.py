@@ -77,6 +77,8 @@ SAMPLES = (  # (h/Mpc)^3, masses, thinned
     (1e-4, False, True),
     (1e-4, True, False),
     (1e-3, False, False),
+    (1e-2, True, False),
+    (1e-2, False, False),
 )
 TOP = 3e-3  # that samples are thinned from
 FEWEST = 600
@@ -85,14 +87,15 @@ FEWEST = 600
 def samples(box: SimulatedBox) -> Iterator[tuple[str, Catalogue, np.ndarray]]:
     """Yield every second of the samples that a box holds, with a name and the velocities of the hosts."""
     volume, step = box.box.volume, box.seed + round(2 * box.redshift)
-    top = min(TOP, len(box.halos) / volume)
-    held = [one for one in SAMPLES if one[0] * volume >= FEWEST and one[0] <= 1.01 * top]
+    full = len(box.halos) / volume
+    top = min(TOP, full)
+    held = [one for one in SAMPLES if one[0] * volume >= FEWEST and one[0] <= 1.01 * full]
     for place, (density, masses, thinned) in enumerate(held):
         if (place + step) % 2:
             continue
         satellites = SATELLITES[(place // 2 + step // 2) % 2]
         drawn = {"satellite_fraction": satellites, "seed": 70 + step}
-        number = top if thinned or density > top else density
+        number = top if thinned else min(density, full)
         catalogue = box.catalogue(number, **drawn)
         hosts = box.halos.velocities[box.galaxies(number, **drawn).host]
         if thinned:
