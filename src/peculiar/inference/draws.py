@@ -171,12 +171,13 @@ def standard_normal(positions: Float[np.ndarray, "n 3"], *key: int) -> Float[np.
 
 @dataclass(frozen=True, eq=False)
 class StoredDraws(Draws):
-    """Draws in the directory of fields that they were written with."""
+    """Draws in the directory of fields that they were written with: the first `number`, or all."""
 
     path: Path
+    number: int | None = None
 
     def __len__(self) -> int:
-        return len(list((self.path / _DIRECTORY).glob("[0-9]*")))
+        return self.number or len(list((self.path / _DIRECTORY).glob("[0-9]*")))
 
     def at(self, index: int) -> Reconstruction:
         """Read one draw."""
@@ -310,7 +311,7 @@ class _Known:
     unseen: UnseenMatter | None
 
 
-def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed: int = 0) -> Draws:
+def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed: int | None = None) -> Draws:
     """Return draws of density and velocity: of a reconstruction, or those that a file has.
 
     Parameters
@@ -318,14 +319,14 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
     made : Reconstruction or path
         As `peculiar.reconstruct` returns it, without `with_errors`; or a directory of `reconstruct --draws`.
     number : int, optional
-        Of draws of a reconstruction; of a file all where not given.
-    seed : int
-        The same one gives the same draws.
+        Of draws of a reconstruction; of a file the first ones, all where not given.
+    seed : int, optional
+        The same one gives the same draws; 0 where not given. That of a file is its own.
 
     Raises
     ------
     InputError
-        If the number is out of range, or the reconstruction tells too little.
+        If the number is out of range, the reconstruction tells too little, or a file was drawn with another seed.
 
     Examples
     --------
@@ -341,11 +342,16 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
             raise InputError(
                 f"draws must be in the file, got {len(stored)} in {made}: reconstruct it with --draws"
             )
-        return stored
+        if seed is not None and seed != stored.seed:
+            raise InputError(
+                f"seed must be that of the file, {stored.seed}, got {seed!r}: leave it out, or reconstruct anew with it"
+            )
+        return StoredDraws(stored.path, number)
     if number is None:
         raise InputError(
             "number must be given for draws of a reconstruction, got None: those that a file holds are had by its path"
         )
+    seed = 0 if seed is None else seed
     require_draws(number, seed=seed)
     if made.catalogue is None:
         raise InputError(

@@ -36,6 +36,11 @@ def test_files_hold_the_draws_that_python_makes(source, tmp_path):
         column = table[f"v_los_draw_{index:03d}"]
         assert column.unit == "km / s"
         assert np.corrcoef(column, one.at_objects(places).v_los)[0, 1] > 0.3
+    two = peculiar.draws(out, 2, seed=5)
+    assert len(list(two)) == 2
+    assert two.at_objects(places).v_los.shape == (2, 400)
+    with pytest.raises(InputError, match="seed must be that of the file, 5, got 6"):
+        peculiar.draws(out, seed=6)
     found = stored.at_objects(places)
     np.testing.assert_allclose(found.v_los[2], table["v_los_draw_002"], rtol=1e-4, atol=0.1)
     # The fields themselves are those of a run without draws, and other numbers leave a draw as it is.
