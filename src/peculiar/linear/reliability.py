@@ -25,7 +25,7 @@ from peculiar.linear.clustering import (
     measure_clustering,
     painted_power,
 )
-from peculiar.linear.light_cone import of_epoch, on_mesh
+from peculiar.linear.light_cone import of_epoch, on_mesh, velocity_factor
 from peculiar.linear.optimal_weights import optimal_weights
 from peculiar.linear.overdensity import crop_finer, fourier_box, mean_density, sampling
 from peculiar.linear.surroundings import even_share, noise_variance, wiener_weights
@@ -296,8 +296,8 @@ def with_reliability(
     amplitude : "mean" or "unbiased"
         "unbiased" divides velocity and momentum by the known fraction.
     errors : bool
-        Add "velocity_error" [km/s], of one component of the velocity with that amplitude: linear theory's, to which
-        "local_error" of networks that tell it is added in squares.
+        Add "velocity_error" [km/s], of one component of the velocity with that amplitude: linear theory's. Of networks
+        that tell a "local_error" it is that, and in squares what of linear theory's is not of noise (`local_error`).
 
     Raises
     ------
@@ -319,7 +319,10 @@ def with_reliability(
     if errors:
         error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
         if LOCAL_ERROR in result:
-            error = torch.hypot(result[LOCAL_ERROR].data[0], error)
+            noise, _ = local_error(catalogue, fields.get("completeness"), box=box, cosmology=cosmology)
+            noise *= velocity_factor(catalogue, box, cosmology=cosmology)
+            unseen = (error.square() - noise.square()).clamp(min=0)
+            error = (result[LOCAL_ERROR].data[0].square() + unseen).sqrt()
         result[ERROR] = Field(error[None], box, names=(ERROR,), unit="km/s")
     return result
 

@@ -18,6 +18,7 @@ from peculiar.linear.reliability import (
     reach,
     unbiased,
     velocity_error,
+    with_reliability,
 )
 from peculiar.linear.surroundings import even_share, noise_variance
 from peculiar.simulate.initial import linear_field
@@ -172,6 +173,28 @@ def test_noise_leaves_more_where_fewer_tracers_are_expected():
     assert float(found[24:28, 36:].mean()) < 0.6 * float(
         found[24:28, 10:18].mean()
     )  # what is unseen has no noise
+
+
+def test_the_noise_of_a_network_s_own_error_is_not_told_twice():
+    catalogue = survey(scattered(3000, 30), 30, seen=slice(2, 22))
+    box = catalogue.box
+
+    def told(**fields):
+        made = {"velocity": Field(torch.zeros(3, 30, 30, 30), box, ("x", "y", "z"), "km/s", kind="vector")}
+        made |= {"completeness": catalogue.completeness, **fields}
+        return with_reliability(made, catalogue, cosmology=COSMOLOGY)["velocity_error"].data[0]
+
+    local = Field(torch.full((1, 30, 30, 30), 40.0), box, ("local_error",), "km/s")
+    linear, together = told(), told(local_error=local)
+    noise, _ = local_error(catalogue, catalogue.completeness, box=box, cosmology=COSMOLOGY)
+    noise *= COSMOLOGY.velocity_factor(REDSHIFT)
+    twice = torch.hypot(linear, torch.tensor(40.0))
+    assert float(noise[10, 10, 10]) > 20
+    assert (together >= 40).all()
+    assert (together <= twice).all()
+    middle, unseen = (slice(6, 18),) * 3, (slice(28, 30),) * 3
+    assert float(together[middle].mean()) < float(twice[middle].mean()) - 5
+    np.testing.assert_allclose(together[unseen], twice[unseen], rtol=0.03)
 
 
 def test_tracers_of_little_weight_are_many():
