@@ -338,6 +338,8 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
         stored = StoredDraws(Path(made))
         if not stored.path.exists():
             raise InputError(f"fields must exist, got no {made}: give a directory of reconstruct --draws")
+        if number is not None:
+            require_draws(number)
         if not len(stored) >= (number or 1):
             raise InputError(
                 f"draws must be in the file, got {len(stored)} in {made}: reconstruct it with --draws"

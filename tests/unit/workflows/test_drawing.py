@@ -41,6 +41,8 @@ def test_files_hold_the_draws_that_python_makes(source, tmp_path):
     assert two.at_objects(places).v_los.shape == (2, 400)
     with pytest.raises(InputError, match="seed must be that of the file, 5, got 6"):
         peculiar.draws(out, seed=6)
+    with pytest.raises(InputError, match="draws must be a whole number of 1 to 1000, got -1"):
+        peculiar.draws(out, -1)
     found = stored.at_objects(places)
     np.testing.assert_allclose(found.v_los[2], table["v_los_draw_002"], rtol=1e-4, atol=0.1)
     # The fields themselves are those of a run without draws, and other numbers leave a draw as it is.
