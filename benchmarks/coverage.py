@@ -39,7 +39,8 @@ from reproduction import replace_between
 from peculiar.core import Box, OutOfRangeWarning
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
-from peculiar.inference.draws import ObjectSums, draws
+from peculiar.inference.draws import draws
+from peculiar.inference.object_draws import ObjectSums
 from peculiar.linear.reliability import long_wave_dispersion
 from peculiar.linear.spectra import Shells
 from peculiar.simulate.mocks import SimulatedBox
@@ -110,7 +111,7 @@ def measure(box: SimulatedBox, sample: Sample, *, model: str, number: int) -> di
         return mesh.reshape(len(mesh), -1)[:, places].numpy().ravel()
 
     velocities, bulk, powers, firsts, last = [], {radius: [] for radius in radii}, [], [], None
-    objects = ObjectSums(0)
+    objects = ObjectSums(made, seed=0)
     for draw in draws(made, number, seed=1):
         velocity = draw["velocity"].data
         velocities.append(chosen(velocity, cells))

@@ -29,7 +29,8 @@ from whole_sky import DENSITY, Sky, observe, result_of
 
 from peculiar.catalogues import Survey, load_survey
 from peculiar.core import Box
-from peculiar.inference.draws import ObjectSums, draws
+from peculiar.inference.draws import draws
+from peculiar.inference.object_draws import ObjectSums
 from peculiar.linear.reliability import long_wave_dispersion
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.runs import open_run
@@ -114,7 +115,7 @@ def measure(sky: Sky, laid: Laid, model: str, longer: np.ndarray) -> dict[str, A
         return {name: velocity.at(points).ravel() for name, points in cells.items()} | flows
 
     some = draws(made, DRAWS, seed=1)
-    objects, drawn = ObjectSums(some.seed), []
+    objects, drawn = ObjectSums(made, seed=some.seed), []
     for draw in some:  # each is made once
         objects.add(draw)
         drawn.append(read(draw["velocity"]))

@@ -11,13 +11,14 @@ from typing import overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from peculiar.core import Catalogue, InputError, Reconstructor
 from peculiar.core.records import read_json
-from peculiar.fields.objects import ERROR, LOCAL_ERROR, ObjectValues
+from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.model_card import WEIGHTS
+from peculiar.inference.object_draws import ObjectDraws, ObjectSums, unread
 from peculiar.inference.reconstruction import Reconstruction
 from peculiar.inference.reconstructor import bias_error, sample_numbers
 from peculiar.inference.residuals import (
@@ -35,50 +36,7 @@ from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.linear.reliability import linear_error, local_error
 
 MOST_DRAWS = 1000
-MOST_COVARIANCES = 20_000
-"""Objects whose covariance is given: 3.2 GB."""
 _DIRECTORY = "draws"
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectDraws:
-    """What each draw says of each object; NaN where it lies outside the fields.
-
-    Attributes
-    ----------
-    velocities : (draw, n, 3) [km/s]
-        Of the field, averaged over the object's places as in `peculiar.at_objects`.
-    v_los : (draw, n) [km/s]
-        Along the line of sight, with a draw of the object's place on it.
-    v_los_field : (draw, n) [km/s]
-        Averaged over those places.
-    v_los_scatter : (n,) [km/s]
-        Of `v_los` about it, the root mean square of the draws.
-    delta : (draw, n)
-    unseen : (n,) bool, optional
-        See `peculiar.fields.objects.ObjectValues`.
-    """
-
-    velocities: Float[np.ndarray, "draw n 3"]
-    v_los: Float[np.ndarray, "draw n"]
-    v_los_field: Float[np.ndarray, "draw n"]
-    v_los_scatter: Float[np.ndarray, " n"]
-    delta: Float[np.ndarray, "draw n"]
-    unseen: Bool[np.ndarray, " n"] | None = None
-
-    def covariance(self) -> Float[np.ndarray, "n n"]:
-        """Return the covariance of `v_los` [km^2/s^2]: of the field as the draws have it, plus that of the places.
-
-        The former has one dimension less than there are draws; the latter is diagonal.
-        """
-        draws, count = self.v_los_field.shape
-        if draws < 2 or count > MOST_COVARIANCES:
-            raise InputError(
-                f"covariance must be of at least 2 draws and at most {MOST_COVARIANCES} objects, got {draws} and "
-                f"{count}: choose some objects"
-            )
-        about = self.v_los_field - self.v_los_field.mean(axis=0)
-        return about.T @ about / (draws - 1) + np.diag(self.v_los_scatter**2)
 
 
 class Draws(Sequence[Reconstruction]):
@@ -87,6 +45,11 @@ class Draws(Sequence[Reconstruction]):
     @abstractmethod
     def at(self, index: int) -> Reconstruction:
         """Return one draw."""
+
+    @property
+    @abstractmethod
+    def answer(self) -> Reconstruction:
+        """What they scatter about."""
 
     @property
     @abstractmethod
@@ -106,9 +69,9 @@ class Draws(Sequence[Reconstruction]):
 
     def at_objects(self, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None) -> ObjectDraws:
         """Return what each draw says of objects; parameters and errors as in `Reconstruction.at_objects`."""
-        gathered = ObjectSums(self.seed)
+        gathered = ObjectSums(self.answer, positions, seed=self.seed)
         for draw in self:
-            gathered.add(draw, positions)
+            gathered.add(draw)
         return gathered.result()
 
     def covariance(
@@ -116,57 +79,6 @@ class Draws(Sequence[Reconstruction]):
     ) -> Float[np.ndarray, "n n"]:
         """Return the covariance of objects' line-of-sight velocities; see `ObjectDraws.covariance`."""
         return self.at_objects(positions).covariance()
-
-
-class ObjectSums:
-    """Gathers what draws, one after the other, say of objects.
-
-    An object's place in a draw depends on the seed, on the draw's number and on where the object is seen alone: not on
-    how many draws there are, nor on the other objects.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._found: list[ObjectValues] = []
-        self._v_los: list[Float[np.ndarray, " n"]] = []
-
-    def add(
-        self, draw: Reconstruction, positions: Catalogue | Float[np.ndarray, "n 3"] | None = None
-    ) -> None:
-        """Ask a draw of the objects."""
-        values = draw.at_objects(positions)
-        if positions is None:
-            positions = draw.catalogue
-        seen = positions.positions if isinstance(positions, Catalogue) else positions
-        assert seen is not None
-        places = standard_normal(seen, self._seed, len(self._found))
-        self._v_los.append(values.v_los + values.v_los_scatter * places)
-        self._found.append(values)
-
-    def result(self) -> ObjectDraws:
-        """Return what was gathered."""
-        velocities, field, scatter, delta = (
-            np.array([getattr(values, name) for values in self._found])
-            for name in ("velocities", "v_los", "v_los_scatter", "delta")
-        )
-        spread = np.sqrt((scatter**2).mean(axis=0))
-        return ObjectDraws(velocities, np.array(self._v_los), field, spread, delta, self._found[0].unseen)
-
-
-def standard_normal(positions: Float[np.ndarray, "n 3"], *key: int) -> Float[np.ndarray, " n"]:
-    """Return a standard normal deviate for each object, of a key and of its position alone."""
-    from scipy.special import ndtri
-
-    start = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    bits = np.ascontiguousarray(positions, dtype=np.float64).view(np.uint64)
-    state = np.full(len(bits), start)
-    with np.errstate(over="ignore"):  # the finaliser of MurmurHash3 wraps
-        for column in bits.T:
-            state = state ^ column
-            for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-                state = (state ^ (state >> np.uint64(33))) * np.uint64(factor)
-            state ^= state >> np.uint64(33)
-    return np.asarray(ndtri(((state >> np.uint64(11)) + 0.5) / 2.0**53))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +94,11 @@ class StoredDraws(Draws):
     def at(self, index: int) -> Reconstruction:
         """Read one draw."""
         return Reconstruction.open(draw_path(self.path, index))
+
+    @cached_property
+    def answer(self) -> Reconstruction:
+        """The fields that they were written with."""
+        return Reconstruction.open(self.path)
 
     @property
     def seed(self) -> int:
@@ -215,6 +132,11 @@ class GaussianDraws(Draws):
     def __len__(self) -> int:
         return self.number
 
+    @property
+    def answer(self) -> Reconstruction:
+        """What they scatter about."""
+        return self.made
+
     def at(self, index: int) -> Reconstruction:
         """Make one draw."""
         made, known = self.made, self._known
@@ -240,9 +162,8 @@ class GaussianDraws(Draws):
         if "completeness" in made:
             fields["completeness"] = made["completeness"]
         return replace(
-            made,
+            unread(made),
             fields=fields,
-            model=f"{made.model} (draw)",  # what was learned to read from its answers does not read draws
             residuals=None,
             record={**made.record, "draw": index, "draw_seed": self.seed},
         )

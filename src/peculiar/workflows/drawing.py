@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from peculiar.core import Box, InputError, Reconstructor
 from peculiar.fields.files import save_fields
-from peculiar.inference.draws import ObjectSums, draw_path, draws, require_draws, residuals_of
+from peculiar.inference.draws import draw_path, draws, require_draws, residuals_of
+from peculiar.inference.object_draws import ObjectSums
 from peculiar.inference.query_result import Unseen
 from peculiar.inference.reconstruction import Reconstruction
 from peculiar.workflows.field_files import FIELD_BYTES
@@ -104,12 +105,12 @@ class DrawOptions:
         """
         if not self:
             return {}
-        gathered = ObjectSums(self.seed)
+        gathered = None if positions is None else ObjectSums(made, positions, seed=self.seed)
         for index, draw in enumerate(draws(made, self.draws, seed=self.seed)):
             save_fields(draw_path(directory, index), draw.items(), draw.attributes())
-            if positions is not None:
-                gathered.add(draw, positions)
-        if positions is None:
+            if gathered is not None:
+                gathered.add(draw)
+        if gathered is None:
             return {}
         found = gathered.result()
         if unseen == "nan" and found.unseen is not None:

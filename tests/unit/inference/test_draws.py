@@ -7,7 +7,8 @@ import torch
 from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
 from peculiar.fields.objects import ERROR
 from peculiar.inference.card_values import ErrorFactor
-from peculiar.inference.draws import draws, standard_normal
+from peculiar.inference.draws import draws
+from peculiar.inference.object_draws import standard_normal
 from peculiar.inference.reconstruction import Reconstruction
 from peculiar.inference.reconstructor import bias_error
 
@@ -99,6 +100,22 @@ def test_an_object_has_the_same_draws_however_many_there_are_and_whoever_else_is
     np.testing.assert_array_equal(some.v_los, few.v_los[:, order])
     other = draws(made, 2, seed=4).at_objects(places)
     assert np.corrcoef(few.v_los[0] - few.v_los_field[0], other.v_los[0] - other.v_los_field[0])[0, 1] < 0.2
+
+
+def test_draws_at_objects_depart_from_what_a_reader_finds(made, monkeypatch):
+    def reader(profile, told):
+        return (np.full(len(told), 300.0), *np.ones((3, len(told))))
+
+    places = np.random.default_rng(0).uniform(5, 155, (300, 3))
+    averaged, some = draws(made, 20, seed=3).at_objects(places), draws(made, 20, seed=3)
+    monkeypatch.setattr(
+        "peculiar.inference.reconstruction.reader_of",
+        lambda model, *, cell_size: reader if model == made.model else None,
+    )
+    found, answer = some.at_objects(places), made.at_objects(places)
+    np.testing.assert_allclose(answer.v_los, 300.0)
+    np.testing.assert_allclose(found.v_los_field - averaged.v_los_field, 300)
+    np.testing.assert_allclose(found.v_los - found.v_los_field, averaged.v_los - averaged.v_los_field)
 
 
 def test_deviates_of_objects_are_normal():
