@@ -47,12 +47,16 @@ class SurveyFlow:
     coverage: Bool[np.ndarray, "x y z"]
 
     def potential(self) -> Field:
-        """Return the gravitational potential [(km/s)^2] of the observed overdensity."""
+        """Return the gravitational potential [(km/s)^2] of the observed overdensity, less its mean.
+
+        What all that was seen has too much or too little is not known from what was seen.
+        """
         density = self.made["density"]
         seen = torch.from_numpy(self.coverage).to(density.data.dtype)
         _, cosmology = self.made.sky()
         assert self.made.redshift is not None
-        observed = density.replace(data=density.data * seen)
+        mean = (density.data * seen).sum() / seen.sum()
+        observed = density.replace(data=(density.data - mean) * seen)
         return potential(observed, cosmology=cosmology, redshift=self.made.redshift)
 
     def superclusters(self) -> SuperclusterFlow:
