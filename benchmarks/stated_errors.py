@@ -7,7 +7,8 @@ Each run may have several redshifts. Samples differ in density, satellites, whet
 thinned, and in what is known of masses, as in `benchmarks/residuals.py`. Of each the rms of pulls of `velocity_error`
 in cells is measured; its logarithm is fitted by a linear function of what
 `peculiar.inference.reconstructor.sample_numbers` tells, by least squares, which goes into the card (`ErrorFactor`).
-What the factor leaves is printed, of boxes of `--test`, which take no part in the fit, at objects too; it fills what
+What the factor leaves is printed: of each box left out of its fit; of boxes of `--test`, which take no part in it, at
+objects too. It fills what
 stands between `<!-- stated errors: begin -->` and `<!-- stated errors: end -->` of a page. Without runs to fit on the
 card keeps its factor. Rows are kept in a file (`--rows`) by the checksum of the weights, with pulls as they are without
 a factor.
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from reproduction import replace_between
-from residual_factors import factor_fitted
+from residual_factors import factor_fitted, mended
 from residuals import rows_of, samples
 
 from peculiar.cli.app import ranges
@@ -42,6 +43,7 @@ from peculiar.workflows.reconstruct import reconstructed
 
 QUANTILES = np.linspace(0.4, 0.9, 51)
 SAME = 1e-4
+DENSEST = 0.5  # "dense" of `sample_numbers`
 KINDS = ("ranked", "no masses", "thinned, no masses", "thinned, ranked", "all")
 
 
@@ -121,11 +123,29 @@ def fitted(rows: Sequence[Mapping[str, Any]]) -> ErrorFactor:
     return factor_fitted([row["known"] for row in rows], np.log([row["pull"] for row in rows]))
 
 
+def left_out(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return ln of pulls of each kind of sample, and of dense ones, with a factor that their box took no part in."""
+    apart = [
+        {"seed": seed_of(Path(name.split(": ")[0])), "numbers": row["known"]} for name, row in rows.items()
+    ]
+    pulls = np.log([row["pull"] for row in rows.values()])
+    after = mended("pulls", apart, pulls, np.ones(len(pulls)))[1]
+    kinds = np.array([kind_of(name) for name in rows])
+    dense = np.array([row["known"]["dense"] > DENSEST for row in rows.values()])
+    found = {kind: after[kinds == kind] for kind in sorted(set(kinds))} | {"all": after}
+    return found | {f"{kind}, dense": after[dense & (kinds == kind)] for kind in sorted(set(kinds[dense]))}
+
+
+def kind_of(name: str) -> str:
+    """Return how the objects of a sample were chosen, from its name."""
+    return name.split(": ")[1].rsplit(", ", 2)[0]
+
+
 def told(rows: Mapping[str, Mapping[str, Any]], factors: ErrorFactor) -> dict[str, Told]:
     """Return what factors leave of each kind of sample, and of all."""
     kinds: dict[str, list[tuple[float, ...]]] = {}
     for name, row in rows.items():
-        kind = name.split(": ")[1].rsplit(", ", 2)[0]
+        kind = kind_of(name)
         factor = factors.of(row["known"])
         within = np.interp(factor, row["quantiles"], QUANTILES)
         found = (row["pull"], row["pull"] / factor, within, *row["objects"], row["error"] / row["drawn"])
@@ -213,6 +233,10 @@ def main() -> None:
         card = model.card.model_copy(update={"error_factor": factors})
         model = NeuralReconstructor(model.module, card)
         found["validation"] = told(rows, factors)
+        for kind, left in left_out(rows).items():
+            print(
+                f"left out, {kind}: mean of ln pulls {left.mean():.3f}, rms {np.sqrt(np.mean(left**2)):.3f}"
+            )
         path = find_model(given.model)
         with atomic_output(path, overwrite=True) as new:
             new.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")

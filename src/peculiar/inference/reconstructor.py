@@ -51,6 +51,8 @@ from peculiar.models.channels import (
 
 COMPONENTS = ("x", "y", "z")
 Factor = float | Float[torch.Tensor, "x y z"]
+DENSE = 3e-3
+"""Number density [(h/Mpc)^3] from which on numbers of a sample tell of it."""
 LEAST_BIAS = -0.3
 """Of the logarithm of a bias over that of as many of the most massive halos: below, a sample is taken at random."""
 # Measured without tiles: `general` takes 590 for a periodic mesh, `residual` 420 with its margin, `survey` 820.
@@ -306,9 +308,10 @@ def sample_numbers(catalogue: Catalogue, *, cosmology: Cosmology) -> dict[str, f
 
     "noise" is the logarithm of its noise over Poisson's, which objects taken at random have; "companions" the root of
     the number of others in an object's halo, of which that leaves few; "bias" the logarithm of the bias over that of as
-    many of the most massive halos, which it makes small (`LEAST_BIAS`). The same once more with "ranked_" before it,
-    and "ranked", 1: all 0 where no masses rank objects. A network takes the heaviest of a sample for the heaviest of
-    all, which of one taken at random they are not. All of it once more with "growth_" before it, times the logarithm of
+    many of the most massive halos, which it makes small (`LEAST_BIAS`); "dense" the logarithm of the density over
+    `DENSE`, 0 below it: of denser samples the same noise means less. The same once more with "ranked_" before it, and
+    "ranked", 1: all 0 where no masses rank objects. A network takes the heaviest of a sample for the heaviest of all,
+    which of one taken at random they are not. All of it once more with "growth_" before it, times the logarithm of
     sigma_8 D(z): the same clustering means something else at another epoch.
     """
     found = _clustering(catalogue, cosmology=cosmology)
@@ -317,6 +320,7 @@ def sample_numbers(catalogue: Catalogue, *, cosmology: Cosmology) -> dict[str, f
         "noise": math.log(found.excess),
         "companions": math.sqrt(companions(catalogue)),
         "bias": max(math.log(found.bias / usual), LEAST_BIAS),
+        "dense": max(math.log(catalogue.number_density / DENSE), 0.0),
     }
     ranks = float(ranked(catalogue))
     known |= {"ranked": ranks} | {f"ranked_{name}": ranks * value for name, value in known.items()}

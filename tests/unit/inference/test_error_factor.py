@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from peculiar.core import PRESETS
 from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.model_card import find_model, read_card
-from peculiar.inference.reconstructor import LEAST_BIAS, error_factor, sample_numbers
+from peculiar.inference.reconstructor import DENSE, LEAST_BIAS, error_factor, sample_numbers
 from peculiar.linear.clustering import expected_bias, measure_clustering
 from peculiar.linear.multitracer import MultiTracerWiener
 
@@ -60,7 +60,7 @@ def test_what_the_inputs_measured_is_not_measured_again(halos, monkeypatch):
 def test_samples_whose_masses_rank_them_have_numbers_of_their_own(halos):
     catalogue = halos(count=2000)
     known = sample_numbers(catalogue, cosmology=COSMOLOGY)
-    own = {name: known[name] for name in ("noise", "companions", "bias")}
+    own = {name: known[name] for name in ("noise", "companions", "bias", "dense")}
     bias = measure_clustering(catalogue, cosmology=COSMOLOGY).bias
     usual = expected_bias(catalogue.number_density, cosmology=COSMOLOGY, redshift=catalogue.redshift)
     assert own["bias"] == pytest.approx(max(np.log(bias / usual), LEAST_BIAS))
@@ -74,3 +74,18 @@ def test_samples_whose_masses_rank_them_have_numbers_of_their_own(halos):
     assert known == with_growth(own | {"ranked": 1.0} | ranked)
     bare = sample_numbers(catalogue.replace(masses=None), cosmology=COSMOLOGY)
     assert bare == with_growth(own | {"ranked": 0.0} | dict.fromkeys(ranked, 0.0))
+
+
+@pytest.mark.parametrize(("over", "told"), [(0.3, 0.0), (1.0, 0.0), (4.0, np.log(4.0))])
+def test_densities_tell_of_a_sample_beyond_one(halos, over, told):
+    size = (2000 / (over * DENSE)) ** (1 / 3)
+    catalogue = halos(count=2000, size=size)
+    assert sample_numbers(catalogue, cosmology=COSMOLOGY)["dense"] == pytest.approx(told, abs=1e-9)
+
+
+def test_a_factor_of_fewer_numbers_holds_for_samples_of_more(halos):
+    """Cards of before know nothing of the density."""
+    card = read_card(find_model("general"))
+    factor = ErrorFactor(constant=0.2, slopes={"noise": 0.0}, least={"noise": 0.0}, most={"noise": 1.0})
+    older = card.model_copy(update={"error_factor": factor})
+    assert error_factor(older, halos(), cosmology=COSMOLOGY) == pytest.approx(np.exp(0.2))
