@@ -30,10 +30,10 @@ from peculiar.inference.residuals import (
     spread,
 )
 from peculiar.linear.constrained import UnseenMatter
-from peculiar.linear.light_cone import velocity_factor
+from peculiar.linear.light_cone import bias_uncertainty, velocity_factor
 from peculiar.linear.multitracer import MultiTracerWiener
 from peculiar.linear.overdensity import fourier_box, pad
-from peculiar.linear.reliability import linear_error, local_error
+from peculiar.linear.reliability import LONG_WAVES, error_of_short_waves, linear_error, local_error
 
 MOST_DRAWS = 1000
 _DIRECTORY = "draws"
@@ -114,8 +114,8 @@ class GaussianDraws(Draws):
     1 + delta is that of the answer times a lognormal field; at each wavenumber both together have the power of matter
     in that cosmology at that redshift. The velocity is slope times answer, less in dense cells, plus a Gaussian field
     whose power follows that of the density, times the error that the model tells in each cell and a power of the
-    answer's density. Where a survey saw nothing a constrained
-    realisation of linear theory comes to both (`UnseenMatter`).
+    answer's density. Of surveys, constrained realisations of linear theory (`UnseenMatter`) give long waves of the
+    flow everywhere, and all where nothing was seen; a flux-limited sample's bias is off by `bias_uncertainty`.
 
     Parameters
     ----------
@@ -142,7 +142,9 @@ class GaussianDraws(Draws):
         made, known = self.made, self._known
         state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(state >> 1))
-        scale = 1 + known.amplitude * float(torch.randn(1, generator=random))
+        scale: torch.Tensor | float = 1 + known.amplitude * float(torch.randn(1, generator=random))
+        if known.along is not None:
+            scale = scale * (known.along * float(torch.randn(1, generator=random))).exp_()
         flow, factor = known.residuals.draw(random)
         x, y, z = made.box.shape
         velocity = scale * known.velocity + known.error * flow[:, :x, :y, :z]
@@ -202,6 +204,7 @@ class GaussianDraws(Draws):
             cosmology=cosmology,
             redshift=made.redshift or 0.0,
             seen=None if complete else pad(inside, box)[0] > 0,
+            without=0.0 if complete else LONG_WAVES,
         )
         x, y, z = box.shape
         rho = residuals.density[:x, :y, :z]
@@ -212,22 +215,22 @@ class GaussianDraws(Draws):
         error = spread(error.expand_as(rho), rho, sample.spread, seen=seen) * sample.error
         if not complete:
             unseen = UnseenMatter.of(catalogue, cells=max(box.shape), cosmology=cosmology)
+            error = error_of_short_waves(error, catalogue, made.get("completeness"), cosmology=cosmology)
             if told is None and seen is not None:
                 error[~seen] = unseen.short
-        return _Known(velocity, error * factor, factor, amplitude, residuals, unseen)
+        along = bias_uncertainty(catalogue, box, cosmology=cosmology)
+        return _Known(velocity, error * factor, factor, amplitude, along, residuals, unseen)
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What draws share: the velocity that they scatter about and its error [km/s], and how they scatter.
-
-    `amplitude` is of all waves together, relative.
-    """
+    """The velocity that draws scatter about, its error [km/s], its amplitude's of all waves, and along distance."""
 
     velocity: Float[torch.Tensor, "3 x y z"]
     error: Float[torch.Tensor, "..."]
     factor: Float[torch.Tensor, "x y z"] | float
     amplitude: float
+    along: Float[torch.Tensor, "x y z"] | None
     residuals: DrawnResiduals
     unseen: UnseenMatter | None
 

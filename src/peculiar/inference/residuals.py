@@ -20,6 +20,7 @@ from peculiar.fields.fourier import (
     to_real,
     wavevectors,
 )
+from peculiar.fields.smooth import gaussian_window
 from peculiar.inference.card_values import Residuals, SampleResiduals
 from peculiar.linear.clustering import window_at
 from peculiar.linear.spectra import Shells
@@ -127,11 +128,13 @@ class DrawnResiduals:
         cosmology: Cosmology,
         redshift: float,
         seen: Bool[torch.Tensor, "x y z"] | None = None,
+        without: float = 0.0,
     ) -> tuple[DrawnResiduals, SampleResiduals]:
         """Return those of an answer, and what the table says of it.
 
         With r^2 the share of its power that is known of density, what is drawn has the power (1 - r^2) P, and the
-        answer is multiplied by what gives it r^2 P: together they have the power P of matter.
+        answer is multiplied by what gives it r^2 P: together they have the power P of matter. The velocity lacks the
+        waves that a Gaussian of radius `without` [Mpc/h] leaves.
         """
         power = MatterPower(box, cosmology, redshift)
         share_seen = 1.0 if seen is None else float(seen.float().mean())
@@ -158,6 +161,9 @@ class DrawnResiduals:
         convergence = (total - rotation * k_squared(box)).clamp_(min=0)
         together = on_modes(sample.k, sample.coherence, box) * (left * total).sqrt()
         coherence = together / (logarithm * box.cell_size**3 * convergence).clamp_(min=1e-30).sqrt_()
+        if without:
+            shorter = 1 - gaussian_window(k_squared(box), without).square_()
+            convergence, rotation = convergence * shorter, rotation * shorter
         each = mode_weights(box.shape[2], dtype=torch.float32)
         of_component = (convergence * inverse / 3 + rotation) * each
         whole = float(of_component.sum(dtype=torch.float64)) / box.cell_count

@@ -1,4 +1,4 @@
-"""What matter may be like where a survey saw nothing: constrained realisations of the linear estimate."""
+"""What a survey does not tell of matter: constrained realisations of the linear estimate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from jaxtyping import Float
 from peculiar.core import Box, Catalogue, Cosmology
 from peculiar.fields.calculus import displacement_from_fourier
 from peculiar.fields.fourier import k_squared, to_fourier, to_real
+from peculiar.fields.smooth import gaussian_window
 from peculiar.linear.clustering import coarse_cells, linear_bias, matter_power, painted_power
 from peculiar.linear.multitracer import SPARSEST
 from peculiar.linear.overdensity import Sampling, crop_finer, pad, sampling
-from peculiar.linear.reliability import long_wave_dispersion
+from peculiar.linear.reliability import LONG_WAVES, long_wave_dispersion
 from peculiar.linear.smoothing import slowness
 from peculiar.linear.surroundings import noise_variance, wiener_weights
 
@@ -26,9 +27,10 @@ class UnseenMatter:
 
     A Gaussian field is observed as the survey does, with its mask and shot noise, and estimated by the Wiener filter;
     the truth less the estimate has the statistics of what the survey's own estimate lacks (Hoffman & Ribak 1991, ApJ
-    380, L5). It is kept where the survey saw nothing, on a mesh of 10 Mpc/h: what is left of seen cells is not linear.
-    It moves matter as the estimate does, more slowly on small scales than linear theory
-    (`peculiar.linear.smoothing.slowness`).
+    380, L5). All of it is kept where the survey saw nothing, on a mesh of 10 Mpc/h, and its long waves (`LONG_WAVES`)
+    where it saw something: what noise leaves of these moves matter far away too, together with what was not seen. What
+    is left of shorter ones in seen cells is not linear. It moves matter as the estimate does, more slowly on small
+    scales than linear theory (`peculiar.linear.smoothing.slowness`).
 
     Attributes
     ----------
@@ -82,7 +84,7 @@ class UnseenMatter:
     def draw(
         self, random: torch.Generator
     ) -> tuple[Float[torch.Tensor, "x y z"], Float[torch.Tensor, "3 x y z"]]:
-        """Return a difference of the overdensity, and of the displacement that it causes [Mpc/h]."""
+        """Return a difference of the overdensity of unseen cells, and of the displacement of all [Mpc/h]."""
         fourier, covered = self.grid.fourier, self.grid.covered
         assert covered is not None
         white, scatter = (torch.randn(self.noise.shape, generator=random) for _ in range(2))
@@ -91,8 +93,11 @@ class UnseenMatter:
         weights = wiener_weights(observed, covered=covered, signal=self.painted, noise=self.noise)
         # What was painted is known with the power painted, the matter itself correlates with it by the mean.
         truth.mul_(self.power.sqrt()).sub_(to_fourier(weights).mul_((self.painted * self.power).sqrt()))
-        lacking = to_real(truth, fourier.shape).mul_(self.unseen)
-        slowed = to_fourier(lacking).mul_(k_squared(fourier).sqrt_().mul_(-self.slowness).exp_())
+        everywhere = to_real(truth, fourier.shape)
+        lacking = everywhere * self.unseen
+        modes, k2 = to_fourier(lacking), k_squared(fourier)
+        modes += to_fourier(everywhere.sub_(lacking)).mul_(gaussian_window(k2, LONG_WAVES))
+        slowed = modes.mul_(k2.sqrt_().mul_(-self.slowness).exp_())
         flow = displacement_from_fourier(slowed, fourier)
         flow += self.long * torch.randn(3, 1, 1, 1, generator=random)
         finer = crop_finer(torch.cat([lacking[None], flow]), self.grid.box, self.cells)

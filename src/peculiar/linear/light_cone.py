@@ -21,6 +21,8 @@ SHELL_VOLUME = 2e8
 MOST_SHELLS = 6
 LUMINOSITY_POWER = 0.15
 """Of the number density of a flux-limited sample, with which its bias falls along the distance."""
+LUMINOSITY_SCATTER = 0.05
+"""Error of that power: it was chosen between 0.1 and 0.2, and one power does not hold at all densities."""
 _WIDTH = 10.0  # of shells in which that density is measured [Mpc/h]
 
 
@@ -129,6 +131,21 @@ def bias_evolution(catalogue: Catalogue, *, cosmology: Cosmology) -> AlongDistan
         return float(1 + slope * (inside - centre) / mean)
 
     return of_epoch(catalogue, ratio, cosmology=cosmology)
+
+
+def bias_uncertainty(
+    catalogue: Catalogue, box: Box, *, cosmology: Cosmology
+) -> Float[torch.Tensor, "x y z"] | None:
+    """Return by how much ln b of a flux-limited sample is off in each cell for one standard error of the power.
+
+    All distances go together: bias near the observer is taken from that of the many objects far away by a power of
+    the number density, whose error is `LUMINOSITY_SCATTER`. None of other samples.
+    """
+    if not (catalogue.flux_limited and catalogue.light_cone and catalogue.completeness is not None):
+        return None
+    evolution = on_mesh(bias_evolution(catalogue, cosmology=cosmology), box)
+    assert isinstance(evolution, torch.Tensor)
+    return evolution.log_().mul_(LUMINOSITY_SCATTER / LUMINOSITY_POWER)
 
 
 def _of_luminosity(catalogue: Catalogue, distance: Float[np.ndarray, " n"]) -> AlongDistance:

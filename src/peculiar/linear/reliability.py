@@ -34,6 +34,9 @@ Amplitude = Literal["mean", "unbiased"]
 
 LEAST_FRACTION = 0.1
 """By which velocities are divided at least: where less is known, nothing makes up for it."""
+LONG_WAVES = 10.0
+"""Radius of a Gaussian [Mpc/h]: the waves that it leaves err by noise alone, and far beyond the cells that have it."""
+_LEAST_OF_SHORT = 0.25  # of the variance of a velocity: what is not of those waves, at least
 _LEAST_SHARE = 0.02  # of the density that counts as complete
 _BANDS = (0.015, 0.03, 0.06, 0.12, 0.24)  # h/Mpc; the first and the last reach to the ends
 
@@ -220,7 +223,12 @@ def _left_by_noise(
 
 
 def local_error(
-    catalogue: Catalogue, completeness: Field | None, *, box: Box, cosmology: Cosmology
+    catalogue: Catalogue,
+    completeness: Field | None,
+    *,
+    box: Box,
+    cosmology: Cosmology,
+    smoothing: float = 0.0,
 ) -> tuple[Float[torch.Tensor, "x y z"], float]:
     """Return what the shot noise of the cells that a survey saw leaves of velocities, and the rms of `linear_error`.
 
@@ -238,6 +246,8 @@ def local_error(
     box : Box
         With that mesh.
     cosmology : Cosmology
+    smoothing : float
+        Radius of a Gaussian [Mpc/h]: of the waves that it leaves.
 
     Returns
     -------
@@ -254,6 +264,7 @@ def local_error(
     times = np.linspace(noisier.min(), noisier.max(), 40)
     left = noise * np.exp(times)[:, None]
     left = power * left / (power + left) * np.gradient(k) / (6 * np.pi**2)
+    left *= np.exp(-((k * smoothing) ** 2))
     bands = np.digitize(k, _BANDS[1:-1])
     around, of_seen = torch.zeros(1, *coarse.shape), 0.0
     for band, (low, high) in enumerate(pairwise(_BANDS)):
@@ -268,6 +279,23 @@ def local_error(
         around[None], size=box.shape, mode="trilinear", align_corners=False
     )
     return finer[0, 0].clamp_(min=0).sqrt_(), math.sqrt(of_seen)
+
+
+def error_of_short_waves(
+    error: Float[torch.Tensor, "x y z"],
+    catalogue: Catalogue,
+    completeness: Field | None,
+    *,
+    cosmology: Cosmology,
+) -> Float[torch.Tensor, "x y z"]:
+    """Return what of an error of a velocity component over a H f [Mpc/h] is not of long waves (`LONG_WAVES`).
+
+    Their error is that of noise (`local_error`), and no more than three quarters of the variance.
+    """
+    box = catalogue.box.with_cells(max(error.shape))
+    long, _ = local_error(catalogue, completeness, box=box, cosmology=cosmology, smoothing=LONG_WAVES)
+    variance = error.square()
+    return (variance - long.square()).clamp_(min=_LEAST_OF_SHORT * variance).sqrt_()
 
 
 def _divisor(fraction: torch.Tensor, amplitude: Amplitude) -> torch.Tensor:

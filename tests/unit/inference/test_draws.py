@@ -11,6 +11,7 @@ from peculiar.inference.draws import draws
 from peculiar.inference.object_draws import standard_normal
 from peculiar.inference.reconstruction import Reconstruction
 from peculiar.inference.reconstructor import bias_error
+from peculiar.linear.light_cone import bias_uncertainty
 
 COSMOLOGY = PRESETS["xiao2024"]
 BOX = Box(160.0, 32)
@@ -234,3 +235,35 @@ def test_noise_of_a_survey_adds_nothing_to_the_waves_of_what_it_did_not_see(halo
     bare = replace(made, fields=fields | {"completeness": completeness}, catalogue=survey)
     some = np.array([one["velocity"].data.numpy() for one in draws(bare, 8)])
     assert some[:, :, 24:].std() < 1.1 * 296  # km/s, of all linear waves; 375 with the noise on top
+
+
+def test_the_less_sure_bias_of_a_flux_limited_sample_is_in_its_draws(halos, made, residuals):
+    """Draws of a survey without that error, and with it, differ by a factor that goes with the distance alone."""
+    box = Box(160.0, 32, origin=(-80.0, -80.0, -80.0), periodic=False)
+    seen = Field(torch.ones(1, *box.shape), box, names=("completeness",), space="redshift")
+    positions = np.random.default_rng(1).uniform(-80, 80, (30_000, 3))
+    distance = np.linalg.norm(positions, axis=1)
+    chance = np.exp(-distance / 20)
+    kept = np.random.default_rng(2).random(len(positions)) < chance
+    survey = Catalogue(
+        positions[kept],
+        box=box,
+        redshift=0.02,
+        line_of_sight="radial",
+        weights=0.05 / chance[kept],
+        observer=(0.0, 0.0, 0.0),
+        completeness=seen,
+        light_cone=True,
+        flux_limited=True,
+    )
+    fields = {name: replace(made[name], box=box) for name in ("density", "velocity")}
+    fields["velocity"] = fields["velocity"].replace(data=torch.full((3, *box.shape), 300.0))
+    bare = replace(made, fields=fields | {"completeness": seen}, catalogue=survey, redshift=0.02)
+    some = draws(bare, 200, seed=3)
+    known = replace(some._known, unseen=None, error=torch.zeros(()), amplitude=0.0)
+    some.__dict__["_known"] = known
+    found = np.array([one["velocity"].data[0, 16:, 16, 16].numpy() for one in some]) / 300
+    expected = np.abs(bias_uncertainty(survey, box, cosmology=COSMOLOGY)[16:, 16, 16].numpy())
+    assert expected[0] > 0.1
+    np.testing.assert_allclose(np.log(found).std(axis=0), expected, rtol=0.12, atol=1e-3)
+    np.testing.assert_allclose(np.abs(np.corrcoef(found.T)[0, [1, -1]]), 1, atol=0.02)

@@ -35,8 +35,10 @@ def answer(power):
     return 0.9 * ((to_real(white * logarithm.sqrt(), BOX.shape) - variance / 2).exp() - 1)
 
 
-def residuals_of(table, answer, level=1.0):
-    return DrawnResiduals.of(table, answer, BOX, level=level, cosmology=COSMOLOGY, redshift=REDSHIFT)
+def residuals_of(table, answer, level=1.0, **changes):
+    return DrawnResiduals.of(
+        table, answer, BOX, level=level, cosmology=COSMOLOGY, redshift=REDSHIFT, **changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,18 @@ def test_what_is_drawn_does_not_go_together_with_the_answer(left):
     noise = torch.stack([left.density * (left.draw(random)[1] - 1) for _ in range(8)]).mean(dim=0)
     both = spectrum(noise, left.density) / np.sqrt(spectrum(noise) * spectrum(left.density))
     np.testing.assert_allclose(both[1:], 0, atol=0.12)
+
+
+def test_long_waves_are_left_to_whom_knows_them(residuals, answer):
+    drawn = [
+        residuals_of(residuals(), answer, without=radius)[0].draw(torch.Generator().manual_seed(2))
+        for radius in (0.0, 10.0)
+    ]
+    whole, short = (spectrum(velocity[0]) for velocity, _ in drawn)
+    shape = 1 - np.exp(-((SHELLS.k * 10.0) ** 2))
+    np.testing.assert_allclose(short / short[-1], shape * whole / whole[-1], rtol=0.2)
+    assert float(drawn[1][0].square().mean()) == pytest.approx(1, abs=0.06)
+    assert torch.equal(drawn[0][1], drawn[1][1])  # those of density are not
 
 
 def test_components_of_velocity_have_variance_one_and_densities_are_positive(drawn):

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field
 from peculiar.linear.constrained import UnseenMatter
+from peculiar.linear.reliability import LONG_WAVES, local_error
 from peculiar.linear.smoothing import slowness
 
 COSMOLOGY = PRESETS["wang2024"]
@@ -45,6 +48,24 @@ def test_nothing_is_lacking_where_a_survey_saw(survey):
     lacking, _ = UnseenMatter.of(survey, cells=64, cosmology=COSMOLOGY).draw(torch.Generator().manual_seed(1))
     assert float(lacking[:18, :18, :18].abs().max()) == pytest.approx(0, abs=1e-6)
     assert float(lacking[40:, 40:, 40:].std()) > 0.2
+
+
+def test_long_waves_of_seen_cells_move_as_much_as_their_noise_leaves():
+    """In a survey that saw everything of its box, far from the faces; without long ones nothing is left."""
+    box = Box(640.0, 64, periodic=False)
+    places = np.random.default_rng(0).uniform(0, 640, (9000, 3))
+    everything = Field(torch.ones(1, *box.shape), box, ["completeness"], space="redshift")
+    sparse = Catalogue(places, box=box, redshift=0.0, space="real", completeness=everything)
+    unseen = UnseenMatter.of(sparse, cells=64, cosmology=COSMOLOGY)
+    without = replace(unseen, noise=unseen.noise * 1e-6)
+    middle = (..., *(slice(24, 40),) * 3)
+    some, none = (
+        torch.stack([one.draw(torch.Generator().manual_seed(seed))[1][middle] for seed in range(8)])
+        for one in (unseen, without)
+    )
+    noise, _ = local_error(sparse, everything, box=box, cosmology=COSMOLOGY, smoothing=LONG_WAVES)
+    found = float((some.square().mean() - none.square().mean()).sqrt())
+    assert found == pytest.approx(float(noise[middle].mean()), rel=0.25)
 
 
 def test_waves_that_only_finer_cells_hold_are_told_apart(survey):

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from peculiar.core import PRESETS, Box, Catalogue, Field
-from peculiar.linear.light_cone import LUMINOSITY_POWER, AlongDistance, bias_evolution
+from peculiar.linear.light_cone import (
+    LUMINOSITY_POWER,
+    LUMINOSITY_SCATTER,
+    AlongDistance,
+    bias_evolution,
+    bias_uncertainty,
+)
 
 COSMOLOGY = PRESETS["wang2024"]
 BOX = Box(200.0, 40, origin=(-100.0, -100.0, -100.0), periodic=False)
@@ -47,3 +53,11 @@ def test_the_bias_of_a_flux_limited_sample_grows_as_its_density_falls(sample):
 
 def test_a_sample_that_is_thinned_with_distance_has_one_bias(sample):
     assert bias_evolution(sample.replace(flux_limited=False), cosmology=COSMOLOGY) == 1.0
+
+
+def test_bias_is_the_less_sure_the_more_its_density_differs_from_that_of_most_of_the_volume(sample):
+    found = bias_uncertainty(sample, BOX, cosmology=COSMOLOGY)
+    near, far = (found[20, 20, 20 + int(distance / BOX.cell_size)] for distance in (25, 75))
+    assert float(far - near) == pytest.approx(LUMINOSITY_SCATTER * 50 / 20, rel=0.1)
+    assert float(near) < 0
+    assert bias_uncertainty(sample.replace(flux_limited=False), BOX, cosmology=COSMOLOGY) is None

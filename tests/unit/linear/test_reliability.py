@@ -175,6 +175,19 @@ def test_noise_leaves_more_where_fewer_tracers_are_expected():
     )  # what is unseen has no noise
 
 
+def test_noise_leaves_less_of_long_waves_alone():
+    catalogue = survey(scattered(1000, 40), 40)
+    (every, whole), (long, level), (_, none) = (
+        local_error(
+            catalogue, catalogue.completeness, box=catalogue.box, cosmology=COSMOLOGY, smoothing=radius
+        )
+        for radius in (0.0, 10.0, 300.0)
+    )
+    assert (long < every).all()
+    assert 0.3 * whole < level < 0.95 * whole
+    assert none < 0.1 * whole
+
+
 def test_the_noise_of_a_network_s_own_error_is_not_told_twice():
     catalogue = survey(scattered(3000, 30), 30, seen=slice(2, 22))
     box = catalogue.box
