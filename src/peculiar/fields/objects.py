@@ -329,6 +329,13 @@ def error_to_read(mean: ObjectValues, box: Box) -> Float[np.ndarray, " n"]:
     return np.full(len(mean.v_los), np.nan) if error is None else error
 
 
+def error_read(read: ObjectValues, box: Box) -> Float[np.ndarray, " n"]:
+    """Return all of the error of `v_los` that a reader knows of: that of unseen matter is not, where it is told one."""
+    if read.v_los_error is None:
+        return read.v_los_scatter
+    return np.hypot(read.v_los_scatter, np.nan_to_num(error_to_read(read, box)))
+
+
 def unseen_places(completeness: Field, positions: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
     """Return where a survey saw nothing: of the eight cells about a place none is above `SELECTION_FLOOR`."""
     seen = completeness.replace(data=(completeness.data > SELECTION_FLOOR).float())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Catalogue, InputError, Reconstructor
+from peculiar.core import Catalogue, InputError, OutOfRangeWarning, Reconstructor
 from peculiar.core.records import read_json
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
 from peculiar.inference.card_values import Residuals
@@ -37,6 +38,10 @@ from peculiar.linear.reliability import LONG_WAVES, error_of_short_waves, linear
 
 MOST_DRAWS = 1000
 _DIRECTORY = "draws"
+_CELL = 2
+"""Of `Residuals.logarithms`: that of the cell."""
+_NEAR = 1.25
+"""Times the largest, or the inverse times the smallest, cells of a measurement: it holds there."""
 
 
 class Draws(Sequence[Reconstruction]):
@@ -252,6 +257,8 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
     InputError
         If the number is out of range, the reconstruction tells too little, or a file was drawn with another seed.
 
+    Warns (`OutOfRangeWarning`) of cells that draws were not measured in.
+
     Examples
     --------
     >>> made = peculiar.reconstruct(halos)  # doctest: +SKIP
@@ -265,8 +272,9 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
         if number is not None:
             require_draws(number)
         if not len(stored) >= (number or 1):
+            wanted = f" for {number}" if number else ""
             raise InputError(
-                f"draws must be in the file, got {len(stored)} in {made}: reconstruct it with --draws"
+                f"draws must be in the file, got {len(stored)} in {made}{wanted}: reconstruct it with --draws"
             )
         if seed is not None and seed != stored.seed:
             raise InputError(
@@ -291,6 +299,14 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
     if made.get(ERROR) is not None and not (made.box.periodic and "completeness" not in made):
         raise InputError(
             "draws must be made before with_errors, got a velocity_error: draw from the reconstruction"
+        )
+    low, high = np.exp([made.residuals.least[_CELL], made.residuals.most[_CELL]])
+    if not low / _NEAR <= made.box.cell_size <= high * _NEAR:
+        warnings.warn(
+            f"draws are of cells of {made.box.cell_size:.3g} Mpc/h, what a model leaves was measured in cells of "
+            f"{low:.3g} to {high:.3g} Mpc/h: they may scatter too little",
+            OutOfRangeWarning,
+            stacklevel=2,
         )
     return GaussianDraws(made, number, seed)
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from peculiar.core import Catalogue, InputError
-from peculiar.fields.objects import ObjectValues
+from peculiar.fields.objects import ObjectValues, error_read
 from peculiar.inference.reconstruction import Reconstruction
 
 MOST_COVARIANCES = 20_000
@@ -60,7 +60,8 @@ class ObjectDraws:
 class ObjectSums:
     """Gathers what draws, one after the other, say of objects: the answer there, and how draws depart from it.
 
-    A draw is averaged over places on the sight line, as the answer is but for what a reader finds beside that mean.
+    A draw is averaged over places on the sight line, as the answer is but for what a reader finds beside that mean; its
+    places scatter by no more than all of the reader's error.
     An object's place in a draw depends on the seed, on the draw's number and on where the object is seen alone: not on
     how many draws there are, nor on the other objects.
 
@@ -83,6 +84,9 @@ class ObjectSums:
     ) -> None:
         read, averaged = answer.at_objects(positions), unread(answer).at_objects(positions)
         self._more = {name: getattr(read, name) - getattr(averaged, name) for name in ("velocities", "v_los")}
+        self._most = (
+            np.full(len(read.v_los), np.inf) if answer.reader is None else error_read(read, answer.box)
+        )
         known = answer.catalogue if positions is None else positions
         assert known is not None
         self._positions = known.positions if isinstance(known, Catalogue) else known
@@ -93,7 +97,8 @@ class ObjectSums:
     def add(self, draw: Reconstruction) -> None:
         """Ask a draw of the objects."""
         values = draw.at_objects(self._positions)
-        values = replace(values, **{name: getattr(values, name) + more for name, more in self._more.items()})
+        more = {name: getattr(values, name) + more for name, more in self._more.items()}
+        values = replace(values, **more, v_los_scatter=np.minimum(values.v_los_scatter, self._most))
         places = standard_normal(self._positions, self._seed, len(self._found))
         self._v_los.append(values.v_los + values.v_los_scatter * places)
         self._found.append(values)
@@ -114,11 +119,16 @@ def unread(made: Reconstruction) -> Reconstruction:
 
 
 def standard_normal(positions: Float[np.ndarray, "n 3"], *key: int) -> Float[np.ndarray, " n"]:
-    """Return a standard normal deviate for each object, of a key and of its position alone."""
+    """Return a standard normal deviate for each object, of a key and of its position to 1e-4 Mpc/h alone.
+
+    The mean place of a group is known to rounding, which goes with the order of its members.
+    """
     from scipy.special import ndtri
 
     start = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    bits = np.ascontiguousarray(positions, dtype=np.float64).view(np.uint64)
+    bits = (
+        np.rint(np.nan_to_num(np.asarray(positions, dtype=np.float64)) * 1e4).astype(np.int64).view(np.uint64)
+    )
     state = np.full(len(bits), start)
     with np.errstate(over="ignore"):  # the finaliser of MurmurHash3 wraps
         for column in bits.T:

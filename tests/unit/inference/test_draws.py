@@ -1,10 +1,11 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Catalogue, Field, InputError
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutOfRangeWarning
 from peculiar.fields.objects import ERROR
 from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.draws import draws
@@ -105,7 +106,7 @@ def test_an_object_has_the_same_draws_however_many_there_are_and_whoever_else_is
 
 def test_draws_at_objects_depart_from_what_a_reader_finds(made, monkeypatch):
     def reader(profile, told):
-        return (np.full(len(told), 300.0), *np.ones((3, len(told))))
+        return (np.full(len(told), 300.0), *np.full((3, len(told)), 1e4))
 
     places = np.random.default_rng(0).uniform(5, 155, (300, 3))
     averaged, some = draws(made, 20, seed=3).at_objects(places), draws(made, 20, seed=3)
@@ -117,6 +118,46 @@ def test_draws_at_objects_depart_from_what_a_reader_finds(made, monkeypatch):
     np.testing.assert_allclose(answer.v_los, 300.0)
     np.testing.assert_allclose(found.v_los_field - averaged.v_los_field, 300)
     np.testing.assert_allclose(found.v_los - found.v_los_field, averaged.v_los - averaged.v_los_field)
+
+
+def test_places_of_draws_scatter_by_no_more_than_a_reader_errs(made, monkeypatch):
+    def reader(profile, told):
+        return tuple(np.full(len(told), value) for value in (300.0, 10.0, 300.0, 10.0))
+
+    places = np.random.default_rng(0).uniform(5, 155, (300, 3))
+    free = draws(made, 3, seed=3).at_objects(places)
+    monkeypatch.setattr(
+        "peculiar.inference.reconstruction.reader_of",
+        lambda model, *, cell_size: reader if model == made.model else None,
+    )
+    found = draws(made, 3, seed=3).at_objects(places)
+    assert (found.v_los_scatter <= np.hypot(10.0, made.at_objects(places).v_los_error) + 1e-9).all()
+    assert (free.v_los_scatter > found.v_los_scatter + 1).any()
+
+
+def test_cells_that_draws_were_not_measured_in_warn(made, residuals):
+    low, high = np.log([2.3, 4.0])
+    table = residuals()
+    least, most = list(table.least), list(table.most)
+    least[2], most[2] = low, high
+    measured = table.model_copy(update={"least": tuple(least), "most": tuple(most)})
+    with pytest.warns(OutOfRangeWarning, match=r"cells of 5 Mpc/h.* 2\.3 to 3\.9"):
+        draws(
+            replace(
+                made, residuals=measured.model_copy(update={"most": (*most[:2], np.log(3.9), *most[3:])})
+            ),
+            1,
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draws(replace(made, residuals=measured), 1)
+
+
+def test_deviates_are_of_places_but_for_rounding():
+    places = np.random.default_rng(0).uniform(0, 225, (10_000, 3))
+    near = places + np.random.default_rng(1).uniform(-1e-12, 1e-12, places.shape)
+    np.testing.assert_array_equal(standard_normal(near, 3, 1), standard_normal(places, 3, 1))
+    assert abs(np.corrcoef(standard_normal(places + 1e-3, 3, 1), standard_normal(places, 3, 1))[0, 1]) < 0.04
 
 
 def test_deviates_of_objects_are_normal():
