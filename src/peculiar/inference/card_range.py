@@ -17,6 +17,8 @@ from peculiar.linear.wiener import DENSITY_TOLERANCE
 CELL_TOLERANCE = (
     0.03  # relative; a box that is no multiple of the card's cell moves it by less on meshes above 17^3
 )
+NEAR_CELLS = 1.25
+"""Times the largest, or the inverse times the smallest, cells of a measurement: what was found there holds."""
 REDSHIFT_TOLERANCE = 0.01
 """Of emulators and painters, beyond the redshifts that they were trained at."""
 SHELL = 25.0
@@ -44,6 +46,12 @@ SURVEYS = Tolerance((0.1, 1.1))
 """Networks that see the expected number of tracers, and a flow with a measured bias, follow sparser samples."""
 ANY = Tolerance((0.9, 1.1), redshift=0.05, Omega_m=(1.0, 1.0), sigma8=(1.0, 1.0))
 """Networks whose training spans the use."""
+
+
+def are_near(cell_size: float, measured: tuple[float, float]) -> bool:
+    """Return whether cells are like those of a measurement, the smallest and the largest; see `NEAR_CELLS`."""
+    smallest, largest = measured
+    return smallest / NEAR_CELLS <= cell_size <= largest * NEAR_CELLS
 
 
 def card_limits(card: ModelCard) -> dict[str, tuple[float, float]]:

@@ -219,6 +219,11 @@ class Residuals(FrozenValues):
         """
         return math.log(level), math.log(amplitude), math.log(cell_size), math.log(share)
 
+    @property
+    def cells(self) -> tuple[float, float]:
+        """The smallest and the largest cells of the samples that it was measured on [Mpc/h]."""
+        return math.exp(self.least[2]), math.exp(self.most[2])  # the place of the cell in `logarithms`
+
     def scatter(self, bias_error: float) -> float:
         """Return the relative scatter of the amplitude of a sample whose bias is known so well (`amplitude`)."""
         of_any, of_bias = self.amplitude

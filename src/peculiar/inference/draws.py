@@ -17,6 +17,7 @@ from jaxtyping import Float
 from peculiar.core import Catalogue, InputError, OutOfRangeWarning, Reconstructor
 from peculiar.core.records import read_json
 from peculiar.fields.objects import ERROR, LOCAL_ERROR
+from peculiar.inference.card_range import are_near
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.model_card import WEIGHTS
 from peculiar.inference.object_draws import ObjectDraws, ObjectSums, unread
@@ -38,10 +39,6 @@ from peculiar.linear.reliability import LONG_WAVES, error_of_short_waves, linear
 
 MOST_DRAWS = 1000
 _DIRECTORY = "draws"
-_CELL = 2
-"""Of `Residuals.logarithms`: that of the cell."""
-_NEAR = 1.25
-"""Times the largest, or the inverse times the smallest, cells of a measurement: it holds there."""
 
 
 class Draws(Sequence[Reconstruction]):
@@ -300,11 +297,11 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
         raise InputError(
             "draws must be made before with_errors, got a velocity_error: draw from the reconstruction"
         )
-    low, high = np.exp([made.residuals.least[_CELL], made.residuals.most[_CELL]])
-    if not low / _NEAR <= made.box.cell_size <= high * _NEAR:
+    measured = made.residuals.cells
+    if not are_near(made.box.cell_size, measured):
         warnings.warn(
             f"draws are of cells of {made.box.cell_size:.3g} Mpc/h, what a model leaves was measured in cells of "
-            f"{low:.3g} to {high:.3g} Mpc/h: they may scatter too little",
+            f"{measured[0]:.3g} to {measured[1]:.3g} Mpc/h: they may scatter too little",
             OutOfRangeWarning,
             stacklevel=2,
         )

@@ -82,11 +82,10 @@ class ObjectSums:
         *,
         seed: int,
     ) -> None:
-        read, averaged = answer.at_objects(positions), unread(answer).at_objects(positions)
+        averaged = unread(answer).at_objects(positions)
+        read = averaged if answer.reader is None else answer.at_objects(positions)
         self._more = {name: getattr(read, name) - getattr(averaged, name) for name in ("velocities", "v_los")}
-        self._most = (
-            np.full(len(read.v_los), np.inf) if answer.reader is None else error_read(read, answer.box)
-        )
+        self._most = np.inf if answer.reader is None else error_read(read, answer.box)
         known = answer.catalogue if positions is None else positions
         assert known is not None
         self._positions = known.positions if isinstance(known, Catalogue) else known

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 
 from peculiar.fields.objects import ReadArrays, Reader
+from peculiar.inference.card_range import are_near
 from peculiar.inference.model_card import ReaderCard, find_model, load_model, read_card
 from peculiar.models.reader import KINDS
 
 READER = "reader"
-_CELLS = 1.25
-"""Times the largest, or the inverse times the smallest, cells of its training: others are not read by it."""
 _OBJECTS_AT_ONCE = 50_000  # bounds the temporaries to some 60 MB
 
 
@@ -28,8 +27,7 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
     cell_size : float [Mpc/h]
     """
     card = _card()
-    smallest, largest = card.cell_size_range
-    if model not in card.models or not smallest / _CELLS <= cell_size <= largest * _CELLS:
+    if model not in card.models or not are_near(cell_size, card.cell_size_range):
         return None
     network = _network()
 
