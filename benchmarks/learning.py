@@ -24,6 +24,7 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "peculiar" / "weights"
 JUDGED = {
     "ratio_to_2lpt": "error over 2LPT's",
     "ratio_to_start": "error over that of what is corrected",
+    "velocity_ratio": "variance of the velocity's error over the Wiener filter's",
     "momentum_correlation": "correlation of the momentum",
     "velocity_correlation": "correlation of the velocity",
     "velocity_rms": "rms error of the velocity [km/s]",
