@@ -38,6 +38,7 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     "members/velocity": ("members", 3),
     "members/host": ("members",),
 }
+_TIES = 7  # with the seed of a box, of the order of halos of equal masses
 
 VelocityRule = Literal["neighbours", "background", "volume"]
 
@@ -166,21 +167,32 @@ class SimulatedBox:
 
     @cached_property
     def halos(self) -> Halos:
-        """Friends-of-friends halos, without their members."""
+        """Friends-of-friends halos, without their members, descending in mass; equal masses in random order."""
         positions = self._read("halos/position")
         if outside := int((~self.box.contains(positions)).sum()):
             raise InputError(
                 f"halos/position must lie in the box of {self.box.size:g} Mpc/h, got {outside} outside in {self.path}: "
                 "make it again"
             )
+        rows = self._rows
         return Halos(
-            positions=positions,
-            velocities=self._read("halos/velocity"),
-            masses=self._read("halos/mass"),
-            counts=self._read("halos/count"),
+            positions=positions[rows],
+            velocities=self._read("halos/velocity")[rows],
+            masses=self._read("halos/mass")[rows],
+            counts=self._read("halos/count")[rows],
             members=np.empty(0, np.int64),
-            offsets=np.zeros(len(self._read("halos/count")) + 1, np.int64),
+            offsets=np.zeros(len(rows) + 1, np.int64),
         )
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """Stored rows of halos, descending in mass, those of equal masses in random order.
+
+        Halos of as many particles are stored from one face of the box to the other: of those that just make it into a
+        sample, in that order, a sample would have more on one side.
+        """
+        masses = self._read("halos/mass")
+        return np.lexsort((np.random.default_rng([self.seed, _TIES]).random(len(masses)), -masses))
 
     @cached_property
     def members(self) -> Members:
@@ -190,10 +202,13 @@ class SimulatedBox:
             raise InputError(
                 f"members/host must be rows of the {len(self.halos)} halos, got others in {self.path}: make it again"
             )
+        place = np.empty(len(self._rows), np.int32)
+        place[self._rows] = np.arange(len(place), dtype=np.int32)
+        order = np.argsort(place[host], kind="stable")
         return Members(
-            displacements=self._read("members/displacement"),
-            velocities=self._read("members/velocity"),
-            host=host,
+            displacements=self._read("members/displacement")[order],
+            velocities=self._read("members/velocity")[order],
+            host=place[host][order],
         )
 
     def require_catalogue(self, number_density: float, *, satellite_fraction: float = 0.0) -> None:

@@ -122,6 +122,27 @@ def test_halos_have_whole_particles(box):
     assert box.members.host.max() < len(box.halos)
 
 
+def test_halos_of_equal_masses_are_in_random_order(box, path):
+    """A sample is cut among halos of as many particles: in the order of the file one side would have more of them."""
+    with h5py.File(path) as file:
+        stored = {name: file[f"halos/{name}"][()] for name in ("position", "mass")}
+        host, moved = file["members/host"][()], file["members/displacement"][()]
+
+    def drift(positions, masses):
+        values, counts = np.unique(masses, return_counts=True)
+        kinds = [masses == value for value in values[counts > 12]]
+        return np.mean([np.corrcoef(positions[kind, 0], np.arange(kind.sum()))[0, 1] for kind in kinds])
+
+    assert drift(stored["position"], stored["mass"]) > 0.5
+    assert abs(drift(box.halos.positions, box.halos.masses)) < 0.2
+    # Members stay with their halos.
+    members = box.members
+    assert (np.diff(members.host) >= 0).all()
+    before = np.column_stack([stored["position"][host], moved])
+    after = np.column_stack([box.halos.positions[members.host], members.displacements])
+    np.testing.assert_array_equal(before[np.lexsort(before.T)], after[np.lexsort(after.T)])
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.25])
 def test_catalogue_has_the_exact_number(box, fraction):
     catalogue = box.catalogue(1e-3, satellite_fraction=fraction, space="real")
