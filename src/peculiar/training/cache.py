@@ -29,7 +29,7 @@ from peculiar.simulate.mocks import SimulatedBox, VelocityRule
 from peculiar.training.dataset import MeshPair
 from peculiar.training.variants import Variant, isolated_velocity, observe
 
-FORMAT = 1
+FORMAT = 2
 MakeInputs = Callable[[Catalogue, int, Cosmology], Float[torch.Tensor, "channel x y z"]]
 
 
