@@ -175,6 +175,11 @@ def _one_line(*arguments):
     return line
 
 
+def test_a_seed_without_draws_is_refused_before_the_catalogue_is_looked_for():
+    line = _one_line("reconstruct", "none.fits", "--box", 10, "--out", "out.zarr", "--seed", 0)
+    assert "--seed must come with --draws, got --seed 0 alone: give --draws 20, or leave it out" in line
+
+
 def test_names_that_are_too_long_and_links_to_themselves(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     long = tmp_path / ("a" * 300)

@@ -61,7 +61,7 @@ class Drawn:
         int,
         typer.Option(help="Draws of density and velocity, into OUT/draws, and v_los_draw_000... of objects."),
     ] = 0
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0
+    seed: Annotated[int | None, typer.Option(help="Of the draws.", show_default="0")] = None
 
 
 @app.command()

@@ -27,24 +27,34 @@ class DrawOptions:
     ----------
     draws : int
         0 for none.
-    seed : int
-        Of the draws.
+    seed : int, optional
+        Of the draws; 0 where not given.
 
     Raises
     ------
     InputError
-        If a number is out of range.
+        If a number is out of range, or a seed is given without draws.
     """
 
     draws: int = 0
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.draws != 0:
-            require_draws(self.draws, seed=self.seed)
+            require_draws(self.draws, seed=self._seed)
+        elif self.seed is not None:
+            raise InputError(
+                f"seed must come with draws, got seed={self.seed!r} and draws=0: give draws=20, or leave seed out",
+                command=f"--seed must come with --draws, got --seed {self.seed} alone: give --draws 20, or leave "
+                "it out",
+            )
 
     def __bool__(self) -> bool:
         return self.draws > 0
+
+    @property
+    def _seed(self) -> int:
+        return 0 if self.seed is None else self.seed
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -54,7 +64,7 @@ class DrawOptions:
     @property
     def settings(self) -> dict[str, int]:
         """For the provenance of what is written."""
-        return {"draws": self.draws, "draw_seed": self.seed} if self else {}
+        return {"draws": self.draws, "draw_seed": self._seed} if self else {}
 
     def space(self, mesh: Box) -> int:
         """Return the bytes that fields on a mesh take with their draws."""
@@ -105,8 +115,8 @@ class DrawOptions:
         """
         if not self:
             return {}
-        gathered = None if positions is None else ObjectSums(made, positions, seed=self.seed)
-        for index, draw in enumerate(draws(made, self.draws, seed=self.seed)):
+        gathered = None if positions is None else ObjectSums(made, positions, seed=self._seed)
+        for index, draw in enumerate(draws(made, self.draws, seed=self._seed)):
             save_fields(draw_path(directory, index), draw.items(), draw.attributes())
             if gathered is not None:
                 gathered.add(draw)

@@ -63,6 +63,9 @@ def test_what_has_no_draws_is_refused_before_the_work(source, tmp_path):
         )
     with pytest.raises(InputError, match="draws must be a whole number of 1 to 1000, got -2"):
         peculiar.DrawOptions(draws=-2)
+    with pytest.raises(InputError, match="seed must come with draws, got seed=0 and draws=0: give") as told:
+        peculiar.DrawOptions(seed=0)
+    assert told.value.command.startswith("--seed must come with --draws, got --seed 0 alone: give --draws 20")
     assert [path.name for path in tmp_path.iterdir()] == ["halos.fits"]
 
 
