@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from peculiar.catalogues.units import Quantity, magnitude, rank
 from peculiar.core import InputError, InputWarning
@@ -221,12 +221,57 @@ def _gate(table: Table | TableFile, name: str, quantity: Quantity) -> Float[np.n
     column = table[name]
     dtype = getattr(column, "dtype", None)
     if dtype is None or dtype.kind not in "iufb":
-        got = type(column).__name__ if dtype is None else dtype
-        raise InputError(f"column {name} must hold numbers, got {got} (first: {column[0]!r})")
+        raise InputError(f"column {name} must hold numbers, got {_no_numbers(column, name)}")
     if column.ndim > 2:
         raise InputError(f"column {name} must hold one number per row, got shape {column.shape}")
     values: Any = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
     return np.asarray(values.reshape(len(values), -1) * quantity(getattr(column, "unit", None), name))
+
+
+def _no_numbers(column: Any, name: str) -> str:
+    """Say what a column holds in place of numbers, and the remedy."""
+    values = np.ma.getdata(column)
+    first = _as_text(values[0]) if len(values) else ""
+    if values.ndim > 1 or not isinstance(first, str):
+        kind = getattr(column, "dtype", type(column).__name__)
+        shown = " ".join(repr(column[0]).split())
+        return f"{kind} (first: {shown}): give another column, or numbers in its place"
+    row = _first_no_number(values)
+    if row is None:
+        return (
+            f"text that reads as numbers (first: {first!r}): write it as numbers, as "
+            f"table[{name!r}] = table[{name!r}].astype(float) of an astropy Table does"
+        )
+    return (
+        f"text, of which {_as_text(values[row])!r} in row {row} is the first that is no number: repair or remove such "
+        "rows and write the column as numbers, or give another column"
+    )
+
+
+def _first_no_number(values: Shaped[np.ndarray, " n"]) -> int | None:
+    """Return the first row that is no number, None where all are, by halves."""
+    if _are_numbers(values):
+        return None
+    first, end = 0, len(values)  # all before `first` are numbers, not all before `end`
+    while end - first > 1:
+        middle = (first + end) // 2
+        first, end = (middle, end) if _are_numbers(values[first:middle]) else (first, middle)
+    return first
+
+
+def _are_numbers(values: Shaped[np.ndarray, " n"]) -> bool:
+    try:
+        values.astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _as_text(value: Any) -> Any:
+    """Return text as str, whatever a file calls it, and all else as it is."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value) if isinstance(value, str) else value
 
 
 def _finite(values: Float[np.ndarray, "n k"], names: Sequence[str], what: str) -> Float[np.ndarray, "n k"]:

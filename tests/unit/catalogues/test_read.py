@@ -139,9 +139,16 @@ def test_masked_positions_are_not_numbers(table):
 
 
 def test_text_in_a_column(table):
-    table["x"] = ["abc"] * len(table)
-    with pytest.raises(InputError, match="column x must hold numbers"):
+    written = [f"{value:.3f}" for value in table["x"]]
+    table["x"] = written
+    with pytest.raises(
+        InputError, match=r"column x must hold .* \(first: '[0-9.]+'\): write it as numbers, as"
+    ):
         read_catalogue(table, box=BOX, redshift=0.59)
+    for rows in ([7], [411, 599], [0]):
+        table["x"] = [b"1,5" if row in rows else value.encode() for row, value in enumerate(written)]
+        with pytest.raises(InputError, match=f"'1,5' in row {rows[0]} is the first .* repair or remove"):
+            read_catalogue(table, box=BOX, redshift=0.59)
 
 
 def test_negative_weights(table):

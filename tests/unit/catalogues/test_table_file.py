@@ -112,7 +112,7 @@ def test_missing_values_and_kinds_that_differ_from_piece_to_piece(tmp_path, smal
     assert opened["text"][199] == "longer"
     with (tmp_path / "t.csv").open("a") as file:
         file.write("two,b\n")
-    with pytest.raises(InputError, match="column n must hold numbers, got <U"):
+    with pytest.raises(InputError, match="column n must hold numbers, got text, of which 'two' in row 200"):
         read_catalogue(tmp_path / "t.csv", box=Box(1e3), redshift=0.0, columns=dict.fromkeys("xyz", "n"))
 
 
