@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from peculiar.core import Box, Catalogue, Cosmology, Field
+from peculiar.core import Box, Catalogue, Cosmology, Field, InputWarning
 from peculiar.core.catalogue import SELECTION_FLOOR, Geometry
 from peculiar.core.readout import readout
 from peculiar.fields.profiles import profiles
@@ -144,7 +145,7 @@ def at_objects(
         Gives H, and the distances of a survey's redshifts.
     positions : (n, 3) [Mpc/h], optional
         Of other objects than the catalogue's own, in the same space; they may lie outside the box, which takes them
-        back where it is periodic.
+        back where it is periodic, with a warning (`taken_back`).
     reader : callable, optional
         See `mean_along_sight`; where not given, that of a `peculiar.Reconstruction`.
     """
@@ -163,13 +164,30 @@ def seen_in(
 ) -> ObjectValues:
     """Estimate the fields at objects that a geometry tells how they are seen; see `at_objects`."""
     box = fields["velocity"].box
-    points = box.wrap(box.settled(np.asarray(positions, dtype=np.float64)))
+    points = taken_back(positions, box)
     inside = box.contains(points)
     observed = points[inside]
     found = _seen_inside(geometry, fields, observed, cosmology=cosmology, reader=reader)
     if geometry.completeness is not None:
         found = replace(found, unseen=unseen_places(geometry.completeness, observed))
     return found.among(inside)
+
+
+def taken_back(positions: Float[np.ndarray, "n 3"], box: Box) -> Float[np.ndarray, "n 3"]:
+    """Return positions [Mpc/h] that a periodic box takes back, with a warning that tells how many lay outside."""
+    points = box.settled(np.asarray(positions, dtype=np.float64))
+    outside = np.isfinite(points).all(axis=1) & ~box.contains(points)
+    if box.periodic and outside.any():
+        row = int(outside.argmax())
+        first, corner = (", ".join(f"{x:.5g}" for x in place) for place in (points[row], box.origin))
+        warnings.warn(
+            f"{int(outside.sum())} of {len(points)} positions lie outside the periodic box of {box.extent} with corner "
+            f"({corner}) and were taken back into it (first: row {row} at ({first})): check their units and origin, or "
+            "give box.wrap(positions)",
+            InputWarning,
+            stacklevel=3,
+        )
+    return box.wrap(points)
 
 
 def _seen_inside(

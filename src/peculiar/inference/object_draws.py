@@ -83,12 +83,13 @@ class ObjectSums:
         seed: int,
     ) -> None:
         averaged = unread(answer).at_objects(positions)
-        read = averaged if answer.reader is None else answer.at_objects(positions)
-        self._more = {name: getattr(read, name) - getattr(averaged, name) for name in ("velocities", "v_los")}
-        self._most = np.inf if answer.reader is None else error_read(read, answer.box)
         known = answer.catalogue if positions is None else positions
         assert known is not None
-        self._positions = known.positions if isinstance(known, Catalogue) else known
+        places = known.positions if isinstance(known, Catalogue) else known
+        self._positions = answer.box.wrap(answer.box.settled(places))  # those outside were told of
+        read = averaged if answer.reader is None else answer.at_objects(self._positions)
+        self._more = {name: getattr(read, name) - getattr(averaged, name) for name in ("velocities", "v_los")}
+        self._most = np.inf if answer.reader is None else error_read(read, answer.box)
         self._seed = seed
         self._found: list[ObjectValues] = []
         self._v_los: list[Float[np.ndarray, " n"]] = []

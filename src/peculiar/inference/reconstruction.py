@@ -203,7 +203,7 @@ class Reconstruction(Mapping[str, Field]):
         ----------
         positions : Catalogue or (n, 3) [Mpc/h], optional
             In the space of the catalogue's; by default the catalogue's own. Objects outside have NaN, but a periodic
-            box takes them back.
+            box takes them back with a warning.
 
         Raises
         ------

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Catalogue, Field
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputWarning
 from peculiar.fields.objects import DISPERSION, at_objects, mean_along_sight
 from peculiar.fields.sight import BoxSight, SkySight
 
@@ -111,7 +111,13 @@ def test_a_periodic_box_takes_objects_back(space):
     inside = np.array([[0.0, 30.0, 99.999999], [0.0, 30.0, 60.0], [95.0, 30.0, 60.0]])
     seen = Catalogue(inside, box=box, redshift=0.5, space=space)
     beyond = inside + np.array([[-1e-7, 0.0, 0.0], [100.0, 0.0, 0.0], [-100.0, 100.0, 0.0]])
-    expected, found = (at_objects(seen, rough, cosmology=COSMOLOGY, positions=p) for p in (inside, beyond))
+    expected = at_objects(seen, rough, cosmology=COSMOLOGY, positions=inside)
+    with pytest.warns(
+        InputWarning, match=r"1 of 3 positions lie outside .* \(first: row 2 at \(-5, 130, 60\)\): check"
+    ):
+        found = at_objects(seen, rough, cosmology=COSMOLOGY, positions=beyond)
+    for quiet in (box.wrap(beyond), beyond[:1], np.array([[np.nan, 1.0, 1.0]])):
+        at_objects(seen, rough, cosmology=COSMOLOGY, positions=quiet)
     np.testing.assert_allclose(found.velocities, expected.velocities, atol=1e-3)
     assert box.contains(found.positions_real).all()
     assert len(Catalogue(beyond[:1], box=box, redshift=0.5)) == 1

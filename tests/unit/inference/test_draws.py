@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutOfRangeWarning
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, InputWarning, OutOfRangeWarning
 from peculiar.fields.objects import ERROR
 from peculiar.inference.card_values import ErrorFactor
 from peculiar.inference.draws import draws
@@ -102,6 +102,19 @@ def test_an_object_has_the_same_draws_however_many_there_are_and_whoever_else_is
     np.testing.assert_array_equal(some.v_los, few.v_los[:, order])
     other = draws(made, 2, seed=4).at_objects(places)
     assert np.corrcoef(few.v_los[0] - few.v_los_field[0], other.v_los[0] - other.v_los_field[0])[0, 1] < 0.2
+
+
+def test_objects_outside_a_periodic_box_are_told_of_once_and_have_the_draws_of_where_they_are_taken_back_to(
+    made,
+):
+    places = np.random.default_rng(0).uniform(5, 155, (3, 3))
+    beyond = places + np.array([[0.0, 0.0, 0.0], [160.0, 0.0, 0.0], [0.0, -320.0, 0.0]])
+    with pytest.warns(
+        InputWarning, match="2 of 3 positions lie outside the periodic box of 160 Mpc/h"
+    ) as told:
+        found = draws(made, 3, seed=3).at_objects(beyond)
+    assert len(told) == 1
+    np.testing.assert_allclose(found.v_los, draws(made, 3, seed=3).at_objects(places).v_los, atol=1e-3)
 
 
 def test_draws_at_objects_depart_from_what_a_reader_finds(made, monkeypatch):
