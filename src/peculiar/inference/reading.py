@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.fields.objects import ReadArrays, Reader
+from peculiar.core import Field, InputWarning
+from peculiar.fields.objects import ERROR, LOCAL_ERROR, ReadArrays, Reader
 from peculiar.inference.card_range import are_near
-from peculiar.inference.model_card import ReaderCard, find_model, load_model, read_card
+from peculiar.inference.model_card import (
+    ModelCard,
+    ReaderCard,
+    available_models,
+    find_model,
+    load_model,
+    read_card,
+)
 from peculiar.models.reader import KINDS
 
 READER = "reader"
@@ -43,6 +55,42 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
         return found[0], found[1], found[2], found[3]
 
     return read
+
+
+def warn_untold_error(
+    fields: Mapping[str, Field], attributes: Mapping[str, Any], *, path: Path | str
+) -> None:
+    """Warn of fields in a file whose model tells a reader its error, but which it wrote before it did.
+
+    Parameters
+    ----------
+    fields : mapping
+        Of the file, on one box.
+    attributes : mapping
+        Of the file: "model", and "velocity_amplitude", for only a "mean" is read.
+    path : path
+        Of the file.
+    """
+    if ERROR not in fields or LOCAL_ERROR in fields:
+        return
+    model, box = str(attributes.get("model", "")), fields[ERROR].box
+    if box.periodic or attributes.get("velocity_amplitude", "mean") != "mean" or not _tells_errors(model):
+        return
+    if reader_of(model, cell_size=box.cell_size) is None:
+        return
+    warnings.warn(
+        f"fields of {path} must hold {LOCAL_ERROR!r} beside {ERROR!r}, got none, as {model!r} once wrote them: "
+        "velocities at objects are read without it and are not those of today; reconstruct the catalogue anew",
+        InputWarning,
+        stacklevel=3,
+    )
+
+
+def _tells_errors(model: str) -> bool:
+    if model not in available_models():
+        return False  # classical, or not of the package
+    card = read_card(find_model(model))
+    return isinstance(card, ModelCard) and card.error_factor is not None
 
 
 @cache

@@ -36,7 +36,7 @@ from peculiar.fields.objects import (
 from peculiar.fields.sight import SkySight, in_box
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
-from peculiar.inference.reading import reader_of
+from peculiar.inference.reading import reader_of, warn_untold_error
 from peculiar.inference.released import released
 from peculiar.linear.reliability import Amplitude, with_reliability
 
@@ -59,8 +59,7 @@ class Reconstruction(Mapping[str, Field]):
     Parameters
     ----------
     fields : mapping of str to Field
-        On one box: "density", "velocity", "momentum", and "velocity_error", "known_fraction" and "completeness" where
-        there are any.
+        On one box: "density", "velocity", "momentum", and "velocity_error", "known_fraction", "completeness" if any.
     cosmology : Cosmology, optional
     redshift : float, optional
         Of a box; of a survey an effective one, its objects have their own.
@@ -137,6 +136,7 @@ class Reconstruction(Mapping[str, Field]):
         fields = read_fields(path)
         found = read_attributes(path, FieldAttributes)
         observer, texts = found.get("observer"), found.get("outside_range")
+        warn_untold_error(fields, found, path=path)
         return cls(
             fields,
             Cosmology(**json.loads(found["cosmology"])) if found.get("cosmology") else None,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import peculiar
-from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, OutputExistsError
+from peculiar.core import PRESETS, Box, Catalogue, Field, InputError, InputWarning, OutputExistsError
 from peculiar.fields.objects import at_objects
 from peculiar.figures.report import Section
 from peculiar.inference.reconstruction import Reconstruction
@@ -59,6 +59,34 @@ def test_it_reads_like_the_mapping_of_its_fields(made, survey):
     assert made.cosmology == COSMOLOGY
     assert made.geometry.survey
     assert made.on_the_sky
+
+
+def test_a_file_of_before_errors_were_told_apart_is_warned_of(made, tmp_path):
+    error, local = (
+        Field(torch.full((1, 32, 32, 32), 90.0), BOX, (name,), "km/s")
+        for name in ("velocity_error", "local_error")
+    )
+    early = replace(made, model="general", fields={**made.fields, "velocity_error": error})
+    early.save(tmp_path / "early.zarr")
+    with pytest.warns(
+        InputWarning, match=r"early.zarr must hold 'local_error' .* reconstruct the catalogue anew"
+    ):
+        Reconstruction.open(tmp_path / "early.zarr")
+    closed = {
+        name: field.replace(box=replace(BOX, periodic=True))
+        for name, field in early.items()
+        if name != "completeness"
+    }
+    others = {
+        "told": replace(early, fields={**early.fields, "local_error": local}),
+        "periodic": replace(early, fields=closed),
+        "of-another": replace(early, model="Wiener filter"),
+        "unbiased": replace(early, record={"velocity_amplitude": "unbiased"}),
+        "without": replace(made, model="general"),
+    }
+    for name, other in others.items():
+        other.save(tmp_path / f"{name}.zarr")
+        assert Reconstruction.open(tmp_path / f"{name}.zarr").model == other.model  # and no word
 
 
 def test_it_is_shown_in_a_few_lines(made):
