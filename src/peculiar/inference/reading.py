@@ -32,6 +32,9 @@ _OBJECTS_AT_ONCE = 50_000  # bounds the temporaries to some 60 MB
 def reader_of(model: str, *, cell_size: float) -> Reader | None:
     """Return what reads velocities at objects off a model's fields, or None where the mean along the sight line does.
 
+    Only errors that models tell themselves are read: of others the reader learned what it errs by in all, of which the
+    shot noise that linear theory knows is a part.
+
     Parameters
     ----------
     model : str
@@ -41,18 +44,23 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
     card = _card()
     if model not in card.models or not are_near(cell_size, card.cell_size_range):
         return None
-    network = _network()
+    network, own = _network(), _tells_errors(model)
 
     def read(profile: Float[np.ndarray, "n place 2"], told: Float[np.ndarray, "n 2"]) -> ReadArrays:
-        known = np.column_stack([told, np.full(len(told), KINDS[model])])
+        error, cell = told.T
+        known = np.column_stack(
+            [error if own else np.full_like(error, np.nan), cell, np.full(len(told), KINDS[model])]
+        )
         found = np.empty((4, len(told)))
         for start in range(0, len(told), _OBJECTS_AT_ONCE):
             rows = slice(start, start + _OBJECTS_AT_ONCE)
             with torch.inference_mode():
                 some = (torch.from_numpy(np.asarray(one[rows], dtype=np.float32)) for one in (profile, known))
-                host, rest, own, variance = network(*some)
-            found[:, rows] = torch.stack([host, rest.sqrt(), own, variance.sqrt()]).numpy()
-        return found[0], found[1], found[2], found[3]
+                host, rest, own_velocity, variance = network(*some)
+            found[:, rows] = torch.stack([host, rest, own_velocity, variance]).numpy()
+        if not own:
+            found[1] = np.maximum(found[1] - np.nan_to_num(error) ** 2, 0)
+        return found[0], np.sqrt(found[1]), found[2], np.sqrt(found[3])
 
     return read
 
@@ -60,7 +68,7 @@ def reader_of(model: str, *, cell_size: float) -> Reader | None:
 def warn_untold_error(
     fields: Mapping[str, Field], attributes: Mapping[str, Any], *, path: Path | str
 ) -> None:
-    """Warn of fields in a file whose model tells a reader its error, but which it wrote before it did.
+    """Warn of fields in a file that are read at objects with an error that was not yet written.
 
     Parameters
     ----------
@@ -74,13 +82,13 @@ def warn_untold_error(
     if ERROR not in fields or LOCAL_ERROR in fields:
         return
     model, box = str(attributes.get("model", "")), fields[ERROR].box
-    if box.periodic or attributes.get("velocity_amplitude", "mean") != "mean" or not _tells_errors(model):
+    if box.periodic or attributes.get("velocity_amplitude", "mean") != "mean":
         return
     if reader_of(model, cell_size=box.cell_size) is None:
         return
     warnings.warn(
-        f"fields of {path} must hold {LOCAL_ERROR!r} beside {ERROR!r}, got none, as {model!r} once wrote them: "
-        "velocities at objects are read without it and are not those of today; reconstruct the catalogue anew",
+        f"fields of {path} must hold {LOCAL_ERROR!r} beside {ERROR!r}, got none, as earlier versions wrote them: "
+        "velocities and errors at objects are read without it and are not those of today; reconstruct anew",
         InputWarning,
         stacklevel=3,
     )

@@ -326,6 +326,7 @@ def with_reliability(
     errors : bool
         Add "velocity_error" [km/s], of one component of the velocity with that amplitude: linear theory's. Of networks
         that tell a "local_error" it is that, and in squares what of linear theory's is not of noise (`local_error`).
+        Of other models, where the amplitude is "mean", that noise becomes the "local_error".
 
     Raises
     ------
@@ -346,11 +347,15 @@ def with_reliability(
         result.pop(LOCAL_ERROR, None)  # of the posterior mean
     if errors:
         error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
-        if LOCAL_ERROR in result:
+        if amplitude == "mean":
             noise, _ = local_error(catalogue, fields.get("completeness"), box=box, cosmology=cosmology)
             noise *= velocity_factor(catalogue, box, cosmology=cosmology)
-            unseen = (error.square() - noise.square()).clamp(min=0)
-            error = (result[LOCAL_ERROR].data[0].square() + unseen).sqrt()
+            if LOCAL_ERROR in result:
+                unseen = (error.square() - noise.square()).clamp(min=0)
+                error = (result[LOCAL_ERROR].data[0].square() + unseen).sqrt()
+            else:
+                noise = torch.minimum(noise, error)
+                result[LOCAL_ERROR] = Field(noise[None], box, names=(LOCAL_ERROR,), unit="km/s")
         result[ERROR] = Field(error[None], box, names=(ERROR,), unit="km/s")
     return result
 

@@ -52,6 +52,31 @@ def test_an_object_of_its_own_velocity_is_seen_where_it_is(made):
     np.testing.assert_allclose(back - 96.0 * np.round(back / 96.0), 0, atol=1e-3)
 
 
+@pytest.mark.parametrize("model", ["Wiener filter", "residual", "general"])
+def test_noise_that_fields_tell_is_not_told_twice(made, model):
+    """Of fields without errors of their own the reader learned all errors, and noise is a part of them."""
+    box = replace(BOX, periodic=False)
+    fields = {name: field.replace(box=box) for name, field in made.items()}
+    errors = {
+        name: Field(torch.full((1, 32, 32, 32), value), box, (name,), "km/s")
+        for name, value in (("local_error", 60.0), ("velocity_error", 100.0))
+    }
+    catalogue = made.catalogue.replace(box=box)
+    bare, told = (
+        Reconstruction.of(catalogue, given, cosmology=COSMOLOGY, model=model).at_objects()
+        for given in (fields, fields | errors)
+    )
+    total = np.hypot(told.v_los_scatter, told.v_los_error)
+    if model == "general":
+        assert np.abs(told.v_los - bare.v_los).max() > 1  # it learned with the error
+        return
+    np.testing.assert_array_equal(told.v_los, bare.v_los)
+    np.testing.assert_array_equal(told.v_los_own, bare.v_los_own)
+    whole = np.maximum(bare.v_los_scatter, 60.0)
+    np.testing.assert_allclose(total, np.hypot(whole, 80.0), rtol=1e-4)  # 80 of unseen matter
+    np.testing.assert_allclose(told.v_los_own_error, np.hypot(bare.v_los_own_error, 80.0), rtol=1e-4)
+
+
 def test_fields_that_it_did_not_learn_are_read_by_the_mean(made):
     for other in (
         replace(made, model="of my own"),

@@ -68,9 +68,7 @@ def test_a_file_of_before_errors_were_told_apart_is_warned_of(made, tmp_path):
     )
     early = replace(made, model="general", fields={**made.fields, "velocity_error": error})
     early.save(tmp_path / "early.zarr")
-    with pytest.warns(
-        InputWarning, match=r"early.zarr must hold 'local_error' .* reconstruct the catalogue anew"
-    ):
+    with pytest.warns(InputWarning, match=r"early.zarr must hold 'local_error' .* reconstruct anew"):
         Reconstruction.open(tmp_path / "early.zarr")
     closed = {
         name: field.replace(box=replace(BOX, periodic=True))
@@ -80,7 +78,7 @@ def test_a_file_of_before_errors_were_told_apart_is_warned_of(made, tmp_path):
     others = {
         "told": replace(early, fields={**early.fields, "local_error": local}),
         "periodic": replace(early, fields=closed),
-        "of-another": replace(early, model="Wiener filter"),
+        "of-another": replace(early, model="wang2024"),
         "unbiased": replace(early, record={"velocity_amplitude": "unbiased"}),
         "without": replace(made, model="general"),
     }

@@ -210,6 +210,21 @@ def test_the_noise_of_a_network_s_own_error_is_not_told_twice():
     np.testing.assert_allclose(together[unseen], twice[unseen], rtol=0.03)
 
 
+def test_of_models_that_tell_no_error_the_noise_is_told_apart():
+    catalogue = survey(scattered(3000, 30), 30, seen=slice(2, 22))
+    box = catalogue.box
+    still = Field(torch.zeros(3, 30, 30, 30), box, ("x", "y", "z"), "km/s", kind="vector")
+    made = {"velocity": still, "momentum": still, "completeness": catalogue.completeness}
+    told = with_reliability(made, catalogue, cosmology=COSMOLOGY)
+    noise, _ = local_error(catalogue, catalogue.completeness, box=box, cosmology=COSMOLOGY)
+    whole, local = (told[name].data[0] for name in ("velocity_error", "local_error"))
+    assert (local <= whole).all()
+    torch.testing.assert_close(local, torch.minimum(noise * COSMOLOGY.velocity_factor(REDSHIFT), whole))
+    again = with_reliability(told, catalogue, cosmology=COSMOLOGY)["velocity_error"].data[0]
+    torch.testing.assert_close(again, whole)
+    assert "local_error" not in with_reliability(made, catalogue, cosmology=COSMOLOGY, amplitude="unbiased")
+
+
 def test_tracers_of_little_weight_are_many():
     places = np.concatenate(
         [scattered(6000, 30) * [0.5, 1, 1], scattered(600, 30) * [0.5, 1, 1] + [150, 0, 0]]
