@@ -28,6 +28,7 @@ from peculiar.linear.clustering import (
 from peculiar.linear.light_cone import of_epoch, on_mesh, velocity_factor
 from peculiar.linear.optimal_weights import optimal_weights
 from peculiar.linear.overdensity import crop_finer, fourier_box, mean_density, sampling
+from peculiar.linear.smoothing import slowness
 from peculiar.linear.surroundings import even_share, noise_variance, wiener_weights
 
 Amplitude = Literal["mean", "unbiased"]
@@ -47,7 +48,8 @@ def known_fraction(
     """Return the share of the linear velocity's variance that a survey determines in each cell.
 
     Gaussian fields with the linear power spectrum are observed as the survey does, with its mask and shot noise, and
-    the Wiener filter d = S M^T (M S M^T + N)^-1 delta gives back their velocities (see `surroundings_displacement`).
+    the Wiener filter d = S M^T (M S M^T + N)^-1 delta gives back their velocities (see `surroundings_displacement`),
+    which on small scales are slower than linear ones (`peculiar.linear.smoothing.slowness`).
     With u the estimated velocity and v the true one the share is <u^2> / <v^2>, and <u . v> is <u^2>: so u is the
     fraction times v on average, and its error has the variance (1 - fraction) <v^2>. Errors and estimates are
     uncorrelated, so that <v^2> = <u^2> + <(v - u)^2>, which leaves the least noise of the draws. Their sums are
@@ -86,7 +88,7 @@ def known_fraction(
     fourier, covered = grid.fourier, grid.covered
     noise = noise_variance(catalogue, grid, bias=bias)
     painted = painted_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
-    power = matter_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
+    power = _flow_power(fourier, cosmology=cosmology, redshift=catalogue.redshift)
     random = torch.Generator().manual_seed(seed)
     known, unknown = torch.zeros_like(noise), torch.zeros_like(noise)
     for _ in range(draws):  # one at a time: the memory of a few coarse meshes
@@ -94,7 +96,7 @@ def known_fraction(
         white_k = to_fourier(white)
         density = to_real(white_k * painted.sqrt(), fourier.shape) + noise.sqrt() * scatter
         weights = wiener_weights(density, covered=covered, signal=painted, noise=noise)
-        # What was painted is known with the power painted, the matter itself correlates with it by the mean.
+        # What was painted is known with the power painted, what moves correlates with it by the mean.
         estimate = displacement_from_fourier(to_fourier(weights) * (painted * power).sqrt(), fourier)
         truth = displacement_from_fourier(white_k * power.sqrt(), fourier)
         known += estimate.square().sum(dim=0)
@@ -166,13 +168,20 @@ def reach(catalogue: Catalogue) -> Box:
 
 
 def mesh_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> float:
-    """Return the rms of one component of the linear velocity of a periodic box's mesh modes [km/s].
+    """Return the rms of one component of the velocity of a periodic box's mesh modes [km/s].
 
-    sigma^2 = (a H f)^2 sum_k P(k) / (3 k^2 V).
+    sigma^2 = (a H f)^2 sum_k P(k) exp(-2 k / k_d) / (3 k^2 V), with 1 / k_d of `peculiar.linear.smoothing.slowness`.
     """
-    power = matter_power(box, cosmology=cosmology, redshift=redshift)
+    power = _flow_power(box, cosmology=cosmology, redshift=redshift)
     at_zero = to_real(power * inverse_k_squared(box) + 0j, box.shape)[0, 0, 0]
     return cosmology.velocity_factor(redshift) * math.sqrt(float(at_zero) / 3)
+
+
+def _flow_power(box: Box, *, cosmology: Cosmology, redshift: float) -> Float[torch.Tensor, "x y z"]:
+    """Return the linear power of matter in a box's modes times how slowly it falls in there, squared."""
+    power = matter_power(box, cosmology=cosmology, redshift=redshift)
+    slow = k_squared(box).sqrt_().mul_(-2 * slowness(cosmology, redshift)).exp_()
+    return power * slow
 
 
 def long_wave_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> float:
@@ -229,6 +238,7 @@ def local_error(
     box: Box,
     cosmology: Cosmology,
     smoothing: float = 0.0,
+    slow: bool = False,
 ) -> tuple[Float[torch.Tensor, "x y z"], float]:
     """Return what the shot noise of the cells that a survey saw leaves of velocities, and the rms of `linear_error`.
 
@@ -248,6 +258,9 @@ def local_error(
     cosmology : Cosmology
     smoothing : float
         Radius of a Gaussian [Mpc/h]: of the waves that it leaves.
+    slow : bool
+        Of velocities that are slower than linear ones on small scales (`peculiar.linear.smoothing.slowness`). Tables of
+        what models leave (`peculiar.inference.card_values.Residuals`) were fitted to linear ones.
 
     Returns
     -------
@@ -265,6 +278,8 @@ def local_error(
     left = noise * np.exp(times)[:, None]
     left = power * left / (power + left) * np.gradient(k) / (6 * np.pi**2)
     left *= np.exp(-((k * smoothing) ** 2))
+    if slow:
+        left *= np.exp(-2 * k * slowness(cosmology, catalogue.redshift))
     bands = np.digitize(k, _BANDS[1:-1])
     around, of_seen = torch.zeros(1, *coarse.shape), 0.0
     for band, (low, high) in enumerate(pairwise(_BANDS)):
@@ -348,7 +363,9 @@ def with_reliability(
     if errors:
         error = velocity_error(fraction, catalogue, cosmology=cosmology, amplitude=amplitude)
         if amplitude == "mean":
-            noise, _ = local_error(catalogue, fields.get("completeness"), box=box, cosmology=cosmology)
+            noise, _ = local_error(
+                catalogue, fields.get("completeness"), box=box, cosmology=cosmology, slow=True
+            )
             noise *= velocity_factor(catalogue, box, cosmology=cosmology)
             if LOCAL_ERROR in result:
                 unseen = (error.square() - noise.square()).clamp(min=0)

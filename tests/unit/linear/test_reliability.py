@@ -175,6 +175,30 @@ def test_noise_leaves_more_where_fewer_tracers_are_expected():
     )  # what is unseen has no noise
 
 
+def test_small_scales_are_slower_than_linear_theory():
+    """sigma^2 = (a H f)^2 int P exp(-2 k / k_d) dk / (6 pi^2), with 1 / k_d of Bel et al. 2019."""
+    box, cosmology = Box(600.0, 60), COSMOLOGY
+    shares = {}
+    for redshift in (0.0, 20.0):
+        found = mesh_dispersion(box, cosmology=cosmology, redshift=redshift)
+        # Of a sphere with the volume of the modes, about the one that is missing.
+        sphere = (3 / (4 * np.pi)) ** (1 / 3)
+        k = np.geomspace(sphere * box.k_fundamental, 2 * sphere * box.k_nyquist, 2000)
+        power = cosmology.linear_power(k, redshift)
+        slow = np.exp(-2 * k * max(1.496 * (cosmology.sigma8 * cosmology.growth(redshift)) ** 2 - 0.017, 0))
+        factor = cosmology.velocity_factor(redshift) / np.sqrt(6 * np.pi**2)
+        assert found == pytest.approx(factor * np.sqrt(np.trapezoid(power * slow, k)), rel=0.02)
+        shares[redshift] = found / (factor * np.sqrt(np.trapezoid(power, k)))
+    assert shares[0.0] < 0.95 < shares[20.0]
+    catalogue = survey(scattered(1000, 40), 40).replace(redshift=0.0)
+    (linear, level), (slow, slower) = (
+        local_error(catalogue, catalogue.completeness, box=catalogue.box, cosmology=COSMOLOGY, slow=slow)
+        for slow in (False, True)
+    )
+    assert (slow < linear).all()
+    assert 0.5 * level < slower < 0.97 * level
+
+
 def test_noise_leaves_less_of_long_waves_alone():
     catalogue = survey(scattered(1000, 40), 40)
     (every, whole), (long, level), (_, none) = (
@@ -199,7 +223,7 @@ def test_the_noise_of_a_network_s_own_error_is_not_told_twice():
 
     local = Field(torch.full((1, 30, 30, 30), 40.0), box, ("local_error",), "km/s")
     linear, together = told(), told(local_error=local)
-    noise, _ = local_error(catalogue, catalogue.completeness, box=box, cosmology=COSMOLOGY)
+    noise, _ = local_error(catalogue, catalogue.completeness, box=box, cosmology=COSMOLOGY, slow=True)
     noise *= COSMOLOGY.velocity_factor(REDSHIFT)
     twice = torch.hypot(linear, torch.tensor(40.0))
     assert float(noise[10, 10, 10]) > 20
@@ -216,7 +240,7 @@ def test_of_models_that_tell_no_error_the_noise_is_told_apart():
     still = Field(torch.zeros(3, 30, 30, 30), box, ("x", "y", "z"), "km/s", kind="vector")
     made = {"velocity": still, "momentum": still, "completeness": catalogue.completeness}
     told = with_reliability(made, catalogue, cosmology=COSMOLOGY)
-    noise, _ = local_error(catalogue, catalogue.completeness, box=box, cosmology=COSMOLOGY)
+    noise, _ = local_error(catalogue, catalogue.completeness, box=box, cosmology=COSMOLOGY, slow=True)
     whole, local = (told[name].data[0] for name in ("velocity_error", "local_error"))
     assert (local <= whole).all()
     torch.testing.assert_close(local, torch.minimum(noise * COSMOLOGY.velocity_factor(REDSHIFT), whole))
