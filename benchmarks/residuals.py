@@ -167,7 +167,7 @@ def row_of(model: str, box: SimulatedBox, catalogue: Catalogue) -> dict[str, Any
     together = cross(convergence, left_density) / np.sqrt(np.maximum(of_flow * of_density, 1e-30))
 
     if told is None:
-        level = float(linear_error(catalogue, cells=mesh.mesh, cosmology=cosmology)[0])
+        level = linear_error(catalogue, cells=mesh.mesh, cosmology=cosmology)
     else:
         level = float(told.square().mean().sqrt())
     error = float(to_real(left, mesh.shape).square().mean().sqrt())

@@ -192,7 +192,7 @@ class GaussianDraws(Draws):
             level = float(among.square().mean().sqrt())
             error = error / level
         elif complete:
-            level = float(linear_error(catalogue, cells=max(box.shape), cosmology=cosmology)[0])
+            level = linear_error(catalogue, cells=max(box.shape), cosmology=cosmology)
             error = torch.ones(1)
         else:
             error, level = local_error(catalogue, made.get("completeness"), box=box, cosmology=cosmology)

@@ -196,9 +196,7 @@ def long_wave_dispersion(box: Box, *, cosmology: Cosmology, redshift: float) -> 
     return cosmology.velocity_factor(redshift) * math.sqrt(variance)
 
 
-def linear_error(
-    catalogue: Catalogue, *, cells: int, cosmology: Cosmology, shares: tuple[float, ...] = (1.0,)
-) -> Float[np.ndarray, " share"]:
+def linear_error(catalogue: Catalogue, *, cells: int, cosmology: Cosmology) -> float:
     """Return the error of a velocity component over a H f that the shot noise of a catalogue leaves [Mpc/h].
 
     sigma^2 = int P N / (b^2 P + N) dk / (6 pi^2) over the waves of the mesh, with b and N of its weighted tracers
@@ -210,12 +208,9 @@ def linear_error(
     cells : int
         Mesh cells along a side of the catalogue's box.
     cosmology : Cosmology
-    shares : tuple of float
-        Completenesses to tell it of.
     """
     k, power, noise = _left_by_noise(catalogue, cells=cells, cosmology=cosmology)
-    of_shares = noise / np.asarray(shares)[:, None]
-    return np.sqrt(np.trapezoid(power * of_shares / (power + of_shares), k) / (6 * np.pi**2))
+    return float(np.sqrt(np.trapezoid(power * noise / (power + noise), k) / (6 * np.pi**2)))
 
 
 def _left_by_noise(
