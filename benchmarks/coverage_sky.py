@@ -4,8 +4,8 @@
 
 `boxes` are those of `benchmarks/whole_sky.py`. Two surveys are laid into each from several places: all of the sky with
 a flux limit, seen from inside, and a part of it to a distance with an even density. Scores are those of
-`benchmarks/coverage.py`: of the flow of matter along the line of sight where objects are, by distance; in cells that
-the survey saw and that it did not; and of the mean velocity of spheres, about the observer or about places of the
+`benchmarks/draw_coverage.py`: of the flow of matter along the line of sight where objects are, by distance; in cells
+that the survey saw and that it did not; and of the mean velocity of spheres, about the observer or about places of the
 survey. The true flow of each observer gets ten more, one at a time, that are the same everywhere and stand for a
 Gaussian one of waves longer than the box, which draws have and the box lacks. What is far wrong is so in all of a sky,
 so that errors are of the scatter from observer to observer. What stands between `<!-- coverage sky: begin -->` and its

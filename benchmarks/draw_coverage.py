@@ -1,7 +1,7 @@
 r"""Whether draws cover the truth: ranks, intervals, bulk flows and power on boxes that no model learned from.
 
     peculiar simulate held-out --seeds 1001 --redshifts 0,0.59
-    python benchmarks/coverage.py held-out/z0.000 held-out/z0.590 --docs docs/results/coverage.md
+    python benchmarks/draw_coverage.py held-out/z0.000 held-out/z0.590 --docs docs/results/coverage.md
 
 Samples are those of `benchmarks/general.py`. Of each: the rms of pulls (truth less mean of the draws, over their
 scatter) and the share of ranks of the truth among the draws in their central 68 %, in cells (one component of the
@@ -12,7 +12,7 @@ in bins (the truth's power less the draws' mean over their scatter), and the cor
 that of two draws in the last bin. What stands between `<!-- coverage MODEL: begin -->` and its end in a page
 is filled, with all that is kept, and figures go beside the page.
 
-    python benchmarks/coverage.py held-out/z0.590 large boxes --cubes 150 --seeds 1001 1002 \
+    python benchmarks/draw_coverage.py held-out/z0.590 large boxes --cubes 150 --seeds 1001 1002 \
         --scores cubes.json --docs docs/results/coverage.md
 
 compares cubes with open faces that are cut out of boxes of several sizes, at four corners, as they are and with a flow
