@@ -6,8 +6,9 @@
 
 Prints a table of the headline figures (a row for each, a column for each reconstructor, averaged over satellite
 fractions and at each fraction) and every score at each fraction. With --docs, the headline table replaces what stands
-between `<!-- scores: begin -->` and `<!-- scores: end -->` of a page, and all scores what stands between
-`<!-- all scores: begin -->` and `<!-- all scores: end -->`; a page has one of the two, or both.
+between `<!-- scores: begin -->` and `<!-- scores: end -->` of a page, all scores what stands between
+`<!-- all scores: begin -->` and `<!-- all scores: end -->`, and what the paper printed of cells, at the largest
+fraction, between `<!-- smoothed: begin -->` and `<!-- smoothed: end -->`; a page has one of them, or more.
 
 Several evaluations (of other models, or at other satellite fractions) are put together; they must be of the same boxes,
 lines of sight, densities and baselines.
@@ -29,7 +30,7 @@ from peculiar.evaluation.table import cell_text, markdown, true_text
 from peculiar.evaluation.tracers.rows import PUBLISHED, ROWS
 from peculiar.evaluation.tracers.task import TracerTask
 
-SUMMARY, EVERYTHING = "scores", "all scores"
+SUMMARY, EVERYTHING, SMOOTHED = "scores", "all scores", "smoothed"
 KNOWN = {row.key: row for row in ROWS}
 COLUMNS = {
     "linear theory": "linear theory{tuned}",
@@ -81,6 +82,20 @@ GOALS = (
     Goal(("R_density_least_squares_low_max",), "the same of the least-square density", 0),
 )  # fmt: skip
 """The rows of the headline table; the figures to reach were set before the networks were made."""
+
+OF_CELLS = tuple(
+    (f"{what}_smoothed",)
+    for what in (
+        "correlation_velocity",
+        "correlation_momentum",
+        "correlation_velocity_divergence",
+        "correlation_momentum_divergence",
+        "correlation_density",
+        "misalignment_velocity",
+        "misalignment_momentum",
+    )
+) + (("within_2", "within_2_published"), ("within_4", "within_4_published"))
+"""Rows of the table of what the paper printed of cells and of multipoles."""
 
 SAME = ("number_density", "line_of_sight", "tune_on")
 
@@ -234,6 +249,26 @@ def summary(record: Mapping[str, Any], *, each: bool = True) -> str:
     return "\n".join(lines)
 
 
+def of_cells(record: Mapping[str, Any]) -> str:
+    """Return what the paper printed of cells, smoothed here, and of multipoles, at the largest satellite fraction."""
+    largest = max(entry["satellite_fraction"] for entry in record["results"])
+    columns = {
+        entry["model"]: entry["scores"]
+        for entry in record["results"]
+        if entry["satellite_fraction"] == largest
+    }
+    lines = [
+        f"| {100 * largest:.3g} % satellites, {len(record['boxes'])} boxes | {' | '.join(columns)} | published |",
+        "| --- |" + " ---: |" * len(columns) + " --- |",
+    ]
+    for keys in OF_CELLS:
+        cells = [goal_text(Goal(keys, "", 1), scores) for scores in columns.values()]
+        published = PUBLISHED["published"].get(keys[-1], "")
+        label = " / ".join(KNOWN[key].label for key in keys)
+        lines.append(f"| {label} | {' | '.join(cells)} | {published} |")
+    return "\n".join(lines)
+
+
 def everything(record: Mapping[str, Any]) -> str:
     """Return every score at each satellite fraction."""
     evaluation = Evaluation(dict(record), Arrays())
@@ -279,7 +314,12 @@ def main() -> None:
         for page in options.docs:
             # A page without all scores, such as the README, gets the mean over fractions alone.
             full = f"<!-- {EVERYTHING}: begin -->" in page.read_text(encoding="utf-8")
-            replace_between(page, {SUMMARY: summary(record, each=full), EVERYTHING: everything(record)})
+            parts = {
+                SUMMARY: summary(record, each=full),
+                EVERYTHING: everything(record),
+                SMOOTHED: of_cells(record),
+            }
+            replace_between(page, parts)
     except InputError as error:
         parser.error(str(error))
     print(summary(record), everything(record), sep="\n\n")
