@@ -34,6 +34,7 @@ from peculiar.inference.residuals import (
 from peculiar.linear.constrained import UnseenMatter
 from peculiar.linear.light_cone import bias_uncertainty, velocity_factor
 from peculiar.linear.multitracer import MultiTracerWiener
+from peculiar.linear.noise import left_in_direction
 from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.linear.reliability import LONG_WAVES, error_of_short_waves, linear_error, local_error
 
@@ -207,6 +208,7 @@ class GaussianDraws(Draws):
             redshift=made.redshift or 0.0,
             seen=None if complete else pad(inside, box)[0] > 0,
             without=0.0 if complete else LONG_WAVES,
+            uneven=left_in_direction(catalogue, box, cosmology=cosmology) if complete else None,
         )
         x, y, z = box.shape
         rho = residuals.density[:x, :y, :z]

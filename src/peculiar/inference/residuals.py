@@ -23,6 +23,7 @@ from peculiar.fields.fourier import (
 from peculiar.fields.smooth import gaussian_window
 from peculiar.inference.card_values import Residuals, SampleResiduals
 from peculiar.linear.clustering import window_at
+from peculiar.linear.reliability import LONG_WAVES
 from peculiar.linear.spectra import Shells
 
 EDGES = np.array([0.015, 0.045, 0.08, 0.12, 0.17, 0.24, 0.33, 0.46, 0.64, 0.9, 1.3])
@@ -129,12 +130,14 @@ class DrawnResiduals:
         redshift: float,
         seen: Bool[torch.Tensor, "x y z"] | None = None,
         without: float = 0.0,
+        uneven: Float[torch.Tensor, "x y half"] | None = None,
     ) -> tuple[DrawnResiduals, SampleResiduals]:
         """Return those of an answer, and what the table says of it.
 
         With r^2 the share of its power that is known of density, what is drawn has the power (1 - r^2) P, and the
         answer is multiplied by what gives it r^2 P: together they have the power P of matter. The velocity lacks the
-        waves that a Gaussian of radius `without` [Mpc/h] leaves.
+        waves that a Gaussian of radius `without` [Mpc/h] leaves. Long waves (`LONG_WAVES`) have the power that `uneven`
+        says over that of all as long (`peculiar.linear.noise.left_in_direction`): of shorter ones noise is not all.
         """
         power = MatterPower(box, cosmology, redshift)
         share_seen = 1.0 if seen is None else float(seen.float().mean())
@@ -151,6 +154,9 @@ class DrawnResiduals:
         slope = density_slope(sample.density, power.shells, of_power, seen=share_seen)
         mean = (1 + sloped(delta, slope, box)).clamp_(min=LEAST_DENSITY)
         left = power.painted * (1 - known)
+        if uneven is not None:
+            longer = gaussian_window(k_squared(box), LONG_WAVES).square_()
+            left = torch.minimum(left * (1 + (uneven - 1) * longer), power.painted)
         left[0, 0, 0] = 0
         logarithm, variance = of_logarithm(left, mean, box)
         total = on_modes(sample.k, sample.transfer, box, logarithmic=True) * left

@@ -22,11 +22,10 @@ from peculiar.linear.clustering import (
     coarse_cells,
     linear_bias,
     matter_power,
-    measure_clustering,
     painted_power,
 )
 from peculiar.linear.light_cone import of_epoch, on_mesh, velocity_factor
-from peculiar.linear.optimal_weights import optimal_weights
+from peculiar.linear.noise import weighted_clustering
 from peculiar.linear.overdensity import crop_finer, fourier_box, mean_density, sampling
 from peculiar.linear.smoothing import slowness
 from peculiar.linear.surroundings import even_share, noise_variance, wiener_weights
@@ -217,9 +216,7 @@ def _left_by_noise(
     catalogue: Catalogue, *, cells: int, cosmology: Cosmology
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
     """Return the waves of a mesh, their linear power, and the noise over b^2 where a catalogue is complete."""
-    of_all = measure_clustering(catalogue, cosmology=cosmology)
-    weights, *_ = optimal_weights(catalogue, bias=of_all.bias, cosmology=cosmology)
-    found = measure_clustering(catalogue.replace(weights=weights), cosmology=cosmology)
+    found = weighted_clustering(catalogue, cosmology=cosmology)
     box = fourier_box(catalogue.box.with_cells(cells))
     k = np.geomspace(box.k_fundamental / 2, box.k_nyquist, 300)
     mean = mean_density(catalogue) / catalogue.number_density

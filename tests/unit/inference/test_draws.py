@@ -47,11 +47,13 @@ def test_draws_scatter_by_the_error_of_each_cell(made):
 def test_draws_scatter_more_where_objects_were_chosen_so_that_more_is_left(made, residuals):
     ranks = {"ranked": 0.0}
     factor = ErrorFactor(constant=0.0, slopes={"ranked": np.log(2.0)}, least=ranks, most={"ranked": 1.0})
-    told = replace(made, residuals=residuals(factors={"error": factor}))
+    alike = replace(made, catalogue=replace(made.catalogue, space="real"))
+    told = replace(alike, residuals=residuals(factors={"error": factor}))
     places = np.random.default_rng(1).uniform(0, 160, (2000, 3))
-    weighed = Catalogue(places, box=BOX, redshift=0.5, masses=np.geomspace(1e12, 1e14, 2000))
+    masses = np.geomspace(1e12, 1e14, 2000)
+    weighed = Catalogue(places, box=BOX, redshift=0.5, masses=masses, space="real")
     plain, bare, ranked = (
-        draws(one, 1)[0]["velocity"].data for one in (made, told, replace(told, catalogue=weighed))
+        draws(one, 1)[0]["velocity"].data for one in (alike, told, replace(told, catalogue=weighed))
     )
     assert torch.equal(bare, plain)
     torch.testing.assert_close(ranked, 2 * plain)
@@ -65,6 +67,19 @@ def test_a_draw_depends_on_the_seed_and_its_number_alone(made):
         assert not torch.equal(few[0][name].data, few[1][name].data)
         assert not torch.equal(few[0][name].data, other[0][name].data)
     assert len(many[1:4]) == 3
+
+
+def test_waves_along_the_sight_line_are_drawn_smaller(made):
+    dense = Catalogue(np.random.default_rng(1).uniform(0, 160, (30_000, 3)), box=BOX, redshift=0.5)
+    of_space = {}
+    for space in ("redshift", "real"):
+        some = draws(replace(made, catalogue=replace(dense, space=space)), 12)
+        velocity = np.array([one["velocity"].data.numpy() for one in some])
+        of_space[space] = velocity.std(axis=(0, 2, 3, 4))
+    x, y, z = of_space["redshift"]
+    assert z < 0.93 * (x + y) / 2
+    x, y, z = of_space["real"]
+    assert z == pytest.approx((x + y) / 2, rel=0.06)
 
 
 def test_matter_falls_towards_where_a_draw_is_denser(made):
