@@ -43,9 +43,22 @@ def from_arrow(stored: pyarrow.Table) -> Table:
             for attribute in {"description", "format", "unit", "meta"} & set(described):
                 if described["name"] in table.colnames:
                     setattr(table[described["name"]], attribute, described[attribute])
-        if {described["name"] for described in header["datatype"]} - set(table.colnames):
-            table.meta.pop("__serialized_columns__", None)  # parts of a column are not there
+        whole = {
+            name: parts
+            for name, parts in table.meta.pop("__serialized_columns__", {}).items()
+            if _names(parts) <= set(table.colnames)
+        }
+        if whole:
+            table.meta["__serialized_columns__"] = whole
     return serialize._construct_mixins_from_columns(table)
+
+
+def _names(parts: Any) -> set[str]:
+    """Return the columns that astropy made of one, such as values and their mask."""
+    if not isinstance(parts, dict):
+        return set()
+    own = {parts["name"]} if isinstance(parts.get("name"), str) else set()
+    return own.union(*(_names(part) for part in parts.values()))
 
 
 def append_parquet(pieces: Iterator[Table], path: Path, *, skip: int) -> None:

@@ -11,6 +11,8 @@ from peculiar.catalogues.parquet import from_arrow
 if TYPE_CHECKING:
     from astropy.table import Table
 
+_MASK = ".mask"
+"""Ending of the column in which astropy keeps which values of another are masked."""
 _BUFFER = 1 << 16  # bytes of a column that are read at once
 _MOST = 1 << 24  # bytes of a piece
 _TEXT_BYTES = 64  # of a text, or of anything else without a fixed width, in memory
@@ -48,7 +50,8 @@ def pieces(files: list[Path], columns: Sequence[str] | None = None, *, rows: int
 
     for path in files:
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            own = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+            names = file.schema_arrow.names
+            own = None if columns is None else [name for name in names if name.removesuffix(_MASK) in columns]
             width = sum(_width(field.type) for field in file.schema_arrow if own is None or field.name in own)
             count = max(1, min(rows, int(_MOST / max(width, 1))))
             for batch in file.iter_batches(count, columns=own, use_threads=False):

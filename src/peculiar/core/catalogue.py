@@ -39,6 +39,21 @@ class Geometry:
         """Whether each object has a redshift of its own, as a survey has it; a box has one for all."""
         return self.line_of_sight == "radial" and self.completeness is not None
 
+    def positions_of(self, catalogue: Catalogue) -> Float[np.ndarray, "n 3"]:
+        """Return the positions of objects that are seen so; InputError where a catalogue's are seen otherwise."""
+        for name in ("space", "line_of_sight", "observer"):
+            own, other = getattr(self, name), getattr(catalogue, name)
+            if name == "observer":
+                alike = self.line_of_sight != "radial" or bool(np.allclose(own, other))
+            else:
+                alike = own == other
+            if not alike:
+                raise InputError(
+                    f"objects must be seen as those that the fields were made of, {name} {own!r}, got {other!r}: "
+                    "give such a catalogue, or positions as they would be seen"
+                )
+        return catalogue.positions
+
     def sight_lines(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """Return the unit vector from the observer to each position."""
         points = np.asarray(positions, dtype=np.float64)

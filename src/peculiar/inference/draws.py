@@ -39,6 +39,8 @@ from peculiar.linear.overdensity import fourier_box, pad
 from peculiar.linear.reliability import LONG_WAVES, error_of_short_waves, linear_error, local_error
 
 MOST_DRAWS = 1000
+SMALLEST_BOX = 140.0
+"""Side [Mpc/h] of the smallest complete boxes in which what models leave was measured."""
 _DIRECTORY = "draws"
 
 
@@ -256,7 +258,7 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
     InputError
         If the number is out of range, the reconstruction tells too little, or a file was drawn with another seed.
 
-    Warns (`OutOfRangeWarning`) of cells that draws were not measured in.
+    Warns (`OutOfRangeWarning`) of cells, and of smaller boxes, that draws were not measured in.
 
     Examples
     --------
@@ -304,6 +306,13 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
         warnings.warn(
             f"draws are of cells of {made.box.cell_size:.3g} Mpc/h, what a model leaves was measured in cells of "
             f"{measured[0]:.3g} to {measured[1]:.3g} Mpc/h: they may scatter too little",
+            OutOfRangeWarning,
+            stacklevel=2,
+        )
+    if made.box.periodic and "completeness" not in made and min(made.box.sides) < SMALLEST_BOX:
+        warnings.warn(
+            f"draws are of a box of {made.box.extent}, what a model leaves was measured in boxes of {SMALLEST_BOX:g} "
+            "Mpc/h and more: their mean flow may be a tenth off the answer's, or more",
             OutOfRangeWarning,
             stacklevel=2,
         )

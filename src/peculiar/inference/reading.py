@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from peculiar.core import Field, InputWarning
+from peculiar.core import Field, InputError, InputWarning
 from peculiar.fields.objects import ERROR, LOCAL_ERROR, ReadArrays, Reader
 from peculiar.inference.card_range import are_near
 from peculiar.inference.model_card import (
@@ -92,6 +92,37 @@ def warn_untold_error(
         InputWarning,
         stacklevel=3,
     )
+
+
+def assessable(
+    fields: Mapping[str, Field], attributes: Mapping[str, Any], *, model: str
+) -> Mapping[str, Field]:
+    """Return fields that errors and another amplitude can be had of.
+
+    Parameters
+    ----------
+    fields : mapping
+    attributes : mapping
+        Of the reconstruction or its file: "velocity_amplitude".
+    model : str
+
+    Raises
+    ------
+    InputError
+        If the velocity was divided by the known fraction already, or the model's own error is lost.
+    """
+    amplitude = attributes.get("velocity_amplitude", "mean")
+    if amplitude != "mean":
+        raise InputError(
+            f"amplitude of the fields must be 'mean' for with_errors, got {amplitude!r}: take the reconstruction that "
+            "they were made of, or reconstruct anew"
+        )
+    if ERROR in fields and LOCAL_ERROR not in fields and _tells_errors(model):
+        raise InputError(
+            f"fields of {model!r} must hold {LOCAL_ERROR!r} for with_errors, got none, as earlier versions wrote them: "
+            "reconstruct anew"
+        )
+    return fields
 
 
 def _tells_errors(model: str) -> bool:

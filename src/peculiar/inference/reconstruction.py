@@ -36,7 +36,7 @@ from peculiar.fields.objects import (
 from peculiar.fields.sight import SkySight, in_box
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
-from peculiar.inference.reading import reader_of, warn_untold_error
+from peculiar.inference.reading import assessable, reader_of, warn_untold_error
 from peculiar.inference.released import released
 from peculiar.linear.reliability import Amplitude, with_reliability
 
@@ -208,12 +208,12 @@ class Reconstruction(Mapping[str, Field]):
         Raises
         ------
         InputError
-            If the positions have another shape, or the file knows no objects and none are given.
+            If positions have another shape, a catalogue is seen otherwise, or none are given and a file knows none.
         """
         if positions is None:
             positions = self._known_catalogue("positions")
         if isinstance(positions, Catalogue):
-            positions = positions.positions
+            positions = self.geometry.positions_of(positions)
         elif np.ndim(positions) != 2 or np.shape(positions)[1] != 3:
             raise InputError(f"positions must have shape (n, 3), got {np.shape(positions)}")
         return seen_in(
@@ -344,7 +344,7 @@ class Reconstruction(Mapping[str, Field]):
             False changes the amplitude alone.
         """
         assessed = with_reliability(
-            self.fields,
+            assessable(self.fields, self.record, model=self.model),
             catalogue or self._known_catalogue("catalogue"),
             cosmology=self._known_cosmology(),
             amplitude=amplitude,

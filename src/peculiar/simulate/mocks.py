@@ -277,4 +277,6 @@ class SimulatedBox:
         )
 
     def _number(self, number_density: float) -> int:
+        if not 0 < number_density < np.inf:
+            raise InputError(f"number_density must be > 0 and finite, got {number_density}: give (h/Mpc)^3")
         return round(number_density * self.box.volume)

@@ -116,6 +116,14 @@ def test_missing_values_and_kinds_that_differ_from_piece_to_piece(tmp_path, smal
         read_catalogue(tmp_path / "t.csv", box=Box(1e3), redshift=0.0, columns=dict.fromkeys("xyz", "n"))
 
 
+def test_masks_that_astropy_keeps_in_parquet(tmp_path, table):
+    table["x"] = MaskedColumn(table["x"], mask=np.arange(len(table)) == 7)
+    table.write(tmp_path / "halos.parquet")
+    assert np.flatnonzero(TableFile(tmp_path / "halos.parquet", ("x",))["x"].mask).tolist() == [7]
+    with pytest.raises(InputError, match="positions .* must be finite, got 1 of .* row 7"):
+        read_catalogue(tmp_path / "halos.parquet", box=Box(100.0), redshift=0.5)
+
+
 @pytest.mark.parametrize("ending", ["fits", "hdf5", "parquet", "ecsv"])
 def test_units_descriptions_and_times(tmp_path, small_pieces, table, ending):
     table["x"].unit, table["x"].description = "Mpc", "along x"

@@ -181,6 +181,12 @@ def test_cells_that_draws_were_not_measured_in_warn(made, residuals):
         draws(replace(made, residuals=measured), 1)
 
 
+def test_boxes_smaller_than_those_that_were_measured_warn(made):
+    small = {name: field.replace(box=Box(120.0, 32)) for name, field in made.fields.items()}
+    with pytest.warns(OutOfRangeWarning, match=r"a box of 120 Mpc/h, .* 140 Mpc/h and more"):
+        draws(replace(made, fields=small), 1)
+
+
 def test_deviates_are_of_places_but_for_rounding():
     places = np.random.default_rng(0).uniform(0, 225, (10_000, 3))
     near = places + np.random.default_rng(1).uniform(-1e-12, 1e-12, places.shape)

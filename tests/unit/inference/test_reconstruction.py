@@ -156,6 +156,23 @@ def test_errors_are_added(made, survey, tmp_path):
         Reconstruction.open(tmp_path / "f.zarr").with_errors()
 
 
+def test_errors_are_of_the_mean_and_of_what_the_model_told(made, survey):
+    whole = made.with_errors(amplitude="unbiased")
+    for amplitude in ("mean", "unbiased"):
+        with pytest.raises(InputError, match="amplitude of the fields must be 'mean' .* got 'unbiased'"):
+            whole.with_errors(survey, amplitude=amplitude)
+    error = Field(torch.full((1, 32, 32, 32), 90.0), BOX, ("velocity_error",), "km/s")
+    early = replace(made, model="general", fields={**made.fields, "velocity_error": error})
+    with pytest.raises(InputError, match="must hold 'local_error' for with_errors.* reconstruct anew"):
+        early.with_errors(survey)
+
+
+def test_objects_must_be_seen_as_those_of_the_fields(made, survey):
+    for name, other in {"space": "real", "observer": (1.0, 0.0, 0.0)}.items():
+        with pytest.raises(InputError, match=f"objects must be seen as .* {name}"):
+            made.at_objects(survey.replace(**{name: other}))
+
+
 def test_a_report_takes_it_and_its_path(made, tmp_path):
     made.save(tmp_path / "f.zarr")
     one, other = reconstruction_sections(made), reconstruction_sections(tmp_path / "f.zarr")

@@ -202,6 +202,9 @@ def test_satellite_seeds_differ_and_repeat(box):
 def test_more_objects_than_halos_are_refused(box):
     with pytest.raises(InputError, match="number must leave 1 to"):
         box.catalogue(1.0)
+    for density in (float("nan"), -1.0):
+        with pytest.raises(InputError, match=f"number_density must be > 0 and finite, got {density}"):
+            box.catalogue(density)
 
 
 def test_same_seed_makes_the_same_box(path, tmp_path):

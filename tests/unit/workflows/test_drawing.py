@@ -22,6 +22,7 @@ def write(source, **more):
     return peculiar.reconstruct_file(source, options=OPTIONS, cells=16, model="wiener", force=True, **more)
 
 
+@pytest.mark.filterwarnings("ignore:draws are of a box of 80 Mpc/h")
 def test_files_hold_the_draws_that_python_makes(source, tmp_path):
     out, objects = tmp_path / "fields.zarr", tmp_path / "objects.fits"
     drawn = peculiar.DrawOptions(draws=3, seed=5)
