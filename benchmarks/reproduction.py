@@ -206,17 +206,19 @@ def goal_table(record: Mapping[str, Any], columns: Mapping[str, Mapping[str, Sco
     return lines
 
 
+def at_fraction(record: Mapping[str, Any], fraction: float) -> dict[str, Mapping[str, Score]]:
+    """Return the scores of each reconstructor at one satellite fraction."""
+    return {
+        entry["model"]: entry["scores"]
+        for entry in record["results"]
+        if entry["satellite_fraction"] == fraction
+    }
+
+
 def summary(record: Mapping[str, Any], *, each: bool = True) -> str:
     """Return the headline tables: the mean over satellite fractions, then each fraction."""
     fractions = list(dict.fromkeys(entry["satellite_fraction"] for entry in record["results"]))
-    by_fraction = {
-        fraction: {
-            entry["model"]: entry["scores"]
-            for entry in record["results"]
-            if entry["satellite_fraction"] == fraction
-        }
-        for fraction in fractions
-    }
+    by_fraction = {fraction: at_fraction(record, fraction) for fraction in fractions}
     everywhere = [name for name in record["models"] if all(name in rows for rows in by_fraction.values())]
     boxes = record["boxes"]
     settings = record["settings"]
@@ -252,11 +254,7 @@ def summary(record: Mapping[str, Any], *, each: bool = True) -> str:
 def of_cells(record: Mapping[str, Any]) -> str:
     """Return what the paper printed of cells, smoothed here, and of multipoles, at the largest satellite fraction."""
     largest = max(entry["satellite_fraction"] for entry in record["results"])
-    columns = {
-        entry["model"]: entry["scores"]
-        for entry in record["results"]
-        if entry["satellite_fraction"] == largest
-    }
+    columns = at_fraction(record, largest)
     lines = [
         f"| {100 * largest:.3g} % satellites, {len(record['boxes'])} boxes | {' | '.join(columns)} | published |",
         "| --- |" + " ---: |" * len(columns) + " --- |",

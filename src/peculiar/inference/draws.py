@@ -182,7 +182,7 @@ class GaussianDraws(Draws):
         assert table is not None
         assert catalogue is not None
         assert cosmology is not None
-        complete = box.periodic and "completeness" not in made
+        complete = _is_complete(made)
         factor = velocity_factor(catalogue, box, cosmology=cosmology)
         amplitude = table.scatter(bias_error(catalogue, cosmology=cosmology))
         if table.factors:
@@ -297,7 +297,7 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
         raise InputError(
             f"draws must be of a model that knows what it leaves, got {made.model!r}: take 'general' or 'wiener'"
         )
-    if made.get(ERROR) is not None and not (made.box.periodic and "completeness" not in made):
+    if made.get(ERROR) is not None and not _is_complete(made):
         raise InputError(
             "draws must be made before with_errors, got a velocity_error: draw from the reconstruction"
         )
@@ -309,7 +309,7 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
             OutOfRangeWarning,
             stacklevel=2,
         )
-    if made.box.periodic and "completeness" not in made and min(made.box.sides) < SMALLEST_BOX:
+    if _is_complete(made) and min(made.box.sides) < SMALLEST_BOX:
         warnings.warn(
             f"draws are of a box of {made.box.extent}, what a model leaves was measured in boxes of {SMALLEST_BOX:g} "
             "Mpc/h and more: their mean flow may be a tenth off the answer's, or more",
@@ -317,6 +317,10 @@ def draws(made: Reconstruction | Path | str, number: int | None = None, *, seed:
             stacklevel=2,
         )
     return GaussianDraws(made, number, seed)
+
+
+def _is_complete(made: Reconstruction) -> bool:
+    return made.box.periodic and "completeness" not in made
 
 
 def require_draws(number: int, *, seed: int = 0) -> None:
