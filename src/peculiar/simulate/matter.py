@@ -1,11 +1,14 @@
-"""Density and velocity of matter on a mesh, by 2LPT or a coarse particle mesh: what painters of halos see."""
+"""Density and velocity of matter on a mesh, by 2LPT or a particle mesh: what painters of halos see, and their truth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
+from jaxtyping import Complex
 
 from peculiar.core.box import Box
 from peculiar.core.cosmology import Cosmology
@@ -14,8 +17,10 @@ from peculiar.core.field import Field
 from peculiar.core.memory import require_memory
 from peculiar.fields.paint import paint
 from peculiar.fields.velocity import from_momentum
+from peculiar.simulate.bullfrog import bullfrog
 from peculiar.simulate.initial import linear_density
-from peculiar.simulate.particle_mesh import evolve, start_from_lpt
+from peculiar.simulate.lpt import displacements
+from peculiar.simulate.particle_mesh import Particles, Steps, evolve, start_from_lpt
 
 Dynamics = Literal["second order", "particle mesh"]
 CELLS_MULTIPLE = 2
@@ -25,6 +30,8 @@ MOST_OFF = 0.05
 
 
 BYTES_PER_PARTICLE: dict[Dynamics, int] = {"second order": 120, "particle mesh": 150}
+BYTES_PER_STEPPED = 200
+"""Of particles that few steps move [bytes]."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,10 @@ def matter_fields(
     redshift: float,
     per_cell: int = 2,
     dynamics: Dynamics = "second order",
+    steps: Steps | None = None,
     device: torch.device | str = "cpu",
 ) -> MatterFields:
-    """Move a lattice of particles by 2LPT or a particle mesh, and paint them.
+    """Move a lattice of particles by 2LPT, a particle mesh or a few steps of one, and paint them.
 
     The waves of a seed do not depend on the lattice, so a simulated box gets its own coarser twin from its own `seed`,
     `cosmology` and `redshift`.
@@ -73,6 +81,8 @@ def matter_fields(
         Particles per cell along a side; cells times this must be even.
     dynamics : "second order" or "particle mesh"
         2LPT, or `evolve` with its default steps.
+    steps : Steps, optional
+        Of `bullfrog`, which moves the particles in place of either.
     device : torch.device or str
 
     Raises
@@ -82,8 +92,8 @@ def matter_fields(
 
     Notes
     -----
-    Memory is about 120 bytes for each particle: 2 GB for 256^3 of them, a mesh of 128^3 with the default of 8 particles
-    in a cell or of 256^3 with one.
+    Memory is about 120 bytes for each particle, 200 with `steps`: 2 GB for 256^3 of them, a mesh of 128^3 with the
+    default of 8 particles in a cell or of 256^3 with one.
     """
     side = per_cell * box.mesh
     if not box.periodic:
@@ -94,12 +104,13 @@ def matter_fields(
         )
     lattice_box = box.with_cells(side)
     require_memory(
-        BYTES_PER_PARTICLE[dynamics] * side**3,
+        (BYTES_PER_STEPPED if steps else BYTES_PER_PARTICLE[dynamics]) * side**3,
         what=f"a box of {side}^3 particles ({box.side:g} Mpc/h)",
         remedy="take a smaller box",
     )
     modes = linear_density(lattice_box, cosmology, seed=seed, device=device)
-    move = start_from_lpt if dynamics == "second order" else evolve
+    usual = start_from_lpt if dynamics == "second order" else evolve
+    move: Callable[..., Particles] = partial(_few_steps, steps=steps) if steps else usual
     particles = move(modes[None], lattice_box, cosmology, redshift=redshift)
     del modes
     positions, velocities = particles.positions[0], particles.velocities[0]
@@ -108,6 +119,13 @@ def matter_fields(
     density = Field(paint(positions, at_origin) / per_volume - 1, box, ["density"])
     momentum = paint(positions, at_origin, weights=velocities) / per_volume
     return MatterFields(density, from_momentum(density, Field(momentum, box, "xyz", "km/s", kind="vector")))
+
+
+def _few_steps(
+    modes: Complex[torch.Tensor, "1 x y z"], box: Box, cosmology: Cosmology, *, redshift: float, steps: Steps
+) -> Particles:
+    first, second = displacements(modes[0], box)
+    return bullfrog(first, second, box, cosmology, redshift=redshift, steps=steps)
 
 
 def box_of_cells(size: float, *, cell_size: float) -> Box:

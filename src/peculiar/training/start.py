@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import cast
+from typing import TypeGuard, cast
 
 import torch
 
@@ -34,14 +34,15 @@ def start_from(
     InputError
         If one of them is no such network, their shapes differ, or a channel is unknown.
     """
-    if not (isinstance(network, ResidualUNet) and isinstance(other, ResidualUNet)):
-        if type(network) is not type(other) or getattr(network, "config", 0) != getattr(other, "config", 1):
-            raise InputError(
-                "network.start must be of residual U-Nets, or of a network with the same settings, got "
-                f"{type(other).__name__} for {type(network).__name__}"
-            )
+    alike = type(network) is type(other) and getattr(network, "config", 0) == getattr(other, "config", 1)
+    if alike and not channels:
         network.load_state_dict(other.state_dict())
         return
+    if not (_with_scales(network) and _with_scales(other)):
+        raise InputError(
+            "network.start must be of residual U-Nets with scales of their inputs, or of a network with the same "
+            f"settings, got {type(other).__name__} for {type(network).__name__}"
+        )
     shape, old_shape = (_shape(one.shape) for one in (network, other))
     if shape != old_shape:
         raise InputError(f"network.start must have {shape}, got {old_shape}")
@@ -85,6 +86,10 @@ def _shape(shape: UNetShape) -> str:
     return ", ".join(
         f"{one.name} {getattr(shape, one.name)}" for one in fields(UNetShape) if one.name != "dropout"
     )
+
+
+def _with_scales(network: torch.nn.Module) -> TypeGuard[ResidualUNet]:
+    return isinstance(network, ResidualUNet) and hasattr(network, "input_scale")
 
 
 def _inputs(network: ResidualUNet) -> Channels:

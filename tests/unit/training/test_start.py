@@ -72,7 +72,7 @@ def test_other_networks_and_channels_are_refused(changes, channels, match):
 
 def test_other_kinds_of_networks_start_from_their_like():
     new, _ = networks()
-    with pytest.raises(InputError, match="must be of residual U-Nets, or .* same settings, got Linear"):
+    with pytest.raises(InputError, match="must be of residual U-Nets with .* same settings, got Linear"):
         start_from(new, torch.nn.Linear(2, 2))
     settings = {"bins": 2, "width": 4, "blocks": 1, "hidden": 4}
     one, other = build("painter", settings), build("painter", settings)
@@ -80,3 +80,15 @@ def test_other_kinds_of_networks_start_from_their_like():
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     with pytest.raises(InputError, match="same settings, got Painter for Painter"):
         start_from(build("painter", settings | {"hidden": 5}), other)
+
+
+def test_networks_of_the_same_settings_need_no_scales():
+    settings = {"inputs": [*vector("moved"), *vector("moving"), "steps", "growth"], "width": 4, "levels": 2}
+    settings |= {"slopes": {"steps": -1.5, "growth": 2.0}}
+    few, again = build("few-steps", settings), build("few-steps", settings)
+    torch.nn.init.normal_(few.stem.conv.weight)
+    start_from(again, few)
+    assert torch.equal(again.stem.conv.weight, few.stem.conv.weight)
+    wider = build("few-steps", settings | {"width": 8})
+    with pytest.raises(InputError, match="with the same settings, got FewSteps for FewSteps"):
+        start_from(wider, few)

@@ -1,5 +1,6 @@
 """`peculiar simulate --kind painted`: boxes of the format of N-body boxes, with 2LPT for the truth."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -17,6 +18,7 @@ from peculiar.simulate.boxes import BoxSettings
 from peculiar.simulate.initial import linear_field
 from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.particle_mesh import Steps
 from peculiar.workflows.paint import PaintOptions, paint
 from peculiar.workflows.simulate import run_cosmology, simulate_run
 
@@ -46,6 +48,21 @@ def test_the_truth_is_2lpt_of_the_seed(box):
     assert torch.allclose(box.velocity.data, theory.velocity.data)
     linear = linear_field(box.box, COSMOLOGY, seed=3, redshift=0.5)
     assert torch.allclose(box.linear_density.data[0], linear)
+
+
+def test_steps_move_the_truth_as_the_particle_mesh_does_and_leave_the_halos(tmp_path, settings, box):
+    few = dataclasses.replace(settings, steps=Steps(5))
+    path = simulate_run(tmp_path / "few", seeds=[3], settings=few, device="cpu")[0]
+    stepped = SimulatedBox.open(path)
+    assert np.array_equal(stepped.halos.positions, box.halos.positions)
+    meshed = matter_fields(box.box, COSMOLOGY, seed=3, redshift=0.5, dynamics="particle mesh")
+
+    def off(found):
+        return (found.velocity.data - meshed.velocity.data).square().mean().item()
+
+    assert off(stepped) < 0.3 * off(box)
+    with pytest.raises(InputError, match="redshift must be >= 0 and below 9"):
+        PaintedSettings(redshift=9.5, steps=Steps(5))
 
 
 def test_halos_are_those_of_peculiar_paint(box, tiny_painter):
@@ -167,6 +184,7 @@ def test_matter_must_be_the_painters(tmp_path, matter, mesh_painter, tiny_painte
     refuse("box of every seed", seeds=(3, 4))
     refuse("own", cosmology=COSMOLOGY)
     refuse("own", size=100.0)
+    refuse("steps must not be given with matter", steps=Steps(5))
     other = tmp_path / "coarse"
     simulate_run(other, seeds=[3], settings=BoxSettings(size=64.0, particles=16, cells=8, redshift=0.5))
     refuse("cells of model", matter=str(other))
