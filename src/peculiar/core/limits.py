@@ -57,3 +57,11 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
             f"got {device!r}: leave it out"
         )
     return "cuda" if seen and device != "cpu" else "cpu"
+
+
+def computes_bf16(device: torch.device | str) -> bool:
+    """Return whether a device has instructions for bf16; emulated, convolutions take up to 80 times those of float32."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return kind == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # oneDNN's own test

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from peculiar.core import InputError
+from peculiar.core.limits import computes_bf16
 from peculiar.fields.symmetry import Symmetry, apply_symmetry, invert_symmetry, symmetries
 
 MARGIN = 16
@@ -19,12 +20,9 @@ Mesh = Float[torch.Tensor, "channel x y z"]
 
 def half_precision(device: torch.device | str) -> AbstractContextManager[object]:
     """Return bf16 autocast where the device computes in it, a context without effect elsewhere."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        able = torch.cuda.is_bf16_supported()
-    else:  # oneDNN's own test: without the instructions bf16 is emulated, and slower than float32
-        able = kind == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return torch.autocast(kind, dtype=torch.bfloat16) if able else nullcontext()
+    if computes_bf16(device):
+        return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def precision(device: torch.device | str) -> torch.dtype:

@@ -270,9 +270,9 @@ def _optimiser(network: nn.Module, loss: AdversarialLoss, settings: TrainSetting
 
 
 def _paint(generator: Ramanah2019, inputs: Mesh, settings: TrainSettings) -> Mesh:
-    """Paint patches for training: in bfloat16 if the settings say so. The critic always works in single precision."""
+    """Paint patches, in bfloat16 if settings and device have it. The critic always works in single precision."""
     inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=settings.halved(inputs.device)):
         return generator.unpadded(inputs).float()
 
 

@@ -319,13 +319,14 @@ def fit(
         with restoring(checkpoint):
             module.load_state_dict(state["state_dict"])
             module.on_load_checkpoint(state)
+    on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
     report = Report(directory / "metrics.csv", steps=settings.steps, start=start, announce=announce)
     with quiet_lightning():
         trainer = lightning.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices,
             strategy=settings.strategy,
-            precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+            precision="bf16-mixed" if settings.halved("cuda" if on_gpu else "cpu") else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
             val_check_interval=min(settings.validate_every, settings.steps),

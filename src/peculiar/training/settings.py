@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from peculiar.core.limits import computes_bf16
 
 
 class Frozen(BaseModel):
@@ -156,7 +159,9 @@ class TrainSettings(Frozen):
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     crop: int = Field(56, ge=0, le=4096, description="cells along a side of a crop; 0 for whole boxes")
     batch_size: int = Field(1, gt=0, le=10**6)
-    precision: Literal["bf16", "float32"] = "bf16"
+    precision: Literal["bf16", "float32"] = Field(
+        "bf16", description="bf16 where the device has instructions for it, else float32"
+    )
     accelerator: str = "auto"
     devices: int | str = "auto"
     strategy: str = "auto"
@@ -165,3 +170,7 @@ class TrainSettings(Frozen):
     max_minutes: float | None = Field(
         None, gt=0, description="time limit: the schedule ends then, if the steps are not done before"
     )
+
+    def halved(self, device: torch.device | str) -> bool:
+        """Return whether networks are trained in bf16 on a device."""
+        return self.precision == "bf16" and computes_bf16(device)
