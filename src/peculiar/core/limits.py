@@ -60,7 +60,7 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
 
 
 def computes_bf16(device: torch.device | str) -> bool:
-    """Return whether a device has instructions for bf16; emulated, convolutions take up to 80 times those of float32."""
+    """Return whether a device has bf16 instructions: emulated, convolutions take up to 80 times those of float32."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported()

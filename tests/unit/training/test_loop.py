@@ -85,6 +85,23 @@ def test_resumed_run_ends_with_the_same_weights(pairs, tmp_path, monkeypatch):
     assert [int(row["step"]) for row in curves[1]] == [6, 12]
 
 
+@pytest.mark.parametrize(
+    ("able", "precision", "halved"), [(True, "bf16", True), (False, "bf16", False), (True, "float32", False)]
+)
+def test_bf16_where_the_device_computes_in_it(pairs, tmp_path, monkeypatch, able, precision, halved):
+    monkeypatch.setattr("peculiar.training.settings.computes_bf16", lambda device: able)
+    seen = []
+    loss = Components.loss
+
+    def watched(self, *given, **told):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return loss(self, *given, **told)
+
+    monkeypatch.setattr(Components, "loss", watched)
+    train(pairs, tmp_path, steps=2, precision=precision)
+    assert set(seen) == {halved}
+
+
 @pytest.mark.parametrize("step", [5, 10])
 def test_a_kill_between_checkpoint_and_validation_loses_no_row(pairs, tmp_path, monkeypatch, step):
     steps = {"steps": 10, "checkpoint_every": 5, "validate_every": 5}
