@@ -126,7 +126,7 @@ def paint_box(
 
     Notes
     -----
-    Memory is about 120 bytes for each 2LPT particle: 0.9 GB with the default of 192^3, 1.4 GB with `settings.steps`.
+    Memory is about 120 bytes for each 2LPT particle: 0.9 GB with the default of 192^3, 1.6 GB with `settings.steps`.
     A box of 600 Mpc/h with 4.4 million halos above 1e11 Msun/h takes 1.9 GB.
     """
     assert settings.redshift is not None

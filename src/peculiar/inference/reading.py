@@ -94,10 +94,8 @@ def warn_untold_error(
     )
 
 
-def assessable(
-    fields: Mapping[str, Field], attributes: Mapping[str, Any], *, model: str
-) -> Mapping[str, Field]:
-    """Return fields that errors and another amplitude can be had of.
+def require_assessable(fields: Mapping[str, Field], attributes: Mapping[str, Any], *, model: str) -> None:
+    """Refuse fields that errors or another amplitude cannot be had of.
 
     Parameters
     ----------
@@ -122,7 +120,6 @@ def assessable(
             f"fields of {model!r} must hold {LOCAL_ERROR!r} for with_errors, got none, as earlier versions wrote them: "
             "reconstruct anew"
         )
-    return fields
 
 
 def _tells_errors(model: str) -> bool:

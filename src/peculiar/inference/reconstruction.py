@@ -36,7 +36,7 @@ from peculiar.fields.objects import (
 from peculiar.fields.sight import SkySight, in_box
 from peculiar.inference.card_values import Residuals
 from peculiar.inference.query_result import QueryResult, Unseen, require_unseen, together
-from peculiar.inference.reading import assessable, reader_of, warn_untold_error
+from peculiar.inference.reading import reader_of, require_assessable, warn_untold_error
 from peculiar.inference.released import released
 from peculiar.linear.reliability import Amplitude, with_reliability
 
@@ -267,8 +267,7 @@ class Reconstruction(Mapping[str, Field]):
     ) -> Shaped[np.ndarray, " n"]:
         """Return why objects on the sky have no velocity, (n,) text; "" where they have one.
 
-        Where a survey saw nothing is told by its completeness at the observed redshift: of the eight cells about the
-        place none is above 0.3.
+        A survey saw nothing where none of the eight cells about the observed place has a completeness above 0.3.
 
         Parameters
         ----------
@@ -343,8 +342,9 @@ class Reconstruction(Mapping[str, Field]):
         errors : bool
             False changes the amplitude alone.
         """
+        require_assessable(self.fields, self.record, model=self.model)
         assessed = with_reliability(
-            assessable(self.fields, self.record, model=self.model),
+            self.fields,
             catalogue or self._known_catalogue("catalogue"),
             cosmology=self._known_cosmology(),
             amplitude=amplitude,

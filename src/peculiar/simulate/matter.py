@@ -30,7 +30,7 @@ MOST_OFF = 0.05
 
 
 BYTES_PER_PARTICLE: dict[Dynamics, int] = {"second order": 120, "particle mesh": 150}
-BYTES_PER_STEPPED = 200
+BYTES_PER_STEPPED = 230
 """Of particles that few steps move [bytes]."""
 
 
@@ -92,7 +92,7 @@ def matter_fields(
 
     Notes
     -----
-    Memory is about 120 bytes for each particle, 200 with `steps`: 2 GB for 256^3 of them, a mesh of 128^3 with the
+    Memory is about 120 bytes for each particle, 230 with `steps`: 2 GB for 256^3 of them, a mesh of 128^3 with the
     default of 8 particles in a cell or of 256^3 with one.
     """
     side = per_cell * box.mesh
