@@ -1,27 +1,34 @@
-"""Table of what cheap training data cost: networks trained on painted catalogues beside one trained on N-body halos.
+"""Tables of what cheap training data cost: painted boxes beside N-body boxes, and networks trained on either.
 
-    peculiar evaluate boxes --boxes 1001-1004 --tune-on 501-504 --out EVALUATION --model NBODY --model PAINTED
-    python benchmarks/painted_training.py EVALUATION --docs docs/painted-training.md
+    python benchmarks/painted_training.py boxes BOXES PAINTED [PAINTED ...] --seeds 1001 1002 --docs PAGE
+    peculiar evaluate BOXES --boxes 1001-1002 --tune-on 501-502 --out EVALUATION --model NBODY --model PAINTED
+    python benchmarks/painted_training.py networks EVALUATION --docs docs/painted-training.md
 
-The first model is the one to compare with, the others' differences from it stand in brackets. What stands between
-`<!-- painted-training: begin -->` and `<!-- painted-training: end -->` of a page is filled. The page has the commands
-that train both.
+`boxes` fills what stands between `<!-- painted-boxes: begin -->` and its end of a page: runs of the same seeds, the
+first of them N-body. `networks` fills `<!-- painted-training: begin -->`: the first model is the one to compare with,
+the others' differences from it stand in brackets. The page has the commands that make both.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 from reproduction import replace_between
 
-from peculiar.core import InputError
+from peculiar.core import Field, InputError
 from peculiar.evaluation.record import Evaluation, fraction_name
 from peculiar.evaluation.scores import Score
 from peculiar.evaluation.table import cell_text
 from peculiar.evaluation.tracers.plots import fractions_of
 from peculiar.evaluation.tracers.rows import ROWS
+from peculiar.fields.paint import paint
+from peculiar.simulate.mocks import SimulatedBox
+from peculiar.simulate.runs import open_run
+from peculiar.statistics.power import compare_power
 
 SHOWN = (
     "correlation_velocity",
@@ -38,6 +45,62 @@ SHOWN = (
     "R_velocity_mid_max",
     "object_rms_error",
 )
+
+
+WAVES = (0.1, 0.3, 0.6)
+"""Of the density, bins of 10 % to each side [h/Mpc]."""
+MASSES = (1e12, 10**12.5, 1e13, 10**13.5, 1e14)
+"""Edges of bins of halos [Msun/h]."""
+ABUNDANCES = (3e-4, 1e-3, 3e-3)
+"""Of samples whose bias is measured [(h/Mpc)^3]."""
+
+
+def held(box: SimulatedBox, truth: SimulatedBox) -> dict[str, float]:
+    """What a painted box holds, over its N-body twin; velocities in cells err by so many km/s."""
+    edges = [k * side for k in WAVES for side in (0.9, 1.1)]
+    power = compare_power(box.density, truth.density, edges=edges)
+    found = {
+        "velocity in cells, rms error [km/s]": float(
+            (box.velocity.data - truth.velocity.data).square().mean().sqrt()
+        ),
+        "rms of a component of the velocity": float(box.velocity.data.std() / truth.velocity.data.std()),
+    }
+    for bin_, k in enumerate(WAVES):
+        found[f"r of the density at k = {k:g} h/Mpc"] = float(power.correlation_coefficient[2 * bin_])
+        found[f"power of the density at k = {k:g} h/Mpc"] = float(power.power_ratio[2 * bin_])
+    for low, high in pairwise(MASSES):
+        counts = [np.histogram(one.halos.masses, (low, high))[0][0] for one in (box, truth)]
+        found[f"halos of 10^{np.log10(low):g} to 10^{np.log10(high):g} Msun/h"] = float(counts[0] / counts[1])
+    for abundance in ABUNDANCES:
+        found[f"bias of the most massive halos, {abundance:g} (h/Mpc)^3"] = bias(box, abundance) / bias(
+            truth, abundance
+        )
+    return found
+
+
+def bias(box: SimulatedBox, abundance: float) -> float:
+    """P_hm / P_mm at k < 0.1 h/Mpc, of the box's own matter."""
+    mesh = paint(box.catalogue(abundance, space="real").positions, box.box)
+    halos = Field(mesh / mesh.mean() - 1, box.box, ("halos",))
+    both = compare_power(halos, box.density, edges=[0.02, 0.1])  # one window, so it cancels
+    return float(both.cross.power[0] / both.truth.power[0])
+
+
+def boxes_table(runs: Sequence[Path], seeds: Sequence[int]) -> str:
+    """Lines of a table: means over seeds, painted runs over the first."""
+    opened = [[SimulatedBox.open(path) for path in open_run(run, seeds)] for run in runs]
+    columns = [
+        [held(box, truth) for box, truth in zip(boxes, opened[0], strict=True)] for boxes in opened[1:]
+    ]
+    lines = [
+        f"| painted over N-body, {len(seeds)} boxes | {' | '.join(f'`{run.name}`' for run in runs[1:])} |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    for row in columns[0][0]:
+        decimals = 1 if "km/s" in row else 4 if row.startswith("r of") else 3
+        means = (np.mean([one[row] for one in column]) for column in columns)
+        lines.append(f"| {row} | {' | '.join(f'{mean:.{decimals}f}' for mean in means)} |")
+    return "\n".join(lines)
 
 
 def table(scores: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> str:
@@ -93,13 +156,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("evaluation", type=Path)
-    parser.add_argument("--docs", type=Path)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    of_boxes = kinds.add_parser("boxes", help="what painted boxes hold")
+    of_boxes.add_argument("runs", type=Path, nargs="+", help="N-body first")
+    of_boxes.add_argument("--seeds", type=int, nargs="+", required=True)
+    of_networks = kinds.add_parser("networks", help="networks trained on either")
+    of_networks.add_argument("evaluation", type=Path)
+    for kind in (of_boxes, of_networks):
+        kind.add_argument("--docs", type=Path)
     given = parser.parse_args()
-    text = tables(Evaluation.open(given.evaluation))
+    if given.kind == "boxes":
+        name, text = "painted-boxes", boxes_table(given.runs, given.seeds)
+    else:
+        name, text = "painted-training", tables(Evaluation.open(given.evaluation))
     print(text)
     if given.docs:
-        replace_between(given.docs, {"painted-training": text})
+        replace_between(given.docs, {name: text})
 
 
 if __name__ == "__main__":
