@@ -2,7 +2,7 @@
 # make test   lint, format, types, import contract, tests
 # make lint   the checks without the tests
 # make docs   build the documentation into site/
-# make weights  make every shipped network from nothing, simulations included: some 12 hours; MODEL=he2019 makes one,
+# make weights  make every shipped network from nothing, simulations included: some 21 hours; MODEL=he2019 makes one,
 #               PROFILE=gpu on a GPU (runs/weights)
 #
 # A bare Python >= 3.11 is enough: every target makes .venv first when it is missing or out of date.
