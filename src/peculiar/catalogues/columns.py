@@ -182,12 +182,17 @@ def optional_numbers(
         raise InputError(
             f"weight must be >= 0, got {values[row]} at row {row}: remove the column or repair it"
         )
-    if name == "mass" and len(values) and (values < 0).all():
-        warnings.warn(
-            f"{found[0]} ranks objects, the largest first, and is below 0 in all rows ({values.min():.4g} to "
-            f"{values.max():.4g}): of magnitudes change the sign",
-            stacklevel=3,
-        )
+    if name == "mass" and (below := values < 0).any():
+        rule = f"{found[0]} ranks objects, the largest first, and is below 0 in"
+        if below.all():
+            told = f"all rows ({values.min():.4g} to {values.max():.4g}): of magnitudes change the sign"
+        else:
+            first = int(below.argmax())
+            told = (
+                f"{int(below.sum())} of {len(values)} rows (first: row {first}, {values[first]:.4g}), which come "
+                "last: remove them if that stands for no mass"
+            )
+        warnings.warn(f"{rule} {told}", stacklevel=3)
     return values
 
 

@@ -84,7 +84,7 @@ def simulate(
     ] = None,
     matter: Annotated[
         Path | None,
-        typer.Option(help="Run of boxes on whose particle mesh halos are painted, in place of 2LPT."),
+        typer.Option(help="Run of boxes on whose particle mesh halos are painted, by survey-painter."),
     ] = None,
     host_mass: Annotated[
         float | None,

@@ -71,11 +71,13 @@ class PaintedSettings:
     def __post_init__(self) -> None:
         require_waves(Box(self.size, self.cells))
         require_redshift(self.redshift, below=self.steps.start_redshift if self.steps else math.inf)
-        if self.per_cell < 1 or (self.per_cell * self.cells) % 2:
+        if self.cells % 2:
             raise InputError(
-                f"PaintedSettings.per_cell must be >= 1 and make an even lattice, got {self.per_cell} for {self.cells} "
-                "cells: use 2"
+                f"PaintedSettings.cells must be even, got {self.cells}: use {self.cells + 1}",
+                command=f"--cells must be even, got {self.cells}: give {self.cells + 1}",
             )
+        if self.per_cell < 1:
+            raise InputError(f"PaintedSettings.per_cell must be >= 1, got {self.per_cell}: use 2")
         if not 0 <= self.host_mass < math.inf:
             raise InputError(f"PaintedSettings.host_mass must be >= 0 Msun/h, got {self.host_mass:g}")
 
@@ -215,8 +217,10 @@ def _of_matter(
     usual = PaintedSettings()
     given = [name for name in _OF_MATTER if getattr(settings, name) != getattr(usual, name)]
     if given or cosmology is not None:
+        options = ", ".join("--box" if name == "size" else f"--{name}" for name in given or ["cosmology"])
         raise InputError(
-            f"{', '.join(given) or 'cosmology'} must not be given with matter: {settings.matter} has its own"
+            f"{', '.join(given) or 'cosmology'} must not be given with matter: {settings.matter} has its own",
+            command=f"{options} must not be given with --matter: {settings.matter} has its own",
         )
     first: SimulatedBox | None = None
     for seed in seeds:
@@ -236,7 +240,8 @@ def _of_matter(
     if card.dynamics != "particle mesh" or per_cell != card.particles_per_cell:
         raise InputError(
             f"matter must have particles as model {card.name!r} was trained on, {card.particles_per_cell} in a cell "
-            f"along a side by {card.dynamics}, got {per_cell:g} by a particle mesh in {settings.matter}"
+            f"along a side by {card.dynamics}, got {per_cell:g} by a particle mesh in {settings.matter}: give another "
+            "model, as 'survey-painter', and its cells and particles"
         )
     if abs(first.box.cell_size / card.cell_size - 1) > MOST_OFF:
         raise InputError(

@@ -82,10 +82,11 @@ class MassFunction(BaseModel):
         Raises
         ------
         InputError
-            If the boxes hold fewer halos than the form needs.
+            If boxes are painted, or hold fewer halos than the form needs.
         """
         from scipy.optimize import least_squares
 
+        spacings = [box.box.side / box.particles for box in boxes]
         fewest = min(int(box.halos.counts.min()) for box in boxes if len(box.halos)) if boxes else 1
         edges = np.unique(np.round(np.geomspace(fewest, 1e6, _INTERVALS))) - 0.5
         true = np.stack([np.histogram(box.halos.counts, edges)[0] for box in boxes]) if boxes else np.zeros(1)
@@ -94,7 +95,6 @@ class MassFunction(BaseModel):
                 f"boxes must hold at least {_LEAST} halos for a mass function, got {int(true.sum())}: simulate more or "
                 "larger ones"
             )
-        spacings = [box.box.side / box.particles for box in boxes]
 
         resolved: dict[str, Any] = {"spacing": min(spacings), "fewest": fewest}
 

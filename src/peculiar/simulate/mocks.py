@@ -95,10 +95,15 @@ class SimulatedBox:
 
     @property
     def particles(self) -> int:
-        """Particles along a side; InputError if the box does not tell."""
+        """Particles along a side; InputError if the box does not tell, as painted ones, whose halos have none."""
         import h5py
 
         with h5py.File(self.path) as file:
+            if "painter" in file.attrs:
+                raise InputError(
+                    f"simulated box must have halos of particles, got painted ones in {self.path}: make it with "
+                    "`peculiar simulate --kind boxes`"
+                )
             if "particles" not in file.attrs:
                 raise InputError(
                     f"simulated box must tell its particles, got {self.path} without: make it with `peculiar simulate`"

@@ -58,11 +58,13 @@ class Steps:
     mesh_factor: int = 2
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= MOST_STEPS or not 0 < self.start < 1 or self.mesh_factor < 1:
-            raise InputError(
-                f"Steps needs a count of 1 to {MOST_STEPS}, 0 < start < 1 and mesh_factor >= 1, got {self}: 12 to 40 "
-                "steps are usual"
+        if not 1 <= self.count <= MOST_STEPS:
+            told = (
+                f"must be 1 to {MOST_STEPS}, got {self.count}: 12 to 40 are usual, 3 to 5 for painted boxes"
             )
+            raise InputError(f"Steps.count {told}", command=f"--steps {told}")
+        if not 0 < self.start < 1 or self.mesh_factor < 1:
+            raise InputError(f"Steps needs 0 < start < 1 and mesh_factor >= 1, got {self}: leave them out")
 
     @property
     def start_redshift(self) -> float:

@@ -174,7 +174,10 @@ def populate(
     random = np.random.default_rng([seed, 2019])
     numbers = counts.cpu().numpy().astype(np.int64).reshape(len(counts), -1)
     if not numbers.any():
-        raise InputError(f"counts must hold at least one halo, got none in a box of {box.side:g} Mpc/h")
+        raise InputError(
+            f"counts must hold at least one halo, got none in a box of {box.side:g} Mpc/h at z = {redshift:g}: take a "
+            "larger box or a lower redshift"
+        )
     steps = np.linspace(0, 1, len(properties.mass_quantiles[0]))
     cells = [np.repeat(np.arange(box.mesh**3), row) for row in numbers]
     masses = [

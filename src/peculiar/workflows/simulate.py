@@ -266,13 +266,28 @@ def _earlier_seeds(
     # What is younger than the run has its default there.
     stored = dataclasses.asdict(type(settings)()) | found.settings
     made = any(any(out.glob(kind)) for kind in _SIMULATIONS)  # else the record binds nobody
-    if made and found.model_dump() | {"settings": stored} != found.model_dump() | _in_json(plan):
+    there, here = found.model_dump() | {"settings": stored}, found.model_dump() | _in_json(plan)
+    if made and there != here:
         raise InputError(
-            f"{out} must hold boxes of one kind, but {record} has other settings: use another directory"
+            f"{out} must hold boxes of one kind, but {record} has other settings{_difference(there, here)}: use "
+            "another directory"
         )
     if not made and found.provenance.package != "peculiar":
         raise InputError(f"{out} must hold a run or no run.json, got another {record}: use another directory")
     return found.provenance.seed if made else []
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Return what differs of two records, in brackets; nothing of runs of another kind."""
+    told = []
+    for part in ("settings", "cosmology"):
+        if there[part].keys() == here[part].keys():
+            told += [
+                f"{name} {there[part][name]} there, {value} here"
+                for name, value in here[part].items()
+                if there[part][name] != value
+            ]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _in_json(values: Any) -> Any:

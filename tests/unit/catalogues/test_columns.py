@@ -95,7 +95,11 @@ def test_masses_that_look_like_magnitudes_are_said(table):
         UserWarning, match=r"mass ranks objects, .* in all rows \(-22 to -18\): of magnitudes change"
     ):
         optional_numbers(table, "mass")
-    table["mass"][0] = 0.5
+    table["mass"] = np.linspace(1e12, 1e14, len(table))
+    table["mass"][7] = -99.0
+    with pytest.warns(UserWarning, match=r"below 0 in 1 of 600 rows \(first: row 7, -99\), which come last"):
+        optional_numbers(table, "mass")
+    table["mass"][7] = 0.5
     assert optional_numbers(table, "mass") is not None
 
 

@@ -16,6 +16,7 @@ from peculiar.inference.painting import HaloPainter
 from peculiar.models import build
 from peculiar.simulate.boxes import BoxSettings
 from peculiar.simulate.initial import linear_field
+from peculiar.simulate.mass_function import MassFunction
 from peculiar.simulate.matter import matter_fields
 from peculiar.simulate.mocks import SimulatedBox
 from peculiar.simulate.particle_mesh import Steps
@@ -85,6 +86,11 @@ def test_catalogues_have_satellites(box):
     assert distance.max() < 6
 
 
+def test_painted_halos_have_no_particles(box):
+    with pytest.raises(InputError, match="got painted ones in .*--kind boxes"):
+        MassFunction.fitted([box])
+
+
 def test_the_record_names_the_painter(run, tiny_painter):
     record = json.loads((run[0].parent / "run.json").read_text())
     card = HaloPainter.load(tiny_painter).card
@@ -100,7 +106,7 @@ def test_a_run_holds_one_kind_and_can_go_on(run, settings, tiny_painter):
     assert run[0].read_bytes() == before
     with pytest.raises(InputError, match="other settings"):
         simulate_run(out, seeds=[6], settings=BoxSettings(size=64.0, particles=16, cells=8))
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match=r"other settings \(cells 24 there, 16 here\): use another"):
         simulate_run(out, seeds=[6], settings=PaintedSettings(size=64.0, cells=16, model=str(tiny_painter)))
 
 
@@ -111,8 +117,10 @@ def test_what_the_painter_does_not_know_is_refused_or_warned_of(tmp_path, tiny_p
         )
     with pytest.raises(InputError, match="task 'paint'"):
         simulate_run(tmp_path, seeds=[1], settings=PaintedSettings(model="wu2021"))
-    with pytest.raises(InputError, match="even lattice"):
-        PaintedSettings(cells=25, per_cell=1)
+    with pytest.raises(InputError, match="cells must be even, got 25: use 26"):
+        PaintedSettings(cells=25)
+    with pytest.raises(InputError, match="per_cell must be >= 1, got 0"):
+        PaintedSettings(per_cell=0)
     assert list(tmp_path.iterdir()) == []
     far = PaintedSettings(size=64.0, cells=16, redshift=2.0, model=str(tiny_painter))
     with pytest.warns(OutOfRangeWarning, match="redshift"):
@@ -180,7 +188,7 @@ def test_matter_must_be_the_painters(tmp_path, matter, mesh_painter, tiny_painte
         with pytest.raises(InputError, match=match):
             simulate_run(tmp_path / "run", seeds=seeds, settings=settings, cosmology=cosmology)
 
-    refuse("second order", model=str(tiny_painter))
+    refuse("second order.*give another model, as 'survey-painter'", model=str(tiny_painter))
     refuse("box of every seed", seeds=(3, 4))
     refuse("own", cosmology=COSMOLOGY)
     refuse("own", size=100.0)

@@ -255,7 +255,7 @@ def test_unknown_or_absent_device_is_refused(tmp_path, device):
         ("--cells 10000 --box 1e5", "a box of 256^3 particles and 10000^3 cells must fit in memory"),
         ("--kind pairs --particles 20000 --box 1e5", "a pair of 20000^3 particles must fit in memory"),
         ("--kind painted --cells 10000 --box 1e5", "must fit in memory"),
-        ("--steps 99999999999", "Steps needs a count of 1 to 10000"),
+        ("--steps 99999999999", "--steps must be 1 to 10000"),
         ("--kind painted --host-mass nan", "host_mass must be >= 0"),
         ("--kind pairs --varied nan", "varied must lie in [0, 1], got nan"),
         ("--kind pairs --varied 1 --cosmology Omega_b=0.1", "Omega_b < Omega_m"),
