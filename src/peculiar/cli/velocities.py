@@ -91,7 +91,6 @@ def query(
     """Velocity, its line-of-sight part and density of a field at places on the sky."""
     from peculiar.core import InputError
     from peculiar.fields.objects import DISPERSION
-    from peculiar.inference.given import reconstruction
     from peculiar.inference.query_result import explain
     from peculiar.workflows.query import query as ask
     from peculiar.workflows.query import query_file
@@ -125,7 +124,7 @@ def query(
         )
     else:
         places = {name[2:]: numbers(name, text, (text or "").count(",") + 1) for name, text in given.items()}
-        result = ask(reconstruction(field, **place), **places, **options)
+        result = ask(field, **places, **place, **options)
     for reason, line in explain(result.missing).items():
         kept = reason == "unseen" and unseen == "keep"
         announce(f"peculiar: {line}: {'values are extrapolated' if kept else 'NaN'}")

@@ -44,6 +44,8 @@ def query(
     sigma: float = DISPERSION,
     unseen: Unseen = "nan",
     external: Sequence[float] | Path | str | None = None,
+    observer: Observer | None = None,
+    cosmology: Cosmology | None = None,
 ) -> QueryResult:
     """Return velocity and density of a reconstructed field at places on the sky.
 
@@ -70,6 +72,9 @@ def query(
     external : (3,) [km/s] or path, optional
         Added to the field's velocities, in celestial axes, before places are looked for: V_ext itself, or the output of
         `compare` that measured it, whose error joins that of the field.
+    observer : (3,) [Mpc/h], optional
+    cosmology : Cosmology, optional
+        By default those of the field.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def query(
     >>> result = peculiar.query("fields.zarr", ra=195.0, dec=28.0, z=0.03, frame="heliocentric")  # doctest: +SKIP
     >>> result.v_los  # km/s, positive for receding  # doctest: +SKIP
     """
-    made = reconstruction(field)
+    made = reconstruction(field, observer=observer, cosmology=cosmology)
     if external is not None:
         made.sky()
         made = ExternalVelocity.given(external).added_to(made)

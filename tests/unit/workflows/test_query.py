@@ -212,6 +212,7 @@ def test_fields_without_what_is_needed_are_refused(tmp_path):
     options = [f"--{name}={value}" for name, value in place.items()]
     assert "give --observer X,Y,Z" in run(path, *options).stderr
     assert run(path, *options, "--observer=1,2,3").exit_code == 0
+    assert len(query(path, observer=(1.0, 2.0, 3.0), **place)) == 1
     path = write(tmp_path / "c.zarr", sky, cosmology=None)
     with pytest.raises(InputError, match="must have a cosmology"):
         query(path, **place)
