@@ -113,6 +113,9 @@ def test_what_is_taken_already_counts(monkeypatch):
 
 _FAULTS = """
 import resource
+
+import numpy as np
+
 from peculiar.core.memory import kept_memory
 
 def faults(times):
